@@ -1,0 +1,54 @@
+"""From a type string to a class: one child registry of mmengine's per kind of component.
+
+``locations`` names the sub-packages whose import registers their classes, so building by name
+works after ``from segkit.registry import MODELS`` alone and nothing needs a star import.
+Another project in the same process reaches ours as ``type='segkit.PSAHead'``.
+"""
+
+from mmengine import registry as mmengine_registry
+from mmengine.registry import Registry
+
+_MODELS = [
+    'segkit.models.backbones',
+    'segkit.models.decode_heads',
+    'segkit.models.losses',
+    'segkit.models.samplers',
+    'segkit.models.segmentors',
+    'segkit.models.data_preprocessor',
+]
+_DATA = ['segkit.datasets', 'segkit.datasets.transforms']
+_ENGINE = ['segkit.engine']
+
+
+def _child(name: str, locations: list[str]) -> Registry:
+    """A registry of ours that falls back to the mmengine root registry of the same kind."""
+    parent = getattr(mmengine_registry, name)
+    return Registry(parent.name, parent=parent, scope='segkit', locations=locations)
+
+
+MODELS = _child('MODELS', _MODELS)
+TASK_UTILS = _child('TASK_UTILS', _MODELS)
+MODEL_WRAPPERS = _child('MODEL_WRAPPERS', _ENGINE)
+WEIGHT_INITIALIZERS = _child('WEIGHT_INITIALIZERS', _MODELS)
+
+DATASETS = _child('DATASETS', _DATA)
+TRANSFORMS = _child('TRANSFORMS', _DATA)
+DATA_SAMPLERS = _child('DATA_SAMPLERS', _DATA + _ENGINE)
+FUNCTIONS = _child('FUNCTIONS', _DATA)
+
+RUNNERS = _child('RUNNERS', _ENGINE)
+RUNNER_CONSTRUCTORS = _child('RUNNER_CONSTRUCTORS', _ENGINE)
+LOOPS = _child('LOOPS', _ENGINE)
+HOOKS = _child('HOOKS', _ENGINE)
+OPTIMIZERS = _child('OPTIMIZERS', _ENGINE)
+OPTIM_WRAPPERS = _child('OPTIM_WRAPPERS', _ENGINE)
+OPTIM_WRAPPER_CONSTRUCTORS = _child('OPTIM_WRAPPER_CONSTRUCTORS', _ENGINE)
+PARAM_SCHEDULERS = _child('PARAM_SCHEDULERS', _ENGINE)
+LOG_PROCESSORS = _child('LOG_PROCESSORS', _ENGINE)
+STRATEGIES = _child('STRATEGIES', _ENGINE)
+
+METRICS = _child('METRICS', ['segkit.evaluation'])
+EVALUATOR = _child('EVALUATOR', ['segkit.evaluation'])
+VISUALIZERS = _child('VISUALIZERS', ['segkit.visualization'])
+VISBACKENDS = _child('VISBACKENDS', ['segkit.visualization'])
+INFERENCERS = _child('INFERENCERS', ['segkit.apis'])
