@@ -1,0 +1,46 @@
+# make demo: set up, train on the generated dataset, test, write the report.   make test: set up, run the tests.
+PYTHON ?= python3
+VENV ?= .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check
+DEMO_CONFIG ?= configs/demo/pspnet_r18-d8_shapes.py
+DEMO_DIR ?= work_dirs/demo
+JOBS ?= 2
+
+.PHONY: setup demo test lint soak clean
+.DEFAULT_GOAL := demo
+
+setup: $(VENV)/.ready
+
+# An import of cv2 that fails lacks libGL: the headless wheel has the same files without that need.
+$(VENV)/.ready: setup.py $(wildcard requirements/*.txt)
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --upgrade pip
+	$(PIP) install -c requirements/constraints.txt -r requirements/runtime.txt -r requirements/tests.txt wheel
+	$(PIP) install --no-deps -r requirements/tests-no-deps.txt
+	$(PY) -c 'import cv2' 2>/dev/null || $(PIP) install --force-reinstall --no-deps \
+		-c requirements/constraints.txt opencv-python-headless
+	$(PIP) install --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: setup
+	$(PY) tools/train.py $(DEMO_CONFIG) --work-dir $(DEMO_DIR) --resume
+	$(PY) tools/test.py $(DEMO_CONFIG) $(DEMO_DIR) --work-dir $(DEMO_DIR) \
+		--report $(DEMO_DIR)/report.html
+	@echo "The report: $(DEMO_DIR)/report.html"
+
+# One thread a test process: as many processes as cores.
+test: setup
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist worksteal tests
+
+soak: setup
+	OMP_NUM_THREADS=1 SEGKIT_SOAK_KILLS=300 $(PY) -m pytest tests/faults
+
+lint: setup
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+clean:
+	rm -rf build dist *.egg-info work_dirs/demo

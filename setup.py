@@ -1,0 +1,59 @@
+"""Package metadata. The CUDA extension is built only when asked for (see docs/cuda_extension.md)."""
+
+import re
+import shutil
+import sysconfig
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).resolve().parent
+SHIPPED = ('configs', 'tools')
+
+
+def requirements(name: str) -> list[str]:
+    lines = (ROOT / 'requirements' / f'{name}.txt').read_text().splitlines()
+    return [line for line in lines if line and not line.startswith(('#', '-'))]
+
+
+def runtime_requirements() -> list[str]:
+    """A full ``mmcv`` (or a fork) that is already there serves as well, and must not be overwritten."""
+    site_packages = Path(sysconfig.get_paths()['purelib'])
+    foreign = (site_packages / 'mmcv').exists() and not any(site_packages.glob('mmcv_lite-*'))
+    wanted = requirements('runtime')
+    return [line for line in wanted if not (foreign and line.startswith('mmcv'))]
+
+
+class BuildWithConfigs(build_py):
+    """Puts configs/ and tools/ into the wheel as ``segkit/.shipped``; an editable install needs no copy."""
+
+    def run(self):
+        super().run()
+        if getattr(self, 'editable_mode', False):
+            return
+        for folder in SHIPPED:
+            target = Path(self.build_lib) / 'segkit' / '.shipped' / folder
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.copytree(ROOT / folder, target, ignore=shutil.ignore_patterns('__pycache__'))
+
+
+version = re.search(r"__version__ = '(.+)'", (ROOT / 'segkit/__init__.py').read_text()).group(1)
+extras = {'tests': requirements('tests'), 'optional': requirements('optional')}
+extras['all'] = sorted(set(extras['tests'] + extras['optional']))
+
+setup(
+    name='segkit',
+    version=version,
+    description='Config-driven semantic segmentation: PSPNet, PSANet, DANet, ISANet and FCN',
+    long_description=(ROOT / 'README.md').read_text(),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    python_requires='>=3.10',
+    packages=find_packages(include=['segkit', 'segkit.*']),
+    package_data={'segkit': ['py.typed'], '': ['*.json', '*.csv', '*.gz', '*.css', '*.js', '*.html']},
+    install_requires=runtime_requirements(),
+    extras_require=extras,
+    cmdclass={'build_py': BuildWithConfigs},
+    zip_safe=False,
+)
