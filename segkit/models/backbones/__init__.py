@@ -1,0 +1,5 @@
+"""Backbones: an image to four feature maps."""
+
+from .resnet import ResNet, ResNetV1c, ResNetV1d
+
+__all__ = ['ResNet', 'ResNetV1c', 'ResNetV1d']

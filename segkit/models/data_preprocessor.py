@@ -1,0 +1,187 @@
+"""From what a loader's worker packed to what a network reads: device, float, normalised, padded.
+
+Legend: N images, C channels, (H, W) an image's size, (PH, PW) the padded size.
+
+    in    inputs        N tensors (C, H, W) uint8 BGR, sizes may differ
+          data_samples  N SegDataSample, gt_sem_seg (1, H, W) uint8
+    out   inputs        (N, C, PH, PW) float32 RGB; testing images of different sizes stay a list
+                        of (C, H, W), as padding one to another's size would change its result
+          data_samples  labels padded with `seg_pad_val`; metainfo img_shape, pad_shape, and
+                        padding_size (training) or img_padding_size (testing)
+
+For multi-scale testing an item of `inputs` is a list of views of one image, (C, h, w) each, and
+comes out as one; the padding of each view goes to the metainfo as `view_paddings`.
+
+Images and labels travel to the device as bytes. Each image is written once, into its place of a
+batch allocated at its final size; values equal (float(x) - mean) / std computed in float32.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseDataPreprocessor
+from torch import Tensor
+
+from segkit.registry import MODELS
+from segkit.structures import SegDataSample
+
+Padding = tuple[int, int, int, int]  # left, right, top, bottom
+
+
+@MODELS.register_module()
+class SegDataPreProcessor(BaseDataPreprocessor):
+    """Normalise, reorder channels and pad.
+
+    Args:
+        mean, std: per channel, in grey levels, in the order *after* the channel swap; or None.
+        size: (H, W) that training images are padded to (right and bottom).
+        size_divisor: pad training images to the next multiple of this instead.
+        pad_val: value of padded pixels, after normalisation.
+        seg_pad_val: label of padded pixels; the ignore index, so that they do not train anything.
+        bgr_to_rgb, rgb_to_bgr: swap the channels of three-channel images.
+        batch_augments: configs of callables (inputs, data_samples) -> (inputs, data_samples).
+        test_cfg: `size` or `size_divisor` for testing; nothing is padded there by default.
+    """
+
+    def __init__(
+        self,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        size: tuple[int, int] | None = None,
+        size_divisor: int | None = None,
+        pad_val: float = 0,
+        seg_pad_val: int = 255,
+        bgr_to_rgb: bool = False,
+        rgb_to_bgr: bool = False,
+        batch_augments: Sequence[Mapping[str, Any]] | None = None,
+        test_cfg: Mapping[str, Any] | None = None,
+        non_blocking: bool = True,
+    ) -> None:
+        super().__init__(non_blocking)
+        if bgr_to_rgb and rgb_to_bgr:
+            raise ValueError('data_preprocessor: set bgr_to_rgb or rgb_to_bgr, not both.')
+        if (mean is None) != (std is None):
+            raise ValueError('data_preprocessor: mean and std come together; give both or none.')
+        self.size, self.size_divisor = size, size_divisor
+        self.pad_val, self.seg_pad_val = pad_val, seg_pad_val
+        self.swap_channels = bgr_to_rgb or rgb_to_bgr
+        self.test_cfg = dict(test_cfg or {})
+        self.batch_augments = [MODELS.build(dict(cfg)) for cfg in batch_augments or []]
+        for name, values in (('mean', mean), ('std', std)):
+            tensor = None if values is None else torch.tensor(values).float().view(-1, 1, 1)
+            self.register_buffer(name, tensor, persistent=False)
+
+    def forward(self, data: Mapping[str, Any], training: bool = False) -> dict[str, Any]:
+        """Cast, normalise and pad a collated batch; see the legend."""
+        data = self.cast_data(data)
+        images, samples = data['inputs'], data.get('data_samples')
+        if training:
+            images, samples = self._train_batch(list(images), samples)
+        elif _is_views(images):
+            images, samples = self._test_views(images, samples)
+        else:
+            images, samples = self._test_batch(list(images), samples)
+        return {'inputs': images, 'data_samples': samples}
+
+    def _train_batch(
+        self, images: list[Tensor], samples: list[SegDataSample] | None
+    ) -> tuple[Tensor, list[SegDataSample]]:
+        if samples is None:
+            raise ValueError('data_preprocessor: training needs data_samples with labels.')
+        batch, paddings = self._stack(images, {'size': self.size, 'divisor': self.size_divisor})
+        for image, sample, padding in zip(images, samples, paddings):
+            self._pad_labels(sample, padding)
+            _record(sample, image, batch, 'padding_size', padding)
+        for augment in self.batch_augments:
+            batch, samples = augment(batch, samples)
+        return batch, samples
+
+    def _test_batch(
+        self, images: list[Tensor], samples: list[SegDataSample] | None
+    ) -> tuple[Tensor | list[Tensor], list[SegDataSample] | None]:
+        groups = [images] if len({x.shape for x in images}) == 1 else [[x] for x in images]
+        stacks = [self._stack(group, self.test_cfg) for group in groups]
+        batch = stacks[0][0] if len(groups) == 1 else [stack[0] for stack, _ in stacks]
+        paddings = [padding for _, group in stacks for padding in group]
+        if samples is not None and self.test_cfg:
+            for image, sample, padded, padding in zip(images, samples, batch, paddings):
+                _record(sample, image, padded, 'img_padding_size', padding)
+        return batch, samples
+
+    def _test_views(
+        self, images: list[list[Tensor]], samples: list[SegDataSample] | None
+    ) -> tuple[list[list[Tensor]], list[SegDataSample] | None]:
+        stacks = [[self._stack([view], self.test_cfg) for view in views] for views in images]
+        if samples is not None:
+            for sample, views in zip(samples, stacks):
+                sample.set_metainfo({'view_paddings': [paddings[0] for _, paddings in views]})
+        return [[batch[0] for batch, _ in views] for views in stacks], samples
+
+    def _stack(
+        self, images: list[Tensor], pad_to: Mapping[str, Any]
+    ) -> tuple[Tensor, list[Padding]]:
+        """Normalised images in one (N, C, PH, PW) batch, and what each was padded by."""
+        height, width = _padded_size(images, pad_to)
+        shape = (len(images), images[0].shape[0], height, width)
+        batch = torch.empty(shape, dtype=torch.float32, device=images[0].device)
+        paddings = []
+        for image, out in zip(images, batch):
+            h, w = image.shape[-2:]
+            self._normalise(image, out[:, :h, :w])
+            out[:, h:].fill_(self.pad_val)
+            out[:, :h, w:].fill_(self.pad_val)
+            paddings.append((0, width - w, 0, height - h))
+        return batch, paddings
+
+    def _normalise(self, image: Tensor, out: Tensor) -> None:
+        """(C, H, W) any dtype -> ``out``, the same shape in float32."""
+        if self.swap_channels and image.shape[0] == 3:
+            image = image.flip(0)
+        if self.mean is None:
+            out.copy_(image)
+            return
+        if self.mean.shape[0] not in (1, image.shape[0]):
+            raise ValueError(
+                f'data_preprocessor: mean has {self.mean.shape[0]} values, but images have '
+                f'{image.shape[0]} channels; give one value a channel.'
+            )
+        torch.sub(image, self.mean, out=out).div_(self.std)
+
+    def _pad_labels(self, sample: SegDataSample, padding: Padding) -> None:
+        if 'gt_sem_seg' in sample and any(padding):
+            labels = sample.gt_sem_seg.data
+            del sample.gt_sem_seg.data  # its setter would refuse another size
+            sample.gt_sem_seg.data = F.pad(labels, padding, value=self.seg_pad_val)
+
+
+def _is_views(images: Any) -> bool:
+    """Whether each item is a list of views of one image (multi-scale testing)."""
+    return not isinstance(images, Tensor) and isinstance(images[0], list | tuple)
+
+
+def _padded_size(images: list[Tensor], pad_to: Mapping[str, Any]) -> tuple[int, int]:
+    """The common (PH, PW): at least every image, then `size` or a multiple of `size_divisor`."""
+    size = pad_to.get('size')
+    divisor = pad_to.get('divisor', pad_to.get('size_divisor'))
+    if size is not None and divisor is not None:
+        raise ValueError('data_preprocessor: give size or size_divisor, not both.')
+    height, width = (max(x.shape[i] for x in images) for i in (-2, -1))
+    if size is not None:
+        return max(height, size[0]), max(width, size[1])
+    if divisor is not None:
+        return -(-height // divisor) * divisor, -(-width // divisor) * divisor
+    return height, width
+
+
+def _record(
+    sample: SegDataSample, image: Tensor, padded: Tensor, key: str, padding: Padding
+) -> None:
+    sample.set_metainfo(
+        {
+            'img_shape': tuple(image.shape[-2:]),
+            'pad_shape': tuple(padded.shape[-2:]),
+            key: padding,
+        }
+    )
