@@ -1,0 +1,67 @@
+"""Reading a config by path or by the name of a shipped one, with command-line options on top.
+
+Shipped configs lie in ``configs/`` of a checkout and in ``segkit/.shipped/configs`` of a wheel.
+"""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+PACKAGE = Path(__file__).resolve().parents[1]
+HOMES = (PACKAGE.parent / 'configs', PACKAGE / '.shipped' / 'configs')
+
+
+def shipped_configs() -> dict[str, Path]:
+    """Name without ``.py`` -> path of every config that can be run; ``_base_`` parts left out."""
+    home = next((home for home in HOMES if (home / '_base_').is_dir()), None)
+    paths = home.rglob('*.py') if home else ()
+    return {path.stem: path for path in sorted(paths) if '_base_' not in path.parts}
+
+
+def find_config(name: str | Path) -> Path:
+    """The path of a config given by path or by shipped name.
+
+    Raises:
+        FileNotFoundError: neither exists; the sentence gives the nearest shipped names.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    shipped = shipped_configs()
+    if path.name.removesuffix('.py') in shipped and path.parent == Path():
+        return shipped[path.name.removesuffix('.py')]
+    near = difflib.get_close_matches(path.stem, shipped, n=3, cutoff=0.5)
+    hint = f' Nearest shipped configs: {", ".join(near)}.' if near else ''
+    raise FileNotFoundError(f"No config file '{name}', and no shipped config of that name.{hint}")
+
+
+def load_config(
+    config: str | Path | Config, cfg_options: Mapping[str, Any] | None = None
+) -> Config:
+    """The config with ``cfg_options`` ('model.backbone.depth': 101) merged in; a copy.
+
+    A new top-level ``data_root`` reaches every dataset that used the old one: in the files they are
+    one variable, and a person who sets it means the data.
+    """
+    cfg = config.copy() if isinstance(config, Config) else Config.fromfile(find_config(config))
+    options = dict(cfg_options or {})
+    old_root = cfg.get('data_root')
+    cfg.merge_from_dict(options)
+    if 'data_root' in options:
+        for node in _dicts(cfg._cfg_dict):
+            if node.get('data_root') == old_root:
+                node['data_root'] = options['data_root']
+    return cfg
+
+
+def _dicts(node: Any) -> Iterator[ConfigDict]:
+    """Every dict in a config, however deep in lists."""
+    if isinstance(node, dict):
+        yield node
+        node = list(node.values())
+    if isinstance(node, (list, tuple)):
+        for child in node:
+            yield from _dicts(child)
