@@ -1,0 +1,127 @@
+"""A 3x3 convolution over cat(identity, upsampled maps), without upsampling or concatenating.
+
+Heads that pool context (PSPNet, Zhao et al., CVPR 2017, section 3.2; PSANet, Zhao et al., ECCV
+2018, section 3.3) bring coarse maps back to full size, concatenate and convolve. Bilinear
+upsampling acts on space and a convolution tap on channels, so the two commute exactly:
+
+    conv(up(z)) = sum over taps (dy, dx) of shift(dy, dx)[ up( W[dy, dx] z ) ]
+
+The expensive factor, W[dy, dx] z, is computed at low resolution; upsampling and shift are two
+small matrices, one for each axis. It is an identity: it holds in training and inference alike.
+
+Shapes: x (N, C0, H, W); a low map (N, Ci, h, w); conv.weight (Cout, C0 + sum Ci, 3, 3);
+Ux (3, W, w) and Uy (3, H, h), the 1-D interpolation matrices shifted by one tap each.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+TAPS = 3
+
+
+def conv_cat_upsampled(
+    conv: nn.Conv2d,
+    x: Tensor,
+    lows: Sequence[Tensor],
+    size: Sequence[int],
+    align_corners: bool | None = False,
+) -> Tensor:
+    """``conv(cat([x] + [interpolate(low, size, mode='bilinear') for low in lows], dim=1))``.
+
+    Args:
+        conv: a 3x3 convolution of stride 1, padding 1 (zeros), dilation 1, without groups, whose
+            input channels are those of ``x`` followed by those of each low map, in order.
+        x: (N, C0, H, W), already at full size.
+        lows: maps (N, Ci, h, w) of any size, to be resized to (H, W).
+        size: (H, W).
+        align_corners: as in ``torch.nn.functional.interpolate``; None is False.
+
+    Returns:
+        (N, Cout, H, W), equal to the written-out form up to rounding, and differentiable.
+
+    Raises:
+        ValueError: for another kind of convolution, or channels or sizes that do not fit.
+    """
+    size = (size[0], size[1])
+    _check(conv, x, lows, size)
+    weights = conv.weight.split([x.shape[1], *(low.shape[1] for low in lows)], dim=1)
+    full, full_weight = [x], [weights[0]]
+    small, small_weight = [], []
+    for low, weight in zip(lows, weights[1:]):
+        if low.shape[2] * low.shape[3] < size[0] * size[1]:
+            small.append(low)
+            small_weight.append(weight)
+        else:  # nothing to gain where the map is not smaller than the output
+            full.append(_upsample(low, size, align_corners))
+            full_weight.append(weight)
+    out = F.conv2d(_cat(full), _cat(full_weight), conv.bias, padding=1)
+    for low, weight in zip(small, small_weight):
+        out = out + conv_upsampled(low, weight, size, align_corners)
+    return out
+
+
+def conv_upsampled(
+    low: Tensor, weight: Tensor, size: tuple[int, int], align_corners: bool | None
+) -> Tensor:
+    """The share of one low map (N, Ci, h, w) in the convolution: (N, Cout, H, W), no bias."""
+    n, channels, h, w = low.shape
+    out_channels = weight.shape[0]
+    matrices_y = shifted_interpolation(h, size[0], align_corners, low)
+    matrices_x = shifted_interpolation(w, size[1], align_corners, low)
+    # Rows ordered (dx, Cout, dy): one dx gives a contiguous (Cout, dy, h, w) block.
+    taps = weight.permute(3, 0, 2, 1).reshape(TAPS, out_channels * TAPS, channels)
+    flat = low.reshape(n, channels, h * w)
+    stretched = None  # (N * Cout * 3 * h, W): mixed, upsampled and shifted along the width
+    for tap, matrix in zip(taps, matrices_x):
+        mixed = torch.matmul(tap, flat).reshape(n * out_channels * TAPS * h, w)
+        part = mixed @ matrix.t()
+        stretched = part if stretched is None else stretched + part
+    rows = stretched.reshape(n * out_channels, TAPS * h, size[1])
+    columns = torch.cat(list(matrices_y), dim=1).expand(n * out_channels, -1, -1)
+    return torch.bmm(columns, rows).reshape(n, out_channels, *size)
+
+
+def shifted_interpolation(
+    source: int, target: int, align_corners: bool | None, like: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The (target, source) bilinear matrix seen by taps -1, 0, +1 of a zero-padded convolution."""
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    identity = torch.eye(source, dtype=dtype, device=like.device)[None, :, :, None]
+    matrix = _upsample(identity, (target, 1), align_corners)[0, :, :, 0].t()
+    before = F.pad(matrix, (0, 0, 1, 0))[:target]
+    after = F.pad(matrix, (0, 0, 0, 1))[1:]
+    return before.to(like.dtype), matrix.to(like.dtype), after.to(like.dtype)
+
+
+def _upsample(x: Tensor, size: tuple[int, int], align_corners: bool | None) -> Tensor:
+    return F.interpolate(x, size=size, mode='bilinear', align_corners=align_corners)
+
+
+def _cat(tensors: list[Tensor]) -> Tensor:
+    return tensors[0] if len(tensors) == 1 else torch.cat(tensors, dim=1)
+
+
+def _check(conv: nn.Conv2d, x: Tensor, lows: Sequence[Tensor], size: tuple[int, int]) -> None:
+    wanted = dict(
+        kernel_size=(3, 3), stride=(1, 1), padding=(1, 1), dilation=(1, 1), groups=1,
+        padding_mode='zeros',
+    )  # fmt: skip
+    for name, value in wanted.items():
+        if getattr(conv, name) != value:
+            raise ValueError(
+                f'conv_cat_upsampled needs a convolution with {name}={value}, '
+                f'got {name}={getattr(conv, name)}; write the concatenation out for this one.'
+            )
+    channels = [x.shape[1], *(low.shape[1] for low in lows)]
+    if sum(channels) != conv.in_channels:
+        raise ValueError(
+            f'The convolution takes {conv.in_channels} channels, but x and the low maps have '
+            f'{" + ".join(map(str, channels))} = {sum(channels)}.'
+        )
+    if tuple(x.shape[2:]) != size:
+        raise ValueError(
+            f'x is {tuple(x.shape[2:])}, size is {size}: x must already have the output size.'
+        )
