@@ -1,0 +1,26 @@
+"""Cityscapes (Cordts et al., CVPR 2016): 2,975 training and 500 validation images, 2048x1024.
+
+    cityscapes/leftImg8bit/{train,val,test}/CITY/CITY_000000_000019_leftImg8bit.png
+    cityscapes/gtFine/{train,val}/CITY/CITY_000000_000019_gtFine_labelTrainIds.png
+
+The trainId labels are made from the polygons by ``tools/dataset_converters``.
+"""
+
+from segkit.datasets.base import BaseSegDataset
+from segkit.datasets.metainfo import dataset_metainfo
+from segkit.registry import DATASETS
+
+
+@DATASETS.register_module()
+class CityscapesDataset(BaseSegDataset):
+    """19 classes as trainIds, 255 ignored."""
+
+    METAINFO = dataset_metainfo('cityscapes')
+
+    def __init__(
+        self,
+        img_suffix: str = '_leftImg8bit.png',
+        seg_map_suffix: str = '_gtFine_labelTrainIds.png',
+        **kwargs,
+    ) -> None:
+        super().__init__(img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs)

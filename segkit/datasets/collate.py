@@ -1,0 +1,107 @@
+"""From samples to a batch that crosses from the worker to the trainer as few, large buffers.
+
+A tensor handed over by a worker costs a shared-memory segment, a file descriptor and a message.
+So the images of a batch travel as one uint8 tensor and the labels as another; samples of
+different sizes travel as one flat buffer each. What the trainer receives is what it would have
+received one by one: a list of samples whose labels are views into the shared buffer.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.structures import PixelData
+from torch.utils.data import get_worker_info
+
+from segkit.registry import FUNCTIONS
+
+
+def _shared_buffer(numel: int, dtype: torch.dtype) -> torch.Tensor:
+    """A flat tensor, in shared memory when in a worker: written once, never copied again."""
+    if get_worker_info() is None:
+        return torch.empty(numel, dtype=dtype)
+    storage = torch.empty(0, dtype=dtype).untyped_storage()._new_shared(numel * dtype.itemsize)
+    return torch.empty(0, dtype=dtype).set_(storage, 0, (numel,))
+
+
+def pack_tensors(tensors: Sequence[torch.Tensor]) -> tuple[torch.Tensor, list[torch.Size]]:
+    """Tensors of one dtype in one flat buffer, and their shapes."""
+    flat = _shared_buffer(sum(t.numel() for t in tensors), tensors[0].dtype)
+    for part, tensor in zip(flat.split([t.numel() for t in tensors]), tensors):
+        part.view(tensor.shape).copy_(tensor)
+    return flat, [t.shape for t in tensors]
+
+
+def unpack_tensors(flat: torch.Tensor, shapes: Sequence[torch.Size]) -> list[torch.Tensor]:
+    """Views into ``flat``, in the order in which they were packed."""
+    parts = flat.split([torch.Size(s).numel() for s in shapes])
+    return [part.view(shape) for part, shape in zip(parts, shapes)]
+
+
+class PackedTensors(list):
+    """A list of tensors (images of different sizes) that is pickled as one flat buffer."""
+
+    def __reduce__(self):
+        return _rebuild_tensors, pack_tensors(self)
+
+    def pin_memory(self) -> 'PackedTensors':
+        """Called by the data loader: one pinned buffer instead of one for each image."""
+        flat, shapes = pack_tensors(self)
+        return _rebuild_tensors(flat.pin_memory(), shapes)
+
+
+class PackedSamples(list):
+    """A list of data samples that is pickled as one label buffer and the rest."""
+
+    def __reduce__(self):
+        return _rebuild_samples, self._take_apart()
+
+    def pin_memory(self) -> 'PackedSamples':
+        """Called by the data loader: one pinned label buffer."""
+        rest, flat, shapes = self._take_apart()
+        return _rebuild_samples(rest, flat.pin_memory(), shapes)
+
+    def _take_apart(self) -> tuple[list, torch.Tensor, list]:
+        rest = []
+        for sample in self:
+            bare = sample.new()
+            del bare.gt_sem_seg
+            rest.append(bare)
+        return rest, *pack_tensors([sample.gt_sem_seg.data for sample in self])
+
+
+def _rebuild_tensors(flat: torch.Tensor, shapes: list) -> PackedTensors:
+    return PackedTensors(unpack_tensors(flat, shapes))
+
+
+def _rebuild_samples(rest: list, flat: torch.Tensor, shapes: list) -> PackedSamples:
+    for sample, label in zip(rest, unpack_tensors(flat, shapes)):
+        sample.gt_sem_seg = PixelData(data=label)
+    return PackedSamples(rest)
+
+
+def _collate_inputs(tensors: list[torch.Tensor]) -> torch.Tensor | PackedTensors:
+    """(N, C, H, W) if all sizes agree, else a list: only the preprocessor knows how to pad."""
+    if len({(t.shape, t.dtype) for t in tensors}) > 1:
+        return PackedTensors(tensors) if len({t.dtype for t in tensors}) == 1 else tensors
+    flat, shapes = pack_tensors(tensors)
+    return flat.view(len(tensors), *shapes[0])
+
+
+def _collate_samples(samples: list) -> list:
+    dtypes = {s.gt_sem_seg.data.dtype if 'gt_sem_seg' in s else None for s in samples}
+    return samples if len(dtypes) > 1 or None in dtypes else PackedSamples(samples)
+
+
+@FUNCTIONS.register_module()
+def seg_collate(batch: Sequence[dict]) -> dict[str, Any]:
+    """Collate the results of ``PackSegInputs``; anything else is left as lists of values."""
+    first = batch[0]
+    if not isinstance(first, dict) or not isinstance(first.get('inputs'), torch.Tensor):
+        return pseudo_collate(batch)
+    out = {key: [sample[key] for sample in batch] for key in first}
+    out['inputs'] = _collate_inputs(out['inputs'])
+    if 'data_samples' in out:
+        out['data_samples'] = _collate_samples(out['data_samples'])
+    return out

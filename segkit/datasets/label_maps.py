@@ -1,0 +1,73 @@
+"""The one place where stored label values become class indices: a table, applied once.
+
+Order (a published-weights quirk): first ``reduce_zero_label`` (0 becomes 255, the rest shift down
+by one, 255 stays 255), then ``label_map`` on the result. Both are one table of 256 entries, so
+their cost is one look-up.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import cv2
+import numpy as np
+
+IGNORE = 255
+
+
+def label_table(
+    reduce_zero_label: bool, label_map: Mapping[int, int] | None, size: int = 256
+) -> np.ndarray | None:
+    """Stored value -> class index; None if it changes nothing. uint8 when all results fit."""
+    if not reduce_zero_label and not label_map:
+        return None
+    table = np.arange(size)
+    if reduce_zero_label:
+        keep = table == IGNORE
+        table = np.where(table == 0, IGNORE, table - 1)
+        table[keep] = IGNORE
+    if label_map:
+        mapped = table.copy()
+        for old, new in label_map.items():
+            mapped[table == int(old)] = int(new)
+        table = mapped
+    return table.astype(np.uint8 if table.max() <= IGNORE else np.int64)
+
+
+def apply_table(label: np.ndarray, table: np.ndarray | None) -> np.ndarray:
+    """Labels of any integer dtype through a table; uint8 takes OpenCV's faster way."""
+    if table is None:
+        return label
+    if label.dtype == np.uint8 and table.dtype == np.uint8:
+        return cv2.LUT(np.ascontiguousarray(label), table)
+    return table[label]
+
+
+def subset_label_map(
+    old_classes: Sequence[str], new_classes: Sequence[str], ignore: int = IGNORE
+) -> dict[int, int] | None:
+    """Old index -> index in ``new_classes``, classes left out -> ignored; None if all the same."""
+    if tuple(old_classes) == tuple(new_classes):
+        return None
+    position = {name: index for index, name in enumerate(new_classes)}
+    return {index: position.get(name, ignore) for index, name in enumerate(old_classes)}
+
+
+def colours_to_indices(
+    label: np.ndarray, palette: Sequence[Sequence[int]], ignored: Sequence[Sequence[int]] = ()
+) -> np.ndarray:
+    """(H, W, 3) BGR colours -> (H, W) uint8 positions in ``palette`` (of RGB triples).
+
+    Raises ValueError naming up to three colours that are neither in the palette nor ``ignored``.
+    """
+    rows = [(r << 16 | g << 8 | b, i) for i, (r, g, b) in enumerate(palette)]
+    rows += [(r << 16 | g << 8 | b, IGNORE) for r, g, b in ignored]
+    keys, first = np.unique([key for key, _ in rows], return_index=True)
+    values = np.array([value for _, value in rows], np.uint8)[first]
+    packed = label[..., :3].astype(np.int32) @ np.array([1, 1 << 8, 1 << 16], np.int32)
+    place = np.minimum(np.searchsorted(keys, packed), len(keys) - 1)
+    unknown = packed[keys[place] != packed]
+    if unknown.size:
+        shown = [(int(k) >> 16, int(k) >> 8 & 255, int(k) & 255) for k in np.unique(unknown)[:3]]
+        raise ValueError(
+            f'{unknown.size} pixels have RGB colours outside the palette, e.g. {shown}'
+        )
+    return values[place]

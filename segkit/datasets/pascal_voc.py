@@ -1,0 +1,37 @@
+"""Pascal VOC 2012 segmentation (Everingham et al.), and its augmentation by SBD.
+
+    VOC2012/JPEGImages/2007_000032.jpg
+    VOC2012/SegmentationClass/2007_000032.png        palette PNG, 255 around objects
+    VOC2012/SegmentationClassAug/2008_000002.png     from SBD (Hariharan et al., ICCV 2011)
+    VOC2012/ImageSets/Segmentation/{train,val,trainval,aug}.txt
+
+The usual training set, 10,582 images, is ``train.txt`` and ``aug.txt`` together, each with its own
+label folder: lists of the same length for ``ann_file`` and ``data_prefix`` are concatenated.
+"""
+
+from segkit.datasets.base import BaseSegDataset
+from segkit.datasets.metainfo import dataset_metainfo
+from segkit.registry import DATASETS
+
+
+@DATASETS.register_module()
+class PascalVOCDataset(BaseSegDataset):
+    """21 classes with the background as class 0."""
+
+    METAINFO = dataset_metainfo('pascal_voc12')
+
+    def __init__(
+        self,
+        ann_file: str = '',
+        img_suffix: str = '.jpg',
+        seg_map_suffix: str = '.png',
+        reduce_zero_label: bool = False,
+        **kwargs,
+    ) -> None:
+        super().__init__(
+            ann_file=ann_file,
+            img_suffix=img_suffix,
+            seg_map_suffix=seg_map_suffix,
+            reduce_zero_label=reduce_zero_label,
+            **kwargs,
+        )

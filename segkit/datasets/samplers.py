@@ -1,0 +1,123 @@
+"""Samplers whose order is a pure function of (seed, position), for exact resume and evaluation.
+
+A run that is stopped and resumed must see the very samples, with the very augmentations, that a
+run never stopped would have seen. Two things make that so without reading any past data: the
+order of epoch e is computed from (seed, e) alone, and every sample carries its own seed, derived
+from (seed, global position), from which the dataset seeds its random generators before the
+pipeline runs. Neither depends on the number of workers or of ranks: rank r of W takes the
+positions r, r + W, r + 2W, ...
+"""
+
+from collections.abc import Iterator, Sized
+from typing import NamedTuple
+
+import numpy as np
+from mmengine.dataset import DefaultSampler as _PaddedSampler
+from mmengine.dist import get_dist_info, sync_random_seed
+from torch.utils.data import Sampler
+
+from segkit.registry import DATA_SAMPLERS
+
+_MASK = (1 << 64) - 1
+
+
+class SeededIndex(NamedTuple):
+    """What a seeded sampler yields: the index of a sample and the seed of its augmentation."""
+
+    index: int
+    seed: int
+
+
+def sample_seed(seed: int, position: int) -> int:
+    """A 32-bit seed from the run's seed and a global position (splitmix64's finaliser)."""
+    z = (seed * 0xD1342543DE82EF95 + (position + 1) * 0x9E3779B97F4A7C15) & _MASK
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
+    return (z ^ (z >> 31)) & 0xFFFFFFFF
+
+
+def epoch_order(size: int, seed: int, epoch: int, shuffle: bool = True) -> np.ndarray:
+    """Indices 0..size-1 in the order of one epoch: int64, shape (size,)."""
+    if not shuffle:
+        return np.arange(size)
+    return np.random.default_rng([seed, epoch]).permutation(size)
+
+
+@DATA_SAMPLERS.register_module(name=['InfiniteSeededSampler', 'InfiniteSampler'])
+class InfiniteSeededSampler(Sampler):
+    """Endless passes over a dataset, each in its own order; yields :class:`SeededIndex`.
+
+    Args:
+        dataset: anything with a length.
+        shuffle: a new order each epoch, or 0, 1, 2, ... each time.
+        seed: of the whole run, equal on all ranks; ``None`` draws one and shares it.
+        start: global position (samples of all ranks together) of the first sample. After ``n``
+            iterations it is ``n * batch_size * world_size``; setting it costs nothing.
+    """
+
+    def __init__(
+        self, dataset: Sized, shuffle: bool = True, seed: int | None = None, start: int = 0
+    ) -> None:
+        self.rank, self.world_size = get_dist_info()
+        self.size = len(dataset)
+        if self.size == 0:
+            raise ValueError('The training dataset is empty: there is nothing to sample from.')
+        self.shuffle = shuffle
+        self.seed = sync_random_seed() if seed is None else seed
+        self.start = start
+
+    def __iter__(self) -> Iterator[SeededIndex]:
+        position, epoch, order = self.start + self.rank, -1, None
+        while True:
+            if position // self.size != epoch:
+                epoch = position // self.size
+                order = epoch_order(self.size, self.seed, epoch, self.shuffle)
+            index = int(order[position % self.size])
+            yield SeededIndex(index, sample_seed(self.seed, position))
+            position += self.world_size
+
+    def __len__(self) -> int:
+        """Length of the dataset, as users of mmengine's infinite sampler expect."""
+        return self.size
+
+    def set_epoch(self, epoch: int) -> None:
+        """Nothing to set: the epoch follows from the position."""
+
+
+@DATA_SAMPLERS.register_module()
+class UnpaddedSampler(Sampler):
+    """Splits a dataset over the ranks for evaluation: each sample exactly once, none repeated.
+
+    A padded sampler repeats up to W - 1 samples to give all ranks the same count. Metrics that sum
+    a matrix over ranks would count those twice.
+    """
+
+    def __init__(self, dataset: Sized, shuffle: bool = False, seed: int | None = None) -> None:
+        self.rank, self.world_size = get_dist_info()
+        self.size = len(dataset)
+        self.shuffle = shuffle
+        self.seed = sync_random_seed() if shuffle and seed is None else seed
+
+    def __iter__(self) -> Iterator[int]:
+        order = epoch_order(self.size, self.seed or 0, 0, self.shuffle)
+        return iter(order[self.rank :: self.world_size].tolist())
+
+    def __len__(self) -> int:
+        return len(range(self.rank, self.size, self.world_size))
+
+    def set_epoch(self, epoch: int) -> None:
+        """The same split at each evaluation."""
+
+
+@DATA_SAMPLERS.register_module()
+class DefaultSampler(_PaddedSampler):
+    """mmengine's sampler, padded only where that is wanted: when shuffling, i.e. in training."""
+
+    def __init__(
+        self,
+        dataset: Sized,
+        shuffle: bool = True,
+        seed: int | None = None,
+        round_up: bool | None = None,
+    ) -> None:
+        super().__init__(dataset, shuffle, seed, shuffle if round_up is None else round_up)

@@ -1,0 +1,22 @@
+"""Transforms of samples. mmcv's (Resize, RandomResize, RandomFlip, Pad, Normalize, RandomChoice,
+...) are built by the same registry: importing them here is what registers them with its parent.
+"""
+
+import mmcv.transforms  # noqa: F401
+
+from .compose import Compose
+from .formatting import PackSegInputs
+from .geometric import RandomCrop, RandomRotate
+from .loading import LoadAnnotations, LoadImageFromFile
+from .photometric import PhotoMetricDistortion, RandomGaussianBlur
+
+__all__ = [
+    'Compose',
+    'LoadAnnotations',
+    'LoadImageFromFile',
+    'PackSegInputs',
+    'PhotoMetricDistortion',
+    'RandomCrop',
+    'RandomGaussianBlur',
+    'RandomRotate',
+]

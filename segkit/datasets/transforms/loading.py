@@ -1,0 +1,177 @@
+"""Reading images and labels; every failure names the file.
+
+Legend: img (H, W, 3) uint8 BGR, or (H, W, C) of the stored dtype; gt_seg_map (H, W) uint8 class
+indices, 255 = ignore.
+"""
+
+import io
+
+import mmcv
+import mmcv.transforms
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmengine import fileio
+
+from segkit.datasets.decode import decode_image, decode_label
+from segkit.datasets.errors import DataError
+from segkit.datasets.label_maps import apply_table, colours_to_indices, label_table
+from segkit.registry import TRANSFORMS
+
+_RGB_CURE = (
+    "Its values are colours: set label_format='rgb' in the dataset to turn them into indices by "
+    'the palette, or save the label as a single-channel PNG whose values are class indices.'
+)
+
+
+def read_bytes(path: str, what: str, backend_args: dict | None = None) -> bytes:
+    """A file's content. A missing file is an error that says which kind of file it was."""
+    try:
+        if backend_args is None and '://' not in path:
+            with open(path, 'rb') as file:
+                return file.read()
+        return fileio.get(path, backend_args=backend_args)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f'{path}: the {what} does not exist. Check data_root, data_prefix and the suffixes '
+            'of the dataset in the config.'
+        ) from error
+
+
+@TRANSFORMS.register_module()
+class LoadImageFromFile(mmcv.transforms.LoadImageFromFile):
+    """mmcv's transform with a faster decoder, a decoded cache, and errors that name the file.
+
+    ``color_type='unchanged'`` keeps 16-bit values and any number of channels (PNG, TIFF; ``.npy``
+    arrays of shape (H, W, C) too). Images are BGR: the data preprocessor turns them into RGB.
+    """
+
+    def read(self, results: dict) -> np.ndarray:
+        """The image as stored: from the dataset's cache if it has one, else decoded."""
+        cached = results.get('cache_entry')
+        if cached is not None:
+            return cached.image()
+        path = results['img_path']
+        data = read_bytes(path, 'image', self.backend_args)
+        try:
+            if path.endswith('.npy'):
+                return np.load(io.BytesIO(data), allow_pickle=False)
+            if self.imdecode_backend == 'cv2' and self.color_type in ('color', 'unchanged'):
+                return decode_image(data, self.color_type)
+            return mmcv.imfrombytes(data, flag=self.color_type, backend=self.imdecode_backend)
+        except (ValueError, OSError) as error:
+            raise DataError(
+                path,
+                f'the image cannot be read ({error})',
+                "Replace the file, or set on_error='skip' in the dataset to train without it.",
+            ) from error
+
+    def transform(self, results: dict) -> dict | None:
+        try:
+            img = self.read(results)
+        except (OSError, DataError):
+            if self.ignore_empty:
+                return None
+            raise
+        if self.to_float32:
+            img = img.astype(np.float32)
+        results['img'] = img
+        results['img_shape'] = results['ori_shape'] = img.shape[:2]
+        return results
+
+
+@TRANSFORMS.register_module()
+class LoadAnnotations(BaseTransform):
+    """The label of an image as class indices: ``gt_seg_map`` (H, W), uint8 unless values exceed it.
+
+    Palette images give their indices, whatever the colours. ``reduce_zero_label`` comes from the
+    dataset; setting it here as well must agree with it.
+    """
+
+    def __init__(
+        self,
+        reduce_zero_label: bool | None = None,
+        imdecode_backend: str = 'pillow',
+        backend_args: dict | None = None,
+    ) -> None:
+        self.reduce_zero_label = reduce_zero_label
+        self.imdecode_backend = imdecode_backend  # kept for old configs: the decoder is chosen
+        self.backend_args = backend_args
+        self._tables: dict = {}
+
+    def read(self, results: dict) -> np.ndarray:
+        """Stored label values, (H, W), before any mapping."""
+        cached = results.get('cache_entry')
+        if cached is not None:
+            return cached.label()
+        path = results['seg_map_path']
+        data = read_bytes(path, 'label', self.backend_args)
+        try:
+            label = decode_label(data)
+        except ValueError as error:
+            raise DataError(
+                path,
+                f'the label cannot be read ({error})',
+                "Replace the file, or set on_error='skip' in the dataset to train without it.",
+            ) from error
+        return self._as_indices(path, label, results)
+
+    @staticmethod
+    def _as_indices(path: str, label: np.ndarray, results: dict) -> np.ndarray:
+        palette = results.get('label_palette')
+        if label.ndim == 3 and palette is not None:
+            try:
+                return colours_to_indices(label, palette, results.get('ignored_colours', ()))
+            except ValueError as error:
+                cure = 'Add them to the palette, or to ignored_colours of the metainfo.'
+                raise DataError(path, str(error), cure) from error
+        if label.ndim == 3:
+            shape = f'the label is a colour image {label.shape}, where an index is expected'
+            raise DataError(path, shape, _RGB_CURE)
+        if not np.issubdtype(label.dtype, np.integer):
+            cure = 'Save it as an 8- or 16-bit image of class indices.'
+            raise DataError(path, f'the label has values of type {label.dtype}', cure)
+        return label
+
+    def table(self, results: dict, dtype: np.dtype) -> np.ndarray | None:
+        """The table from stored values to class indices for this dataset, made once."""
+        reduce_zero = results.get('reduce_zero_label', False)
+        if self.reduce_zero_label is not None and self.reduce_zero_label != reduce_zero:
+            raise ValueError(
+                f'reduce_zero_label is {self.reduce_zero_label} in LoadAnnotations and '
+                f'{reduce_zero} in the dataset: set it in the dataset alone.'
+            )
+        label_map = results.get('label_map')
+        size = 256 if np.dtype(dtype).itemsize == 1 else 65536
+        key = (reduce_zero, size, tuple(label_map.items()) if label_map else None)
+        if key not in self._tables:
+            self._tables[key] = label_table(reduce_zero, label_map, size)
+        return self._tables[key]
+
+    def map(self, label: np.ndarray, results: dict) -> np.ndarray:
+        """Stored values -> class indices, narrowed to uint8 where all of them fit."""
+        label = apply_table(label, self.table(results, label.dtype))
+        if label.dtype != np.uint8 and label.size and label.max() <= 255:
+            label = label.astype(np.uint8)
+        return label
+
+    def transform(self, results: dict) -> dict:
+        label = self.map(self.read(results), results)
+        check_same_size(results, label.shape)
+        results['gt_seg_map'] = label
+        results.setdefault('seg_fields', []).append('gt_seg_map')
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(reduce_zero_label={self.reduce_zero_label})'
+
+
+def check_same_size(results: dict, label_shape: tuple[int, int]) -> None:
+    """Image as loaded and label must agree; ``ori_shape`` is there once the image was loaded."""
+    image_shape = results.get('ori_shape', label_shape)
+    if tuple(image_shape) != tuple(label_shape):
+        raise DataError(
+            results.get('seg_map_path', 'label'),
+            f'the label is {label_shape[0]}x{label_shape[1]} (height x width) and its image '
+            f'{results.get("img_path")} is {image_shape[0]}x{image_shape[1]}',
+            'They must have the same size: check that the two files belong together.',
+        )

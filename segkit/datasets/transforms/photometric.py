@@ -1,0 +1,140 @@
+"""Distortions of colour and sharpness. Images are (H, W, 3) uint8 BGR; labels are untouched.
+
+Photometric distortion follows SSD (Liu et al., 2016, section 2.2, data augmentation). Each step
+``clip(x * a + b)`` truncated to a byte is a function of one byte, so it is a table of 256 entries,
+built with the float32 arithmetic of the direct formula: bit-equal to it, and consecutive
+steps compose into one table.
+"""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from segkit.registry import TRANSFORMS
+
+_BYTES = np.arange(256, dtype=np.float32)
+_IDENTITY = np.arange(256, dtype=np.uint8)
+
+
+def linear_table(alpha: float = 1.0, beta: float = 0.0) -> np.ndarray:
+    """256 bytes: clip(x * alpha + beta, 0, 255), truncated as a cast to uint8 truncates."""
+    return np.clip(_BYTES * alpha + beta, 0, 255).astype(np.uint8)
+
+
+def _apply_hsv(img: np.ndarray, channel: int, table: np.ndarray) -> np.ndarray:
+    """One channel of the HSV image through a table; the colour-space round trip is lossy."""
+    tables = np.repeat(_IDENTITY[None, :, None], 3, axis=2)
+    tables[0, :, channel] = table
+    hsv = cv2.cvtColor(img, cv2.COLOR_BGR2HSV)
+    return cv2.cvtColor(cv2.LUT(hsv, tables), cv2.COLOR_HSV2BGR)
+
+
+@TRANSFORMS.register_module()
+class PhotoMetricDistortion(BaseTransform):
+    """Brightness, contrast, saturation and hue, each with probability one half.
+
+    Contrast comes either second or last, also by the toss of a coin.
+
+    Args:
+        brightness_delta: the shift is uniform in [-delta, delta] grey levels.
+        contrast_range: the factor of all channels is uniform in this range.
+        saturation_range: the factor of the S channel is uniform in this range.
+        hue_delta: the shift is an integer in [-delta, delta) of OpenCV's 180 hues.
+    """
+
+    def __init__(
+        self,
+        brightness_delta: int = 32,
+        contrast_range: Sequence[float] = (0.5, 1.5),
+        saturation_range: Sequence[float] = (0.5, 1.5),
+        hue_delta: int = 18,
+    ) -> None:
+        self.brightness_delta = brightness_delta
+        self.contrast_lower, self.contrast_upper = contrast_range
+        self.saturation_lower, self.saturation_upper = saturation_range
+        self.hue_delta = hue_delta
+
+    def draw(self) -> list[tuple[int | None, np.ndarray]]:
+        """The steps of one sample: (HSV channel or None for all of BGR, table of 256 bytes).
+
+        The draws come in the order in which the steps are applied, as in the older toolbox, so
+        that a seed gives the same pictures.
+        """
+        rng, steps = np.random, []
+        if rng.randint(2):
+            beta = rng.uniform(-self.brightness_delta, self.brightness_delta)
+            steps.append((None, linear_table(beta=beta)))
+        contrast_early = rng.randint(2) == 1
+        if contrast_early:
+            steps += self._draw_contrast()
+        if rng.randint(2):
+            alpha = rng.uniform(self.saturation_lower, self.saturation_upper)
+            steps.append((1, linear_table(alpha)))
+        if rng.randint(2):
+            shift = rng.randint(-self.hue_delta, self.hue_delta)
+            steps.append((0, ((np.arange(256) + shift) % 180).astype(np.uint8)))
+        if not contrast_early:
+            steps += self._draw_contrast()
+        return steps
+
+    def _draw_contrast(self) -> list[tuple[None, np.ndarray]]:
+        if not np.random.randint(2):
+            return []
+        return [(None, linear_table(np.random.uniform(self.contrast_lower, self.contrast_upper)))]
+
+    @staticmethod
+    def apply(img: np.ndarray, steps: list[tuple[int | None, np.ndarray]]) -> np.ndarray:
+        """Apply drawn steps; tables of neighbouring BGR steps are composed first."""
+        pending = None
+        for channel, table in steps:
+            if channel is None:
+                pending = table if pending is None else table[pending]
+                continue
+            if pending is not None:
+                img, pending = cv2.LUT(img, pending), None
+            img = _apply_hsv(img, channel, table)
+        return img if pending is None else cv2.LUT(img, pending)
+
+    def transform(self, results: dict) -> dict:
+        results['img'] = self.apply(results['img'], self.draw())
+        return results
+
+    def __repr__(self) -> str:
+        return (
+            f'{type(self).__name__}(brightness_delta={self.brightness_delta}, '
+            f'contrast_range=({self.contrast_lower}, {self.contrast_upper}), '
+            f'saturation_range=({self.saturation_lower}, {self.saturation_upper}), '
+            f'hue_delta={self.hue_delta})'
+        )
+
+
+@TRANSFORMS.register_module()
+class RandomGaussianBlur(BaseTransform):
+    """Gaussian blur with probability ``prob``: the one of PSANet's recipe (kernel 5, prob 0.5).
+
+    Args:
+        prob: probability in [0, 1].
+        kernel_size: odd number of pixels.
+        sigma: standard deviation in pixels; 0 derives it from the kernel size as OpenCV does.
+    """
+
+    def __init__(self, prob: float = 0.5, kernel_size: int = 5, sigma: float = 0.0) -> None:
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ValueError(f'kernel_size of RandomGaussianBlur must be odd, not {kernel_size}.')
+        if not 0 <= prob <= 1:
+            raise ValueError(f'prob of RandomGaussianBlur must lie in [0, 1], not {prob}.')
+        self.prob, self.kernel_size, self.sigma = prob, kernel_size, sigma
+
+    def transform(self, results: dict) -> dict:
+        if np.random.rand() < self.prob:
+            size = (self.kernel_size, self.kernel_size)
+            results['img'] = cv2.GaussianBlur(results['img'], size, self.sigma)
+        return results
+
+    def __repr__(self) -> str:
+        return (
+            f'{type(self).__name__}(prob={self.prob}, kernel_size={self.kernel_size}, '
+            f'sigma={self.sigma})'
+        )
