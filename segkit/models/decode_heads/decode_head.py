@@ -1,0 +1,213 @@
+"""What every decode head shares: choosing its inputs, the classifier, the losses, the prediction.
+
+A head is a plain ``nn.Module``: built from keyword arguments and fed a list of feature maps it
+needs no config, no Runner and no segmentor.
+
+Legend: inputs, a list of maps (N, Ci, Hi, Wi); logits (N, K, h, w); label (N, 1, H, W).
+"""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from segkit.models.layers import ConvModule, resize
+from segkit.models.losses import LabelCheck
+from segkit.models.samplers import build_pixel_sampler
+from segkit.registry import MODELS
+
+from .head_loss import head_losses
+
+Config = Mapping[str, Any]
+CROSS_ENTROPY = {'type': 'CrossEntropyLoss', 'use_sigmoid': False, 'loss_weight': 1.0}
+
+
+class BaseDecodeHead(nn.Module):
+    """Base class; a head implements ``forward(inputs) -> logits``.
+
+    Args:
+        in_channels: Channels of the chosen input; a list of them with an ``input_transform``.
+        channels: Channels before the classifier ``conv_seg``.
+        num_classes: K.
+        out_channels: Channels of the logits, K by default; 1 for a binary head with a sigmoid.
+        threshold: Where a binary head with one channel says 1, 0.3 by default.
+        in_index: Which of the backbone's maps; a list of them with an ``input_transform``.
+        input_transform: None takes one map; 'resize_concat' resizes the chosen ones to the first
+            and concatenates them; 'multiple_select' hands over the list.
+        loss_decode: One loss config, or several.
+        sampler: Chooses the pixels that enter the loss, e.g. ``dict(type='OHEMPixelSampler')``.
+        acc_interval: ``acc_seg`` is computed on every so-many-th call only; 1 as published.
+        init_cfg: As in mmengine; by default the classifier starts normal with std 0.01.
+    """
+
+    def __init__(
+        self,
+        in_channels: int | Sequence[int],
+        channels: int,
+        *,
+        num_classes: int,
+        out_channels: int | None = None,
+        threshold: float | None = None,
+        dropout_ratio: float = 0.1,
+        conv_cfg: Config | None = None,
+        norm_cfg: Config | None = None,
+        act_cfg: Config | None = {'type': 'ReLU'},  # noqa: B006, read only
+        in_index: int | Sequence[int] = -1,
+        input_transform: str | None = None,
+        loss_decode: Config | Sequence[Config] = CROSS_ENTROPY,
+        ignore_index: int = 255,
+        sampler: Config | None = None,
+        align_corners: bool = False,
+        acc_interval: int = 1,
+        init_cfg: Config | Sequence[Config] | None = None,
+    ) -> None:
+        super().__init__()
+        self._init_inputs(in_channels, in_index, input_transform)
+        self._init_outputs(num_classes, out_channels, threshold)
+        self.channels = channels
+        self.dropout_ratio = dropout_ratio
+        self.conv_cfg, self.norm_cfg, self.act_cfg = conv_cfg, norm_cfg, act_cfg
+        self.ignore_index = ignore_index
+        self.align_corners = align_corners
+        self.init_cfg = init_cfg
+        self.acc_interval, self._calls = acc_interval, 0
+        self._label_check = LabelCheck(num_classes, ignore_index)
+        self.loss_decode = _build_losses(loss_decode)
+        self.sampler = build_pixel_sampler(sampler, context=self) if sampler else None
+        self.conv_seg = nn.Conv2d(channels, self.out_channels, kernel_size=1)
+        self.dropout = nn.Dropout2d(dropout_ratio) if dropout_ratio > 0 else None
+
+    def _init_inputs(
+        self, in_channels: int | Sequence[int], in_index: int | Sequence[int], transform: str | None
+    ) -> None:
+        if transform not in (None, 'resize_concat', 'multiple_select'):
+            raise ValueError(
+                f'{type(self).__name__}: input_transform={transform!r} is none of None, '
+                "'resize_concat', 'multiple_select'."
+            )
+        lists = [isinstance(value, Sequence) for value in (in_channels, in_index)]
+        if lists != [transform is not None] * 2 or (
+            transform is not None and len(in_channels) != len(in_index)
+        ):
+            want = 'lists of one length' if transform else 'integers'
+            raise ValueError(
+                f'{type(self).__name__}: with input_transform={transform!r}, in_channels and '
+                f'in_index must be {want}, got {in_channels!r} and {in_index!r}.'
+            )
+        self.input_transform, self.in_index = transform, in_index
+        self.in_channels = sum(in_channels) if transform == 'resize_concat' else in_channels
+
+    def _init_outputs(
+        self, num_classes: int, out_channels: int | None, threshold: float | None
+    ) -> None:
+        out_channels = num_classes if out_channels is None else out_channels
+        if out_channels != num_classes and not (out_channels == 1 and num_classes == 2):
+            raise ValueError(
+                f'{type(self).__name__}: out_channels={out_channels} must equal '
+                f'num_classes={num_classes}, or be 1 with two classes (binary).'
+            )
+        if out_channels == 1 and threshold is None:
+            threshold = 0.3
+            warnings.warn('threshold is not given for a binary head: 0.3 is used.', stacklevel=4)
+        self.num_classes, self.out_channels, self.threshold = num_classes, out_channels, threshold
+
+    def extra_repr(self) -> str:
+        return (
+            f'input_transform={self.input_transform}, ignore_index={self.ignore_index}, '
+            f'align_corners={self.align_corners}'
+        )
+
+    def init_weights(self) -> None:
+        """The classifier's (or ``init_cfg``'s) start; the ConvModules drew theirs when built."""
+        if self.init_cfg is None:
+            nn.init.normal_(self.conv_seg.weight, std=0.01)
+            nn.init.zeros_(self.conv_seg.bias)
+            return
+        from mmengine.model import initialize  # slow to import, and seldom asked for
+
+        initialize(self, self.init_cfg)
+
+    def _conv(
+        self, in_channels: int, out_channels: int, kernel_size: int, **kwargs: Any
+    ) -> nn.Module:
+        """A ConvModule of this head's conv, norm and activation."""
+        cfgs = {'conv_cfg': self.conv_cfg, 'norm_cfg': self.norm_cfg, 'act_cfg': self.act_cfg}
+        return ConvModule(in_channels, out_channels, kernel_size, **{**cfgs, **kwargs})
+
+    def _transform_inputs(self, inputs: Sequence[Tensor]) -> Tensor | list[Tensor]:
+        """The map(s) this head works on."""
+        if self.input_transform is None:
+            return inputs[self.in_index]
+        chosen = [inputs[i] for i in self.in_index]
+        if self.input_transform == 'multiple_select':
+            return chosen
+        size = chosen[0].shape[2:]
+        return torch.cat([self._resize(x, size) for x in chosen], dim=1)
+
+    def _resize(self, x: Tensor, size: Sequence[int]) -> Tensor:
+        return resize(x, size=tuple(size), mode='bilinear', align_corners=self.align_corners)
+
+    def cls_seg(self, feat: Tensor) -> Tensor:
+        """Dropout and classifier: (N, channels, h, w) -> (N, K, h, w)."""
+        if self.dropout is not None:
+            feat = self.dropout(feat)
+        return self.conv_seg(feat)
+
+    def forward(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Logits (N, K, h, w) of the backbone's maps."""
+        raise TypeError(f'{type(self).__name__} defines no forward(inputs).')
+
+    def loss(
+        self,
+        inputs: Sequence[Tensor],
+        batch_data_samples: Sequence,
+        train_cfg: Config | None = None,
+    ) -> dict[str, Tensor]:
+        """Losses and accuracy of one batch; keys 'loss_ce' (or as named) and 'acc_seg'."""
+        self._calls += 1
+        return self.loss_by_feat(self(inputs), batch_data_samples)
+
+    def predict(
+        self,
+        inputs: Sequence[Tensor],
+        batch_img_metas: Sequence[dict],
+        test_cfg: Config | None = None,
+    ) -> Tensor:
+        """Logits (N, K, H, W) at the size the network was fed (padding included)."""
+        return self.predict_by_feat(self(inputs), batch_img_metas)
+
+    def predict_by_feat(self, seg_logits: Tensor, batch_img_metas: Sequence[dict]) -> Tensor:
+        """Resize to the padded input; a sliding window sets img_shape to its crop as torch.Size."""
+        meta = batch_img_metas[0]
+        size = meta.get('img_shape')
+        if not isinstance(size, torch.Size):
+            size = meta.get('pad_shape', size)
+        return self._resize(seg_logits, size[:2])
+
+    def _stack_batch_gt(self, batch_data_samples: Sequence) -> Tensor:
+        """Labels of the batch (N, 1, H, W), in the dtype they came in."""
+        labels = [sample.gt_sem_seg.data for sample in batch_data_samples]
+        shapes = sorted({tuple(label.shape) for label in labels})
+        if len(shapes) > 1:
+            raise ValueError(
+                f'The labels of one batch differ in size: {shapes}. Crop or pad them to one '
+                'size, e.g. with size=(H, W) in the data preprocessor.'
+            )
+        return torch.stack(labels)
+
+    def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: Sequence) -> dict[str, Tensor]:
+        """Losses of logits (N, K, h, w), resized to the labels of the samples."""
+        label = self._stack_batch_gt(batch_data_samples)
+        label = self._label_check(label, batch_data_samples)
+        return head_losses(self, seg_logits, label, self._calls % self.acc_interval == 0)
+
+
+def _build_losses(loss_decode: Config | Sequence[Config]) -> nn.Module:
+    """A loss, or an nn.ModuleList of them."""
+    if isinstance(loss_decode, Mapping):
+        return MODELS.build(loss_decode)
+    if isinstance(loss_decode, Sequence) and not isinstance(loss_decode, str):
+        return nn.ModuleList(MODELS.build(loss) for loss in loss_decode)
+    raise TypeError(f'loss_decode must be a dict or a list of dicts, got {loss_decode!r}.')

@@ -1,0 +1,37 @@
+"""Joining a map with smaller ones: conv3x3(cat(x, upsampled lows)), norm, activation.
+
+``segkit.ops.conv_cat_upsampled`` evaluates the convolution without the concatenation; a bottleneck
+it does not cover (another kernel, stride or convolution class) is evaluated as written.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from segkit.models.layers import ConvModule, resize
+from segkit.ops import conv_cat_upsampled
+
+
+def _commutes(conv: nn.Module) -> bool:
+    """Whether the identity holds for this convolution: plain 3x3, padding 1 with zeros."""
+    return type(conv) is nn.Conv2d and (
+        (conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups, conv.padding_mode)
+        == ((3, 3), (1, 1), (1, 1), (1, 1), 1, 'zeros')
+    )
+
+
+def join_upsampled(
+    module: ConvModule, x: Tensor, lows: Sequence[Tensor], align_corners: bool
+) -> Tensor:
+    """``module(cat([x, *lows resized to x]))``: (N, C0, h, w) and (N, Ci, hi, wi) -> (N, C, h, w)."""
+    size = x.shape[2:]
+    if not _commutes(module.conv):
+        wide = [
+            resize(low, tuple(size), mode='bilinear', align_corners=align_corners) for low in lows
+        ]
+        return module(torch.cat([x, *wide], dim=1))
+    out = conv_cat_upsampled(module.conv, x, list(lows), size, align_corners)
+    if module.with_norm:
+        out = module.norm(out)
+    return module.activate(out) if module.with_activation else out

@@ -1,0 +1,18 @@
+"""Losses of the decode heads, the accuracy they log and the check their labels pass first."""
+
+from .accuracy import Accuracy, accuracy
+from .cross_entropy_loss import CrossEntropyLoss, binary_cross_entropy, cross_entropy
+from .label_check import LabelCheck, check_labels
+from .utils import load_class_weight, weight_reduce_loss
+
+__all__ = [
+    'Accuracy',
+    'CrossEntropyLoss',
+    'LabelCheck',
+    'accuracy',
+    'binary_cross_entropy',
+    'check_labels',
+    'cross_entropy',
+    'load_class_weight',
+    'weight_reduce_loss',
+]

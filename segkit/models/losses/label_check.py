@@ -1,0 +1,113 @@
+"""Labels a loss cannot digest, found before it sees them.
+
+A label outside [0, K) that is not the ignored one reads beyond the logits: an obscure error on a
+CPU, a device-side assert that takes the process down on a GPU. Legend: label (N, 1, H, W), K
+classes. On a CPU a batch is checked at once. On a GPU reading the verdict would stall the stream,
+so strays are turned into ignored pixels (nothing asserts) and the verdict, copied in the
+background, is read when the next batch comes: one step late, without a synchronisation.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+CURES = (
+    'If the labels count classes from 1 and keep 0 for "unlabelled", set reduce_zero_label=True '
+    'in the dataset; if other values stand for classes (masks of 0 and 255, or city ids), map '
+    'them with label_map={value: class} in the metainfo; else correct num_classes.'
+)
+
+
+def _strays(label: Tensor, num_classes: int, ignore_index: int) -> Tensor:
+    """Where the label is neither a class nor ignored; bool, of the label's shape."""
+    bad = label != ignore_index
+    if num_classes <= torch.iinfo(label.dtype).max:  # a uint8 255 cannot reach 256 classes
+        bad &= label >= num_classes
+    else:
+        bad.zero_()
+    if label.dtype.is_signed:
+        bad |= (label < 0) & (label != ignore_index)
+    return bad
+
+
+def _files(meta: dict) -> str:
+    """The files of one sample, as far as its metainfo tells."""
+    label, image = meta.get('seg_map_path'), meta.get('img_path')
+    if label is None:
+        return f'The label map of {image}' if image else 'A label map'
+    return f'Label map {label}' + (f' (image {image})' if image else '')
+
+
+def _message(label: Tensor, num_classes: int, ignore_index: int, metas: Sequence[dict]) -> str:
+    """The sentence for the first sample that holds strays."""
+    for one, meta in zip(label, metas):
+        values = one[_strays(one, num_classes, ignore_index)].unique().tolist()
+        if values:
+            break
+    shown = ', '.join(map(str, values[:10])) + (', ...' if len(values) > 10 else '')
+    few = [int(v) for v in one.unique().tolist()]
+    hint = ''
+    if values == [num_classes]:
+        hint = f' The only one is {num_classes}, as when classes are counted from 1.'
+    elif len(few) == 2 and few[0] == 0:
+        hint = f' It looks like a binary mask: label_map={{{few[1]}: 1}} reads it.'
+    return (
+        f'{_files(meta)} holds the value(s) {shown}, but the head has num_classes={num_classes}: '
+        f'a label is 0..{num_classes - 1}, or {ignore_index} for ignored.{hint} {CURES}'
+    )
+
+
+def _metas(data_samples: Sequence | None, count: int) -> list[dict]:
+    """Metainfo of each sample; empty where there is none."""
+    if data_samples is None:
+        return [{}] * count
+    return [dict(getattr(sample, 'metainfo', {})) for sample in data_samples]
+
+
+def check_labels(
+    label: Tensor, num_classes: int, ignore_index: int = 255, data_samples: Sequence | None = None
+) -> None:
+    """Raise ValueError naming file, values and cure if a label is neither a class nor ignored.
+
+    Reads the verdict at once, which synchronises on a GPU; ``LabelCheck`` does not.
+    """
+    if bool(_strays(label, num_classes, ignore_index).any()):
+        metas = _metas(data_samples, len(label))
+        raise ValueError(_message(label, num_classes, ignore_index, metas))
+
+
+class LabelCheck:
+    """The check of a head: at once on a CPU, one batch late and without a stall on a GPU."""
+
+    def __init__(self, num_classes: int, ignore_index: int = 255) -> None:
+        self.num_classes, self.ignore_index = num_classes, ignore_index
+        self._pending: tuple | None = None
+
+    def __getstate__(self) -> dict:
+        """A copy or pickle starts without the batch under way (CUDA events cannot be copied)."""
+        return {**self.__dict__, '_pending': None}
+
+    def __call__(self, label: Tensor, data_samples: Sequence | None = None) -> Tensor:
+        """The label, safe to index with; ValueError for this batch (CPU) or the last one (GPU)."""
+        if not label.is_cuda:
+            check_labels(label, self.num_classes, self.ignore_index, data_samples)
+            return label
+        self.flush()
+        bad = _strays(label, self.num_classes, self.ignore_index)
+        verdict = torch.empty((), dtype=torch.bool, pin_memory=True)
+        verdict.copy_(bad.any(), non_blocking=True)
+        done = torch.cuda.Event()
+        done.record()
+        self._pending = (done, verdict, label, _metas(data_samples, len(label)))
+        return label.masked_fill(bad, self.ignore_index)
+
+    def flush(self) -> None:
+        """Read the verdict under way, if any."""
+        if self._pending is None:
+            return
+        done, verdict, label, metas = self._pending
+        self._pending = None
+        done.synchronize()
+        if bool(verdict):
+            raise ValueError(_message(label, self.num_classes, self.ignore_index, metas))

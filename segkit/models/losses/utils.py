@@ -1,0 +1,93 @@
+"""Shared by the losses: reducing a per-pixel loss, and class weights from a list or a file."""
+
+import json
+import os
+import pickle
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+# Enough to rebuild a list or a numpy array; whatever else a pickle names is refused unexecuted.
+_ARRAY_GLOBALS = frozenset(
+    (f'{package}.{name}', member)
+    for package in ('numpy', 'numpy.core', 'numpy._core')
+    for name, member in (
+        ('multiarray', '_reconstruct'),
+        ('multiarray', 'scalar'),
+        ('numeric', '_frombuffer'),
+    )
+) | {('numpy', 'ndarray'), ('numpy', 'dtype')}
+
+
+def weight_reduce_loss(
+    loss: Tensor,
+    weight: Tensor | None = None,
+    reduction: str = 'mean',
+    avg_factor: float | Tensor | None = None,
+) -> Tensor:
+    """Weigh a per-pixel loss and reduce it with 'none', 'sum' or 'mean'.
+
+    Args:
+        avg_factor: What 'mean' divides the sum by; the number of elements when None.
+    """
+    if reduction not in ('none', 'sum', 'mean'):
+        raise ValueError(f"reduction must be 'none', 'sum' or 'mean', not {reduction!r}.")
+    if weight is not None:
+        loss = loss * weight
+    if reduction == 'none':
+        return loss
+    if reduction == 'sum':
+        if avg_factor is not None:
+            raise ValueError("avg_factor divides a mean: it can't go with reduction='sum'.")
+        return loss.sum()
+    if avg_factor is None:
+        return loss.mean()
+    return loss.sum() / (avg_factor + torch.finfo(torch.float32).eps)
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Unpickles plain containers, numbers and numpy arrays, never code."""
+
+    def find_class(self, module: str, name: str) -> object:
+        if (module, name) not in _ARRAY_GLOBALS:
+            raise ValueError(f'it asks to run {module}.{name}')
+        return super().find_class(module, name)
+
+
+def _read(path: str) -> object:
+    """The content of a .npy, .json or .pkl file."""
+    import numpy as np
+
+    if path.endswith('.npy'):
+        return np.load(path, allow_pickle=False)
+    if path.endswith('.json'):
+        with open(path, encoding='utf-8') as file:
+            return json.load(file)
+    if path.endswith(('.pkl', '.pickle')):
+        with open(path, 'rb') as file:
+            return _ArrayUnpickler(file).load()
+    raise ValueError('its ending is none of .npy, .json, .pkl')
+
+
+def load_class_weight(
+    class_weight: Sequence[float] | str | os.PathLike | None,
+) -> list[float] | None:
+    """Class weights as a list of floats, from a sequence or the path of a .npy, .json or .pkl file.
+
+    Raises:
+        ValueError: The file is missing, is no flat list of numbers, or wants to run code.
+    """
+    if class_weight is None:
+        return None
+    source = 'class_weight'
+    try:
+        if isinstance(class_weight, (str, os.PathLike)):
+            source = f'class_weight file {os.fspath(class_weight)}'
+            class_weight = _read(os.fspath(class_weight))
+        return [float(value) for value in class_weight]
+    except (OSError, ValueError, TypeError, pickle.UnpicklingError, EOFError) as error:
+        raise ValueError(
+            f'{source} cannot be used: {error}. Give one number per class, '
+            'as a list or as a .npy, .json or .pkl file that holds a flat list.'
+        ) from error

@@ -1,0 +1,88 @@
+"""Choosing the pixels that enter a loss (online hard example mining, arXiv:1604.03540).
+
+Legend: seg_logit (N, K, H, W) at label size, seg_label (N, 1, H, W); the result (N, H, W) is 1
+where a pixel is kept and 0 elsewhere, and multiplies the per-pixel loss.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from segkit.registry import TASK_UTILS
+
+
+def build_pixel_sampler(cfg: Mapping[str, Any], **default_args: Any) -> 'BasePixelSampler':
+    """The sampler of ``cfg['type']``; ``context`` is the head it serves."""
+    return TASK_UTILS.build(dict(cfg), default_args=default_args)
+
+
+class BasePixelSampler(ABC):
+    """A sampler turns logits and labels into a weight per pixel."""
+
+    @abstractmethod
+    def sample(self, seg_logit: Tensor, seg_label: Tensor) -> Tensor:
+        """Weights (N, H, W) of logits (N, K, H, W) and labels (N, 1, H, W)."""
+
+
+@TASK_UTILS.register_module()
+class OHEMPixelSampler(BasePixelSampler):
+    """Keeps the hard pixels: those of low confidence, or those of the highest loss.
+
+    Args:
+        context: The head, for its losses and its ignore_index.
+        thresh: Keep pixels whose own class has a probability below this; None ranks by loss.
+        min_kept: At least this many pixels per image are kept (per batch: times its images).
+    """
+
+    def __init__(
+        self, context: nn.Module, thresh: float | None = None, min_kept: int = 100000
+    ) -> None:
+        if min_kept <= 1:
+            raise ValueError(f'OHEMPixelSampler: min_kept must be above 1, got {min_kept}.')
+        self.context, self.thresh, self.min_kept = context, thresh, min_kept
+
+    @torch.no_grad()
+    def sample(self, seg_logit: Tensor, seg_label: Tensor) -> Tensor:
+        """Weights of 0 and 1; ignored pixels get 0."""
+        label = seg_label.squeeze(1).long()
+        valid = label != self.context.ignore_index
+        kept = self.min_kept * len(label)
+        weight = seg_logit.new_zeros(label.shape)
+        if not valid.any():
+            return weight
+        if self.thresh is None:
+            weight[valid] = self._hardest(self._losses(seg_logit, label)[valid], kept)
+        else:
+            own = self._own_probability(seg_logit, label.masked_fill(~valid, 0))
+            weight[valid] = self._unsure(own[valid], kept).to(weight)
+        return weight
+
+    def _own_probability(self, seg_logit: Tensor, label: Tensor) -> Tensor:
+        """Probability of each pixel's own class, (N, H, W)."""
+        own = seg_logit.gather(1, label.unsqueeze(1)).squeeze(1)
+        return (own - seg_logit.logsumexp(1)).exp()
+
+    def _unsure(self, own: Tensor, kept: int) -> Tensor:
+        """Below the threshold, which rises until ``kept`` pixels are below it."""
+        rank = min(kept, own.numel() - 1)
+        floor = own.kthvalue(rank + 1).values
+        return own < floor.clamp(min=self.thresh)
+
+    def _losses(self, seg_logit: Tensor, label: Tensor) -> Tensor:
+        """Sum of the head's losses per pixel."""
+        losses = self.context.loss_decode
+        losses = losses if isinstance(losses, nn.ModuleList) else [losses]
+        ignore = self.context.ignore_index
+        return sum(
+            loss(seg_logit, label, weight=None, ignore_index=ignore, reduction_override='none')
+            for loss in losses
+        )
+
+    def _hardest(self, losses: Tensor, kept: int) -> Tensor:
+        """1 for the ``kept`` highest losses."""
+        chosen = torch.zeros_like(losses)
+        chosen[losses.topk(min(kept, losses.numel())).indices] = 1
+        return chosen
