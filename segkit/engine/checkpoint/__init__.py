@@ -1,0 +1,53 @@
+"""Checkpoints in: every published format and source, read as data and never run.
+
+    load_checkpoint('psanet_...-99fac37c.pth')          a dict, whatever the format
+    load_into(model, checkpoint, purpose='test')        weights into a model, with a table
+    load_backbone_weights(backbone, 'open-mmlab://resnet50_v1c')
+    use_in_mmengine()                                   the same reader for Runner.resume
+
+Imports torch and numpy alone, so that a backbone can load weights without a Runner.
+"""
+
+from .backbone import inflate_stem, load_backbone_weights, to_our_names
+from .contents import dataset_meta_of, load_checkpoint, state_dict_of
+from .errors import (
+    CheckpointError,
+    CheckpointNotFoundError,
+    DownloadError,
+    UnsafeCheckpointError,
+)
+from .loading import LoadReport, load_into
+from .meta import build_on_meta
+from .sources import local_file
+
+__all__ = [
+    'CheckpointError',
+    'CheckpointNotFoundError',
+    'DownloadError',
+    'LoadReport',
+    'UnsafeCheckpointError',
+    'build_on_meta',
+    'dataset_meta_of',
+    'inflate_stem',
+    'load_backbone_weights',
+    'load_checkpoint',
+    'load_into',
+    'local_file',
+    'state_dict_of',
+    'to_our_names',
+    'use_in_mmengine',
+]
+
+
+def use_in_mmengine() -> None:
+    """Make mmengine's ``CheckpointLoader`` read through ``load_checkpoint``, whatever the source.
+
+    mmengine 0.10 refuses its own files (numpy and HistoryBuffer in the message hub) and 0.11
+    unpickles them without a check; ``Runner.resume`` and ``load_from`` both come through here.
+    """
+    from mmengine.runner.checkpoint import CheckpointLoader
+
+    prefixes = [
+        '', 'http://', 'https://', 'torchvision://', 'open-mmlab://', 'openmmlab://', 'timm://',
+    ]  # fmt: skip
+    CheckpointLoader.register_scheme(prefixes, load_checkpoint, force=True)

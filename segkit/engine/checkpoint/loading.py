@@ -1,0 +1,150 @@
+"""Weights into a model, with a table of what went where.
+
+Testing needs every weight: anything left out is an error. Fine-tuning expects differences (another
+class count, a new head): they are reported, and the rest is loaded.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import nn
+
+from .contents import dataset_meta_of, load_checkpoint, state_dict_of
+from .errors import CheckpointError
+from .meta import materialise
+
+# Older torch saved no batch counters, and nothing but momentum=None reads them.
+_OPTIONAL = ('num_batches_tracked',)
+# The auxiliary head serves training alone: without it predictions are the same.
+_TRAINING_ONLY = ('auxiliary_head.',)
+
+
+@dataclass
+class LoadReport:
+    """What ``load_into`` did. Names are state-dict keys; shapes are tuples."""
+
+    source: str
+    loaded: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    mismatched: dict[str, tuple[tuple, tuple]] = field(default_factory=dict)
+    dataset_meta: dict | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether predictions depend on nothing but the file."""
+        names = [*self.missing, *self.unexpected, *self.mismatched]
+        return all(name.startswith(_TRAINING_ONLY) for name in names)
+
+    def rows(self) -> list[tuple[str, str, str, str]]:
+        """(what happened, key, shape in the file, shape in the model), differences only."""
+        rows = [
+            ('left out: other shape', name, str(theirs), str(ours))
+            for name, (theirs, ours) in self.mismatched.items()
+        ]
+        rows += [('not in the file', name, '-', 'kept as it was') for name in self.missing]
+        rows += [('not in the model', name, 'left out', '-') for name in self.unexpected]
+        return rows
+
+    def table(self, limit: int = 40) -> str:
+        """The differences as text, at most ``limit`` rows."""
+        rows = self.rows()
+        head = f'{self.source}: {len(self.loaded)} weights loaded, {len(rows)} differ.'
+        if not rows:
+            return head
+        shown = [('what', 'key', 'in the file', 'in the model'), *rows[:limit]]
+        widths = [max(len(row[column]) for row in shown) for column in range(4)]
+        lines = ['  '.join(text.ljust(w) for text, w in zip(row, widths)).rstrip() for row in shown]
+        more = [f'... and {len(rows) - limit} more'] if len(rows) > limit else []
+        return '\n'.join([head, *lines, *more])
+
+    def __str__(self) -> str:
+        return self.table()
+
+
+def compare(model: nn.Module, state: dict[str, torch.Tensor], source: str) -> LoadReport:
+    """Sort the names of ``state`` and ``model`` into a report, loading nothing."""
+    ours = model.state_dict()
+    report = LoadReport(source)
+    for name, tensor in state.items():
+        if name not in ours:
+            report.unexpected.append(name)
+        elif tensor.shape != ours[name].shape:
+            report.mismatched[name] = (tuple(tensor.shape), tuple(ours[name].shape))
+        else:
+            report.loaded.append(name)
+    report.missing = [name for name in ours if name not in state and not name.endswith(_OPTIONAL)]
+    return report
+
+
+def load_into(
+    model: nn.Module,
+    checkpoint: dict | str | Path,
+    purpose: Literal['test', 'finetune'] = 'test',
+    *,
+    source: str | None = None,
+) -> LoadReport:
+    """Load weights into ``model`` and say what was loaded and what was not.
+
+    A model on the meta device is materialised here: its tensors become those of the file, which
+    is left memory-mapped, and whatever the file lacks is initialised on the CPU.
+
+    Args:
+        checkpoint: a path or name (see ``load_checkpoint``), or what that returned.
+        purpose: 'test' refuses a file that does not fit; 'finetune' loads what fits.
+        source: the name for messages when ``checkpoint`` is a dict.
+
+    Raises:
+        CheckpointError: nothing fits, or, when testing, anything differs; holds the table.
+    """
+    if purpose not in ('test', 'finetune'):
+        raise ValueError(f"purpose={purpose!r}: must be 'test' or 'finetune'.")
+    if not isinstance(checkpoint, dict):
+        source = source or str(checkpoint)
+        checkpoint = load_checkpoint(checkpoint, mmap=True)
+    source = source or 'the checkpoint'
+    state = state_dict_of(checkpoint, source)
+    model = getattr(model, 'module', model)  # under DDP the keys are those of the model inside
+    report = compare(model, state, source)
+    report.dataset_meta = dataset_meta_of(checkpoint)
+    _judge(report, purpose)
+    _fill(model, {name: state[name] for name in report.loaded})
+    if purpose == 'test' and report.dataset_meta:
+        model.dataset_meta = report.dataset_meta
+    return report
+
+
+def _judge(report: LoadReport, purpose: str) -> None:
+    if not report.loaded:
+        raise CheckpointError(
+            f'{report.table(12)}\nNothing in the file fits this model: is it the checkpoint of '
+            'another network?'
+        )
+    if purpose == 'finetune' or report.complete:
+        return
+    raise CheckpointError(
+        f'{report.table()}\nThe file does not fit the model, so its predictions would be wrong: '
+        f'{_advice(report)} (For fine-tuning, where differences are expected, use load_from.)'
+    )
+
+
+def _advice(report: LoadReport) -> str:
+    for name, (theirs, ours) in report.mismatched.items():
+        if name.endswith('conv_seg.weight') and theirs[1:] == ours[1:]:
+            return (
+                f'it was trained for {theirs[0]} classes and the model has {ours[0]}; set '
+                f'num_classes={theirs[0]} in both heads, or use the config it was trained with.'
+            )
+    return 'use the config it was trained with.'
+
+
+def _fill(model: nn.Module, state: dict[str, torch.Tensor]) -> None:
+    """Copy into existing tensors; on the meta device there are none, so take those of the file."""
+    ours = model.state_dict()
+    state = {name: tensor.to(ours[name].dtype) for name, tensor in state.items()}
+    on_meta = any(tensor.is_meta for tensor in ours.values())
+    model.load_state_dict(state, strict=False, assign=on_meta)
+    if on_meta:
+        materialise(model, keep=state)

@@ -1,0 +1,129 @@
+"""Names that a checkpoint may mention, each bound to a stand-in that only holds data.
+
+``torch.load(weights_only=True)`` knows tensors and plain containers. Training checkpoints of the
+older toolboxes also hold numpy scalars and arrays and mmengine's ``HistoryBuffer``. The real
+objects are not safe to hand to a file: ``getattr`` walks from a method to ``__globals__``, and
+``numpy.dtype.__setstate__`` lets a file set the flag bits of float64 to "holds references", which
+numpy then follows as pointers. So the file gets stand-ins that check what they are given, and
+``settle`` replaces them by the real, finished objects afterwards.
+"""
+
+import re
+from typing import Any
+
+import numpy as np
+import torch
+
+_PLAIN_DTYPE = re.compile(r'(\?|[fiubcSU]\d+)')
+_STATISTICS = ('min', 'max', 'current', 'mean')
+
+
+def _refuse(what: str) -> None:
+    raise ValueError(what)
+
+
+class DtypeStandIn:
+    """``numpy.dtype('f8', False, True)`` and the byte order that follows it."""
+
+    def __init__(self, spec: str, align: bool = False, copy: bool = True) -> None:
+        if not isinstance(spec, str) or not _PLAIN_DTYPE.fullmatch(spec):
+            _refuse(f'a numpy array of dtype {spec!r}, which may hold objects instead of numbers')
+        self.value = np.dtype(spec)
+
+    def __setstate__(self, state: tuple) -> None:
+        order, fields = state[1], state[2:5]
+        if order not in ('<', '>', '|', '=') or any(field is not None for field in fields):
+            _refuse('a numpy dtype with fields, which no checkpoint of numbers has')
+        self.value = self.value.newbyteorder(order)
+
+
+class ArrayStandIn:
+    """``numpy.ndarray`` as its pickle builds it: empty first, then shape, dtype and bytes."""
+
+    value: np.ndarray
+
+    def __setstate__(self, state: tuple) -> None:
+        _, shape, dtype, fortran, data = state
+        if type(dtype) is not DtypeStandIn or not isinstance(data, bytes):
+            _refuse('a numpy array that holds objects instead of numbers')
+        count = int(np.prod(shape, dtype=object)) * dtype.value.itemsize
+        if count != len(data):
+            _refuse(f'a numpy array whose {len(data)} bytes do not fill its shape {tuple(shape)}')
+        order = 'F' if fortran else 'C'
+        self.value = np.ndarray(shape, dtype.value, buffer=bytearray(data), order=order)
+
+
+class HistoryStandIn:
+    """mmengine's ``HistoryBuffer``: two arrays and a length; its pickled methods are dropped."""
+
+    def __setstate__(self, state: dict) -> None:
+        self.log, self.count = state['_log_history'], state['_count_history']
+        self.max_length = int(state['max_length'])
+
+
+def _reconstruct(subtype: Any, shape: tuple, typecode: bytes) -> ArrayStandIn:
+    if subtype is not ArrayStandIn or tuple(shape) != (0,):
+        _refuse('a numpy array built in an unusual way')
+    return ArrayStandIn()
+
+
+def _scalar(dtype: DtypeStandIn, data: bytes = b'') -> np.generic:
+    if type(dtype) is not DtypeStandIn or not isinstance(data, bytes):
+        _refuse('a numpy scalar that holds an object instead of a number')
+    return np.frombuffer(data, dtype.value, count=1)[0]
+
+
+def _getattr(owner: Any, name: str) -> str:
+    """HistoryBuffer pickles four of its own methods through ``getattr``: nothing else passes."""
+    if owner is not HistoryStandIn or name not in _STATISTICS:
+        _refuse(f'builtins.getattr to reach {name!r}, which can lead to running code')
+    return name
+
+
+def allowed_globals() -> list[tuple[Any, str]]:
+    """Pairs (stand-in, dotted name) for ``torch.serialization.safe_globals``.
+
+    numpy moved ``numpy.core`` to ``numpy._core`` in 2.0, and files of both times are around.
+    dtype instances are pickled as ``numpy.dtype`` calls, so no dtype class needs a name here.
+    """
+    pairs = [
+        (DtypeStandIn, 'numpy.dtype'),
+        (ArrayStandIn, 'numpy.ndarray'),
+        (HistoryStandIn, 'mmengine.logging.history_buffer.HistoryBuffer'),
+        (_getattr, 'builtins.getattr'),
+        (_getattr, '__builtin__.getattr'),
+    ]
+    for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
+        pairs += [(_reconstruct, f'{module}._reconstruct'), (_scalar, f'{module}.scalar')]
+    return pairs
+
+
+def _history(stand_in: HistoryStandIn) -> Any:
+    from mmengine.logging import HistoryBuffer  # only files of a Runner need it
+
+    buffer = HistoryBuffer(max_length=stand_in.max_length)
+    buffer._log_history = settle(stand_in.log)
+    buffer._count_history = settle(stand_in.count)
+    return buffer
+
+
+def settle(value: Any, seen: dict[int, Any] | None = None) -> Any:
+    """Replace the stand-ins anywhere inside ``value``; dicts and lists are changed in place."""
+    seen = {} if seen is None else seen
+    if isinstance(value, torch.Tensor | str | int | float) or value is None:
+        return value
+    if id(value) in seen:
+        return seen[id(value)]
+    if isinstance(value, ArrayStandIn | DtypeStandIn):
+        return value.value
+    if isinstance(value, HistoryStandIn):
+        return seen.setdefault(id(value), _history(value))
+    if isinstance(value, dict):
+        seen[id(value)] = value
+        value.update({key: settle(item, seen) for key, item in value.items()})
+    elif isinstance(value, list):
+        seen[id(value)] = value
+        value[:] = [settle(item, seen) for item in value]
+    elif isinstance(value, tuple) and type(value) is tuple:
+        return tuple(settle(item, seen) for item in value)
+    return value

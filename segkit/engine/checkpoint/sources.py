@@ -1,0 +1,105 @@
+"""From the name a config gives its weights to a local file.
+
+``open-mmlab://``, ``torchvision://`` and ``timm://`` are names for URLs; the tables are data, so
+no other package is imported to resolve them. Sources: the model lists of OpenMMLab, torchvision
+and timm.
+"""
+
+import difflib
+import hashlib
+import os
+from pathlib import Path
+
+from .download import expected_hash, fetch
+from .errors import CheckpointError
+
+_OPEN_MMLAB = 'https://download.openmmlab.com/pretrain/third_party/'
+_TORCHVISION = 'https://download.pytorch.org/models/'
+_TIMM = 'https://huggingface.co/timm/{}/resolve/main/model.safetensors'
+
+OPEN_MMLAB = {
+    'resnet18_v1c': 'resnet18_v1c-b5776b93.pth',
+    'resnet50_v1c': 'resnet50_v1c-2cccc1ad.pth',
+    'resnet101_v1c': 'resnet101_v1c-e67eebb6.pth',
+}
+TORCHVISION = {
+    'resnet18': 'resnet18-f37072fd.pth',
+    'resnet34': 'resnet34-b627a593.pth',
+    'resnet50': 'resnet50-0676ba61.pth',
+    'resnet101': 'resnet101-63fe2227.pth',
+    'resnet152': 'resnet152-394f9c45.pth',
+    'resnet50_v2': 'resnet50-11ad3fa6.pth',
+    'resnet101_v2': 'resnet101-cd907fc2.pth',
+    'resnet152_v2': 'resnet152-f82ba261.pth',
+}
+# The tag each bare name stands for in timm 1.0; any 'resnet50.TAG' can be given in full.
+TIMM = {
+    **dict.fromkeys(('resnet18', 'resnet34', 'resnet50'), 'a1_in1k'),
+    **dict.fromkeys(('resnet101', 'resnet152'), 'a1h_in1k'),
+    **{f'resnet{depth}d': 'ra2_in1k' for depth in (18, 34, 50, 101, 152)},
+}
+
+SCHEMES = ('open-mmlab://', 'openmmlab://', 'torchvision://', 'timm://')
+
+
+def _look_up(name: str, table: dict[str, str], scheme: str) -> str:
+    if name in table:
+        return table[name]
+    close = difflib.get_close_matches(name, table, n=1, cutoff=0.3)
+    hint = f'the nearest is {scheme}{close[0]}' if close else f'known are {", ".join(table)}'
+    raise CheckpointError(f'{scheme}{name}: there are no such weights; {hint}.')
+
+
+def resolve_url(source: str) -> str | None:
+    """The URL behind ``source``, or None when it is a path on this machine."""
+    if source.startswith(('http://', 'https://')):
+        return source
+    scheme, separator, name = source.partition('://')
+    if not separator:
+        return None
+    if scheme in ('open-mmlab', 'openmmlab'):
+        return _OPEN_MMLAB + _look_up(name, OPEN_MMLAB, f'{scheme}://')
+    if scheme == 'torchvision':
+        return _TORCHVISION + _look_up(name, TORCHVISION, 'torchvision://')
+    if scheme == 'timm':
+        full = name if '.' in name else f'{name}.{_look_up(name, TIMM, "timm://")}'
+        return _TIMM.format(full)
+    raise CheckpointError(
+        f'{source}: the scheme {scheme!r} is unknown; give a path, http(s)://, or one of '
+        f'{", ".join(SCHEMES)}.'
+    )
+
+
+def cache_dir() -> Path:
+    """``$SEGKIT_CACHE``, else torch's own folder, where older toolboxes left their downloads."""
+    own = os.environ.get('SEGKIT_CACHE')
+    if own:
+        return Path(own).expanduser()
+    torch_home = os.environ.get('TORCH_HOME')
+    root = Path(torch_home) if torch_home else _xdg_cache() / 'torch'
+    return root.expanduser() / 'hub' / 'checkpoints'
+
+
+def _xdg_cache() -> Path:
+    return Path(os.environ.get('XDG_CACHE_HOME', '~/.cache'))
+
+
+def _cache_name(url: str) -> str:
+    """The file's own name if it carries a hash; else one that also depends on the whole URL.
+
+    Every ``latest.pth`` or ``model.safetensors`` of the world would share one cache entry.
+    """
+    name = url.split('?')[0].rsplit('/', 1)[-1]
+    if name in ('', '.', '..'):
+        raise CheckpointError(f'{url}: the address names no file.')
+    if expected_hash(name):
+        return name
+    return f'{hashlib.sha256(url.encode()).hexdigest()[:12]}_{name}'
+
+
+def local_file(source: str | Path) -> Path:
+    """The local path of ``source``, downloaded into the cache first when it is a name or URL."""
+    url = resolve_url(str(source))
+    if url is None:
+        return Path(source).expanduser()
+    return fetch(url, cache_dir() / _cache_name(url))

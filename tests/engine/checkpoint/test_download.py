@@ -1,0 +1,182 @@
+"""Names to URLs, and transfers that break off, lie or succeed, against a local server."""
+
+import hashlib
+import io
+import threading
+
+import pytest
+import torch
+from helpers.checkpoint_files import published, tiny_model
+from helpers.flaky_server import serving
+
+from segkit.engine.checkpoint import CheckpointError, DownloadError, load_checkpoint, sources
+from segkit.engine.checkpoint.download import expected_hash, fetch
+
+DATA = bytes(range(256)) * 40
+NAME = f'model_20200606_103117-{hashlib.sha256(DATA).hexdigest()[:8]}.pth'
+
+
+@pytest.fixture
+def server(monkeypatch):
+    for name in ('http_proxy', 'HTTP_PROXY', 'all_proxy', 'ALL_PROXY'):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv('no_proxy', '*')
+    with serving({f'/{NAME}': DATA, '/plain.pth': DATA}) as running:
+        yield running
+
+
+def test_a_download_is_kept_and_not_repeated(server, tmp_path):
+    url = f'{server.url}/{NAME}'
+
+    assert fetch(url, tmp_path / NAME).read_bytes() == DATA
+    fetch(url, tmp_path / NAME)
+
+    assert len(server.requests) == 1
+    assert not list(tmp_path.glob('*.part'))
+
+
+def test_an_interrupted_transfer_continues_where_it_stopped(server, tmp_path):
+    server.break_after = [1000, 2000]
+
+    assert fetch(f'{server.url}/{NAME}', tmp_path / NAME).read_bytes() == DATA
+
+    assert [wanted for _, wanted in server.requests] == [None, 'bytes=1000-', 'bytes=3000-']
+
+
+def test_a_transfer_that_keeps_breaking_is_continued_by_the_next_call(server, tmp_path):
+    server.break_after = [100] * 4
+
+    with pytest.raises(DownloadError, match=r'failed 4 times .*400 bytes are kept .*next call con'):
+        fetch(f'{server.url}/{NAME}', tmp_path / NAME)
+    assert not (tmp_path / NAME).exists()
+
+    assert fetch(f'{server.url}/{NAME}', tmp_path / NAME).read_bytes() == DATA
+    assert server.requests[-1][1] == 'bytes=400-'
+
+
+def test_a_server_that_ignores_range_starts_over(server, tmp_path):
+    server.ranges, server.break_after = False, [1000]
+
+    assert fetch(f'{server.url}/{NAME}', tmp_path / NAME).read_bytes() == DATA
+
+
+def test_a_wrong_hash_is_discarded(server, tmp_path):
+    server.files[f'/{NAME}'] = DATA[:-1] + b'x'
+
+    with pytest.raises(DownloadError) as caught:
+        fetch(f'{server.url}/{NAME}', tmp_path / NAME)
+
+    assert expected_hash(NAME) in str(caught.value)
+    assert NAME in str(caught.value)
+    assert not (tmp_path / NAME).exists()
+    assert not list(tmp_path.glob('*.part'))
+
+
+def test_a_part_of_another_file_is_not_continued_into_a_wrong_one(server, tmp_path):
+    (tmp_path / f'{NAME}.part').write_bytes(b'?' * 500)
+
+    assert fetch(f'{server.url}/{NAME}', tmp_path / NAME).read_bytes() == DATA
+
+
+@pytest.mark.parametrize('content', [DATA, DATA + b'more'])
+def test_a_part_as_long_as_the_file_or_longer(server, tmp_path, content):
+    (tmp_path / f'{NAME}.part').write_bytes(content)
+
+    assert fetch(f'{server.url}/{NAME}', tmp_path / NAME).read_bytes() == DATA
+
+
+def test_a_missing_file_is_not_tried_again(server, tmp_path):
+    with pytest.raises(DownloadError, match=r'nothing-here\.pth: the server answers 404'):
+        fetch(f'{server.url}/nothing-here.pth', tmp_path / 'a')
+    assert len(server.requests) == 1
+
+
+def test_no_server_at_all(tmp_path):
+    with pytest.raises(DownloadError, match='Without a network, fetch the file elsewhere'):
+        fetch('http://127.0.0.1:9/a.pth', tmp_path / 'a.pth', timeout=1)
+
+
+def test_many_ranks_download_once(server, tmp_path):
+    target = tmp_path / NAME
+    ranks = [threading.Thread(target=fetch, args=(f'{server.url}/{NAME}', target)) for _ in '1234']
+    for rank in ranks:
+        rank.start()
+    for rank in ranks:
+        rank.join()
+
+    assert target.read_bytes() == DATA
+    assert len(server.requests) == 1
+
+
+def test_load_checkpoint_takes_a_url(server, tmp_path, monkeypatch):
+    monkeypatch.setenv('SEGKIT_CACHE', str(tmp_path))
+    buffer = io.BytesIO()
+    model = tiny_model()
+    torch.save(published(model), buffer)
+    server.files['/net.pth'] = buffer.getvalue()
+
+    for _ in range(2):
+        state = load_checkpoint(f'{server.url}/net.pth')['state_dict']
+        assert torch.equal(state['backbone.0.weight'], model.backbone[0].weight)
+    assert len(server.requests) == 1
+
+
+def test_equal_names_without_a_hash_do_not_share_a_cache_entry(server, tmp_path, monkeypatch):
+    monkeypatch.setenv('SEGKIT_CACHE', str(tmp_path))
+    server.files['/other/plain.pth'] = b'other'
+
+    first = sources.local_file(f'{server.url}/plain.pth')
+    second = sources.local_file(f'{server.url}/other/plain.pth')
+
+    assert first.read_bytes() == DATA
+    assert second.read_bytes() == b'other'
+
+
+@pytest.mark.parametrize(
+    ('source', 'url'),
+    [
+        (
+            'open-mmlab://resnet50_v1c',
+            'https://download.openmmlab.com/pretrain/third_party/resnet50_v1c-2cccc1ad.pth',
+        ),
+        (
+            'open-mmlab://resnet101_v1c',
+            'https://download.openmmlab.com/pretrain/third_party/resnet101_v1c-e67eebb6.pth',
+        ),
+        ('torchvision://resnet50', 'https://download.pytorch.org/models/resnet50-0676ba61.pth'),
+        (
+            'timm://resnet50d',
+            'https://huggingface.co/timm/resnet50d.ra2_in1k/resolve/main/model.safetensors',
+        ),
+        (
+            'timm://resnet50.a2_in1k',
+            'https://huggingface.co/timm/resnet50.a2_in1k/resolve/main/model.safetensors',
+        ),
+        ('/a/b.pth', None),
+    ],
+)
+def test_names_and_their_urls(source, url):
+    assert sources.resolve_url(source) == url
+
+
+def test_a_wrong_name_is_told_the_nearest():
+    with pytest.raises(CheckpointError, match='no such weights; the nearest is open-mmlab://resn'):
+        sources.resolve_url('open-mmlab://resnet50v1c')
+
+
+def test_an_unknown_scheme_is_named():
+    with pytest.raises(CheckpointError, match=r"s3://a/b\.pth: the scheme 's3' is unknown"):
+        sources.resolve_url('s3://a/b.pth')
+
+
+@pytest.mark.parametrize(
+    ('name', 'promised'),
+    [
+        ('psanet_r50-d8_20200606_103117-99fac37c.pth', '99fac37c'),
+        ('resnet50-0676ba61.pth', '0676ba61'),
+        ('psanet_r50-d8_512x1024.pth', None),
+        ('iter_40000.pth', None),
+    ],
+)
+def test_the_hash_in_a_file_name(name, promised):
+    assert expected_hash(name) == promised

@@ -1,0 +1,63 @@
+"""A local HTTP server that breaks off, forgets Range, or serves something else."""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class FlakyServer:
+    """Serves ``files`` (path -> bytes) at ``url``; every request is noted in ``requests``.
+
+    Attributes:
+        break_after: the number of bytes after which each of the next answers stops; one a request.
+        ranges: whether Range headers are honoured.
+    """
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        self.files, self.break_after, self.ranges = files, [], True
+        self.requests: list[tuple[str, str | None]] = []
+        self.url = ''
+
+
+def _handler(server: FlakyServer) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            wanted = self.headers.get('Range')
+            server.requests.append((self.path, wanted))
+            data = server.files.get(self.path)
+            if data is None:
+                self.send_error(404, 'Not Found')
+                return
+            start = int(wanted.split('=')[1].rstrip('-')) if wanted and server.ranges else 0
+            if start and start >= len(data):
+                self.send_response(416)
+                self.send_header('Content-Range', f'bytes */{len(data)}')
+                self.end_headers()
+                return
+            self.send_response(206 if start else 200)
+            self.send_header('Content-Length', str(len(data) - start))
+            self.end_headers()
+            stop = server.break_after.pop(0) if server.break_after else len(data)
+            self.wfile.write(data[start : start + stop])
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    return Handler
+
+
+@contextlib.contextmanager
+def serving(files: dict[str, bytes]) -> Iterator[FlakyServer]:
+    """Run a FlakyServer on a free local port."""
+    server = FlakyServer(files)
+    httpd = ThreadingHTTPServer(('127.0.0.1', 0), _handler(server))
+    server.url = f'http://127.0.0.1:{httpd.server_port}'
+    thread = threading.Thread(target=httpd.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        httpd.shutdown()
+        httpd.server_close()
+        thread.join()
