@@ -6,7 +6,7 @@
     VOC2012/ImageSets/Segmentation/{train,val,trainval,aug}.txt
 
 The usual training set, 10,582 images, is ``train.txt`` and ``aug.txt`` together, each with its own
-label folder: lists of the same length for ``ann_file`` and ``data_prefix`` are concatenated.
+label folder: a ``ConcatDataset`` of two.
 """
 
 from segkit.datasets.base import BaseSegDataset
