@@ -1,0 +1,7 @@
+"""Scores of label maps: a confusion matrix, what follows from it, and how it is shown."""
+
+from .confusion import StrayLabelError, confusion_matrix
+from .iou_metric import IoUMetric
+from .scores import Scores
+
+__all__ = ['IoUMetric', 'Scores', 'StrayLabelError', 'confusion_matrix']

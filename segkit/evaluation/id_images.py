@@ -1,0 +1,70 @@
+"""Predictions as PNG of ids, in the coding that the dataset's own server and tools expect.
+
+- labels stored from 1 with 0 = unlabelled (``reduce_zero_label``; ADE20K, Pascal Context 59):
+  class c is written as c + 1;
+- Cityscapes: train id -> label id (cityscapesscripts ``labels.py``);
+- Pascal VOC: the index itself, in a palette image with VOC's colours;
+- anything else: the index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+# Label ids of Cityscapes' 19 evaluated classes, by train id.
+CITYSCAPES_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+
+
+def coding_table(classes: Sequence[str], reduce_zero_label: bool = False) -> np.ndarray:
+    """(K,) uint8 (uint16 from 256 ids on): what each class index is written as."""
+    names = [name.lower() for name in classes]
+    if len(names) == 19 and names[:2] == ['road', 'sidewalk']:
+        return np.array(CITYSCAPES_IDS, np.uint8)
+    ids = np.arange(len(names)) + int(reduce_zero_label)
+    return ids.astype(np.uint8 if len(names) + int(reduce_zero_label) <= 256 else np.uint16)
+
+
+def is_voc(classes: Sequence[str]) -> bool:
+    """Whether these are the 21 classes of Pascal VOC, background first."""
+    return len(classes) == 21 and [c.lower() for c in classes[:2]] == ['background', 'aeroplane']
+
+
+class IdImageWriter:
+    """Write one PNG an image into a folder, named after the image.
+
+    Args:
+        folder: made if it is not there.
+        classes: names by index; they decide the coding.
+        palette: K colours (R, G, B), for VOC's palette images.
+    """
+
+    def __init__(
+        self, folder: str, classes: Sequence[str], palette: Sequence[Sequence[int]] | None = None
+    ) -> None:
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.classes = classes
+        self.palette = palette if palette and is_voc(classes) else None
+        self._sources: dict[str, str] = {}
+
+    def write(self, pred: np.ndarray, img_path: str, reduce_zero_label: bool = False) -> Path:
+        """Write an (H, W) map of class indices; returns the file."""
+        from PIL import Image
+
+        name = Path(img_path).stem + '.png'
+        if self._sources.setdefault(name, img_path) != img_path:
+            raise ValueError(
+                f'{img_path}: its prediction would overwrite that of {self._sources[name]}, '
+                f'both {self.folder / name}; test folders that share file names one at a time.'
+            )
+        image = Image.fromarray(coding_table(self.classes, reduce_zero_label)[pred])
+        if self.palette is not None:
+            colours = np.zeros((256, 3), np.uint8)
+            colours[: len(self.palette)] = self.palette
+            image = image.convert('P') if image.mode != 'L' else image
+            image.putpalette(colours.ravel().tolist())
+        image.save(self.folder / name)
+        return self.folder / name

@@ -1,0 +1,233 @@
+"""IoUMetric: one int64 confusion matrix, summed over images and then over ranks.
+
+mmengine's BaseMetric keeps a result per image and pickles the lists across ranks. Here ``process``
+adds to a (K, K) matrix on the device of the predictions and ``evaluate`` sums it over the ranks
+by one all_reduce: constant memory, no files, no pickles, and integer sums that do not depend on
+the order, so that any number of ranks gives the same last digit.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import torch
+from mmengine.dist import all_reduce, get_rank, get_world_size
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+from torch import Tensor
+
+from segkit.registry import METRICS
+
+from .bootstrap import confidence_interval
+from .boundary import boundary_counts
+from .confusion import confusion_matrix
+from .id_images import IdImageWriter
+from .image_counts import counts_of_matrix, gather_rows, sum_over_ranks
+from .scalars import publish_class_scores
+from .scores import METRIC_GROUPS, Scores, iou_of_counts, nanmean
+from .tables import class_table, summary_table, write_csv, write_json
+
+
+@METRICS.register_module()
+class IoUMetric(BaseMetric):
+    """mIoU and its relatives over a whole data set; all results are percentages.
+
+    Args:
+        iou_metrics: any of 'mIoU' (aAcc, mIoU, mAcc, FWIoU), 'mDice' (aAcc, mDice, mAcc) and
+            'mFscore' (aAcc, mFscore, mPrecision, mRecall).
+        ignore_index: label of pixels that do not count.
+        nan_to_num: score in [0, 1] to give classes that are in no label and no prediction; None
+            leaves them out of the mean.
+        beta: weight of recall in the F-score.
+        output_dir: folder for predictions as PNG of ids in the data set's own coding.
+        format_only: write those files only; needs no labels and returns no scores.
+        boundary: also report the mean boundary IoU (``mBIoU``).
+        bootstrap: number of resamples of the images for a 95 % interval of mIoU
+            (``mIoU_low``, ``mIoU_high``); 0 for none.
+        result_file: stem of a .json and a .csv file with everything that was measured.
+        class_scalars: send per-class IoU and accuracy to the visualizer (TensorBoard).
+        collect_device, prefix: as in mmengine; nothing is collected through files.
+
+    After ``evaluate`` the scores of all classes are in ``scores``.
+    """
+
+    def __init__(
+        self,
+        iou_metrics: Sequence[str] = ('mIoU',),
+        ignore_index: int = 255,
+        nan_to_num: float | None = None,
+        beta: float = 1.0,
+        output_dir: str | None = None,
+        format_only: bool = False,
+        boundary: bool = False,
+        bootstrap: int = 0,
+        result_file: str | None = None,
+        class_scalars: bool = True,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
+        # A prefix of None is the normal case here; BaseMetric would warn about it on every run.
+        super().__init__(collect_device=collect_device, prefix=prefix or 'segkit')
+        self.prefix = prefix
+        self.iou_metrics = [iou_metrics] if isinstance(iou_metrics, str) else list(iou_metrics)
+        self._check_arguments(format_only, output_dir)
+        self.ignore_index, self.nan_to_num, self.beta = ignore_index, nan_to_num, beta
+        self.output_dir, self.format_only = output_dir, format_only
+        self.boundary, self.bootstrap = boundary, bootstrap
+        self.result_file, self.class_scalars = result_file, class_scalars
+        self.scores: Scores | None = None
+        self._writer: IdImageWriter | None = None
+        self._reset()
+
+    def _check_arguments(self, format_only: bool, output_dir: str | None) -> None:
+        unknown = [m for m in self.iou_metrics if m not in METRIC_GROUPS]
+        if unknown or not self.iou_metrics:
+            raise ValueError(
+                f'IoUMetric(iou_metrics={self.iou_metrics}): choose from '
+                f'{", ".join(METRIC_GROUPS)}.'
+            )
+        if format_only and not output_dir:
+            raise ValueError('IoUMetric(format_only=True) writes files only; set output_dir.')
+
+    def _reset(self) -> None:
+        self._matrix: Tensor | None = None
+        self._last: Tensor | None = None
+        self._images = 0
+        self._rows: list[Tensor] = []
+        self._boundary_rows: list[Tensor] = []
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """Class names of the data set under test."""
+        classes = (self.dataset_meta or {}).get('classes')
+        if not classes:
+            raise ValueError(
+                "IoUMetric: the data set names no classes. Give it metainfo=dict(classes=('a', "
+                "'b', ...), palette=[[r, g, b], ...]), or set dataset_meta on the evaluator."
+            )
+        return classes
+
+    # -- images ---------------------------------------------------------------------------------
+
+    def process(self, data_batch: object, data_samples: Sequence) -> None:
+        """Add one batch: dicts or SegDataSamples with (1, H, W) or (H, W) label maps."""
+        for sample in data_samples:
+            pred = _map_of(sample, 'pred_sem_seg')
+            if pred is None:
+                raise ValueError(
+                    f'{_name_of(sample)}: no pred_sem_seg; the model must run in mode="predict".'
+                )
+            if self.output_dir:
+                self._write(sample, pred)
+            if not self.format_only:
+                self._count(sample, pred)
+
+    def _count(self, sample: object, pred: Tensor) -> None:
+        label, name = _map_of(sample, 'gt_sem_seg'), _name_of(sample)
+        if label is None:
+            raise ValueError(
+                f'{name}: no label to compare with. Test a split that has labels, or ask for '
+                'predictions only (IoUMetric(format_only=True, output_dir=...); --format-only).'
+            )
+        k = len(self.classes)
+        matrix = confusion_matrix(label, pred, k, self.ignore_index, name)
+        self._matrix = matrix if self._matrix is None else self._matrix + matrix
+        self._last, self._images = matrix, self._images + 1
+        if self.bootstrap:
+            self._rows.append(counts_of_matrix(matrix))
+        if self.boundary:
+            maps = [x.squeeze().cpu().numpy() for x in (label, pred)]
+            counts = boundary_counts(*maps, k, self.ignore_index)
+            self._boundary_rows.append(torch.from_numpy(counts))
+
+    def _write(self, sample: object, pred: Tensor) -> None:
+        if self._writer is None:
+            palette = self.dataset_meta.get('palette') if self.dataset_meta else None
+            self._writer = IdImageWriter(self.output_dir, self.classes, palette)
+        reduce_zero_label = bool(_meta_of(sample, 'reduce_zero_label', False))
+        self._writer.write(pred.squeeze().cpu().numpy(), _name_of(sample), reduce_zero_label)
+
+    # -- the whole data set -----------------------------------------------------------------------
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Sum over ranks and score; every rank returns the same results.
+
+        Args:
+            size: images in the data set. Where a sampler padded its list to a multiple of the
+                ranks, the surplus images are taken out again.
+        """
+        if self.format_only:
+            print_log(f'Predictions are in {self.output_dir}.', 'current')
+            return {}
+        k = len(self.classes)
+        matrix = self._matrix if self._matrix is not None else torch.zeros(k, k, dtype=torch.int64)
+        matrix = self._without_padding(matrix, sum_over_ranks(self._images), size)
+        all_reduce(matrix)
+        scores = Scores(matrix.cpu().numpy(), self.classes, self.beta, self.nan_to_num)
+        scores.extra.update(self._extras(k))
+        self.results.clear()
+        self._reset()
+        return self._report(scores)
+
+    def _without_padding(self, matrix: Tensor, total: int, size: int) -> Tensor:
+        """Take out the image that mmengine's DefaultSampler appends to the last ranks' lists.
+
+        It repeats images until every rank has as many; position i goes to rank i % ranks, so the
+        repeated ones are the last image of the last (total - size) ranks.
+        """
+        surplus, ranks = total - size, get_world_size()
+        if total == 0 or surplus < 0:
+            print_log(f'{total} of {size} images were scored.', 'current', level=logging.WARNING)
+        if not 0 < surplus < ranks or self._last is None or get_rank() < ranks - surplus:
+            return matrix.clone()
+        for rows in (self._rows, self._boundary_rows):
+            del rows[-1:]
+        return matrix - self._last
+
+    def _extras(self, k: int) -> dict[str, float]:
+        extra = {}
+        if self.boundary:
+            rows = torch.stack(self._boundary_rows).sum(0) if self._boundary_rows else None
+            counts = torch.zeros(3, k, dtype=torch.int64) if rows is None else rows
+            all_reduce(counts)
+            extra['mBIoU'] = 100 * nanmean(iou_of_counts(counts.numpy()))
+        if self.bootstrap:
+            images = gather_rows(self._rows, (3, k)).numpy()
+            low, high = confidence_interval(images, resamples=self.bootstrap)
+            extra.update(mIoU_low=100 * low, mIoU_high=100 * high)
+        return extra
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """Headline results of the scores made by ``evaluate``; ``results`` is not used."""
+        return self.scores.summary(self.iou_metrics)
+
+    def _report(self, scores: Scores) -> dict[str, float]:
+        self.scores = scores
+        results = self.compute_metrics([])
+        print_log('Per class, in percent:\n' + class_table(scores, self.iou_metrics), 'current')
+        print_log('Summary, in percent:\n' + summary_table(results), 'current')
+        if get_rank() == 0:
+            if self.result_file:
+                write_json(f'{self.result_file}.json', scores)
+                write_csv(f'{self.result_file}.csv', scores)
+            if self.class_scalars:
+                publish_class_scores(scores)
+        prefix = f'{self.prefix}/' if self.prefix else ''
+        return {prefix + name: value for name, value in results.items()}
+
+
+def _map_of(sample: object, field: str) -> Tensor | None:
+    """The label map of a sample that is a dict or a SegDataSample; None where it has none."""
+    value = sample.get(field) if hasattr(sample, 'get') else getattr(sample, field, None)
+    if value is None:
+        return None
+    return value['data'] if isinstance(value, dict) else value.data
+
+
+def _meta_of(sample: object, key: str, default: object) -> object:
+    return sample.get(key, default)
+
+
+def _name_of(sample: object) -> str:
+    return str(_meta_of(sample, 'img_path', None) or 'an image without img_path')

@@ -1,0 +1,150 @@
+"""From a confusion matrix to scores.
+
+Per class, with I correctly labelled pixels, L labelled and P predicted ones:
+
+    IoU = I / (L + P - I)        Acc = Recall = I / L        Precision = I / P
+    Dice = 2 I / (L + P)         F_beta = (1 + beta^2) I / (beta^2 L + P)
+
+A class that is neither labelled nor predicted has no score (nan) and is left out of every mean;
+one that is only predicted has IoU, Dice and F equal to 0. F is written with counts, not with
+precision and recall: a class that was missed altogether then counts 0, where
+2 p r / (p + r) is 0 / 0 and the class would drop out of the mean.
+
+Everything is float64 of int64 counts; percentages are made in ``summary`` only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+# What each name in ``iou_metrics`` reports: result name -> attribute of Scores averaged.
+METRIC_GROUPS = {
+    'mIoU': {'mIoU': 'iou', 'mAcc': 'acc'},
+    'mDice': {'mDice': 'dice', 'mAcc': 'acc'},
+    'mFscore': {'mFscore': 'fscore', 'mPrecision': 'precision', 'mRecall': 'recall'},
+}
+# Columns of a per-class table: heading -> attribute of Scores.
+COLUMNS = {
+    'IoU': 'iou',
+    'Acc': 'acc',
+    'Dice': 'dice',
+    'Fscore': 'fscore',
+    'Precision': 'precision',
+    'Recall': 'recall',
+}
+
+
+def divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """Elementwise quotient in float64; 0 / 0 is nan, without a warning."""
+    with np.errstate(divide='ignore', invalid='ignore'):
+        return np.asarray(numerator, np.float64) / np.asarray(denominator, np.float64)
+
+
+def iou_of_counts(counts: np.ndarray) -> np.ndarray:
+    """IoU of (..., 3, K) counts holding (I, L, P); nan where a class is absent."""
+    intersect, label, pred = np.moveaxis(np.asarray(counts), -2, 0)
+    return divide(intersect, label + pred - intersect)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of a (K, K) int64 matrix, rows labels and columns predictions.
+
+    Args:
+        matrix: the counts.
+        classes: K names.
+        beta: weight of recall in the F-score.
+        nan_to_num: value in [0, 1] that stands for the score of an absent class and then counts
+            in the mean; None leaves absent classes out.
+        extra: further results by name, each a percentage (boundary IoU, confidence limits).
+    """
+
+    matrix: np.ndarray
+    classes: Sequence[str]
+    beta: float = 1.0
+    nan_to_num: float | None = None
+    extra: dict = field(default_factory=dict)
+
+    @cached_property
+    def intersect(self) -> np.ndarray:
+        """(K,) pixels labelled and predicted as the class."""
+        return np.diagonal(self.matrix)
+
+    @cached_property
+    def label_area(self) -> np.ndarray:
+        """(K,) pixels labelled as the class."""
+        return self.matrix.sum(1)
+
+    @cached_property
+    def pred_area(self) -> np.ndarray:
+        """(K,) pixels predicted as the class."""
+        return self.matrix.sum(0)
+
+    def _fill(self, values: np.ndarray) -> np.ndarray:
+        if self.nan_to_num is None:
+            return values
+        return np.nan_to_num(values, nan=self.nan_to_num)
+
+    @cached_property
+    def iou(self) -> np.ndarray:
+        """(K,) intersection over union, in [0, 1] or nan; so are the properties below."""
+        union = self.label_area + self.pred_area - self.intersect
+        return self._fill(divide(self.intersect, union))
+
+    @cached_property
+    def acc(self) -> np.ndarray:
+        return self._fill(divide(self.intersect, self.label_area))
+
+    @property
+    def recall(self) -> np.ndarray:
+        return self.acc
+
+    @cached_property
+    def precision(self) -> np.ndarray:
+        return self._fill(divide(self.intersect, self.pred_area))
+
+    @cached_property
+    def dice(self) -> np.ndarray:
+        return self._fill(divide(2 * self.intersect, self.label_area + self.pred_area))
+
+    @cached_property
+    def fscore(self) -> np.ndarray:
+        weight = self.beta**2
+        total = weight * self.label_area + self.pred_area
+        return self._fill(divide((1 + weight) * self.intersect, total))
+
+    @cached_property
+    def overall(self) -> float:
+        """Share of labelled pixels that are right, in [0, 1]."""
+        return float(divide(self.intersect.sum(), self.matrix.sum()))
+
+    @cached_property
+    def frequency_weighted(self) -> float:
+        """IoU averaged with the share of labelled pixels as weight, in [0, 1]."""
+        share = divide(self.label_area, self.matrix.sum())
+        present = self.label_area > 0
+        return float((share[present] * self.iou[present]).sum()) if present.any() else float('nan')
+
+    def summary(self, iou_metrics: Sequence[str] = tuple(METRIC_GROUPS)) -> dict[str, float]:
+        """Result name -> percentage, in full precision, in the order they are printed."""
+        results = {'aAcc': 100 * self.overall}
+        for metric in iou_metrics:
+            for name, attribute in METRIC_GROUPS[metric].items():
+                results[name] = 100 * nanmean(getattr(self, attribute))
+            if metric == 'mIoU':
+                results['FWIoU'] = 100 * self.frequency_weighted
+        return {**results, **self.extra}
+
+    def per_class(self) -> dict[str, np.ndarray]:
+        """Heading -> (K,) scores in percent."""
+        return {heading: 100 * getattr(self, name) for heading, name in COLUMNS.items()}
+
+
+def nanmean(values: np.ndarray) -> float:
+    """Mean of the entries that are not nan; nan, silently, where there is none."""
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if values.size else float('nan')

@@ -1,0 +1,107 @@
+"""Scores as text for the log, and as JSON and CSV for everything that reads them later."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from .scores import METRIC_GROUPS, Scores
+
+# Which columns of the per-class table each metric asks for.
+_HEADINGS = {
+    'mIoU': ('IoU', 'Acc'),
+    'mDice': ('Dice', 'Acc'),
+    'mFscore': ('Fscore', 'Precision', 'Recall'),
+}
+
+
+def format_table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """An aligned text table: first column to the left, numbers to the right with two decimals."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    widths = [max(len(line[i]) for line in [headings, *cells]) for i in range(len(headings))]
+    rule = '+'.join('-' * (width + 2) for width in widths)
+    lines = [f'+{rule}+']
+    for i, line in enumerate([headings, *cells]):
+        padded = [
+            text.ljust(width) if column == 0 else text.rjust(width)
+            for column, (text, width) in enumerate(zip(line, widths))
+        ]
+        lines.append('| ' + ' | '.join(padded) + ' |')
+        if i == 0:
+            lines.append(f'+{rule}+')
+    return '\n'.join([*lines, f'+{rule}+'])
+
+
+def _cell(value: object) -> str:
+    return f'{value:.2f}' if isinstance(value, float) else str(value)
+
+
+def class_table(scores: Scores, iou_metrics: Sequence[str] = ('mIoU',)) -> str:
+    """The per-class table of a log, in percent; absent classes show nan."""
+    wanted = list(dict.fromkeys(h for metric in iou_metrics for h in _HEADINGS[metric]))
+    columns = scores.per_class()
+    rows = [
+        [name, *(float(columns[heading][i]) for heading in wanted)]
+        for i, name in enumerate(scores.classes)
+    ]
+    return format_table(['Class', *wanted], rows)
+
+
+def summary_table(results: dict[str, float]) -> str:
+    """One row of headline numbers."""
+    return format_table(list(results), [list(map(float, results.values()))])
+
+
+def to_json(scores: Scores, **info: object) -> dict:
+    """Everything about a test as plain JSON types; nan becomes null, which is valid JSON."""
+    classes = [
+        {
+            'class': name,
+            **{heading: _number(values[i]) for heading, values in scores.per_class().items()},
+            'label_pixels': int(scores.label_area[i]),
+            'pred_pixels': int(scores.pred_area[i]),
+        }
+        for i, name in enumerate(scores.classes)
+    ]
+    summary = {k: _number(v) for k, v in scores.summary(tuple(METRIC_GROUPS)).items()}
+    return {
+        **info,
+        'metrics': summary,
+        'classes': classes,
+        'confusion_matrix': scores.matrix.tolist(),
+    }
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def write_json(path: str | os.PathLike, scores: Scores, **info: object) -> None:
+    """Write ``to_json`` to a file, whole or not at all."""
+    _replace(path, json.dumps(to_json(scores, **info), indent=1))
+
+
+def write_csv(path: str | os.PathLike, scores: Scores) -> None:
+    """One row a class, a last row ``mean``; absent classes have empty cells."""
+    import io
+
+    text = io.StringIO()
+    entries = to_json(scores)['classes']
+    writer = csv.DictWriter(text, fieldnames=list(entries[0]), lineterminator='\n')
+    writer.writeheader()
+    writer.writerows(entries)
+    metrics = to_json(scores)['metrics']
+    writer.writerow({'class': 'mean', **{h: metrics[f'm{h}'] for h in scores.per_class()}})
+    _replace(path, text.getvalue())
+
+
+def _replace(path: str | os.PathLike, text: str) -> None:
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + '.part')
+    part.write_text(text, encoding='utf-8')
+    os.replace(part, path)

@@ -1,0 +1,168 @@
+"""IoUMetric as the Runner uses it, on one process and on two."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.multiprocessing as mp
+from helpers.eval_samples import CLASSES, META, random_samples, sample_of
+from sklearn.metrics import confusion_matrix, jaccard_score
+
+from segkit.registry import METRICS
+
+
+def metric_of(**kwargs):
+    metric = METRICS.build({'type': 'IoUMetric', **kwargs})
+    metric.dataset_meta = META
+    return metric
+
+
+def evaluate(samples, **kwargs):
+    metric = metric_of(**kwargs)
+    metric.process({}, [sample.to_dict() for sample in samples])
+    return metric.evaluate(len(samples)), metric
+
+
+def flat_maps(samples):
+    label = torch.cat([s.gt_sem_seg.data.flatten() for s in samples]).numpy()
+    pred = torch.cat([s.pred_sem_seg.data.flatten() for s in samples]).numpy()
+    return label[label != 255], pred[label != 255]
+
+
+def test_percentages_of_two_pixels():
+    maps = torch.tensor([[0, 1]], dtype=torch.uint8), torch.tensor([[0, 0]], dtype=torch.uint8)
+    results, _ = evaluate([sample_of(*maps)])
+    assert results['aAcc'] == 50
+    assert results['mIoU'] == 25
+    assert results['mAcc'] == 50
+
+
+def test_equals_scikit_learn_over_a_data_set():
+    samples = random_samples(6)
+    label, pred = flat_maps(samples)
+    results, metric = evaluate(samples)
+    assert np.array_equal(metric.scores.matrix, confusion_matrix(label, pred))
+    per_class = jaccard_score(label, pred, average=None)
+    assert np.array_equal(metric.scores.iou, per_class)
+    assert results['mIoU'] == 100 * per_class.mean()
+
+
+def test_data_samples_and_dicts_give_the_same():
+    samples = random_samples(3)
+    metric = metric_of()
+    metric.process({}, samples)
+    assert metric.evaluate(3) == evaluate(samples)[0]
+
+
+def test_all_metric_groups():
+    results, _ = evaluate(random_samples(3), iou_metrics=['mIoU', 'mDice', 'mFscore'])
+    assert list(results) == [
+        'aAcc', 'mIoU', 'mAcc', 'FWIoU', 'mDice', 'mFscore', 'mPrecision', 'mRecall'
+    ]  # fmt: skip
+    assert results['mDice'] == pytest.approx(results['mFscore'])
+
+
+def test_prefix_goes_before_every_name():
+    results, _ = evaluate(random_samples(2), prefix='val')
+    assert set(results) == {'val/aAcc', 'val/mIoU', 'val/mAcc', 'val/FWIoU'}
+
+
+def test_a_second_evaluation_starts_from_nothing():
+    samples = random_samples(2)
+    metric = metric_of()
+    metric.process({}, samples[:1])
+    metric.evaluate(1)
+    metric.process({}, samples[1:])
+    assert metric.evaluate(1) == evaluate(samples[1:])[0]
+
+
+def test_json_and_csv_hold_every_class(tmp_path):
+    results, _ = evaluate(random_samples(3), result_file=str(tmp_path / 'scores'))
+    data = json.loads((tmp_path / 'scores.json').read_text())
+    assert data['metrics']['mIoU'] == results['mIoU']
+    assert [entry['class'] for entry in data['classes']] == list(CLASSES)
+    rows = list(csv.DictReader((tmp_path / 'scores.csv').open()))
+    assert [row['class'] for row in rows] == [*CLASSES, 'mean']
+    assert float(rows[-1]['IoU']) == results['mIoU']
+
+
+def test_bootstrap_interval_holds_the_value():
+    results, _ = evaluate(random_samples(20), bootstrap=200)
+    assert results['mIoU_low'] < results['mIoU'] < results['mIoU_high']
+
+
+def test_boundary_iou_of_a_perfect_prediction_is_100():
+    label = random_samples(1)[0].gt_sem_seg.data[0]
+    pred = torch.where(label == 255, 0, label)
+    assert evaluate([sample_of(label, pred)], boundary=True)[0]['mBIoU'] == 100
+
+
+def test_stray_label_names_the_image():
+    bad = sample_of(torch.full((2, 2), 9), torch.zeros(2, 2, dtype=torch.uint8), 'images/bad.jpg')
+    with pytest.raises(ValueError, match='images/bad.jpg: label value.* 9 on 4 pixel'):
+        evaluate([bad])
+
+
+def test_missing_label_says_what_to_do():
+    with pytest.raises(ValueError, match='images/a.jpg: no label .*format_only'):
+        evaluate([sample_of(None, torch.zeros(2, 2, dtype=torch.uint8))])
+
+
+def test_data_set_without_classes():
+    metric = METRICS.build({'type': 'IoUMetric'})
+    with pytest.raises(ValueError, match='names no classes.*metainfo'):
+        metric.process({}, random_samples(1))
+
+
+def test_wrong_metric_name_lists_the_right_ones():
+    with pytest.raises(ValueError, match='mIuO.*mIoU, mDice, mFscore'):
+        metric_of(iou_metrics=['mIuO'])
+
+
+def test_format_only_needs_a_folder_and_no_labels(tmp_path):
+    with pytest.raises(ValueError, match='set output_dir'):
+        metric_of(format_only=True)
+    pred = torch.zeros(2, 2, dtype=torch.uint8)
+    results, _ = evaluate(
+        [sample_of(None, pred)], format_only=True, output_dir=str(tmp_path / 'ids')
+    )
+    assert results == {}
+    assert (tmp_path / 'ids/a.png').exists()
+
+
+# -- two ranks -----------------------------------------------------------------------------------
+
+OPTIONS = {'iou_metrics': ['mIoU', 'mFscore'], 'bootstrap': 50, 'boundary': True}
+
+
+# Images, and whether a sampler repeats one to give both ranks as many. A single image leaves the
+# second rank with nothing.
+CASES = [(5, False), (5, True), (1, False)]
+
+
+def _rank(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group(
+        'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2
+    )
+    results = []
+    for images, padded in CASES:
+        samples = random_samples(images)
+        order = list(range(images)) + ([0] if padded else [])
+        metric = metric_of(**OPTIONS)
+        for i in order[rank::2]:
+            metric.process({}, [samples[i].to_dict()])
+        results.append(metric.evaluate(images))
+    Path(folder, f'{rank}.json').write_text(json.dumps(results))
+    torch.distributed.destroy_process_group()
+
+
+def test_two_ranks_equal_one_process_to_the_last_digit(tmp_path):
+    """Also where a padding sampler repeats an image, and where a rank has no image at all."""
+    mp.spawn(_rank, (str(tmp_path),), nprocs=2)
+    expected = [evaluate(random_samples(images), **OPTIONS)[0] for images, _ in CASES]
+    for rank in range(2):
+        assert json.loads((tmp_path / f'{rank}.json').read_text()) == expected
