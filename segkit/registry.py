@@ -17,7 +17,7 @@ _MODELS = [
     'segkit.models.data_preprocessor',
 ]
 _DATA = ['segkit.datasets', 'segkit.datasets.transforms']
-_ENGINE = ['segkit.engine']
+_ENGINE = ['segkit.engine.components']
 
 
 def _child(name: str, locations: list[str]) -> Registry:

@@ -1,0 +1,23 @@
+"""The engine: mmengine's Runner with what the current stack breaks put right.
+
+Lazy (PEP 562): ``segkit.engine.checkpoint`` is used where a Runner never is, and the Runner's
+imports cost seconds. ``segkit.engine.components`` is what the registries import.
+"""
+
+import importlib
+
+_HOMES = {
+    'Runner': 'runner',
+    'ConfigError': 'config_check',
+    'check_config': 'config_check',
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(importlib.import_module(f'{__name__}.{_HOMES[name]}'), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

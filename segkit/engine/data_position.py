@@ -1,0 +1,76 @@
+"""Where in the endless stream of training samples a run is, and jumping there without reading.
+
+The position is counted in samples of all ranks together, so it keeps its meaning when a run goes
+on with another number of processes. The project's own samplers compute the order of any position;
+for another sampler the indices (never the data) of the past batches are drawn and dropped.
+"""
+
+from collections.abc import Iterator
+
+from torch.utils.data import DataLoader, Sampler
+
+from segkit.engine.errors import TrainingError
+
+
+class _Advanced(Sampler):
+    """A batch sampler whose first pass begins after ``skip`` batches."""
+
+    def __init__(self, batches: Sampler, skip: int) -> None:
+        self.batches, self.skip = batches, skip
+
+    def __iter__(self) -> Iterator:
+        skip, self.skip = self.skip, 0
+        for number, batch in enumerate(self.batches):
+            if number >= skip:
+                yield batch
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
+def _jump(loader: DataLoader, samples: int, world_size: int) -> int:
+    """Place the sampler after ``samples`` samples; return the number of whole passes skipped."""
+    batches = loader.batch_sampler
+    sampler = getattr(batches, 'sampler', loader.sampler)
+    if hasattr(sampler, 'start'):
+        sampler.start = samples
+        return 0
+    skip = samples // (world_size * batches.batch_size)
+    passes = 0
+    if not hasattr(sampler, 'indices') and len(batches):  # a finite sampler, in epochs
+        passes, skip = divmod(skip, len(batches))
+    # DataLoader forbids replacing its batch sampler, and building another one would need all
+    # the arguments it was built from.
+    object.__setattr__(loader, 'batch_sampler', _Advanced(batches, skip))
+    return passes
+
+
+def endless_batches(loader: DataLoader, samples: int, world_size: int) -> Iterator:
+    """Batches from global position ``samples`` on, in pass after pass over the dataset."""
+    passes = _jump(loader, samples, world_size) if samples else 0
+    return _passes(loader, iter(_at(loader, passes)), passes)
+
+
+def _at(loader: DataLoader, number: int) -> DataLoader:
+    sampler = loader.batch_sampler
+    while sampler is not None and not hasattr(sampler, 'set_epoch'):
+        sampler = getattr(sampler, 'sampler', None) or getattr(sampler, 'batches', None)
+    if sampler is not None:
+        sampler.set_epoch(number)
+    return loader
+
+
+def _passes(loader: DataLoader, batches: Iterator, number: int) -> Iterator:
+    while True:
+        try:
+            yield from batches
+        except RuntimeError as error:
+            if 'DataLoader worker' not in str(error):
+                raise
+            raise TrainingError(
+                f'a worker of train_dataloader died ({error}). Usually the machine ran out of '
+                'memory or of /dev/shm: lower train_dataloader.num_workers or batch_size, then '
+                'go on with --resume'
+            ) from error
+        number += 1
+        batches = iter(_at(loader, number))

@@ -1,0 +1,119 @@
+"""Joining a distributed job: which launcher, which backend, and saying what was chosen.
+
+mmengine's ``init_dist`` calls ``torch.cuda.set_device`` even without a GPU, always asks for NCCL,
+divides by zero under Slurm on a CPU node and takes an error text of ``scontrol`` for a host name.
+All launchers end here in the same five environment variables that torchrun sets.
+"""
+
+import datetime
+import os
+import subprocess
+
+import torch
+import torch.distributed as torch_dist
+
+LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
+_DEFAULT_PORT = '29500'
+
+
+class LaunchError(RuntimeError):
+    """The environment does not say what the chosen launcher should have said."""
+
+
+def resolve_launcher(launcher: str = 'none') -> str:
+    """``launcher``, or 'pytorch' when torchrun's variables are there and none was given.
+
+    Without this, every process of ``torchrun train.py`` without ``--launcher`` would train
+    alone as rank 0 and write into the same work directory.
+    """
+    if launcher not in LAUNCHERS:
+        raise LaunchError(f'launcher={launcher!r} is unknown: use one of {", ".join(LAUNCHERS)}')
+    if launcher == 'none' and 'TORCHELASTIC_RUN_ID' in os.environ:
+        return 'pytorch'
+    return launcher
+
+
+def _variable(name: str, launcher: str) -> str:
+    if name not in os.environ:
+        raise LaunchError(
+            f'--launcher {launcher} needs the environment variable {name}, which is not set: '
+            f'start the script through {_STARTER[launcher]}, or leave --launcher out to run one '
+            'process'
+        )
+    return os.environ[name]
+
+
+_STARTER = dict(
+    pytorch='torchrun (tools/dist_train.sh does)',
+    slurm='srun (tools/slurm_train.sh does)',
+    mpi='mpirun',
+)
+
+
+def _first_host(node_list: str) -> str:
+    """The first host of a Slurm node list such as ``gpu[03-07,12],cpu1``."""
+    try:
+        command = ['scontrol', 'show', 'hostnames', node_list]
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+        return answer.stdout.split()[0]
+    except (OSError, subprocess.SubprocessError, IndexError):
+        head, _, ranges = node_list.partition('[')
+        if not ranges:
+            return head.split(',')[0]
+        return head.split(',')[-1] + ranges.split(']')[0].split(',')[0].split('-')[0]
+
+
+def _from_slurm() -> None:
+    rank = _variable('SLURM_PROCID', 'slurm')
+    os.environ['RANK'] = rank
+    os.environ['WORLD_SIZE'] = _variable('SLURM_NTASKS', 'slurm')
+    os.environ['LOCAL_RANK'] = os.environ.get('SLURM_LOCALID', '0')
+    nodes = os.environ.get('SLURM_STEP_NODELIST') or _variable('SLURM_NODELIST', 'slurm')
+    os.environ.setdefault('MASTER_ADDR', _first_host(nodes))
+    # Two jobs that share a node must not share a port, and all ranks must agree on it.
+    job = int(os.environ.get('SLURM_JOB_ID', 0))
+    os.environ.setdefault('MASTER_PORT', str(20000 + job % 20000))
+
+
+def _from_mpi() -> None:
+    for name, source in (('RANK', 'RANK'), ('WORLD_SIZE', 'SIZE'), ('LOCAL_RANK', 'LOCAL_RANK')):
+        os.environ[name] = _variable(f'OMPI_COMM_WORLD_{source}', 'mpi')
+    _variable('MASTER_ADDR', 'mpi')
+    os.environ.setdefault('MASTER_PORT', _DEFAULT_PORT)
+
+
+def _from_torchrun() -> None:
+    for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT'):
+        _variable(name, 'pytorch')
+
+
+def choose_backend(asked: str | None = None) -> str:
+    """NCCL where CUDA is, gloo elsewhere; an explicit 'nccl' on a CPU machine becomes gloo."""
+    if not torch.cuda.is_available():
+        return 'gloo'
+    return asked or 'nccl'
+
+
+def init_dist(launcher: str, backend: str | None = None, timeout: float = 1800, **kwargs) -> str:
+    """Join the process group and return a sentence that says how.
+
+    Args:
+        launcher: 'pytorch', 'slurm' or 'mpi'.
+        backend: 'nccl' or 'gloo'; chosen by the machine when not given.
+        timeout: seconds a collective may take before the job is ended. The default leaves time
+            for one rank to validate or save while the others wait.
+    """
+    dict(pytorch=_from_torchrun, slurm=_from_slurm, mpi=_from_mpi)[launcher]()
+    backend = choose_backend(backend)
+    local_rank = int(os.environ['LOCAL_RANK'])
+    if torch.cuda.is_available():
+        local_rank %= torch.cuda.device_count()
+        os.environ['LOCAL_RANK'] = str(local_rank)
+        torch.cuda.set_device(local_rank)
+    limit = datetime.timedelta(seconds=float(timeout))
+    torch_dist.init_process_group(backend, timeout=limit, **kwargs)
+    where = f'{os.environ["MASTER_ADDR"]}:{os.environ["MASTER_PORT"]}'
+    return (
+        f'rank {torch_dist.get_rank()} of {torch_dist.get_world_size()} joined through '
+        f'{launcher} at {where} with backend {backend}'
+    )

@@ -1,0 +1,20 @@
+"""What happens around the iterations: logging, saving, stopping."""
+
+from .checkpoint import CheckpointHook
+from .early_stopping import EarlyStoppingHook
+from .guards import NonFiniteLossHook, PreemptionHook
+from .logger import LoggerHook
+from .progress import ProgressHook
+from .run_card import RunCardHook
+from .runtime_info import RuntimeInfoHook
+
+__all__ = [
+    'CheckpointHook',
+    'EarlyStoppingHook',
+    'LoggerHook',
+    'NonFiniteLossHook',
+    'PreemptionHook',
+    'ProgressHook',
+    'RunCardHook',
+    'RuntimeInfoHook',
+]

@@ -1,0 +1,157 @@
+"""When to save, what to keep: the new file is safe before an old one goes.
+
+mmengine deletes the oldest checkpoint before it writes the new one, and notes absolute paths, so
+that a crash while writing may leave none and a moved work directory cannot be resumed.
+"""
+
+import math
+from pathlib import Path
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+
+from segkit.engine.errors import TrainingError
+from segkit.engine.hooks.rules import better_rule
+from segkit.engine.resume import POINTER
+from segkit.engine.saving import remove_leftovers, save_text
+from segkit.registry import HOOKS
+
+_BEST = 'best_checkpoints'
+_KEPT = 'kept_checkpoints'
+
+
+@HOOKS.register_module()
+class CheckpointHook(Hook):
+    """Save periodically, at the end, and whenever a validation scalar is better than ever.
+
+    Args:
+        interval: iterations (or epochs) between checkpoints; that of validation when not given,
+            never when -1.
+        by_epoch: whether ``interval`` counts epochs.
+        save_optimizer, save_param_scheduler: what resuming needs beside the weights.
+        out_dir: where to save; the work directory when not given.
+        max_keep_ckpts: periodic checkpoints to keep; all when -1. The best ones do not count.
+        save_last: whether the end of training is saved whatever the interval.
+        save_best: a scalar of validation ('mIoU', 'val_loss', ...) or several.
+        rule: 'greater' or 'less' for all of them; told from the names when not given.
+        save_begin: no periodic checkpoint before this iteration.
+        filename_tmpl: name with one '{}' for the iteration.
+    """
+
+    priority = 'VERY_LOW'
+
+    def __init__(
+        self,
+        interval: int | None = None,
+        by_epoch: bool = False,
+        save_optimizer: bool = True,
+        save_param_scheduler: bool = True,
+        out_dir: str | None = None,
+        max_keep_ckpts: int = -1,
+        save_last: bool = True,
+        save_best: str | list[str] | None = None,
+        rule: str | None = None,
+        save_begin: int = 0,
+        filename_tmpl: str | None = None,
+    ) -> None:
+        self.interval = interval
+        self.by_epoch = by_epoch
+        self.parts = dict(save_optimizer=save_optimizer, save_param_scheduler=save_param_scheduler)
+        self.out_dir = out_dir
+        self.max_keep_ckpts = max_keep_ckpts
+        self.save_last = save_last
+        self.save_best = [save_best] if isinstance(save_best, str) else list(save_best or [])
+        self.rules = {name: better_rule(name, rule) for name in self.save_best}
+        self.save_begin = save_begin
+        self.filename_tmpl = filename_tmpl or ('epoch_{}.pth' if by_epoch else 'iter_{}.pth')
+        self.last_ckpt: str | None = None
+
+    def before_train(self, runner) -> None:
+        self.folder = Path(self.out_dir or runner.work_dir)
+        if self.interval is None:
+            self.interval = runner.val_interval if runner._val_loop is not None else -1
+        if self.save_best and runner._val_loop is None:
+            self.save_best = []
+        self.last_ckpt = runner.message_hub.get_info('last_ckpt')
+        if is_main_process():
+            for name in remove_leftovers(self.folder):
+                runner.logger.info(f'Removed {name}, left by a run killed while saving.')
+
+    def after_train_iter(
+        self, runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
+    ) -> None:
+        if self.by_epoch:
+            return
+        done = runner.iter + 1
+        due = self.interval > 0 and done >= self.save_begin and done % self.interval == 0
+        if due or (self.save_last and self.is_last_train_iter(runner)):
+            self._save(runner, done, dict(epoch=runner.epoch, iter=done))
+
+    def after_train_epoch(self, runner) -> None:
+        if not self.by_epoch:
+            return
+        if self.every_n_epochs(runner, self.interval, self.save_begin) or (
+            self.save_last and self.is_last_train_epoch(runner)
+        ):
+            self._save(runner, runner.epoch + 1, dict(epoch=runner.epoch + 1, iter=runner.iter))
+
+    def save_now(self, runner) -> None:
+        """Save the iteration that has just ended, unless it has just been saved."""
+        done = runner.iter + 1
+        if self.last_ckpt != self.filename_tmpl.format(done) or self.by_epoch:
+            self._save(runner, done, dict(epoch=runner.epoch, iter=done))
+
+    def _save(self, runner, step: int, meta: dict) -> None:
+        name = self.filename_tmpl.format(step)
+        kept = [k for k in runner.message_hub.get_info(_KEPT, []) if k != name] + [name]
+        surplus = kept[: -self.max_keep_ckpts] if self.max_keep_ckpts > 0 else []
+        kept = kept[len(surplus) :]
+        self.last_ckpt = name
+        runner.message_hub.update_info(_KEPT, kept)
+        runner.message_hub.update_info('last_ckpt', name)
+        runner.save_checkpoint(str(self.folder), name, meta=dict(meta), **self.parts)
+        runner.logger.info(f'Saved {name}.')
+        if is_main_process():
+            save_text(self._pointer(runner, name), Path(runner.work_dir) / POINTER)
+            for old in surplus:
+                (self.folder / old).unlink(missing_ok=True)
+        runner.call_hook('after_checkpoint', folder=str(self.folder))
+
+    def _pointer(self, runner, name: str) -> str:
+        """The path of the checkpoint from the work directory, which may be moved as a whole."""
+        same = self.folder.resolve() == Path(runner.work_dir).resolve()
+        return name if same else str((self.folder / name).resolve())
+
+    def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
+        improved = [name for name in self.save_best if self._better(runner, name, metrics or {})]
+        for name in improved:
+            self._save_best(runner, name, float(metrics[name]))
+        # The best scores, and that this validation is done, belong in what a resume starts from.
+        training = runner.message_hub.get_info('loop_stage') is not None
+        if training and self.last_ckpt == self.filename_tmpl.format(runner.iter):
+            self._save(runner, runner.iter, dict(epoch=runner.epoch, iter=runner.iter))
+
+    def _better(self, runner, name: str, metrics: dict) -> bool:
+        if name not in metrics:
+            raise TrainingError(
+                f'default_hooks.checkpoint.save_best={name!r} is not among the scalars of '
+                f'validation: {", ".join(sorted(metrics)) or "there are none"}'
+            )
+        score = float(metrics[name])
+        best = runner.message_hub.get_info(_BEST, {}).get(name, {}).get('score')
+        if best is None or not math.isfinite(score):
+            return math.isfinite(score)
+        return score > best if self.rules[name] == 'greater' else score < best
+
+    def _save_best(self, runner, name: str, score: float) -> None:
+        file = f'best_{name}_{self.filename_tmpl.format(runner.iter)}'.replace('/', '_')
+        records = dict(runner.message_hub.get_info(_BEST, {}))
+        old = records.get(name, {}).get('file')
+        records[name] = dict(score=score, file=file)
+        runner.message_hub.update_info(_BEST, records)
+        meta = dict(epoch=runner.epoch, iter=runner.iter)
+        lean = dict(save_optimizer=False, save_param_scheduler=False)
+        runner.save_checkpoint(str(self.folder), file, meta=meta, **lean)
+        runner.logger.info(f'Best {name} so far, {score:.4f}: saved {file}.')
+        if old and old != file and is_main_process():
+            (self.folder / old).unlink(missing_ok=True)

@@ -1,0 +1,64 @@
+"""A progress bar with ETA while testing: drawn in place on a terminal, in plain lines elsewhere."""
+
+import sys
+import time
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+
+from segkit.registry import HOOKS
+
+_WIDTH = 30
+
+
+def progress_line(done: int, total: int, seconds: float) -> str:
+    """'[#####     ]  50/100  12.5 img/s  elapsed 0:04  eta 0:04'."""
+    filled = _WIDTH * done // max(total, 1)
+    rate = done / seconds if seconds > 0 else 0.0
+    left = (total - done) / rate if rate else 0.0
+    bar = '#' * filled + ' ' * (_WIDTH - filled)
+    return (
+        f'[{bar}] {done:>{len(str(total))}}/{total}  {rate:.1f} img/s  '
+        f'elapsed {_clock(seconds)}  eta {_clock(left)}'
+    )
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    return f'{minutes}:{rest:02d}'
+
+
+@HOOKS.register_module()
+class ProgressHook(Hook):
+    """Shows the images tested so far, over all ranks.
+
+    Args:
+        every: least seconds between two plain lines, where there is no terminal.
+    """
+
+    def __init__(self, every: float = 10.0) -> None:
+        self.every = every
+
+    def before_test_epoch(self, runner) -> None:
+        self._start = self._shown = time.monotonic()
+        self._done = 0
+
+    def after_test_iter(
+        self, runner, batch_idx: int, data_batch: dict | None = None, outputs: list | None = None
+    ) -> None:
+        if not is_main_process():
+            return
+        total = len(runner.test_dataloader.dataset)
+        self._done = min(total, self._done + len(outputs or [None]) * runner.world_size)
+        self._show(total, last=batch_idx + 1 == len(runner.test_dataloader))
+
+    def _show(self, total: int, last: bool) -> None:
+        now = time.monotonic()
+        terminal = sys.stderr.isatty()
+        if not last and now - self._shown < (0.1 if terminal else self.every):
+            return
+        self._shown = now
+        done = total if last else self._done
+        line = progress_line(done, total, now - self._start)
+        sys.stderr.write(f'\r{line}' + ('\n' if last else '') if terminal else f'{line}\n')
+        sys.stderr.flush()

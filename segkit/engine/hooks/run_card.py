@@ -1,0 +1,69 @@
+"""``run.json`` beside the checkpoints: what this run was, for whoever finds them later."""
+
+import hashlib
+import json
+import time
+from pathlib import Path
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+
+from segkit.engine.env import collect_env, commit
+from segkit.engine.log_processor import peak_memory_mb
+from segkit.engine.saving import save_text
+from segkit.registry import HOOKS
+
+_SAMPLED = 1000
+
+
+def data_fingerprint(dataset) -> dict:
+    """Number of samples and a hash of the names, sizes and settings of (up to 1000) of them."""
+    size = len(dataset)
+    digest = hashlib.sha256(f'{type(dataset).__name__} {size}'.encode())
+    for index in range(0, size, max(1, size // _SAMPLED)):
+        info = dataset.get_data_info(index) if hasattr(dataset, 'get_data_info') else {}
+        for key in ('img_path', 'seg_map_path'):
+            path = Path(str(info.get(key, '')))
+            length = path.stat().st_size if path.is_file() else 0
+            digest.update(f'{path.name} {length}'.encode())
+    return dict(dataset=type(dataset).__name__, samples=size, sha256=digest.hexdigest()[:16])
+
+
+@HOOKS.register_module()
+class RunCardHook(Hook):
+    """Writes the run card with every checkpoint, so that it never lags behind one."""
+
+    def before_train(self, runner) -> None:
+        self._start = time.time()
+        self._first = runner.iter
+        config = runner.config_json()
+        self._card = dict(
+            experiment=runner.experiment_name,
+            config_file=runner.cfg.filename,
+            config_sha256=hashlib.sha256(config.encode()).hexdigest()[:16],
+            commit=commit(),
+            environment=collect_env(),
+            launcher=runner.launcher,
+            world_size=runner.world_size,
+            effective_batch=runner.effective_batch,
+            seed=runner.seed,
+            deterministic=runner.deterministic,
+            data=data_fingerprint(runner.train_dataloader.dataset),
+            config=json.loads(config),
+        )
+
+    def after_checkpoint(self, runner, folder: str) -> None:
+        if not is_main_process():
+            return
+        seconds = time.time() - self._start
+        validating = runner.message_hub.get_info('loop_stage') == 'val'
+        done = runner.iter + (0 if validating else 1)
+        card = dict(
+            iteration=done,
+            wall_time_s=round(seconds, 1),
+            iterations_this_start=done - self._first,
+            images_per_s=round((done - self._first) * runner.effective_batch / seconds, 3),
+            peak_memory_mb=peak_memory_mb(),
+            **self._card,
+        )
+        save_text(json.dumps(card, indent=1) + '\n', Path(folder) / 'run.json')

@@ -1,0 +1,31 @@
+"""Scalars of each iteration: one transfer from the device, one message between the ranks.
+
+mmengine calls ``.item()`` on each loss, a device synchronisation each, and logs rank 0's losses.
+Here they are stacked, averaged over the ranks (as the older toolbox logged them) and read at once.
+The same message carries the ranks' wish to stop, so that all of them stop at one iteration.
+"""
+
+import torch
+from mmengine.hooks import RuntimeInfoHook as MMRuntimeInfoHook
+
+from segkit.registry import HOOKS
+
+
+@HOOKS.register_module()
+class RuntimeInfoHook(MMRuntimeInfoHook):
+    """Writes iteration, learning rates and losses to the message hub."""
+
+    def after_train_iter(
+        self, runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
+    ) -> None:
+        outputs = outputs or {}
+        values = [torch.as_tensor(v, dtype=torch.float32).detach() for v in outputs.values()]
+        device = values[0].device if values else 'cpu'
+        stop = torch.tensor(float(runner.stop_signal is not None), device=device)
+        vector = torch.stack([v.to(device).mean() for v in [*values, stop]])
+        local, mean = runner.average_over_ranks(vector)
+        runner.stop_requested = mean[-1] > 0
+        runner.local_losses = dict(zip(outputs, local))
+        runner.losses = dict(zip(outputs, mean))
+        for key, value in runner.losses.items():
+            runner.message_hub.update_scalar(f'train/{key}', value)

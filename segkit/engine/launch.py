@@ -1,0 +1,86 @@
+"""From the command line of tools/train.py and tools/test.py to a config that a Runner can run.
+
+Nothing heavy is imported by this module: the scripts answer ``--help`` before torch is loaded.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that training and testing share, both generations' names."""
+    parser.add_argument('config', help='a config file, or the name of a shipped one')
+    parser.add_argument('--work-dir', help='where to write (default: work_dirs/NAME OF CONFIG)')
+    parser.add_argument(
+        '--cfg-options',
+        '--options',
+        dest='cfg_options',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        help='change settings: model.decode_head.channels=256 crop_size="(512,512)" a=[1,2]',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=LAUNCHERS,
+        default='none',
+        help='how the processes are started; torchrun is recognised without it',
+    )
+    # torch.distributed.launch passes it; torchrun sets the variable instead.
+    parser.add_argument('--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)
+
+
+def parse_options(pairs: Iterable[str]) -> dict:
+    """``['a.b=1', 'c=[2,3]']`` -> ``{'a.b': 1, 'c': [2, 3]}``; values are data, never evaluated."""
+    from mmengine.config import DictAction
+
+    options = {}
+    for pair in pairs:
+        key, sign, value = pair.partition('=')
+        if not sign:
+            raise SystemExit(f'--cfg-options {pair}: write KEY=VALUE, without spaces around "="')
+        options[key] = DictAction._parse_iterable(value)
+    return options
+
+
+def read_config(args: argparse.Namespace) -> 'Config':
+    """The config of ``args`` with its options merged, its launcher and its work directory."""
+    from segkit.engine.config import load_config
+
+    if args.local_rank is not None:
+        os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg = load_config(args.config, parse_options(args.cfg_options))
+    cfg.launcher = args.launcher
+    if args.work_dir:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('work_dirs') / Path(cfg.filename).stem)
+    return cfg
+
+
+def run_script(main: Callable[[], None]) -> None:
+    """Call ``main``; a foreseen error is one sentence on stderr and exit status 1, no traceback.
+
+    ``SEGKIT_TRACEBACK=1`` brings the traceback back.
+    """
+    try:
+        main()
+    except Exception as error:
+        if os.environ.get('SEGKIT_TRACEBACK') or not _foreseen(error):
+            raise
+        print(f'{type(error).__name__}: {error}', file=sys.stderr)
+        sys.exit(1)
+
+
+def _foreseen(error: Exception) -> bool:
+    """Whether the message was written for the person who made the call."""
+    return type(error).__module__.startswith('segkit.') or isinstance(error, FileNotFoundError)

@@ -1,0 +1,188 @@
+"""Training by iterations that resumes through the sampler, validation with a loss, testing.
+
+mmengine's iteration loop resumes by loading, decoding and throwing away every batch already
+seen: hours on a large dataset. Here the sampler jumps to its place. One iteration is one step of
+the optimizer: with ``accumulate=k`` it consumes k batches, so a recipe's schedule, intervals and
+log keep their meaning on fewer GPUs.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from mmengine.evaluator import Evaluator
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.runner import BaseLoop
+from mmengine.runner import IterBasedTrainLoop as MMIterBasedTrainLoop
+from mmengine.runner import TestLoop as MMTestLoop
+from mmengine.runner import ValLoop as MMValLoop
+from mmengine.runner.utils import calc_dynamic_intervals
+from torch.utils.data import DataLoader
+
+from segkit.engine.data_position import endless_batches
+from segkit.engine.randomness import preserved_randomness, seed_iteration
+from segkit.registry import LOOPS
+
+
+@LOOPS.register_module()
+class IterBasedTrainLoop(MMIterBasedTrainLoop):
+    """Train for ``max_iters`` optimizer steps.
+
+    Args:
+        runner, dataloader: given by the Runner.
+        max_iters: optimizer steps.
+        val_begin, val_interval, dynamic_intervals: as in mmengine, in iterations.
+        accumulate: batches per iteration, their gradients averaged; 'auto' reaches
+            ``auto_scale_lr.base_batch_size`` whatever the number of GPUs.
+    """
+
+    def __init__(
+        self,
+        runner,
+        dataloader: DataLoader | dict,
+        max_iters: int,
+        val_begin: int = 1,
+        val_interval: int = 1000,
+        dynamic_intervals: list[tuple[int, int]] | None = None,
+        accumulate: int | str = 1,
+    ) -> None:
+        # Not mmengine's __init__: it starts the workers, which would read from sample 0.
+        BaseLoop.__init__(self, runner, dataloader)
+        self._max_iters = int(max_iters)
+        self._max_epochs = 1
+        self._epoch = self._iter = 0
+        self.val_begin = val_begin
+        self.val_interval = val_interval
+        self.stop_training = False
+        self.accumulate = runner.resolve_accumulation(accumulate)
+        self.dynamic_milestones, self.dynamic_intervals = calc_dynamic_intervals(
+            val_interval, dynamic_intervals
+        )
+        self.runner.visualizer.dataset_meta = getattr(self.dataloader.dataset, 'metainfo', None)
+
+    def run(self) -> torch.nn.Module:
+        runner = self.runner
+        runner.call_hook('before_train')
+        runner.call_hook('before_train_epoch')
+        if self._iter > 0 and runner.message_hub.get_info('last_val_iter', 0) != self._iter:
+            # The checkpoint was written before the validation that is due at this iteration.
+            self._validate_if_due()
+        self._start_counting()
+        batches = self._open()
+        while self._iter < self._max_iters and not self.stop_training:
+            runner.model.train()
+            self._run_iteration(batches)
+            self._decide_current_val_interval()
+            self._validate_if_due()
+        runner.call_hook('after_train_epoch')
+        runner.call_hook('after_train')
+        return runner.model
+
+    def _start_counting(self) -> None:
+        """Tell the optimizer's wrapper that its batches come ``accumulate`` to a step."""
+        if self.accumulate == 1:
+            return
+        wrapper = self.runner.optim_wrapper
+        wrapper._accumulative_counts = self.accumulate
+        done, total = self._iter * self.accumulate, self._max_iters * self.accumulate
+        wrapper.initialize_count_status(self.runner.model, done, total)
+
+    def _open(self) -> Iterator:
+        with preserved_randomness():
+            return endless_batches(
+                self.dataloader, self.runner.samples_seen, self.runner.world_size
+            )
+
+    def _run_iteration(self, batches: Iterator) -> None:
+        """Load and train on ``accumulate`` batches; hooks see the last and the mean of the logs."""
+        runner = self.runner
+        seed_iteration(runner.seed, runner.rank, self._iter)
+        logs: list[dict] = []
+        for _ in range(self.accumulate):
+            batch = next(batches)
+            if not logs:
+                runner.call_hook('before_train_iter', batch_idx=self._iter, data_batch=batch)
+            logs.append(runner.model.train_step(batch, optim_wrapper=runner.optim_wrapper))
+        runner.samples_seen += runner.batch_per_step * self.accumulate
+        runner.call_hook(
+            'after_train_iter',
+            batch_idx=self._iter,
+            data_batch=batch,
+            outputs=_mean_of(logs),
+        )
+        self._iter += 1
+
+    def _validate_if_due(self) -> None:
+        due = self._iter % self.val_interval == 0 or self._iter == self._max_iters
+        if self.runner.val_loop is not None and self._iter >= self.val_begin and due:
+            self.runner.message_hub.update_info('last_val_iter', self._iter)
+            self.runner.val_loop.run()
+
+
+def _mean_of(logs: Sequence[dict]) -> dict:
+    if len(logs) == 1:
+        return logs[0]
+    return {key: sum(log[key] for log in logs) / len(logs) for key in logs[0]}
+
+
+@LOOPS.register_module()
+class ValLoop(MMValLoop):
+    """Validate, leaving the random generators of training as they were.
+
+    Args:
+        val_loss: also compute the training loss on the validation set, as ``val_loss`` and one
+            ``val_<name>`` for each term; ``save_best='val_loss'`` then works.
+        runner, dataloader, evaluator, fp16: as in mmengine.
+    """
+
+    def __init__(
+        self,
+        runner,
+        dataloader: DataLoader | dict,
+        evaluator: Evaluator | dict | list,
+        fp16: bool = False,
+        val_loss: bool = False,
+    ) -> None:
+        super().__init__(runner, dataloader, evaluator, fp16)
+        self.with_loss = val_loss
+        self._loss_sums: dict[str, float] = {}
+
+    def run(self) -> dict:
+        self._loss_sums = {}
+        with preserved_randomness():
+            return super().run()
+
+    @torch.no_grad()
+    def run_iter(self, idx: int, data_batch: Sequence[dict]) -> None:
+        if self.with_loss:
+            self._add_loss(data_batch)
+        super().run_iter(idx, data_batch)
+
+    def _add_loss(self, data_batch: dict) -> None:
+        model = self.runner.model
+        model = model.module if is_model_wrapper(model) else model
+        losses = model(**model.data_preprocessor(data_batch, training=False), mode='loss')
+        total, terms = model.parse_losses(losses)
+        size = len(data_batch['inputs'])
+        for key, value in dict(terms, loss=total).items():
+            name = f'val_{key}'
+            self._loss_sums[name] = self._loss_sums.get(name, 0.0) + float(value) * size
+        self._loss_sums['count'] = self._loss_sums.get('count', 0.0) + size
+
+    def losses(self) -> dict[str, float]:
+        """Mean of each loss over the images of all ranks; empty unless ``val_loss``."""
+        if not self._loss_sums:
+            return {}
+        sums = self.runner.sum_over_ranks(self._loss_sums)
+        count = sums.pop('count')
+        return {key: value / count for key, value in sums.items()}
+
+
+@LOOPS.register_module()
+class TestLoop(MMTestLoop):
+    """mmengine's ``TestLoop``; the progress bar is a hook."""
+
+    def run(self) -> dict:
+        if len(self.dataloader) == 0:
+            print_log('the test split is empty: nothing to evaluate', 'current')
+        return super().run()

@@ -1,0 +1,76 @@
+"""From a built network to one ready to train: memory, normalisation, wrapper, compilation."""
+
+import os
+
+import torch
+from mmengine.device import get_device
+from mmengine.model import MMDistributedDataParallel
+from torch import nn
+
+from segkit.models.layers import revert_sync_bn
+from segkit.registry import MODEL_WRAPPERS
+
+NETWORK_PARTS = ('backbone', 'neck', 'decode_head', 'auxiliary_head')
+
+
+def on_cpu() -> bool:
+    return torch.device(get_device()).type == 'cpu'
+
+
+def fit_normalisation(model: nn.Module, distributed: bool) -> tuple[nn.Module, str]:
+    """SyncBN where it can be; ``nn.BatchNorm2d`` where it cannot. Returns a sentence if changed.
+
+    torch's SyncBatchNorm refuses CPU tensors, under DDP too, and mmengine reverts it only
+    outside of DDP, to a class of its own that compilers and exporters do not know.
+    """
+    count = sum(isinstance(m, nn.SyncBatchNorm) for m in model.modules())
+    if not count or (distributed and not on_cpu()):
+        return model, ''
+    reason = 'SyncBN needs CUDA' if on_cpu() else 'there is one process'
+    return revert_sync_bn(model), f'{count} SyncBN layers became BatchNorm2d: {reason}.'
+
+
+def use_channels_last(model: nn.Module) -> nn.Module:
+    """Weights and the backbone's input in NHWC order: what tensor cores and oneDNN prefer."""
+    model = model.to(memory_format=torch.channels_last)
+
+    def to_channels_last(module: nn.Module, args: tuple) -> tuple:
+        return (args[0].contiguous(memory_format=torch.channels_last), *args[1:])
+
+    model.backbone.register_forward_pre_hook(to_channels_last)
+    return model
+
+
+def _parts(model: nn.Module) -> list[nn.Module]:
+    parts: list[nn.Module] = []
+    for name in NETWORK_PARTS:
+        part = getattr(model, name, None)
+        if part is not None:
+            parts += list(part) if isinstance(part, nn.ModuleList) else [part]
+    return parts
+
+
+def compile_network(model: nn.Module, options: dict) -> int:
+    """``torch.compile`` the forward of each part; returns how many.
+
+    The whole train step, which mmengine compiles, takes the samples' metadata and the optimizer
+    into the graph and recompiles at every batch.
+    """
+    parts = _parts(model)
+    for part in parts:
+        part.forward = torch.compile(part.forward, **options)
+    return len(parts)
+
+
+def wrap_ddp(model: nn.Module, options: dict) -> nn.Module:
+    """DistributedDataParallel on this process's device: none on CPU, the local GPU on CUDA.
+
+    ``forward_sync_buffers`` is what current torch calls ``broadcast_buffers``; batch statistics
+    stay each rank's own, as in the toolbox the recipes come from.
+    """
+    options = dict(options)
+    kind = options.pop('type', 'MMDistributedDataParallel')
+    wrapper = MODEL_WRAPPERS.get(kind) or MMDistributedDataParallel
+    options.setdefault('broadcast_buffers', False)
+    options['device_ids'] = None if on_cpu() else [int(os.environ['LOCAL_RANK'])]
+    return wrapper(module=model, **options)

@@ -1,0 +1,90 @@
+#!/usr/bin/env python
+"""Train a network.
+
+python tools/train.py configs/pspnet/pspnet_r50-d8_512x1024_40k_cityscapes.py
+bash tools/dist_train.sh CONFIG 4          on four GPUs
+python tools/train.py CONFIG --resume      go on where it stopped
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from segkit.engine.launch import add_common_arguments, read_config, run_script
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Train a network')
+    add_common_arguments(parser)
+    add = parser.add_argument
+    add('--load-from', help='start from the weights of this checkpoint (fine-tuning)')
+    add(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='auto|PATH',
+        help='go on from the last checkpoint of the work directory, or from PATH',
+    )
+    add('--resume-from', metavar='PATH', help='older name of --resume PATH')
+    add('--no-validate', action='store_true', help='do not validate while training')
+    add('--amp', action='store_true', help='mixed precision: bf16, or fp16 where bf16 is slow')
+    add('--amp-dtype', choices=['bf16', 'fp16'], help='choose the type of --amp')
+    add('--seed', type=int, help='seed of everything random; drawn and printed when not given')
+    add('--diff-seed', action='store_true', help='another seed for each process')
+    add('--deterministic', action='store_true', help='bit-identical runs on CPU; slower on GPU')
+    add('--auto-scale-lr', action='store_true', help="scale the rate by this run's batch size")
+    add('--accumulate', metavar='N|auto', help='batches per step; auto keeps the recipe batch')
+    # Arguments of the 0.x toolbox whose meaning is now elsewhere: say so instead of failing.
+    add('--gpus', '--gpu-id', '--gpu-ids', dest='gpus', nargs='+', help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def apply_arguments(args: argparse.Namespace, cfg) -> None:
+    """Write the arguments into the config, so that it alone says what was run."""
+    if args.gpus:
+        print('--gpus/--gpu-ids have no effect: use CUDA_VISIBLE_DEVICES and tools/dist_train.sh')
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if args.amp or args.amp_dtype:
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('dtype', args.amp_dtype)
+    if args.accumulate:
+        cfg.train_cfg.accumulate = 'auto' if args.accumulate == 'auto' else int(args.accumulate)
+    if args.auto_scale_lr:
+        # The published recipes are for four GPUs.
+        recipe = dict(base_batch_size=4 * cfg.train_dataloader.batch_size)
+        cfg.auto_scale_lr = dict(recipe, **dict(cfg.get('auto_scale_lr') or {}), enable=True)
+    randomness = dict(cfg.get('randomness') or {})
+    if args.seed is not None:
+        randomness['seed'] = args.seed
+    randomness['deterministic'] = args.deterministic or randomness.get('deterministic', False)
+    randomness['diff_rank_seed'] = args.diff_seed or randomness.get('diff_rank_seed', False)
+    cfg.randomness = dict(dict(seed=None), **randomness)
+    apply_start(args, cfg)
+
+
+def apply_start(args: argparse.Namespace, cfg) -> None:
+    """Where to start: from nothing, from weights, or from where a run stopped."""
+    resume = args.resume_from or args.resume
+    if resume:
+        cfg.resume = True
+        cfg.load_from = None if resume == 'auto' else resume
+    elif args.load_from:
+        cfg.load_from = args.load_from
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = read_config(args)
+    apply_arguments(args, cfg)
+
+    from segkit.engine import Runner, check_config
+
+    check_config(cfg)
+    Runner.from_cfg(cfg).train()
+
+
+if __name__ == '__main__':
+    run_script(main)
