@@ -88,7 +88,16 @@ def _flat(value: object, prefix: str = '') -> dict[str, object]:
     return {prefix: value}
 
 
-_NOT_THE_RECIPE = ('work_dir', 'resume', 'load_from', 'launcher', 'log_level', 'visualizer')
+# The seed is the checkpoint's whatever the config says.
+_NOT_THE_RECIPE = (
+    'work_dir',
+    'resume',
+    'load_from',
+    'launcher',
+    'log_level',
+    'visualizer',
+    'randomness',
+)
 
 
 def config_differences(before: str | None, now: dict) -> list[str]:

@@ -4,6 +4,7 @@ from .checkpoint import CheckpointHook
 from .early_stopping import EarlyStoppingHook
 from .guards import NonFiniteLossHook, PreemptionHook
 from .logger import LoggerHook
+from .predictions import PredictionFileHook
 from .progress import ProgressHook
 from .run_card import RunCardHook
 from .runtime_info import RuntimeInfoHook
@@ -14,6 +15,7 @@ __all__ = [
     'LoggerHook',
     'NonFiniteLossHook',
     'PreemptionHook',
+    'PredictionFileHook',
     'ProgressHook',
     'RunCardHook',
     'RuntimeInfoHook',

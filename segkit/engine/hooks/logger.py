@@ -25,3 +25,6 @@ class LoggerHook(MMLoggerHook):
     def end_of_epoch(self, dataloader: object, batch_idx: int) -> bool:
         # An iteration-based run is one long epoch: its dataset's passes end nothing.
         return self.log_metric_by_epoch and super().end_of_epoch(dataloader, batch_idx)
+
+    def after_test_iter(self, *args, **kwargs) -> None:
+        """Nothing: the progress bar tells it."""

@@ -1,0 +1,51 @@
+"""All predictions of a test in one pickle file, as the older toolbox's ``--out FILE.pkl`` wrote."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import torch.distributed as torch_dist
+from mmengine.hooks import Hook
+
+from segkit.registry import HOOKS
+
+
+@HOOKS.register_module()
+class PredictionFileHook(Hook):
+    """Writes a list of (H, W) uint8 or uint16 maps of class indices, in the dataset's order.
+
+    Args:
+        path: the file; its folder is made.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+
+    def before_test_epoch(self, runner) -> None:
+        self._maps: list[np.ndarray] = []
+
+    def after_test_iter(
+        self, runner, batch_idx: int, data_batch: dict | None = None, outputs: list | None = None
+    ) -> None:
+        for sample in outputs or []:
+            ids = sample.pred_sem_seg.data.squeeze().cpu().numpy()
+            self._maps.append(ids.astype(np.uint8 if ids.max() < 256 else np.uint16))
+
+    def after_test_epoch(self, runner, metrics: dict | None = None) -> None:
+        maps = self._of_all_ranks(runner)
+        if runner.rank != 0:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.path, 'wb') as file:
+            pickle.dump(maps, file)
+        runner.logger.info(f'{len(maps)} predictions: {self.path}')
+
+    def _of_all_ranks(self, runner) -> list[np.ndarray]:
+        """Rank r of W holds images r, r + W, ...; the first rank gets all of them in order."""
+        if not runner.distributed:
+            return self._maps
+        parts: list = [None] * runner.world_size
+        torch_dist.gather_object(self._maps, parts if runner.rank == 0 else None)
+        total = len(runner.test_dataloader.dataset)
+        count = runner.world_size
+        return [parts[i % count][i // count] for i in range(total)] if runner.rank == 0 else []

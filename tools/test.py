@@ -1,0 +1,52 @@
+#!/usr/bin/env python
+"""Test a network: the table of per-class scores, and whatever files are asked for.
+
+python tools/test.py CONFIG CHECKPOINT
+python tools/test.py CONFIG CHECKPOINT --aug-test             the published ms+flip protocol
+python tools/test.py CONFIG CHECKPOINT --show-dir overlays --report
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from segkit.engine.launch import add_common_arguments, read_config, run_script
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Test a network')
+    add_common_arguments(parser)
+    add = parser.add_argument
+    add('checkpoint', help='a file, a URL, or open-mmlab://NAME')
+    add('--aug-test', '--tta', action='store_true', help='multi-scale and flip, as published')
+    add('--out', metavar='FILE.pkl|DIR', help='predictions: one pickle, or a PNG of ids each')
+    add('--eval', nargs='+', metavar='METRIC', help='mIoU, mDice, mFscore')
+    add('--format-only', action='store_true', help='write predictions, compare with no labels')
+    add('--show', action='store_true', help='show each prediction in a window')
+    add('--show-dir', metavar='DIR', help='write each prediction over its image into DIR')
+    add('--wait-time', type=float, default=2, help='seconds each window stays (--show)')
+    add('--opacity', type=float, default=0.5, help='of the overlay, in (0, 1]')
+    add('--report', nargs='?', const='', metavar='PATH', help='write a self-contained HTML report')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = read_config(args)
+
+    from segkit.engine import Runner, check_config
+    from segkit.engine.testing import apply_test_arguments, require_checkpoint, write_report
+
+    require_checkpoint(args.checkpoint)
+    apply_test_arguments(args, cfg)
+    check_config(cfg)
+    runner = Runner.from_cfg(cfg)
+    metrics = runner.test()
+    if args.report is not None:
+        write_report(runner, metrics, args.report)
+
+
+if __name__ == '__main__':
+    run_script(main)
