@@ -1,5 +1,15 @@
 """Operators in plain torch: point-wise spatial attention and convolutions of upsampled maps."""
 
 from segkit.ops.conv_cat_upsampled import conv_cat_upsampled
+from segkit.ops.cuda_ext import HAS_CUDA_OPS
+from segkit.ops.psa_attention import psa_attention, psa_logits
+from segkit.ops.psa_mask import PSAMask, psa_mask
 
-__all__ = ['conv_cat_upsampled']
+__all__ = [
+    'HAS_CUDA_OPS',
+    'PSAMask',
+    'conv_cat_upsampled',
+    'psa_attention',
+    'psa_logits',
+    'psa_mask',
+]

@@ -1,0 +1,1 @@
+"""Parts of point-wise spatial attention: window geometry, the two passes, the composite form."""
