@@ -1,0 +1,27 @@
+"""Three calls from Python: a model, its predictions, a picture of them (PEP 562: loaded on use).
+
+model = init_model('pspnet_r50-d8_512x512_80k_ade20k', 'checkpoint.pth', device='cuda:0')
+result = inference_model(model, 'street.jpg')
+show_result('street.jpg', result, out_file='street_overlay.png')
+"""
+
+import importlib
+
+_HOMES = {
+    'init_model': 'model',
+    'inference_model': 'inference',
+    'show_result': 'show',
+    'show_result_pyplot': 'show',
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(importlib.import_module(f'{__name__}.{_HOMES[name]}'), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -1,0 +1,87 @@
+"""Predicting arrays, files, folders, videos and streams with a model of `init_model`."""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dataset import pseudo_collate
+from torch import nn
+
+from segkit.structures import SegDataSample
+
+from .sources import Picture, Source, is_single, pictures
+
+
+def inference_model(
+    model: nn.Module, imgs: Source, aug_test: bool = False, batch_size: int = 1
+) -> SegDataSample | list[SegDataSample] | Iterator[SegDataSample]:
+    """Predict the classes of images.
+
+    Args:
+        model: from ``init_model``.
+        imgs: an (H, W, 3) uint8 BGR array or a path; or many: a list, an (N, H, W, 3) array, a
+            folder, a glob, a video or a generator.
+        aug_test: the published multi-scale + flip protocol (``aug_test`` of the config).
+        batch_size: images that go through the network together. Results do not depend on it.
+
+    Returns:
+        One ``SegDataSample`` for one image; a list for a list or array of images; an iterator, read
+        as you go, for folders, globs, videos and generators. ``pred_sem_seg.data`` is (1, H, W).
+    """
+    results = predict_stream(model, pictures(imgs), aug_test, batch_size)
+    if is_single(imgs):
+        return next(iter(results))[1]
+    samples = (sample for _, sample in results)
+    return list(samples) if isinstance(imgs, (list, tuple, np.ndarray)) else samples
+
+
+def predict_stream(
+    model: nn.Module, stream: Iterator[Picture], aug_test: bool = False, batch_size: int = 1
+) -> Iterator[tuple[Picture, SegDataSample]]:
+    """(picture, prediction) pairs, in order, ``batch_size`` at a time."""
+    pipeline = InferencePipeline(model.cfg, aug_test)
+    while batch := list(islice(stream, batch_size)):
+        data = pseudo_collate([pipeline(picture) for picture in batch])
+        with torch.no_grad():
+            yield from zip(batch, model.test_step(data))
+
+
+class InferencePipeline:
+    """The config's test pipeline without its labels; files are read as the config says."""
+
+    def __init__(self, cfg: Any, aug_test: bool = False) -> None:
+        from mmengine.dataset import Compose
+
+        from segkit.models.inference import enable_aug_test
+        from segkit.registry import TRANSFORMS
+
+        if aug_test:
+            cfg = enable_aug_test(cfg.copy())
+        steps = [TRANSFORMS.build(step) for step in _test_pipeline(cfg)]
+        names = [type(step).__name__ for step in steps]
+        keep = [(n, s) for n, s in zip(names, steps) if n != 'LoadAnnotations']
+        self.load = next((s for n, s in keep if n.startswith('LoadImage')), None)
+        self.rest = Compose([s for n, s in keep if not n.startswith('LoadImage')])
+
+    def __call__(self, picture: Picture) -> dict[str, Any]:
+        """``dict(inputs, data_samples)`` of one picture."""
+        if picture.array is None:
+            return self.rest(self.load(dict(img_path=picture.path)))
+        array = picture.array
+        if array.dtype != np.uint8 or array.ndim not in (2, 3):
+            raise ValueError(
+                f'Image {picture.name}: an array of images is (H, W) or (H, W, C) uint8 in BGR '
+                f'order, got {array.dtype} of shape {array.shape}.'
+            )
+        array = array if array.ndim == 3 else array[..., None].repeat(3, axis=2)
+        size = array.shape[:2]
+        return self.rest(dict(img=array, img_path=None, img_shape=size, ori_shape=size))
+
+
+def _test_pipeline(cfg: Any) -> list[dict[str, Any]]:
+    dataset = cfg.test_dataloader.dataset
+    while 'pipeline' not in dataset:  # wrappers: ConcatDataset, RepeatDataset
+        dataset = dataset.get('dataset') or dataset['datasets'][0]
+    return dataset['pipeline']

@@ -1,0 +1,65 @@
+"""From a config and a checkpoint to a model ready to predict."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from torch import nn
+
+from segkit.engine.checkpoint import build_on_meta, load_into
+from segkit.engine.config import load_config
+from segkit.models.layers import revert_sync_bn
+from segkit.registry import DATASETS, MODELS
+
+
+def init_model(
+    config: str | Path | Config,
+    checkpoint: str | Path | None = None,
+    device: str | torch.device = 'cpu',
+    cfg_options: Mapping[str, Any] | None = None,
+    *,
+    fuse_bn: bool = False,
+    channels_last: bool = False,
+    bf16: bool = False,
+) -> nn.Module:
+    """Build a segmentor, load its weights and set it to evaluation.
+
+    Args:
+        config: path, Config, or the name of a shipped config.
+        checkpoint: path, URL or known name of any published format; None leaves random weights.
+        cfg_options: values to change first, e.g. ``{'model.test_cfg.mode': 'whole'}``.
+        fuse_bn: fold each batch norm into its convolution (same result to float32 rounding).
+        channels_last: lay maps out channels last, which many CPUs and GPUs convolve faster.
+        bf16: run the network under bfloat16 autocast; results change a little, so only on request.
+
+    Returns:
+        The model, with ``cfg`` (the Config) and ``dataset_meta`` (``classes`` and ``palette``, the
+        checkpoint's if it has them, else those of the config's dataset).
+
+    Raises:
+        FileNotFoundError: no such config. CheckpointError: the file does not fit, with a table.
+    """
+    from segkit.models.inference import speed_up
+
+    cfg = load_config(config, cfg_options)
+    if checkpoint is None:
+        model = MODELS.build({**cfg.model, 'pretrained': None})
+        model.init_weights()
+    else:
+        model = build_on_meta(cfg.model)
+        load_into(model, checkpoint, purpose='test')
+    model.cfg = cfg
+    if getattr(model, 'dataset_meta', None) is None:
+        model.dataset_meta = _meta_of_dataset(cfg)
+    # SyncBatchNorm serves training alone: with stored statistics it computes what BN does.
+    model = revert_sync_bn(model).to(device).eval()
+    return speed_up(model, fuse_bn=fuse_bn, channels_last=channels_last, bf16=bf16)
+
+
+def _meta_of_dataset(cfg: Config) -> dict[str, Any]:
+    """Classes and palette as the config's test dataset knows them; no file is touched."""
+    dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
+    cls = DATASETS.get(dataset['type']) if isinstance(dataset.get('type'), str) else None
+    return {**getattr(cls, 'METAINFO', {}), **(dataset.get('metainfo') or {})}

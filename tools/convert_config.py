@@ -1,0 +1,49 @@
+"""Turn a config of mmsegmentation 0.x or 1.x into one of ours, and prove it by building both.
+
+python tools/convert_config.py old/pspnet_r50-d8_512x1024_40k_cityscapes.py new.py
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('old', help='leaf config of the older toolbox, beside its _base_ files')
+    parser.add_argument('new', help='file to write')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    from mmengine.config import Config
+
+    from segkit.engine.config import shipped_configs
+    from segkit.engine.migration import convert, differences, same_parameters
+
+    try:
+        old = Config.fromfile(args.old)
+        config, source, left_out = convert(old)
+        wrong = same_parameters(old.model, config.model)
+    except (OSError, KeyError, ValueError) as error:
+        sys.exit(f'{args.old}: {error}')
+    if wrong:
+        sys.exit('The two networks differ, nothing was written:\n' + '\n'.join(wrong))
+    config.dump(args.new)
+    print(f'{args.new}: written from a {source} config; both networks have the same parameters.')
+    for key in left_out:
+        print(f'Not taken over: {key}')
+    shipped = shipped_configs().get(Path(args.old).stem)
+    if shipped:
+        keys = ('model', 'train_dataloader', 'test_dataloader', 'optim_wrapper', 'param_scheduler')
+        own = Config.fromfile(shipped)
+        found = [line for key in keys for line in differences(config[key], own[key], key)]
+        print(f'Against the shipped {shipped.name} (converted | shipped): {len(found)} differences')
+        print('\n'.join(found))
+
+
+if __name__ == '__main__':
+    main()
