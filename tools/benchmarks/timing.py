@@ -1,0 +1,155 @@
+"""Measure time and memory the same way in every benchmark of this folder.
+
+Time is CPU time of the process (``time.process_time``), because wall time on a shared machine
+measures its load; on CUDA it is wall time between synchronisations. The variants of a case take
+turns in one process, so that a change of clock or load meets all of them, and the median counts.
+
+Memory is the growth of the peak resident set in a fresh process, with the allocator told to hand
+every large block back at once: what a call really needs on top of its inputs. On CUDA it is what
+the caching allocator reports.
+
+A benchmark gives ``peak_memory`` a function by file and name, with arguments that JSON can hold;
+the function prepares inputs and returns the call to measure.
+"""
+
+import argparse
+import csv
+import importlib.util
+import json
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / 'results'
+MIB = 2**20
+
+
+def interleaved(
+    variants: dict[str, Callable[[], object]],
+    repeats: int = 5,
+    warmup: int = 1,
+    device: str = 'cpu',
+) -> dict[str, float]:
+    """Median seconds of one call of each variant; the variants alternate in one process."""
+    samples: dict[str, list[float]] = {name: [] for name in variants}
+    for turn in range(warmup + repeats):
+        for name, call in variants.items():
+            seconds = _time_once(call, device)
+            if turn >= warmup:
+                samples[name].append(seconds)
+    return {name: statistics.median(values) for name, values in samples.items()}
+
+
+def _time_once(call: Callable[[], object], device: str) -> float:
+    if device == 'cpu':
+        start = time.process_time()
+        call()
+        return time.process_time() - start
+    import torch
+
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    call()
+    torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def peak_memory(script: str | Path, function: str, threads: int = 1, **arguments) -> float:
+    """Peak extra memory, in MiB, of the call that ``function(**arguments)`` in script returns."""
+    environment = dict(
+        os.environ,
+        MALLOC_MMAP_THRESHOLD_='65536',  # every larger block is mapped and unmapped on its own
+        MALLOC_TRIM_THRESHOLD_='0',
+        MALLOC_TOP_PAD_='0',
+        OMP_NUM_THREADS=str(threads),
+        MKL_NUM_THREADS=str(threads),
+    )
+    command = [sys.executable, __file__, str(script), function, json.dumps(arguments)]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if result.returncode:
+        raise RuntimeError(f'{script}:{function} failed:\n{result.stderr[-2000:]}')
+    return float(result.stdout.split()[-1])
+
+
+def _resident_peak() -> float:
+    """VmHWM of this process in MiB (Linux)."""
+    status = Path('/proc/self/status').read_text()
+    return int(re.search(r'VmHWM:\s+(\d+) kB', status)[1]) / 1024
+
+
+def _measure_peak(script: str, function: str, arguments: dict) -> float:
+    spec = importlib.util.spec_from_file_location('benchmark_under_test', script)
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(Path(script).resolve().parent))
+    spec.loader.exec_module(module)
+    call = getattr(module, function)(**arguments)
+    if arguments.get('device', 'cpu') != 'cpu':
+        import torch
+
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        call()
+        return (torch.cuda.max_memory_allocated() - before) / MIB
+    Path('/proc/self/clear_refs').write_text('5')  # the peak starts again from here
+    before = _resident_peak()
+    result = call()  # held until the peak is read
+    after = _resident_peak()
+    del result
+    return after - before
+
+
+def machine(device: str = 'cpu', threads: int | None = None) -> str:
+    """Processor, threads and torch build, for the head of a table."""
+    import torch
+
+    if device == 'cpu':
+        info = Path('/proc/cpuinfo')
+        text = info.read_text() if info.exists() else ''
+        found = re.search(r'model name\s*:\s*(.+)', text)
+        name = found[1] if found else platform.processor() or platform.machine()
+        capability = torch.backends.cpu.get_cpu_capability()
+        name = f'{name} ({capability}), {threads or torch.get_num_threads()} thread(s)'
+    else:
+        name = torch.cuda.get_device_name(device)
+    return f'{name}, torch {torch.__version__}'
+
+
+def write_csv(name: str, rows: Iterable[dict], folder: Path = RESULTS) -> Path:
+    """Write rows to results/name.csv; the columns are the keys of the first row."""
+    rows = list(rows)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f'{name}.csv'
+    with path.open('w', newline='') as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator='\n')
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def markdown_table(rows: Iterable[dict]) -> str:
+    """The rows as a Markdown table, in the order of the first row's keys."""
+    rows = list(rows)
+    head = list(rows[0])
+    lines = ['| ' + ' | '.join(head) + ' |', '|' + ' --- |' * len(head)]
+    lines += ['| ' + ' | '.join(str(row[key]) for key in head) + ' |' for row in rows]
+    return '\n'.join(lines)
+
+
+def main() -> None:
+    """The child process of ``peak_memory``: prints one number."""
+    parser = argparse.ArgumentParser(description='Peak extra memory of one call, in MiB.')
+    parser.add_argument('script')
+    parser.add_argument('function')
+    parser.add_argument('arguments', nargs='?', default='{}', help='a JSON object')
+    args = parser.parse_args()
+    print(_measure_peak(args.script, args.function, json.loads(args.arguments)))
+
+
+if __name__ == '__main__':
+    main()
