@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from segkit.models.losses.utils import loss_list
 from segkit.registry import TASK_UTILS
 
 
@@ -73,12 +74,10 @@ class OHEMPixelSampler(BasePixelSampler):
 
     def _losses(self, seg_logit: Tensor, label: Tensor) -> Tensor:
         """Sum of the head's losses per pixel."""
-        losses = self.context.loss_decode
-        losses = losses if isinstance(losses, nn.ModuleList) else [losses]
         ignore = self.context.ignore_index
         return sum(
             loss(seg_logit, label, weight=None, ignore_index=ignore, reduction_override='none')
-            for loss in losses
+            for loss in loss_list(self.context.loss_decode)
         )
 
     def _hardest(self, losses: Tensor, kept: int) -> Tensor:

@@ -131,7 +131,7 @@ class BaseDecodeHead(nn.Module):
 
     def _conv(
         self, in_channels: int, out_channels: int, kernel_size: int, **kwargs: Any
-    ) -> nn.Module:
+    ) -> ConvModule:
         """A ConvModule of this head's conv, norm and activation."""
         cfgs = {'conv_cfg': self.conv_cfg, 'norm_cfg': self.norm_cfg, 'act_cfg': self.act_cfg}
         return ConvModule(in_channels, out_channels, kernel_size, **{**cfgs, **kwargs})
@@ -199,8 +199,13 @@ class BaseDecodeHead(nn.Module):
 
     def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: Sequence) -> dict[str, Tensor]:
         """Losses of logits (N, K, h, w), resized to the labels of the samples."""
-        label = self._stack_batch_gt(batch_data_samples)
-        label = self._label_check(label, batch_data_samples)
+        return self._losses(seg_logits, self._labels(batch_data_samples))
+
+    def _labels(self, batch_data_samples: Sequence) -> Tensor:
+        """Labels (N, 1, H, W), each a class or ignored."""
+        return self._label_check(self._stack_batch_gt(batch_data_samples), batch_data_samples)
+
+    def _losses(self, seg_logits: Tensor, label: Tensor) -> dict[str, Tensor]:
         return head_losses(self, seg_logits, label, self._calls % self.acc_interval == 0)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from segkit.models.losses import accuracy
 from segkit.models.losses.accuracy import percent
+from segkit.models.losses.utils import loss_list
 
 Maker = Callable[[], Tensor]
 
@@ -23,17 +24,17 @@ def head_losses(
     The logits are upsampled as a whole only if a sampler, or a loss that knows no bands, asks.
     """
 
+    size = label.shape[2:]
+
     @cache
     def full() -> Tensor:
-        return head._resize(logits, label.shape[2:])
+        return head._resize(logits, size)
 
     weight = head.sampler.sample(full(), label) if head.sampler is not None else None
     label = label.squeeze(1)
     losses: dict[str, Tensor] = {}
     correct = None
-    for loss in (
-        head.loss_decode if isinstance(head.loss_decode, nn.ModuleList) else [head.loss_decode]
-    ):
+    for loss in loss_list(head.loss_decode):
         if weight is None and getattr(loss, 'takes_small_logits', False):
             wanted = with_accuracy and correct is None
             value, hits = loss.forward_small(
@@ -42,7 +43,8 @@ def head_losses(
             correct = hits if wanted else correct
         else:
             value = loss(full(), label.long(), weight=weight, ignore_index=head.ignore_index)
-        losses[loss.loss_name] = losses.get(loss.loss_name, 0) + value
+        name = loss.loss_name
+        losses[name] = losses[name] + value if name in losses else value
     if with_accuracy:
         losses['acc_seg'] = _accuracy(head, full, label, correct)
     return losses

@@ -24,13 +24,11 @@ def _commutes(conv: nn.Module) -> bool:
 def join_upsampled(
     module: ConvModule, x: Tensor, lows: Sequence[Tensor], align_corners: bool
 ) -> Tensor:
-    """``module(cat([x, *lows resized to x]))``: (N, C0, h, w) and (N, Ci, hi, wi) -> (N, C, h, w)."""
-    size = x.shape[2:]
+    """``module(cat([x, *lows resized to x]))``; x (N, C0, h, w), lows (N, Ci, hi, wi)."""
+    size = tuple(x.shape[2:])
     if not _commutes(module.conv):
-        wide = [
-            resize(low, tuple(size), mode='bilinear', align_corners=align_corners) for low in lows
-        ]
-        return module(torch.cat([x, *wide], dim=1))
+        lows = [resize(y, size, mode='bilinear', align_corners=align_corners) for y in lows]
+        return module(torch.cat([x, *lows], dim=1))
     out = conv_cat_upsampled(module.conv, x, list(lows), size, align_corners)
     if module.with_norm:
         out = module.norm(out)

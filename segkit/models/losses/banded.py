@@ -20,7 +20,7 @@ BAND_ROWS = 32
 
 
 class BandedLoss(NamedTuple):
-    """``loss``: sum over pixels, scalar; ``correct``: pixels whose label scores highest, or None."""
+    """``loss``: the sum over pixels; ``correct``: how many have their label on top, or None."""
 
     loss: Tensor
     correct: Tensor | None

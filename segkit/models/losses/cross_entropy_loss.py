@@ -43,7 +43,7 @@ def cross_entropy(
     ignore_index: int = -100,
     avg_non_ignore: bool = False,
 ) -> Tensor:
-    """Softmax cross-entropy; ``weight`` (N, ...) multiplies pixels, ``class_weight`` (K,) classes."""
+    """Softmax cross-entropy; ``weight`` (N, ...) is per pixel, ``class_weight`` (K,) per class."""
     if class_weight is not None:
         class_weight = class_weight.to(pred)
     loss = F.cross_entropy(
@@ -149,7 +149,7 @@ class CrossEntropyLoss(nn.Module):
         reduction_override: str | None = None,
         ignore_index: int = -100,
     ) -> Tensor:
-        """Loss of logits (N, K, ...) at label size; a scalar, or per pixel with reduction 'none'."""
+        """Loss of logits (N, K, ...) at label size; per pixel with reduction 'none'."""
         function = binary_cross_entropy if self.use_sigmoid else cross_entropy
         return self.loss_weight * function(
             cls_score,

@@ -4,14 +4,16 @@ A label outside [0, K) that is not the ignored one reads beyond the logits: an o
 CPU, a device-side assert that takes the process down on a GPU. Legend: label (N, 1, H, W), K
 classes. On a CPU a batch is checked at once. On a GPU reading the verdict would stall the stream,
 so strays are turned into ignored pixels (nothing asserts) and the verdict, copied in the
-background, is read when the next batch comes: one step late, without a synchronisation.
+background, is read with a later batch, once it has arrived: some steps late, without a stall.
 """
 
+from collections import deque
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+MAX_PENDING = 64  # batches; a GPU lags behind by far fewer
 CURES = (
     'If the labels count classes from 1 and keep 0 for "unlabelled", set reduce_zero_label=True '
     'in the dataset; if other values stand for classes (masks of 0 and 255, or city ids), map '
@@ -41,10 +43,10 @@ def _files(meta: dict) -> str:
 
 def _message(label: Tensor, num_classes: int, ignore_index: int, metas: Sequence[dict]) -> str:
     """The sentence for the first sample that holds strays."""
-    for one, meta in zip(label, metas):
-        values = one[_strays(one, num_classes, ignore_index)].unique().tolist()
-        if values:
-            break
+    bad = _strays(label, num_classes, ignore_index)
+    first = int(bad.flatten(1).any(1).nonzero()[0])
+    one, meta = label[first], metas[first]
+    values = one[bad[first]].unique().tolist()
     shown = ', '.join(map(str, values[:10])) + (', ...' if len(values) > 10 else '')
     few = [int(v) for v in one.unique().tolist()]
     hint = ''
@@ -78,36 +80,34 @@ def check_labels(
 
 
 class LabelCheck:
-    """The check of a head: at once on a CPU, one batch late and without a stall on a GPU."""
+    """The check of a head: at once on a CPU, some batches late and without a stall on a GPU."""
 
     def __init__(self, num_classes: int, ignore_index: int = 255) -> None:
         self.num_classes, self.ignore_index = num_classes, ignore_index
-        self._pending: tuple | None = None
+        self._pending: deque[tuple] = deque()
 
     def __getstate__(self) -> dict:
         """A copy or pickle starts without the batch under way (CUDA events cannot be copied)."""
-        return {**self.__dict__, '_pending': None}
+        return {**self.__dict__, '_pending': deque()}
 
     def __call__(self, label: Tensor, data_samples: Sequence | None = None) -> Tensor:
-        """The label, safe to index with; ValueError for this batch (CPU) or the last one (GPU)."""
+        """The label, safe to index with; ValueError for this batch, on a GPU for an earlier one."""
         if not label.is_cuda:
             check_labels(label, self.num_classes, self.ignore_index, data_samples)
             return label
-        self.flush()
+        self.flush(wait=len(self._pending) >= MAX_PENDING)
         bad = _strays(label, self.num_classes, self.ignore_index)
         verdict = torch.empty((), dtype=torch.bool, pin_memory=True)
         verdict.copy_(bad.any(), non_blocking=True)
         done = torch.cuda.Event()
         done.record()
-        self._pending = (done, verdict, label, _metas(data_samples, len(label)))
+        self._pending.append((done, verdict, label, _metas(data_samples, len(label))))
         return label.masked_fill(bad, self.ignore_index)
 
-    def flush(self) -> None:
-        """Read the verdict under way, if any."""
-        if self._pending is None:
-            return
-        done, verdict, label, metas = self._pending
-        self._pending = None
-        done.synchronize()
-        if bool(verdict):
-            raise ValueError(_message(label, self.num_classes, self.ignore_index, metas))
+    def flush(self, wait: bool = True) -> None:
+        """Read the verdicts under way; without ``wait``, those that have arrived."""
+        while self._pending and (wait or self._pending[0][0].query()):
+            done, verdict, label, metas = self._pending.popleft()
+            done.synchronize()
+            if bool(verdict):
+                raise ValueError(_message(label, self.num_classes, self.ignore_index, metas))

@@ -6,7 +6,7 @@ import pickle
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 # Enough to rebuild a list or a numpy array; whatever else a pickle names is refused unexecuted.
 _ARRAY_GLOBALS = frozenset(
@@ -44,6 +44,11 @@ def weight_reduce_loss(
     if avg_factor is None:
         return loss.mean()
     return loss.sum() / (avg_factor + torch.finfo(torch.float32).eps)
+
+
+def loss_list(losses: nn.Module) -> list[nn.Module]:
+    """The losses of a head as a list, whether it has one or several."""
+    return list(losses) if isinstance(losses, nn.ModuleList) else [losses]
 
 
 class _ArrayUnpickler(pickle.Unpickler):

@@ -1,0 +1,90 @@
+"""softmax(Q^T K) V over pixels without keeping the L x L matrix.
+
+At 97x97 that matrix takes 354 MB an image. On a CPU a chunk of queries at a time goes through the
+written-out formula in small buffers; the backward recomputes each chunk from the saved log of the
+softmax's sum (as flash attention does, arXiv:2205.14135), so only inputs and output are kept.
+On CUDA a fused kernel does the same where one accepts the channel counts.
+
+Legend: query, key (N, D, L), value (N, C, L) for L pixels; one chunk of scores (N, T, L).
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+CHUNK = 256
+
+
+def _work_dtype(x: Tensor) -> torch.dtype:
+    """What the softmax is computed in: float32 at least."""
+    return torch.promote_types(x.dtype, torch.float32)
+
+
+def _forward_chunks(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    """Context (N, C, L) and log-sum-exp of the scores (N, L)."""
+    out = torch.empty_like(value)
+    logs = query.new_empty((query.shape[0], query.shape[2]), dtype=_work_dtype(query))
+    rows = value.transpose(1, 2)
+    for first in range(0, query.shape[2], CHUNK):
+        part = slice(first, first + CHUNK)
+        score = (query[:, :, part].transpose(1, 2) @ key).to(logs.dtype)  # (N, T, L)
+        top = score.amax(-1, keepdim=True)
+        weight = score.sub_(top).exp_()
+        total = weight.sum(-1, keepdim=True)
+        logs[:, part] = (total.log() + top).squeeze(-1)
+        context = weight.to(value.dtype) @ rows  # (N, T, C)
+        out[:, :, part] = (context / total.to(value.dtype)).transpose(1, 2)
+    return out, logs
+
+
+class _ChunkedAttention(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, query, key, value):
+        out, logs = _forward_chunks(query, key, value)
+        ctx.save_for_backward(query, key, value, out, logs)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        query, key, value, out, logs = ctx.saved_tensors
+        grads = [torch.zeros_like(x, dtype=logs.dtype) for x in (key, value)]
+        d_query, (d_key, d_value) = torch.empty_like(query), grads
+        mean = (grad * out).sum(1, dtype=logs.dtype)  # (N, L): expectation of d_weight
+        for first in range(0, query.shape[2], CHUNK):
+            part = slice(first, first + CHUNK)
+            own, above = query[:, :, part], grad[:, :, part]  # (N, D, T), (N, C, T)
+            weight = (own.transpose(1, 2) @ key).to(logs.dtype)
+            weight.sub_(logs[:, part, None]).exp_()
+            d_value += above @ weight.to(grad.dtype)
+            d_score = (above.transpose(1, 2) @ value).to(logs.dtype)  # (N, T, L)
+            d_score = d_score.sub_(mean[:, part, None]).mul_(weight).to(query.dtype)
+            d_query[:, :, part] = key @ d_score.transpose(1, 2)
+            d_key += own @ d_score
+        return d_query, d_key.to(key.dtype), d_value.to(value.dtype)
+
+
+def _fused(query: Tensor, key: Tensor, value: Tensor) -> bool:
+    """Whether a fused CUDA kernel takes these tokens (N, 1, L, channels)."""
+    if not query.is_cuda:
+        return False
+    params = torch.backends.cuda.SDPAParams(query, key, value, None, 0.0, False, False)
+    return torch.backends.cuda.can_use_efficient_attention(params)
+
+
+def pixel_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Context (N, C, L): for each pixel the values averaged by softmax(<query, key>), unscaled.
+
+    First derivatives only on the chunked path (a CPU, or CUDA without a kernel for the channels);
+    under export it is one ``scaled_dot_product_attention``, with any number of pixels.
+    """
+    if torch.is_autocast_enabled(query.device.type):
+        dtype = torch.get_autocast_dtype(query.device.type)
+        query, key, value = (x.to(dtype) for x in (query, key, value))
+    tokens = [x.transpose(1, 2).unsqueeze(1) for x in (query, key, value)]
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or _fused(*tokens):
+        context = F.scaled_dot_product_attention(*tokens, scale=1.0)
+        return context.squeeze(1).transpose(1, 2)
+    with torch.autocast(query.device.type, enabled=False):
+        return _ChunkedAttention.apply(query, key, value)
