@@ -11,7 +11,6 @@ known before training starts (folders, empty splits, images without labels) is a
 import os
 import random
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 
 import cv2
 import numpy as np
@@ -19,16 +18,17 @@ import torch
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
+from segkit.datasets.cache import DecodedCache
 from segkit.datasets.errors import DataError
+from segkit.datasets.index_cache import stems_through_cache
 from segkit.datasets.label_maps import subset_label_map
-from segkit.datasets.metainfo import make_palette
+from segkit.datasets.metainfo import check_subset, choose_palette
 from segkit.datasets.samplers import SeededIndex
-from segkit.datasets.scan import is_local, list_files, list_stems, read_split
+from segkit.datasets.scan import find_stems
 from segkit.datasets.transforms.compose import Compose
 from segkit.registry import DATASETS
 
 _MAX_WORKERS = 256
-_SHOWN = 3
 
 
 @DATASETS.register_module()
@@ -44,6 +44,10 @@ class BaseSegDataset(BaseDataset):
         reduce_zero_label: 0 becomes 255 and the rest shift down, before ``label_map``.
         label_map: old index -> new index, for stored values that are not yet class indices.
         label_format: ``'index'``, or ``'rgb'`` for labels painted in the palette's colours.
+        cache: folder of decoded pictures written by ``tools/cache_dataset.py``.
+        index_cache: file that keeps the list of pairs between runs; see ``index_cache.py``.
+        fast_pipeline: run the fused form of the pipeline, same bytes (see ``transforms/fast.py``).
+        crop_first: near-exact resize of the crop alone in the fused form; off by default.
         on_error: ``'raise'``, or ``'skip'`` to take another sample in place of a damaged one;
             ``num_skipped`` counts them over all workers.
 
@@ -74,6 +78,10 @@ class BaseSegDataset(BaseDataset):
         label_format: str = 'index',
         backend_args: dict | None = None,
         on_error: str = 'raise',
+        cache: str | None = None,
+        index_cache: str | None = None,
+        fast_pipeline: bool = True,
+        crop_first: bool = False,
     ) -> None:
         for name, value, known in (
             ('on_error', on_error, ('raise', 'skip')),
@@ -87,6 +95,8 @@ class BaseSegDataset(BaseDataset):
         self.label_format = label_format
         self.backend_args = backend_args
         self.on_error = on_error
+        self.index_cache = index_cache
+        self._cache_folder, self._cache = cache, None
         # One slot a worker: each writes its own, the trainer reads the sum.
         self._skipped = torch.zeros(_MAX_WORKERS, dtype=torch.int64).share_memory_()
         prefix = dict(img_path='', seg_map_path='') if data_prefix is None else data_prefix
@@ -105,16 +115,14 @@ class BaseSegDataset(BaseDataset):
         )
         self.label_map = label_map if label_map is not None else self._label_map_of_classes()
         self._metainfo.update(
-            palette=self._choose_palette(),
+            palette=self._palette(),
             label_map=self.label_map,
             reduce_zero_label=reduce_zero_label,
         )
         self._common = self._common_entries()
-        self.pipeline = Compose(pipeline)
+        self.pipeline = Compose(pipeline, fast=fast_pipeline, crop_first=crop_first)
         if not lazy_init:
             self.full_init()
-
-    # Classes and palette
 
     def _label_map_of_classes(self) -> dict[int, int] | None:
         """From the dataset's own classes to the chosen subset of them."""
@@ -123,31 +131,12 @@ class BaseSegDataset(BaseDataset):
             self._metainfo['classes'] = chosen = tuple(chosen)
         if own is None or chosen is None:
             return None
-        for name in chosen:
-            if name not in own:
-                near = get_close_matches(name, own, 1)
-                hint = f' Did you mean {near[0]!r}?' if near else ''
-                raise ValueError(
-                    f'metainfo.classes: {name!r} is not a class of {type(self).__name__}.{hint}'
-                )
+        check_subset(chosen, own, type(self).__name__)
         return subset_label_map(own, chosen, self.ignore_index)
 
-    def _choose_palette(self) -> list:
-        """The given palette, its rows for a subset of classes, or made-up colours."""
-        palette, classes = self._metainfo.get('palette'), self._metainfo.get('classes')
-        if classes is None:
-            return palette or []
-        own = self.METAINFO.get('classes')
-        if own is not None and palette is not None and len(palette) == len(own) != len(classes):
-            return [palette[own.index(name)] for name in classes]
-        if own is not None and palette == self.METAINFO.get('palette') and classes != own:
-            return [palette[own.index(name)] for name in classes]
-        if palette is not None and len(palette) != len(classes):
-            raise ValueError(
-                f'metainfo.palette has {len(palette)} colours for {len(classes)} classes: give '
-                'one [r, g, b] for each class, or leave the palette out.'
-            )
-        return make_palette(len(classes)) if palette is None else palette
+    def _palette(self) -> list:
+        own = dict(zip(self.METAINFO.get('classes', ()), self.METAINFO.get('palette', ())))
+        return choose_palette(self._metainfo.get('palette'), self._metainfo.get('classes'), own)
 
     def _common_entries(self) -> dict:
         """What every sample's results dict carries besides its paths."""
@@ -157,73 +146,39 @@ class BaseSegDataset(BaseDataset):
             entries['ignored_colours'] = self._metainfo.get('ignored_colours', ())
         return entries
 
-    # The index
-
     def load_data_list(self) -> list[dict]:
         """``dict(img_path, seg_map_path)`` for each pair, sorted by path or as the split has it."""
-        image_dir = self.data_prefix.get('img_path', '')
-        label_dir = self.data_prefix.get('seg_map_path')
-        self._check_folder(image_dir, 'img_path')
-        stems = self._stems(image_dir)
-        if not stems:
-            source = self.ann_file or f'{image_dir} (files ending in {self.img_suffix!r})'
-            raise ValueError(
-                f'{source}: no sample found, the split is empty. Check ann_file, data_root, '
-                'data_prefix and img_suffix of the dataset in the config.'
-            )
-        if self.ann_file:
-            self._check_present(image_dir, stems, self.img_suffix, 'image')
-        if label_dir is None:
-            return [dict(img_path=os.path.join(image_dir, s + self.img_suffix)) for s in stems]
-        self._check_folder(label_dir, 'seg_map_path')
-        self._check_present(label_dir, stems, self.seg_map_suffix, 'label')
-        return [
-            dict(
-                img_path=os.path.join(image_dir, stem + self.img_suffix),
-                seg_map_path=os.path.join(label_dir, stem + self.seg_map_suffix),
-            )
-            for stem in stems
-        ]
+        folders = self.data_prefix.get('img_path', ''), self.data_prefix.get('seg_map_path')
+        settings = dict(
+            image_dir=folders[0],
+            label_dir=folders[1],
+            img_suffix=self.img_suffix,
+            seg_map_suffix=self.seg_map_suffix,
+            ann_file=self.ann_file,
+            backend_args=self.backend_args,
+        )
+        stems = stems_through_cache(
+            self.index_cache, settings, lambda read: find_stems(**settings, folders=read)
+        )
+        pairs = [dict(img_path=os.path.join(folders[0], s + self.img_suffix)) for s in stems]
+        if folders[1] is not None:
+            for pair, stem in zip(pairs, stems):
+                pair['seg_map_path'] = os.path.join(folders[1], stem + self.seg_map_suffix)
+        return pairs
 
-    def _stems(self, image_dir: str) -> list[str]:
-        if not self.ann_file:
-            return list_stems(image_dir, self.img_suffix, self.backend_args)
-        if is_local(self.ann_file) and not os.path.isfile(self.ann_file):
-            raise FileNotFoundError(
-                f'{self.ann_file}: the split file (ann_file) does not exist. Check data_root and '
-                "ann_file, or set ann_file='' to use every image of the folder."
-            )
-        return read_split(self.ann_file, self.backend_args)
-
-    def _check_folder(self, folder: str, key: str) -> None:
-        if self._is_local(folder) and not os.path.isdir(folder):
-            raise FileNotFoundError(
-                f'{folder}: the folder of data_prefix.{key} does not exist. Set data_root (and '
-                f'data_prefix.{key}) of the dataset in the config to where the data are.'
-            )
-
-    def _check_present(self, folder: str, stems: Sequence[str], suffix: str, what: str) -> None:
-        """Every stem has its file: compared with a listing, which costs no stat per file."""
-        if not self._is_local(folder):
-            return
-        present = set(list_files(folder, suffix))
-        missing = [stem + suffix for stem in stems if stem + suffix not in present]
-        if missing:
-            shown = ', '.join(os.path.join(folder, name) for name in missing[:_SHOWN])
-            raise FileNotFoundError(
-                f'{len(missing)} of {len(stems)} samples have no {what}: {shown}'
-                f'{", ..." if len(missing) > _SHOWN else ""}. Check img_suffix and '
-                'seg_map_suffix, or list the complete samples in a split file (ann_file).'
-            )
-
-    def _is_local(self, path: str) -> bool:
-        return self.backend_args is None and is_local(path)
-
-    # Samples
+    def filter_data(self) -> list[dict]:
+        """Nothing is filtered; the place where a decoded cache is opened and compared."""
+        if self._cache_folder is not None:
+            self._cache = DecodedCache(self._cache_folder, self.data_root)
+            self._cache.check(self.data_list)
+        return self.data_list
 
     def get_data_info(self, idx: int) -> dict:
         """Paths of a sample and what the dataset says about all of them."""
-        return {**super().get_data_info(idx), **self._common}
+        info = {**super().get_data_info(idx), **self._common}
+        if self._cache is not None:
+            info['cache_entry'] = self._cache.entry(info['img_path'])
+        return info
 
     def __getitem__(self, idx: int | SeededIndex) -> dict:
         if isinstance(idx, SeededIndex):

@@ -5,6 +5,8 @@ checkpoint's own class list is compared with these, so a tidier spelling would r
 """
 
 import json
+from collections.abc import Sequence
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 
@@ -34,3 +36,36 @@ def make_palette(num_classes: int) -> list[list[int]]:
     """Distinct, reproducible RGB colours for classes that come without a palette."""
     colours = np.random.RandomState(42).randint(0, 256, size=(num_classes, 3))
     return colours.tolist()
+
+
+def check_subset(chosen: Sequence[str], own: Sequence[str], dataset: str) -> None:
+    """Every chosen class is one of the dataset's own; the error names the nearest."""
+    for name in chosen:
+        if name not in own:
+            near = get_close_matches(name, own, 1)
+            hint = f' Did you mean {near[0]!r}?' if near else ''
+            raise ValueError(f'metainfo.classes: {name!r} is not a class of {dataset}.{hint}')
+
+
+def choose_palette(
+    given: Sequence | None, classes: Sequence[str] | None, own: dict[str, Sequence]
+) -> list:
+    """One colour a class: as given, or the rows of the dataset's own palette, or made up.
+
+    Args:
+        given: the palette of the metainfo, perhaps still that of all the dataset's own classes.
+        classes: the classes in use.
+        own: class name -> colour of the dataset's own palette.
+    """
+    if classes is None:
+        return list(given or [])
+    if own and (given is None or list(given) == list(own.values())):
+        return [own[name] for name in classes]
+    if given is None:
+        return make_palette(len(classes))
+    if len(given) != len(classes):
+        raise ValueError(
+            f'metainfo.palette has {len(given)} colours for {len(classes)} classes: give one '
+            '[r, g, b] for each class, or leave the palette out.'
+        )
+    return list(given)

@@ -30,12 +30,22 @@ def _number(idx: Index) -> int:
 
 @DATASETS.register_module()
 class ConcatDataset(mmengine_dataset.ConcatDataset):
-    """Several datasets of the same classes one after the other (VOC's train and SBD's aug)."""
+    """Several datasets of the same classes one after the other (VOC's train and SBD's aug).
 
-    def __init__(self, datasets: Sequence[dict | BaseDataset], **kwargs) -> None:
+    How their label files are read (``label_map``, ``reduce_zero_label``) may differ.
+    """
+
+    def __init__(
+        self,
+        datasets: Sequence[dict | BaseDataset],
+        lazy_init: bool = False,
+        ignore_keys: Sequence[str] = (),
+    ) -> None:
         if not datasets:
             raise ValueError('ConcatDataset needs at least one dataset in `datasets`.')
-        super().__init__([_build(dataset) for dataset in datasets], **kwargs)
+        ignored = [ignore_keys] if isinstance(ignore_keys, str) else list(ignore_keys or ())
+        parts = [_build(dataset) for dataset in datasets]
+        super().__init__(parts, lazy_init, [*ignored, 'label_map', 'reduce_zero_label'])
 
     def __getitem__(self, idx: Index) -> dict:
         if not self._fully_initialized:

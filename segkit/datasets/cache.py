@@ -1,0 +1,127 @@
+"""Decoded pictures on disk, so that training never decodes a PNG again.
+
+Two formats, one folder each (written by ``tools/cache_dataset.py``):
+
+    raw    the bytes of the arrays, memory-mapped: a crop touches only its own pages
+    rows   differences to the row above, in bands of 64 rows, compressed one by one: lossless, no
+           larger than the PNGs, and only the bands that a crop can see are decompressed
+
+    cache.json   format, codec, number of samples
+    index.npy    one record a sample, sorted by key
+    data.bin     images and labels, one after the other
+
+A record holds size and time of the two source files: a sample whose files have changed since is an
+error when the dataset is made, not a surprise in its results. Labels are stored as on disk, before
+``reduce_zero_label`` and ``label_map``, so that one cache serves every setting of those.
+"""
+
+import json
+import os
+from collections.abc import Iterable
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+
+from segkit.datasets.errors import DataError
+from segkit.datasets.row_codec import decode_rows
+
+_REBUILD = 'Write the cache again with tools/cache_dataset.py.'
+INDEX_DTYPE = np.dtype(
+    [
+        ('key', '<u8'),
+        ('offset', '<i8', 2),  # image, label
+        ('nbytes', '<i8', 2),
+        ('shape', '<i4', 3),  # height, width, channels
+        ('source_size', '<i8', 2),
+        ('source_time', '<i8', 2),  # nanoseconds
+    ]
+)
+
+
+def sample_key(img_path: str, data_root: str) -> int:
+    """64 bits that name a sample by its path below the data root, wherever that lies."""
+    relative = os.path.relpath(img_path, data_root) if data_root else img_path
+    return int.from_bytes(blake2b(relative.encode(), digest_size=8).digest(), 'little')
+
+
+def source_stamp(info: dict) -> tuple[list[int], list[int]]:
+    """Sizes and modification times of the sample's image and label file (0 without a label)."""
+    paths = [info['img_path'], info.get('seg_map_path')]
+    stats = [os.stat(path) if path else None for path in paths]
+    return [s.st_size if s else 0 for s in stats], [s.st_mtime_ns if s else 0 for s in stats]
+
+
+class CacheEntry:
+    """One sample of a cache."""
+
+    def __init__(self, data: np.ndarray, record: np.void, codec: str | None) -> None:
+        self._data, self._record, self._codec = data, record, codec
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width)."""
+        return int(self._record['shape'][0]), int(self._record['shape'][1])
+
+    def image(self, stop: int | None = None) -> np.ndarray:
+        """The first ``stop`` rows, or all: (h, W, 3) uint8 BGR, read-only when memory-mapped."""
+        return self._read(0, tuple(int(n) for n in self._record['shape']), stop)
+
+    def label(self) -> np.ndarray:
+        """(H, W) uint8 as stored in the label file."""
+        return self._read(1, self.shape, None)
+
+    def _read(self, which: int, shape: tuple[int, ...], stop: int | None) -> np.ndarray:
+        offset, nbytes = int(self._record['offset'][which]), int(self._record['nbytes'][which])
+        block = self._data[offset : offset + nbytes]
+        if self._codec is None:
+            return block.reshape(shape)[:stop]
+        return decode_rows(block, shape, stop, self._codec)
+
+
+class DecodedCache:
+    """A folder of decoded samples; looks them up by path.
+
+    Args:
+        folder: what ``tools/cache_dataset.py`` wrote.
+        data_root: of the dataset; samples are named relative to it.
+    """
+
+    def __init__(self, folder: str, data_root: str) -> None:
+        self.folder, self.data_root = Path(folder), data_root
+        try:
+            self.meta = json.loads((self.folder / 'cache.json').read_text())
+            self.index = np.load(self.folder / 'index.npy', mmap_mode='r')
+        except (OSError, ValueError) as error:
+            raise DataError(
+                str(folder), f'this is no complete cache ({error})', _REBUILD
+            ) from error
+        # Mapped on first use, so that each worker has its own mapping of the same pages.
+        self._data: np.ndarray | None = None
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, '_data': None}
+
+    def _position(self, img_path: str) -> int:
+        key = sample_key(img_path, self.data_root)
+        place = int(np.searchsorted(self.index['key'], np.uint64(key)))
+        if place == len(self.index) or int(self.index['key'][place]) != key:
+            raise DataError(img_path, f'this image is not in the cache {self.folder}', _REBUILD)
+        return place
+
+    def entry(self, img_path: str) -> CacheEntry:
+        """The sample with this image path."""
+        if self._data is None:
+            self._data = np.memmap(self.folder / 'data.bin', np.uint8, mode='r')
+        return CacheEntry(self._data, self.index[self._position(img_path)], self.meta['codec'])
+
+    def check(self, infos: Iterable[dict]) -> None:
+        """Every sample is in the cache, with source files as they were when it was written."""
+        for info in infos:
+            record = self.index[self._position(info['img_path'])]
+            sizes, times = source_stamp(info)
+            labelled = 2 if info.get('seg_map_path') else 1
+            same = np.array_equal(record['source_size'][:labelled], sizes[:labelled])
+            if not same or not np.array_equal(record['source_time'][:labelled], times[:labelled]):
+                changed = f'image or label changed after the cache {self.folder} was written'
+                raise DataError(info['img_path'], changed, _REBUILD)
