@@ -168,7 +168,7 @@ class IoUMetric(BaseMetric):
         scores.extra.update(self._extras(k))
         self.results.clear()
         self._reset()
-        return self._report(scores)
+        return self._report(scores, size)
 
     def _without_padding(self, matrix: Tensor, total: int, size: int) -> Tensor:
         """Take out the image that mmengine's DefaultSampler appends to the last ranks' lists.
@@ -202,14 +202,14 @@ class IoUMetric(BaseMetric):
         """Headline results of the scores made by ``evaluate``; ``results`` is not used."""
         return self.scores.summary(self.iou_metrics)
 
-    def _report(self, scores: Scores) -> dict[str, float]:
+    def _report(self, scores: Scores, images: int) -> dict[str, float]:
         self.scores = scores
         results = self.compute_metrics([])
         print_log('Per class, in percent:\n' + class_table(scores, self.iou_metrics), 'current')
         print_log('Summary, in percent:\n' + summary_table(results), 'current')
         if get_rank() == 0:
             if self.result_file:
-                write_json(f'{self.result_file}.json', scores)
+                write_json(f'{self.result_file}.json', scores, images=images)
                 write_csv(f'{self.result_file}.csv', scores)
             if self.class_scalars:
                 publish_class_scores(scores)

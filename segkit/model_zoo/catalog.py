@@ -1,0 +1,87 @@
+"""The published rows, and choosing among them."""
+
+import csv
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+PUBLISHED = Path(__file__).with_name('published.csv')
+ABSENT = '-'
+
+
+@dataclass(frozen=True)
+class Row:
+    """One published model; every value is the text of the page, so that no digit is lost.
+
+    crop is HEIGHTxWIDTH, schedule in iterations, mem_gb and fps as measured then on one V100 when
+    training and testing, miou and miou_ms_flip in percent.
+    """
+
+    dataset: str
+    method: str
+    backbone: str
+    crop: str
+    schedule: str
+    mem_gb: str
+    fps: str
+    miou: str
+    miou_ms_flip: str
+    config: str
+    checkpoint: str
+    url: str
+    log: str
+
+    def figure(self, ms_flip: bool = False) -> float | None:
+        """The published mIoU in percent, or None where the page has a dash."""
+        text = self.miou_ms_flip if ms_flip else self.miou
+        return None if text == ABSENT else float(text)
+
+
+def read_rows(path: str | Path = PUBLISHED) -> list[Row]:
+    """The rows of a catalogue file, in its order.
+
+    Raises:
+        ValueError: a column is missing; the message names the file and the columns.
+    """
+    with open(path, newline='', encoding='utf-8') as file:
+        reader = csv.DictReader(file)
+        missing = [f.name for f in fields(Row) if f.name not in (reader.fieldnames or [])]
+        if missing:
+            raise ValueError(f'{path}: the columns {", ".join(missing)} are missing.')
+        return [Row(**{f.name: line[f.name] or ABSENT for f in fields(Row)}) for line in reader]
+
+
+def _plain(text: str) -> str:
+    """'R-101-D8', 'r101', 'Pascal VOC 2012 + Aug' -> letters and digits alone."""
+    return ''.join(c for c in text.lower() if c.isalnum())
+
+
+def select(
+    rows: Iterable[Row],
+    dataset: str | None = None,
+    method: str | None = None,
+    backbone: str | None = None,
+) -> list[Row]:
+    """The rows whose dataset, method and backbone contain what is asked for, whatever the case."""
+    wanted = {'dataset': dataset, 'method': method, 'backbone': backbone}
+    return [
+        row
+        for row in rows
+        if all(_plain(text) in _plain(getattr(row, key)) for key, text in wanted.items() if text)
+    ]
+
+
+def find(rows: Sequence[Row], name: str) -> Row:
+    """The row of a config, given by its name, its file or its checkpoint's file name.
+
+    Raises:
+        KeyError: no row has that name; the message gives the nearest.
+    """
+    stem = Path(name).name.removesuffix('.py')
+    for row in rows:
+        if stem in (Path(row.config).stem, row.config, row.checkpoint):
+            return row
+    near = difflib.get_close_matches(stem, [row.config for row in rows], n=1, cutoff=0.3)
+    hint = f'the nearest is {near[0]}' if near else 'the catalogue is empty'
+    raise KeyError(f'No row of the model zoo is named {name!r}; {hint}.')

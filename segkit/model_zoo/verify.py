@@ -1,0 +1,98 @@
+"""Test a published checkpoint on the data on disk and compare with the published figure.
+
+Each protocol is one run of ``tools/test.py`` in a process of its own, just as a user would type
+it, so the comparison covers what people run and not a path beside it.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from .catalog import ABSENT, Row
+from .measured import Measurement
+from .page import PROTOCOLS
+
+
+class VerifyError(RuntimeError):
+    """A verification could not be made; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to run: ``test_script`` is tools/test.py, ``options`` are its KEY=VALUE settings."""
+
+    test_script: Path
+    checkpoint: Path
+    tolerance: float
+    options: Sequence[str] = ()
+
+
+def verify(row: Row, request: Request, ms_flip: bool = False) -> Measurement:
+    """Run one protocol for one row.
+
+    Args:
+        request.tolerance: percentage points of mIoU by which the figures may differ.
+
+    Raises:
+        VerifyError: the test did not finish; holds the last lines of its output.
+    """
+    with tempfile.TemporaryDirectory(prefix='segkit_verify_') as folder:
+        result = _run(row, request, ms_flip, Path(folder))
+    published = row.figure(ms_flip)
+    miou = result['metrics']['mIoU']
+    return Measurement(
+        config=row.config,
+        checkpoint=request.checkpoint.name,
+        protocol=PROTOCOLS[ms_flip],
+        miou=f'{miou:.2f}',
+        published=ABSENT if published is None else f'{published:.2f}',
+        tolerance=f'{request.tolerance:g}',
+        verdict=judge(miou, published, request.tolerance),
+        images=str(result['images']),
+        date=datetime.now(timezone.utc).strftime('%Y-%m-%d'),
+        **_where(),
+    )
+
+
+def judge(miou: float, published: float | None, tolerance: float) -> str:
+    """'agrees' when the two-decimal figures differ by no more than ``tolerance`` points."""
+    if published is None:
+        return 'no published figure'
+    # The page rounds to two decimals; 1e-9 keeps 0.1 from failing a tolerance of 0.1.
+    agrees = abs(round(miou, 2) - published) <= tolerance + 1e-9
+    return 'agrees' if agrees else 'differs'
+
+
+def _run(row: Row, request: Request, ms_flip: bool, folder: Path) -> dict:
+    stem = folder / 'result'
+    command = [
+        sys.executable, str(request.test_script), row.config, str(request.checkpoint),
+        '--work-dir', str(folder / 'work'), *(['--aug-test'] if ms_flip else []),
+        '--cfg-options', f'test_evaluator.result_file={stem}', *request.options,
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True)
+    result = stem.with_suffix('.json')
+    if done.returncode != 0 or not result.is_file():
+        lines = (done.stderr or done.stdout).strip().splitlines()
+        raise VerifyError(
+            f'{row.config}: the test ended with status {done.returncode}.\n'
+            + '\n'.join(lines[-6:])
+            + f'\nThe command was: {" ".join(command)}'
+        )
+    return json.loads(result.read_text())
+
+
+def _where() -> dict[str, str]:
+    from segkit.engine.env import collect_env, commit
+
+    env = collect_env()
+    names = ('platform', 'cpus', 'gpus', 'torch', 'mmengine', 'mmcv', 'opencv')
+    return {
+        'commit': commit(),
+        'environment': '; '.join(f'{name} {env[name]}' for name in names),
+    }

@@ -1,0 +1,215 @@
+"""Every shipped config: its keys and shapes are the published ones, its values the recipe's."""
+
+import ast
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+from helpers.published_keys import published_shapes
+from mmengine.config import Config
+
+from segkit.engine.checkpoint import build_on_meta
+from segkit.engine.config import shipped_configs
+from segkit.model_zoo import PUBLISHED, read_rows
+
+RECIPES = {
+    row['config']: row
+    for row in csv.DictReader(PUBLISHED.with_name('recipes.csv').open(newline=''))
+}
+CONFIGS = shipped_configs()
+ABLATION = sorted(n for n, path in CONFIGS.items() if path.parent.name == 'ablation')
+BASELINES = sorted(n for n, path in CONFIGS.items() if path.parent.name == 'fcn')
+# 2 depths x (4 on Cityscapes, 2 each on ADE20K, VOC-aug and Pascal Context)
+NUM_BASELINES = 2 * (4 + 2 + 2 + 2)
+
+
+def load(name: str) -> Config:
+    return Config.fromfile(CONFIGS[name])
+
+
+def transform(cfg: Config, loader: str, kind: str) -> dict:
+    """The one transform of a type in the pipeline of a loader, the same in all its datasets."""
+    dataset = cfg[loader].dataset
+    parts = dataset.get('datasets', [dataset])
+    found = [t for part in parts for t in part.pipeline if t.type == kind]
+    assert found
+    assert all(t == found[0] for t in found)
+    return found[0]
+
+
+def test_there_are_as_many_configs_as_published_rows():
+    rows = read_rows()
+
+    assert len(RECIPES) == len(rows) == 66
+    assert {row.config for row in rows} == set(RECIPES)
+    assert set(RECIPES) <= set(CONFIGS)
+    assert len(BASELINES) == NUM_BASELINES
+    assert len(ABLATION) >= 9
+
+
+def test_configs_lie_in_the_folder_of_their_method():
+    for name in RECIPES:
+        assert CONFIGS[name].parent.name == name.split('_')[0]
+
+
+@pytest.mark.parametrize('name', RECIPES)
+def test_keys_and_shapes_are_the_published_ones(name):
+    model = build_on_meta(load(name).model)
+
+    ours = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
+
+    expected = published_shapes(name.split('_')[0], RECIPES[name])
+    assert ours == expected
+    assert all(tensor.is_meta for tensor in model.state_dict().values())
+
+
+@pytest.mark.parametrize('name', RECIPES)
+def test_values_are_those_of_the_recipe(name):
+    cfg, recipe = load(name), RECIPES[name]
+    model, optimizer = cfg.model, cfg.optim_wrapper.optimizer
+    schedule = cfg.param_scheduler[0]
+    ours = {
+        'depth': model.backbone.depth,
+        'num_classes': model.decode_head.num_classes,
+        'align_corners': model.decode_head.align_corners,
+        'mask_size': model.decode_head.get('mask_size', ''),
+        'pam_channels': model.decode_head.get('pam_channels', ''),
+        'isa_channels': model.decode_head.get('isa_channels', ''),
+        'train_scale': transform(cfg, 'train_dataloader', 'RandomResize').scale,
+        'crop_size': transform(cfg, 'train_dataloader', 'RandomCrop').crop_size,
+        'test_scale': transform(cfg, 'test_dataloader', 'Resize').scale,
+        'batch_per_gpu': cfg.train_dataloader.batch_size,
+        'workers': cfg.train_dataloader.num_workers,
+        'lr': optimizer.lr,
+        'momentum': optimizer.momentum,
+        'weight_decay': optimizer.weight_decay,
+        'poly_power': schedule.power,
+        'min_lr': schedule.eta_min,
+        'max_iters': cfg.train_cfg.max_iters,
+        'val_interval': cfg.train_cfg.val_interval,
+        'test_mode': model.test_cfg.mode,
+        'test_crop': model.test_cfg.get('crop_size', ''),
+        'test_stride': model.test_cfg.get('stride', ''),
+    }
+    differing = {k: (v, recipe[k]) for k, v in ours.items() if v != _parse(recipe[k])}
+    assert not differing
+
+
+def _parse(text: str) -> object:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+@pytest.mark.parametrize('name', RECIPES)
+def test_the_rest_of_the_recipe_is_consistent(name):
+    cfg, recipe = load(name), RECIPES[name]
+    model = cfg.model
+
+    assert model.pretrained == f'open-mmlab://resnet{recipe["depth"]}_v1c'
+    assert model.auxiliary_head.num_classes == model.decode_head.num_classes
+    assert model.auxiliary_head.align_corners == model.decode_head.align_corners
+    assert model.data_preprocessor.size == _parse(recipe['crop_size'])
+    assert cfg.optim_wrapper.optimizer.type == 'SGD'
+    assert cfg.param_scheduler[0].end == cfg.train_cfg.max_iters
+    assert cfg.param_scheduler[0].by_epoch is False
+    assert transform(cfg, 'train_dataloader', 'RandomResize').ratio_range == (0.5, 2.0)
+    assert transform(cfg, 'train_dataloader', 'RandomCrop').cat_max_ratio == 0.75
+    assert transform(cfg, 'train_dataloader', 'RandomFlip').prob == 0.5
+    for loader in ('train_dataloader', 'test_dataloader'):
+        annotations = transform(cfg, loader, 'LoadAnnotations')
+        zero = annotations.get('reduce_zero_label', cfg[loader].dataset.get('reduce_zero_label'))
+        assert bool(zero) is _parse(recipe['reduce_zero_label'])
+    if 'auto_scale_lr' in cfg:
+        batch = int(recipe['batch_per_gpu']) * int(recipe['gpus'])
+        assert cfg.auto_scale_lr.base_batch_size == batch
+
+
+@pytest.mark.parametrize('name', BASELINES + ABLATION)
+def test_baselines_and_ablation_build(name):
+    cfg = load(name)
+    depth = 101 if '_r101-' in name else 50
+
+    model = build_on_meta(cfg.model)
+
+    ours = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
+    classes = cfg.model.decode_head.num_classes
+    sample = next(r for r in RECIPES.values() if r['depth'] == str(depth) and not r['mask_size'])
+    published = published_shapes('pspnet', {**sample, 'num_classes': str(classes)})
+    # The backbone and the auxiliary head are common to all of them.
+    shared = {k: s for k, s in published.items() if not k.startswith('decode_head')}
+    assert {k: s for k, s in ours.items() if not k.startswith('decode_head')} == shared
+    assert ours['decode_head.conv_seg.weight'][0] == classes
+    assert (
+        cfg.train_cfg.max_iters == int(next(p for p in name.split('_') if p[-1] == 'k')[:-1]) * 1000
+    )
+
+
+def test_r101_configs_are_two_line_children():
+    for name in RECIPES:
+        if '_r101-' in name and name.replace('_r101-', '_r50-') in CONFIGS:
+            lines = [line for line in CONFIGS[name].read_text().splitlines() if line.strip()]
+            assert len(lines) == 2, name
+            assert lines[0] == f"_base_ = './{name.replace('_r101-', '_r50-')}.py'"
+
+
+SMALL = {'psanet': (9, 9), 'pspnet': None, 'danet': None, 'isanet': None, 'fcn': None}
+
+
+@pytest.mark.parametrize('method', SMALL)
+def test_one_training_step_of_each_family(method):
+    """R-50 with an eighth of its channels, on CPU: finite losses, gradients everywhere."""
+    from segkit.registry import MODELS
+    from segkit.structures import SegDataSample
+
+    torch.manual_seed(0)
+    cfg = _slim(load(f'{method}_r50-d8_512x1024_40k_cityscapes').model, SMALL[method])
+    model = MODELS.build(cfg).train()
+    images = [torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8) for _ in range(2)]
+    samples = [SegDataSample() for _ in images]
+    for sample in samples:
+        label = torch.randint(0, 19, (1, 64, 64), dtype=torch.uint8)
+        label[:, :5] = 255
+        sample.set_data(dict(gt_sem_seg=_pixel_data(label)))
+
+    data = model.data_preprocessor(dict(inputs=images, data_samples=samples), training=True)
+    losses = model(**data, mode='loss')
+    total, log = model.parse_losses(losses)
+    total.backward()
+
+    assert torch.isfinite(total)
+    assert {'aux.loss_ce', 'aux.acc_seg'} <= set(losses)
+    expected = {'decode.pam_cam.loss_ce', 'decode.pam.loss_ce', 'decode.cam.loss_ce'}
+    assert (expected if method == 'danet' else {'decode.loss_ce'}) <= set(losses)
+    missing = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert not missing
+
+
+def _slim(cfg: Config, mask_size: tuple | None) -> dict:
+    cfg = cfg.copy()
+    cfg.pretrained = None
+    cfg.backbone.update(depth=18)
+    cfg.data_preprocessor.size = (64, 64)
+    cfg.decode_head.update(in_channels=512, channels=32, norm_cfg=dict(type='BN'))
+    for name, width in (('pam_channels', 8), ('isa_channels', 16), ('mask_size', mask_size)):
+        if name in cfg.decode_head and width is not None:
+            cfg.decode_head[name] = width
+    cfg.auxiliary_head.update(in_channels=256, channels=16, norm_cfg=dict(type='BN'))
+    cfg.backbone.norm_cfg = dict(type='BN', requires_grad=True)
+    return cfg
+
+
+def _pixel_data(label: torch.Tensor):
+    from mmengine.structures import PixelData
+
+    return PixelData(data=label)
+
+
+def test_no_config_repeats_the_normalisation():
+    files = list((Path(__file__).parents[1] / 'configs').rglob('*.py'))
+    naming = [p for p in files if "'BN'" in p.read_text() or 'SyncBN' in p.read_text()]
+
+    assert len(files) > 100
+    assert len([p for p in naming if p.parent.name != 'demo']) == 1

@@ -1,0 +1,146 @@
+"""The model zoo: list its rows, download and verify their checkpoints, write model_zoo.md.
+
+python tools/model_zoo.py list --dataset ade20k --backbone r101
+python tools/model_zoo.py download psanet_r50-d8_512x1024_40k_cityscapes
+python tools/model_zoo.py verify psanet_r50-d8_512x1024_40k_cityscapes --aug-test
+python tools/model_zoo.py table
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--catalog', help='CSV with the rows, instead of the published ones')
+    parser.add_argument('--records', help='CSV with the measurements, instead of the shipped one')
+    commands = parser.add_subparsers(dest='command', required=True)
+    _add_list(commands.add_parser('list', help='rows of a dataset, method or backbone'))
+    _add_download(commands.add_parser('download', help='fetch checkpoints, SHA-256 checked'))
+    _add_verify(commands.add_parser('verify', help='test checkpoints and compare the figures'))
+    table = commands.add_parser('table', help='write model_zoo.md from the data')
+    table.add_argument('--out', default=str(ROOT / 'model_zoo.md'), help='file to write')
+    table.add_argument('--check', action='store_true', help='only say whether it is up to date')
+    return parser.parse_args()
+
+
+def _add_list(parser: argparse.ArgumentParser) -> None:
+    for name in ('dataset', 'method', 'backbone'):
+        parser.add_argument(f'--{name}', help='part of the name, in any case')
+
+
+def _add_download(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('names', nargs='+', metavar='NAME', help='config names')
+    parser.add_argument('--checkpoint-dir', help='folder; default: the cache of downloads')
+
+
+def _add_verify(parser: argparse.ArgumentParser) -> None:
+    _add_download(parser)
+    parser.add_argument('--aug-test', action='store_true', help='also with multiple scales + flip')
+    parser.add_argument(
+        '--tolerance', type=float, default=0.1, help='percentage points (default: %(default)s)'
+    )
+    parser.add_argument('--data-root', help='where the dataset lies, if not where the config says')
+    parser.add_argument('--no-record', action='store_true', help='do not add to the measurements')
+
+
+def list_rows(args: argparse.Namespace) -> int:
+    from segkit.model_zoo import select
+
+    rows = select(args.rows, args.dataset, args.method, args.backbone)
+    if not rows:
+        datasets = ', '.join(dict.fromkeys(row.dataset for row in args.rows))
+        sys.exit(f'No row fits. Datasets: {datasets}; backbones: R-50-D8, R-101-D8.')
+    width = max(len(row.config) for row in rows)
+    print(f'{"config":{width}}  {"mIoU":>6}  {"ms+flip":>7}  {"schedule":>8}  crop')
+    for row in rows:
+        figures = f'{row.miou:>6}  {row.miou_ms_flip:>7}  {row.schedule:>8}'
+        print(f'{row.config:{width}}  {figures}  {row.crop}')
+    print(f'{len(rows)} of {len(args.rows)} rows')
+    return 0
+
+
+def _fetch(row, folder: str | None) -> Path:
+    from segkit.engine.checkpoint import local_file
+    from segkit.engine.checkpoint.download import fetch
+
+    if folder is None:
+        return local_file(row.url)
+    return fetch(row.url, Path(folder) / row.checkpoint)
+
+
+def download(args: argparse.Namespace) -> int:
+    from segkit.model_zoo.catalog import find
+
+    for name in args.names:
+        print(_fetch(find(args.rows, name), args.checkpoint_dir))
+    return 0
+
+
+def verify(args: argparse.Namespace) -> int:
+    from segkit.model_zoo import append
+    from segkit.model_zoo.catalog import find
+    from segkit.model_zoo.verify import Request, verify
+
+    options = [f'data_root={args.data_root}'] if args.data_root else []
+    differing = 0
+    for row in [find(args.rows, name) for name in args.names]:
+        path = _fetch(row, args.checkpoint_dir)
+        request = Request(Path(__file__).with_name('test.py'), path, args.tolerance, options)
+        for ms_flip in (False, True) if args.aug_test else (False,):
+            found = verify(row, request, ms_flip)
+            print(_sentence(found), flush=True)
+            differing += found.verdict == 'differs'
+            if not args.no_record:
+                append(found, args.records)
+    return 1 if differing else 0
+
+
+def _sentence(found) -> str:
+    text = f'{found.config} ({found.protocol}, {found.images} images): mIoU {found.miou}'
+    if found.published == '-':
+        return f'{text}, no published figure to compare with'
+    difference = float(found.miou) - float(found.published)
+    return (
+        f'{text}, published {found.published}, difference {difference:+.2f}: '
+        f'{found.verdict} (tolerance {found.tolerance})'
+    )
+
+
+def table(args: argparse.Namespace) -> int:
+    from segkit.model_zoo import read_measurements
+    from segkit.model_zoo.page import render
+
+    page, out = render(args.rows, read_measurements(args.records)), Path(args.out)
+    current = out.read_text(encoding='utf-8') if out.is_file() else ''
+    if args.check:
+        print(f'{out}: {"up to date" if current == page else "stale, run without --check"}')
+        return int(current != page)
+    out.write_text(page, encoding='utf-8')
+    print(f'{out}: {len(args.rows)} rows')
+    return 0
+
+
+def main() -> int:
+    args = parse_args()
+    from segkit.model_zoo import MEASURED, PUBLISHED, read_rows
+
+    args.records = args.records or MEASURED
+    try:
+        args.rows = read_rows(args.catalog or PUBLISHED)
+        commands = {'list': list_rows, 'download': download, 'verify': verify, 'table': table}
+        return commands[args.command](args)
+    except KeyError as error:
+        sys.exit(str(error.args[0]))
+    except (OSError, ValueError, RuntimeError) as error:
+        sys.exit(str(error))
+
+
+if __name__ == '__main__':
+    sys.exit(main())
