@@ -1,9 +1,189 @@
-"""Checks of a config before anything is built from it."""
+"""Checks of a config before anything is built: misspelt keys, unknown types, wrong arguments.
 
+mmengine passes over a misspelt top-level key or hook in silence, and for the rest fails after
+minutes of setting up, with a traceback that does not say where in the config it was. Here every
+dict with a ``type`` is looked up in its registry and its keys are held against the signature of
+what was found. What cannot be judged for certain is let through: a legal config must never fail.
+"""
+
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch.utils.data
+from mmengine.registry import Registry
+
+from segkit import registry as ours
 from segkit.engine.config_error import ConfigError
+from segkit.engine.config_schema import (
+    DATALOADER_KEYS,
+    FREE_FORM,
+    HELPER_KEYS,
+    HOOK_NAMES,
+    IMPLIED_TYPES,
+    KEYS_OF,
+    LAYER_BUILDERS,
+    OPEN_ENDED,
+    REGISTRY_OF,
+    RUNNER_KEYS,
+    TAKEN_BY_BUILDER,
+    role_of,
+)
+from segkit.engine.signatures import accepted_arguments, nearest, suggestion
 
 __all__ = ['ConfigError', 'check_config']
 
+_TRIPLES = (
+    ('train_dataloader', 'train_cfg', 'optim_wrapper'),
+    ('val_dataloader', 'val_cfg', 'val_evaluator'),
+    ('test_dataloader', 'test_cfg', 'test_evaluator'),
+)
 
-def check_config(cfg) -> None:
-    """Placeholder until the checks land."""
+
+def check_config(cfg: Mapping[str, Any]) -> None:
+    """Raise if ``cfg`` holds a key, type or argument that cannot be meant.
+
+    Raises:
+        ConfigError: with the file, the path of the key in the config and the nearest right name.
+    """
+    file = getattr(cfg, 'filename', None)
+    content = cfg._cfg_dict if hasattr(cfg, '_cfg_dict') else cfg
+    try:
+        _check_top(content)
+        for key in sorted(set(content) & set(RUNNER_KEYS)):
+            _check(content[key], key, role_of('', key))
+    except ConfigError as error:
+        raise ConfigError(f'{file}: {error}' if file else str(error)) from None
+
+
+def _check_top(cfg: Mapping[str, Any]) -> None:
+    """A config's own variables may have any name, but not one that is nearly a Runner's key."""
+    for key in cfg:
+        if key in RUNNER_KEYS or key in HELPER_KEYS:
+            continue
+        close = nearest(key, RUNNER_KEYS, count=1, cutoff=0.84)
+        if close:
+            raise ConfigError(f'{key}: there is no such key. Did you mean {close[0]!r}?')
+    for names in _TRIPLES:
+        missing = [name for name in names if cfg.get(name) is None]
+        if 0 < len(missing) < len(names):
+            present = [name for name in names if name not in missing]
+            raise ConfigError(
+                f'{", ".join(missing)}: not set, but {", ".join(present)} is. Set all of '
+                f'{", ".join(names)}, or none'
+            )
+
+
+def _check(value: Any, path: str, role: str) -> None:
+    """Check ``value`` at ``path``; ``role`` says what it is for."""
+    if isinstance(value, Mapping):
+        _check_dict(value, path, role)
+    elif isinstance(value, (list, tuple)):
+        for number, item in enumerate(value):
+            if isinstance(item, (Mapping, list, tuple)):
+                _check(item, f'{path}[{number}]', role)
+
+
+def _check_dict(value: Mapping[str, Any], path: str, role: str) -> None:
+    if role in FREE_FORM:
+        return
+    if role in LAYER_BUILDERS:
+        _check_layer(value, path, role)
+        return
+    value = {k: v for k, v in value.items() if k != '_delete_'}
+    if role == 'default_hooks':
+        _check_default_hooks(value, path)
+    elif role == 'dataloader':
+        _known_keys(value, path, DATALOADER_KEYS | _dataloader_arguments(), 'a data loader')
+    elif role in KEYS_OF and 'type' not in value:
+        if role in OPEN_ENDED:
+            value = {k: v for k, v in value.items() if nearest(k, KEYS_OF[role], 1, 0.75)}
+        _known_keys(value, path, KEYS_OF[role], path.rpartition('.')[2])
+    else:
+        _check_typed(value, path, role)
+    for key, item in value.items():
+        _check(item, f'{path}.{key}', role_of(role, str(key)))
+
+
+def _check_layer(value: Mapping[str, Any], path: str, role: str) -> None:
+    """Layers are small: whether one can be built is found by building it."""
+    try:
+        LAYER_BUILDERS[role](dict(value))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f'{path}: {error.args[0] if error.args else error}') from None
+
+
+def _dataloader_arguments() -> set[str]:
+    return set(inspect.signature(torch.utils.data.DataLoader.__init__).parameters) - {'self'}
+
+
+def _known_keys(value: Mapping, path: str, known: Iterable[str], what: str) -> None:
+    for key in value:
+        if key not in known:
+            raise ConfigError(
+                f'{path}.{key}: {what} has no setting {key!r}.{suggestion(str(key), known)}'
+            )
+
+
+def _check_default_hooks(value: Mapping, path: str) -> None:
+    for name, hook in value.items():
+        if name in HOOK_NAMES or hook is None:
+            continue
+        close = nearest(name, HOOK_NAMES, count=1, cutoff=0.8)
+        if close:
+            raise ConfigError(f'{path}.{name}: no such hook. Did you mean {close[0]!r}?')
+        if isinstance(hook, Mapping) and 'type' not in hook:
+            raise ConfigError(
+                f'{path}.{name}: a hook of a new name needs a type.{suggestion(name, HOOK_NAMES)}'
+            )
+
+
+def _check_typed(value: Mapping, path: str, role: str) -> None:
+    kind = value.get('type', IMPLIED_TYPES.get(role))
+    if kind is None:
+        return
+    target = kind if callable(kind) else _find(str(kind), path, role)
+    if target is None:
+        return
+    accepted = accepted_arguments(target)
+    if accepted is None:
+        return
+    allowed = accepted | TAKEN_BY_BUILDER.get(role, set()) | {'type', '_scope_'}
+    for key in value:
+        if key not in allowed:
+            raise ConfigError(
+                f'{path}.{key}: {getattr(target, "__name__", kind)} takes no argument '
+                f'{key!r}.{suggestion(str(key), accepted)}'
+            )
+
+
+def _registries(role: str) -> list[Registry]:
+    """Where to look ``role`` up: its own registry, or all of them when the role says nothing."""
+    name = REGISTRY_OF.get(role)
+    if name is not None:
+        return [getattr(ours, name)]
+    return [r for r in vars(ours).values() if isinstance(r, Registry)]
+
+
+def _find(kind: str, path: str, role: str) -> Any:
+    """The class named ``kind``; None where another project's registry must decide."""
+    scope, _, bare = kind.rpartition('.')
+    if scope not in ('', 'segkit', 'mmengine'):
+        return None
+    registries = _registries(role)
+    for registry in registries:
+        found = registry.get(bare)
+        if found is not None:
+            return found
+    if role not in REGISTRY_OF:
+        return None
+    known = [name for r in registries for name in _names(r)]
+    raise ConfigError(f'{path}.type: there is no {bare!r}.{suggestion(bare, known)}')
+
+
+def _names(registry: Registry) -> list[str]:
+    names: list[str] = []
+    while registry is not None:
+        names += list(registry.module_dict)
+        registry = registry.parent
+    return names

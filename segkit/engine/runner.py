@@ -6,6 +6,7 @@ import torch.distributed as torch_dist
 from mmengine.device import get_device
 from mmengine.logging import MessageHub
 from mmengine.model import is_model_wrapper
+from mmengine.runner import BaseLoop
 from mmengine.runner import LogProcessor as MMLogProcessor
 from mmengine.runner import Runner as MMRunner
 from mmengine.visualization import Visualizer
@@ -23,6 +24,13 @@ from segkit.engine.workers import fit_loader_config, guard_workers
 from segkit.registry import RUNNERS
 
 _used_timestamps: set[str] = set()
+
+
+def _typed(part: object, kind: str) -> object:
+    """A config without a type gets ours: mmengine would take its own class, unregistered."""
+    if not isinstance(part, dict) or 'type' in part:
+        return part
+    return dict(dict(part), type=kind)
 
 
 @RUNNERS.register_module()
@@ -87,10 +95,18 @@ class Runner(Persistence, BatchAccounting, MMRunner):
         return super().build_logger(log_level, log_file, **dict(dict(logger_name='segkit'), **kw))
 
     def build_log_processor(self, log_processor: MMLogProcessor | dict) -> MMLogProcessor:
-        """Ours when the config names none: mmengine then takes its own class, unregistered."""
-        if isinstance(log_processor, dict):
-            log_processor = dict(dict(type='LogProcessor'), **log_processor)
-        return super().build_log_processor(log_processor)
+        return super().build_log_processor(_typed(log_processor, 'LogProcessor'))
+
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        by_epoch = isinstance(loop, dict) and loop.get('by_epoch', False)
+        kind = 'EpochBasedTrainLoop' if by_epoch else 'IterBasedTrainLoop'
+        return super().build_train_loop(_typed(loop, kind))
+
+    def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        return super().build_val_loop(_typed(loop, 'ValLoop'))
+
+    def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        return super().build_test_loop(_typed(loop, 'TestLoop'))
 
     def build_message_hub(self, message_hub: dict | None = None) -> MessageHub:
         return shorten(super().build_message_hub(message_hub))

@@ -1,0 +1,57 @@
+"""Which arguments a class takes, followed through ``**kwargs`` to its parents."""
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+
+_ANY_KEYWORD = inspect.Parameter.VAR_KEYWORD
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+# Roots whose own ``**kwargs`` say nothing about what a subclass may be given.
+_ROOTS = ('object', 'Module', 'Generic', 'Protocol', 'Dataset', 'Sampler')
+
+
+def _constructors(target: Callable) -> Iterator[Callable]:
+    """The callables that see the arguments: a function, or each ``__init__`` up the MRO."""
+    if not inspect.isclass(target):
+        yield target
+        return
+    for cls in target.__mro__:
+        if cls.__name__ in _ROOTS:
+            return
+        if '__init__' in vars(cls):
+            yield vars(cls)['__init__']
+
+
+def accepted_arguments(target: Callable) -> set[str] | None:
+    """Names of the keyword arguments ``target`` takes; None if it takes any.
+
+    ``**kwargs`` is taken to go to the next constructor up the MRO. Where there is none the class
+    does something of its own with it, which only it can judge.
+    """
+    names: set[str] = set()
+    for constructor in _constructors(target):
+        parameters = inspect.signature(constructor).parameters
+        names |= {name for name, p in parameters.items() if p.kind in _NAMED and name != 'self'}
+        if not any(p.kind is _ANY_KEYWORD for p in parameters.values()):
+            return names
+    has_constructor = any(True for _ in _constructors(target))
+    return None if has_constructor else set()
+
+
+def nearest(name: str, known: Iterable[str], count: int = 3, cutoff: float = 0.6) -> list[str]:
+    """The ``count`` names most like ``name``, ignoring case."""
+    by_lower = {str(k).lower(): str(k) for k in known}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=count, cutoff=cutoff)
+    return [by_lower[c] for c in close]
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """' Did you mean ...?' or, when nothing is near, what there is to choose from."""
+    known = sorted(set(known))
+    close = nearest(name, known)
+    if close:
+        return f' Did you mean {" or ".join(repr(c) for c in close)}?'
+    if not known:
+        return ''
+    shown = ', '.join(known[:30]) + (', ...' if len(known) > 30 else '')
+    return f' It may be: {shown}.'
