@@ -10,7 +10,8 @@ Legend: N images, C channels, (H, W) an image's size, (PH, PW) the padded size.
                         padding_size (training) or img_padding_size (testing)
 
 For multi-scale testing an item of `inputs` is a list of views of one image, (C, h, w) each, and
-comes out as one; the padding of each view goes to the metainfo as `view_paddings`.
+comes out as a sequence that normalises each when it is taken; the padding of each view goes to the
+metainfo as `view_paddings`.
 
 Images and labels travel to the device as bytes. Each image is written once, into its place of a
 batch allocated at its final size; values equal (float(x) - mean) / std computed in float32.
@@ -112,12 +113,16 @@ class SegDataPreProcessor(BaseDataPreprocessor):
 
     def _test_views(
         self, images: list[list[Tensor]], samples: list[SegDataSample] | None
-    ) -> tuple[list[list[Tensor]], list[SegDataSample] | None]:
-        stacks = [[self._stack([view], self.test_cfg) for view in views] for views in images]
+    ) -> tuple[list['Views'], list[SegDataSample] | None]:
         if samples is not None:
-            for sample, views in zip(samples, stacks):
-                sample.set_metainfo({'view_paddings': [paddings[0] for _, paddings in views]})
-        return [[batch[0] for batch, _ in views] for views in stacks], samples
+            for sample, views in zip(samples, images):
+                paddings = [_padding(view, _padded_size([view], self.test_cfg)) for view in views]
+                sample.set_metainfo({'view_paddings': paddings})
+        return [Views(self, views) for views in images], samples
+
+    def normalise_view(self, view: Tensor) -> Tensor:
+        """One image (C, h, w) as it would come out of a test batch of its own, (C, PH, PW)."""
+        return self._stack([view], self.test_cfg)[0][0]
 
     def _stack(
         self, images: list[Tensor], pad_to: Mapping[str, Any]
@@ -132,7 +137,7 @@ class SegDataPreProcessor(BaseDataPreprocessor):
             self._normalise(image, out[:, :h, :w])
             out[:, h:].fill_(self.pad_val)
             out[:, :h, w:].fill_(self.pad_val)
-            paddings.append((0, width - w, 0, height - h))
+            paddings.append(_padding(image, (height, width)))
         return batch, paddings
 
     def _normalise(self, image: Tensor, out: Tensor) -> None:
@@ -156,6 +161,19 @@ class SegDataPreProcessor(BaseDataPreprocessor):
             sample.gt_sem_seg.data = F.pad(labels, padding, value=self.seg_pad_val)
 
 
+class Views(Sequence):
+    """Views of one image, normalised when they are taken: as many floats live as one view has."""
+
+    def __init__(self, preprocessor: SegDataPreProcessor, images: Sequence[Tensor]) -> None:
+        self._preprocessor, self._images = preprocessor, images
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self._preprocessor.normalise_view(self._images[index])
+
+
 def _is_views(images: Any) -> bool:
     """Whether each item is a list of views of one image (multi-scale testing)."""
     return not isinstance(images, Tensor) and isinstance(images[0], list | tuple)
@@ -173,6 +191,10 @@ def _padded_size(images: list[Tensor], pad_to: Mapping[str, Any]) -> tuple[int, 
     if divisor is not None:
         return -(-height // divisor) * divisor, -(-width // divisor) * divisor
     return height, width
+
+
+def _padding(image: Tensor, size: tuple[int, int]) -> Padding:
+    return 0, size[1] - image.shape[-1], 0, size[0] - image.shape[-2]
 
 
 def _record(
