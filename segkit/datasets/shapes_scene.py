@@ -70,8 +70,8 @@ class Scene:
         """The finished (image, label)."""
         self._background()
         self._celestial_body()
-        objects = [self._hull, self._ring, self._box, self._box, self._solid, self._solid]
-        for draw in (objects[i] for i in self.rng.permutation(len(objects))[:5]):
+        others = [self._box, self._box, self._solid, self._solid]
+        for draw in (self._ring, self._hull, *(others[i] for i in self.rng.permutation(4)[:3])):
             draw()
         if self.rng.random() < 0.3:
             self._hatched_patch()
@@ -105,7 +105,7 @@ class Scene:
     # Objects
 
     def _celestial_body(self) -> None:
-        radius = self._length(8, 10)
+        radius = self._length(9, 12)
         x = int(self.rng.integers(radius + 2, self.width - radius - 2))
         y = int(self.rng.integers(radius + 1, max(self.horizon - radius, radius + 2)))
         mask = self._ellipse((x, y), (radius, radius))
@@ -124,7 +124,7 @@ class Scene:
 
     def _ring(self) -> None:
         """A grey disc with a pale rim: by day a mirror, at night a lamp."""
-        radius = self._length(11, 14)
+        radius = self._length(12, 15)
         place = self._free_place(radius, radius)
         if place is None:
             return
@@ -151,16 +151,18 @@ class Scene:
 
     def _solid(self) -> None:
         """One plain colour of many: a triangle is a tent, an ellipse a boulder."""
-        w, h = self._length(12, 16), self._length(10, 14)
+        tent = self.rng.random() < 0.5
+        w, h = (self._length(11, 14), self._length(14, 18))
+        w, h = (w, h) if tent else (h, w * 3 // 4)
         place = self._free_place(w, h)
         if place is None:
             return
         (x, y), colour = place, self.rng.choice([[170, 60, 190], [60, 60, 220], [190, 190, 60]])
-        if self.rng.random() < 0.5:
+        if tent:
             mask = self._polygon([(x, y - h), (x + w, y + h), (x - w, y + h)])
-            self._put(mask, 'tent', self._colour(colour, 15))
         else:
-            self._put(self._ellipse((x, y), (w, h)), 'boulder', self._colour(colour, 15))
+            mask = self._ellipse((x, y), (w, h))
+        self._put(mask, 'tent' if tent else 'boulder', self._colour(colour, 15))
 
     def _hatched_patch(self) -> None:
         """Something nobody labelled: visible, and ignored."""

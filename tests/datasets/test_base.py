@@ -1,0 +1,228 @@
+"""BaseSegDataset: which pairs it finds, what it says when something is wrong, what labels become."""
+
+import pickle
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from helpers.make_data import PREFIX, write_dataset, write_pair
+from torch.utils.data import DataLoader
+
+from segkit.datasets import BaseSegDataset, DataError, SeededIndex
+from segkit.datasets import base as base_module
+from segkit.registry import DATASETS
+
+LOAD = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
+PACK = [*LOAD, dict(type='PackSegInputs')]
+CLASSES = dict(classes=tuple('abcde'))
+
+
+def build(root, pipeline=LOAD, **kwargs):
+    kwargs = {
+        'data_prefix': PREFIX,
+        'img_suffix': '.png',
+        'metainfo': CLASSES,
+        'data_root': str(root),
+        'pipeline': pipeline,
+        **kwargs,
+    }
+    return DATASETS.build(dict(type='BaseSegDataset', **kwargs))
+
+
+@pytest.fixture
+def root(tmp_path):
+    return write_dataset(tmp_path, [(20, 30)] * 4)
+
+
+def relative(dataset):
+    return [dataset.get_data_info(i)['img_path'].split('/img/')[1] for i in range(len(dataset))]
+
+
+def test_pairs_are_found_in_nested_folders_sorted(root):
+    write_pair(root, 'city/x', *np.zeros((2, 20, 30), np.uint8))
+    dataset = build(root)
+    assert relative(dataset) == ['000.png', '001.png', '002.png', '003.png', 'city/x.png']
+    info = dataset.get_data_info(4)
+    assert info['seg_map_path'] == f'{root}/ann/city/x.png'
+
+
+def test_a_split_file_keeps_its_order_and_its_first_column(root, tmp_path):
+    (tmp_path / 'train.txt').write_text('003  1\n\n000 -1\n')
+    assert relative(build(root, ann_file='train.txt')) == ['003.png', '000.png']
+
+
+def test_indices_take_a_subset(root):
+    assert relative(build(root, indices=2)) == ['000.png', '001.png']
+    assert relative(build(root, indices=[3, 1], serialize_data=False)) == ['003.png', '001.png']
+
+
+@pytest.mark.parametrize(
+    ('kwargs', 'error', 'words'),
+    [
+        (dict(data_prefix=dict(img_path='nowhere')), FileNotFoundError, ['nowhere', 'data_root']),
+        (
+            dict(data_prefix=dict(img_path='img', seg_map_path='no_labels')),
+            FileNotFoundError,
+            ['no_labels', 'data_prefix.seg_map_path'],
+        ),
+        (dict(ann_file='missing.txt'), FileNotFoundError, ['missing.txt', 'ann_file']),
+        (dict(img_suffix='.jpg'), ValueError, ['/img', "'.jpg'", 'empty', 'img_suffix']),
+        (dict(seg_map_suffix='.tif'), FileNotFoundError, ['4 of 4', '000.tif', 'seg_map_suffix']),
+        (dict(on_error='ignore'), ValueError, ['on_error', "'ignore'", "'skip'"]),
+        (dict(label_format='colour'), ValueError, ['label_format', "'rgb'"]),
+        (
+            dict(metainfo=dict(classes=('a', 'b'), palette=[[0, 0, 0]])),
+            ValueError,
+            ['metainfo.palette', '1 colours for 2 classes'],
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_dataset_is_said_when_it_is_made(root, kwargs, error, words):
+    with pytest.raises(error) as caught:
+        build(root, **kwargs)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_an_image_named_in_the_split_that_is_missing_is_named(root, tmp_path):
+    (tmp_path / 'train.txt').write_text('000\nghost\n')
+    with pytest.raises(FileNotFoundError, match=r'1 of 2 samples have no image: .*img/ghost\.png'):
+        build(root, ann_file='train.txt')
+
+
+def test_an_empty_split_file_is_named(root, tmp_path):
+    (tmp_path / 'train.txt').write_text('\n')
+    with pytest.raises(ValueError, match=r'train\.txt: no sample found'):
+        build(root, ann_file='train.txt')
+
+
+def test_images_without_labels_need_no_label_folder(root):
+    dataset = build(root, LOAD[:1], data_prefix=dict(img_path='img'), test_mode=True)
+    assert 'seg_map_path' not in dataset[0]
+
+
+def test_a_file_that_vanishes_later_is_named(root, tmp_path):
+    dataset = build(root)
+    (tmp_path / 'ann/001.png').unlink()
+    with pytest.raises(FileNotFoundError, match=r'ann/001\.png: the label does not exist'):
+        dataset[1]
+
+
+@pytest.mark.parametrize(('folder', 'what'), [('img', 'image'), ('ann', 'label')])
+def test_a_truncated_file_is_named(root, tmp_path, folder, what):
+    path = tmp_path / folder / '002.png'
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(DataError, match=rf'{folder}/002\.png: the {what} cannot be read.*skip'):
+        build(root)[2]
+
+
+def test_a_size_mismatch_names_both_files_and_sizes(root, tmp_path):
+    cv2.imwrite(str(tmp_path / 'ann/000.png'), np.zeros((20, 31), np.uint8))
+    pattern = r'ann/000\.png: the label is 20x31 .*img/000\.png is 20x30'
+    with pytest.raises(DataError, match=pattern):
+        build(root)[0]
+    crop = [*LOAD, dict(type='RandomCrop', crop_size=(8, 8))]
+    with pytest.raises(DataError, match=pattern):
+        build(root, crop)[0]
+
+
+def test_a_colour_label_is_refused_with_the_way_out(root, tmp_path):
+    cv2.imwrite(str(tmp_path / 'ann/000.png'), np.zeros((20, 30, 3), np.uint8))
+    with pytest.raises(DataError, match=r"ann/000\.png: .*colour image.*label_format='rgb'"):
+        build(root)[0]
+
+
+def test_a_data_error_survives_the_way_from_a_worker():
+    error = DataError('a.png', 'it is broken', 'Mend it.')
+    assert str(pickle.loads(pickle.dumps(error))) == 'a.png: it is broken. Mend it.'
+
+
+def test_skip_takes_another_sample_and_counts(root, tmp_path):
+    (tmp_path / 'img/001.png').write_bytes(b'no image')
+    dataset = build(root, PACK, on_error='skip')
+    assert dataset[1]['inputs'].shape == (3, 20, 30)
+    # By chance the damaged one may be drawn again: then it counts again.
+    assert dataset.num_skipped >= 1
+    before = dataset.num_skipped
+    loader = DataLoader(dataset, batch_size=1, num_workers=2, collate_fn=list)
+    assert sum(len(batch) for batch in loader) == 4
+    assert dataset.num_skipped > before, 'the count of the workers did not reach the trainer'
+
+
+def test_skip_does_not_apply_to_evaluation(root, tmp_path):
+    (tmp_path / 'img/001.png').write_bytes(b'no image')
+    with pytest.raises(DataError):
+        build(root, PACK, on_error='skip', test_mode=True)[1]
+
+
+def test_skipping_everything_ends_with_an_error(root, tmp_path):
+    for path in (tmp_path / 'img').iterdir():
+        path.write_bytes(b'no image')
+    with pytest.raises(RuntimeError, match=r'No usable sample in 6 tries \(max_refetch\)'):
+        build(root, PACK, on_error='skip', max_refetch=5)[0]
+
+
+def test_a_seeded_index_makes_the_sample_independent_of_history(root):
+    pipeline = [*LOAD, dict(type='RandomCrop', crop_size=(8, 8)), dict(type='PackSegInputs')]
+    dataset = build(root, pipeline)
+    first = dataset[SeededIndex(1, 7)]['inputs']
+    np.random.rand(5)
+    assert torch.equal(dataset[SeededIndex(1, 7)]['inputs'], first)
+    assert not torch.equal(dataset[SeededIndex(1, 8)]['inputs'], first)
+
+
+def label_of(root, stored, **kwargs):
+    cv2.imwrite(f'{root}/ann/000.png', np.resize(np.array(stored, np.uint8), (20, 30)))
+    return build(root, **kwargs)[0]['gt_seg_map'].ravel()[: len(stored)].tolist()
+
+
+def test_zero_is_reduced_before_the_label_map(root):
+    stored = [0, 1, 2, 3, 254, 255]
+    assert label_of(root, stored) == stored
+    assert label_of(root, stored, reduce_zero_label=True) == [255, 0, 1, 2, 253, 255]
+    mapped = label_of(root, stored, reduce_zero_label=True, label_map={0: 4, 2: 1})
+    assert mapped == [255, 4, 1, 1, 253, 255]
+    assert label_of(root, stored, label_map={0: 1, 1: 0}) == [1, 0, 2, 3, 254, 255]
+
+
+def test_a_contradiction_about_reduce_zero_label_is_an_error(root):
+    pipeline = [LOAD[0], dict(type='LoadAnnotations', reduce_zero_label=True)]
+    with pytest.raises(ValueError, match='set it in the dataset alone'):
+        build(root, pipeline)[0]
+
+
+class Letters(BaseSegDataset):
+    METAINFO = dict(classes=tuple('abcd'), palette=[[i, 0, 0] for i in range(4)])
+
+
+def test_a_subset_of_classes_maps_the_others_to_ignore(root):
+    cv2.imwrite(f'{root}/ann/000.png', np.resize(np.array([0, 1, 2, 3, 255], np.uint8), (20, 30)))
+    dataset = Letters(
+        metainfo=dict(classes=['c', 'a']),
+        data_root=root,
+        data_prefix=PREFIX,
+        img_suffix='.png',
+        pipeline=LOAD,
+    )
+    assert dataset[0]['gt_seg_map'].ravel()[:5].tolist() == [1, 255, 0, 255, 255]
+    assert dataset.metainfo['classes'] == ('c', 'a')
+    assert dataset.metainfo['palette'] == [[2, 0, 0], [0, 0, 0]]
+    with pytest.raises(ValueError, match=r"'bb' is not a class of Letters. Did you mean 'b'"):
+        Letters(metainfo=dict(classes=['bb']), lazy_init=True)
+
+
+def test_index_cache_notices_a_new_file_and_needs_no_listing_otherwise(root, tmp_path, monkeypatch):
+    path = str(tmp_path / 'cache/index.json')
+    names = relative(build(root, index_cache=path))
+
+    def no_listing(**kwargs):
+        raise AssertionError('the folders were listed although nothing changed')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(base_module, 'find_stems', no_listing)
+        assert relative(build(root, index_cache=path)) == names
+    write_pair(root, 'new', *np.zeros((2, 20, 30), np.uint8))
+    assert 'new.png' in relative(build(root, index_cache=path))
+    (tmp_path / 'cache/index.json').write_text('{damaged')
+    assert len(build(root, index_cache=path)) == 5

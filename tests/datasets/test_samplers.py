@@ -1,0 +1,73 @@
+"""Seeded samplers: one order for any number of ranks, resumable anywhere, exact evaluation."""
+
+from itertools import islice
+
+import pytest
+
+from segkit.datasets import samplers
+from segkit.datasets.samplers import InfiniteSeededSampler, SeededIndex, UnpaddedSampler
+from segkit.registry import DATA_SAMPLERS
+
+
+def take(monkeypatch, rank, world_size, count, **kwargs):
+    monkeypatch.setattr(samplers, 'get_dist_info', lambda: (rank, world_size))
+    return list(islice(InfiniteSeededSampler(range(10), seed=3, **kwargs), count))
+
+
+def test_each_epoch_is_a_permutation_in_its_own_order(monkeypatch):
+    got = [item.index for item in take(monkeypatch, 0, 1, 30)]
+    epochs = [got[0:10], got[10:20], got[20:30]]
+    assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2]
+
+
+def test_ranks_together_follow_the_order_of_one_process(monkeypatch):
+    alone = take(monkeypatch, 0, 1, 30)
+    for world_size in (2, 3):
+        ranks = [take(monkeypatch, rank, world_size, 10) for rank in range(world_size)]
+        assert [item for step in zip(*ranks) for item in step] == alone[: 10 * world_size]
+
+
+def test_starting_at_a_position_continues_with_the_same_seeds(monkeypatch):
+    whole = take(monkeypatch, 0, 1, 30)
+    assert take(monkeypatch, 0, 1, 13, start=17) == whole[17:]
+    # Another number of ranks takes over: the samples keep their order and their seeds.
+    ranks = [take(monkeypatch, rank, 2, 5, start=16) for rank in range(2)]
+    assert [item for step in zip(*ranks) for item in step] == whole[16:26]
+
+
+def test_seeds_differ_between_positions_and_runs(monkeypatch):
+    seeds = {item.seed for item in take(monkeypatch, 0, 1, 1000)}
+    assert len(seeds) == 1000
+    assert all(0 <= seed < 2**32 for seed in seeds)
+    assert samplers.sample_seed(3, 5) != samplers.sample_seed(4, 5)
+
+
+def test_without_shuffling_the_order_is_that_of_the_dataset(monkeypatch):
+    got = [item.index for item in take(monkeypatch, 0, 1, 12, shuffle=False)]
+    assert got == [*range(10), 0, 1]
+
+
+@pytest.mark.parametrize('world_size', [1, 3, 8, 13])
+def test_evaluation_sees_each_sample_exactly_once(monkeypatch, world_size):
+    seen = []
+    for rank in range(world_size):
+        monkeypatch.setattr(samplers, 'get_dist_info', lambda rank=rank: (rank, world_size))
+        sampler = UnpaddedSampler(range(10))
+        part = list(sampler)
+        assert len(part) == len(sampler)
+        seen += part
+    assert sorted(seen) == list(range(10))
+
+
+def test_names_users_know_give_these_samplers():
+    infinite = DATA_SAMPLERS.build(dict(type='InfiniteSampler', dataset=range(4), seed=0))
+    assert isinstance(next(iter(infinite)), SeededIndex)
+    default = DATA_SAMPLERS.build(dict(type='DefaultSampler', dataset=range(5), shuffle=False))
+    assert not default.round_up
+    assert DATA_SAMPLERS.build(dict(type='DefaultSampler', dataset=range(5), seed=0)).round_up
+
+
+def test_an_empty_dataset_is_an_error():
+    with pytest.raises(ValueError, match='training dataset is empty'):
+        InfiniteSeededSampler([], seed=0)
