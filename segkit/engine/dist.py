@@ -117,3 +117,13 @@ def init_dist(launcher: str, backend: str | None = None, timeout: float = 1800, 
         f'rank {torch_dist.get_rank()} of {torch_dist.get_world_size()} joined through '
         f'{launcher} at {where} with backend {backend}'
     )
+
+
+def leave_dist() -> None:
+    """Wait for the other ranks and leave the group.
+
+    A rank that ends while another still talks makes gloo abort the other one.
+    """
+    if torch_dist.is_available() and torch_dist.is_initialized():
+        torch_dist.barrier()
+        torch_dist.destroy_process_group()

@@ -78,11 +78,20 @@ def run_script(main: Callable[[], None]) -> None:
     """
     try:
         main()
+        leave_job()
     except Exception as error:
         if os.environ.get('SEGKIT_TRACEBACK') or not _foreseen(error):
             raise
         print(f'{type(error).__name__}: {error}', file=sys.stderr)
         sys.exit(1)
+
+
+def leave_job() -> None:
+    """Leave the distributed job, if this process has joined one."""
+    if 'torch.distributed' in sys.modules:
+        from segkit.engine.dist import leave_dist
+
+        leave_dist()
 
 
 def _foreseen(error: Exception) -> bool:

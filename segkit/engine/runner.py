@@ -141,6 +141,10 @@ class Runner(Persistence, BatchAccounting, MMRunner):
             dataloader = fit_loader_config(dataloader)
         return guard_workers(MMRunner.build_dataloader(dataloader, seed, diff_rank_seed))
 
+    def get_hooks_info(self) -> str:
+        """One line in order of execution; mmengine's list by stage fills two screens."""
+        return '    ' + ', '.join(type(hook).__name__ for hook in self.hooks)
+
     # -- the model -----------------------------------------------------------------------------
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:

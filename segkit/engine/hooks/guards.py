@@ -10,6 +10,7 @@ import threading
 
 from mmengine.hooks import Hook
 
+from segkit.engine.dist import leave_dist
 from segkit.engine.errors import TrainingError
 from segkit.registry import HOOKS
 
@@ -95,4 +96,5 @@ class PreemptionHook(Hook):
             with open(exit_file, 'w') as file:
                 file.write(str(REQUEUE_CODE))
         self.after_train(runner)
+        leave_dist()
         raise SystemExit(REQUEUE_CODE)

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Train under Slurm, one task a GPU:
+#     [GPUS=8] [GPUS_PER_NODE=8] [CPUS_PER_TASK=5] [SRUN_ARGS=...] \
+#         tools/slurm_train.sh PARTITION JOB_NAME CONFIG [arguments of tools/train.py]
+# Works from a login node (srun makes the allocation) and inside an sbatch script. A job that Slurm
+# stops is saved and, inside sbatch --requeue, put back into the queue; it goes on where it was.
+if [ $# -lt 3 ]; then
+    sed -n '2,6s/^# \{0,1\}//p' "$0" >&2
+    exit 2
+fi
+HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+PYTHON="${PYTHON:-python}"
+PARTITION="$1"
+JOB_NAME="$2"
+CONFIG="$3"
+shift 3
+GPUS="${GPUS:-4}"
+GPUS_PER_NODE="${GPUS_PER_NODE:-$((GPUS < 8 ? GPUS : 8))}"
+CPUS_PER_TASK="${CPUS_PER_TASK:-5}"
+# A requeued job starts from the top: it must find its checkpoint, or start afresh at first.
+case " $* " in
+    *" --resume"* | *" --load-from"*) ;;
+    *) set -- "$@" --resume ;;
+esac
+# shellcheck disable=SC2086  # SRUN_ARGS holds several arguments
+srun --partition="$PARTITION" --job-name="$JOB_NAME" \
+    --gres="gpu:$GPUS_PER_NODE" --ntasks="$GPUS" --ntasks-per-node="$GPUS_PER_NODE" \
+    --cpus-per-task="$CPUS_PER_TASK" --kill-on-bad-exit=1 ${SRUN_ARGS:-} \
+    "$PYTHON" -u "$HERE/train.py" "$CONFIG" --launcher slurm "$@" &
+STEP=$!
+trap 'kill -TERM $STEP 2>/dev/null' TERM USR1
+STATUS=0
+wait "$STEP" || STATUS=$?
+while kill -0 "$STEP" 2>/dev/null; do
+    STATUS=0
+    wait "$STEP" || STATUS=$?
+done
+if [ "$STATUS" = 75 ] && [ -n "${SLURM_JOB_ID:-}" ]; then
+    scontrol requeue "$SLURM_JOB_ID"
+fi
+exit "$STATUS"
