@@ -1,6 +1,7 @@
 """Package metadata. The CUDA extension is built only when asked for (see docs/cuda_extension.md)."""
 
 import re
+import runpy
 import shutil
 import sysconfig
 from pathlib import Path
@@ -42,6 +43,10 @@ version = re.search(r"__version__ = '(.+)'", (ROOT / 'segkit/__init__.py').read_
 extras = {'tests': requirements('tests'), 'optional': requirements('optional')}
 extras['all'] = sorted(set(extras['tests'] + extras['optional']))
 
+# By path: importing segkit.ops would need torch, which an isolated build does not have.
+build_ext = runpy.run_path(str(ROOT / 'segkit' / 'ops' / 'build_ext.py'))
+ext_modules, commands = build_ext['ext_modules_and_cmdclass']()
+
 setup(
     name='segkit',
     version=version,
@@ -51,9 +56,10 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=['segkit', 'segkit.*']),
-    package_data={'segkit': ['py.typed'], '': ['*.json', '*.csv', '*.gz', '*.css', '*.js', '*.html']},
+    package_data={'segkit': ['py.typed', 'ops/csrc/*'], '': ['*.json', '*.csv', '*.gz', '*.css', '*.js', '*.html']},
     install_requires=runtime_requirements(),
     extras_require=extras,
-    cmdclass={'build_py': BuildWithConfigs},
+    ext_modules=ext_modules,
+    cmdclass={'build_py': BuildWithConfigs, **commands},
     zip_safe=False,
 )

@@ -75,7 +75,11 @@ class PSAMask(nn.Module):
 @torch.library.custom_op('segkit::psa_mask', mutates_args=())
 def _psa_mask(input: Tensor, mode: int, mask_h: int, mask_w: int) -> Tensor:
     if cuda_ext.use_cuda_ops(input):
-        return torch.ops.segkit_ext.psa_mask_forward(input.contiguous(), mode, mask_h, mask_w)
+        return cuda_ext.call('psa_mask_forward', _forward, input, mode, mask_h, mask_w)
+    return _forward(input, mode, mask_h, mask_w)
+
+
+def _forward(input: Tensor, mode: int, mask_h: int, mask_w: int) -> Tensor:
     n, _, h, w = input.shape
     rows, columns = Reach(h, mask_h), Reach(w, mask_w)
     if input.is_contiguous(memory_format=torch.channels_last) and not input.is_contiguous():
@@ -92,7 +96,11 @@ def _psa_mask(input: Tensor, mode: int, mask_h: int, mask_w: int) -> Tensor:
 @torch.library.custom_op('segkit::psa_mask_backward', mutates_args=())
 def _psa_mask_backward(grad: Tensor, mode: int, mask_h: int, mask_w: int) -> Tensor:
     if cuda_ext.use_cuda_ops(grad):
-        return torch.ops.segkit_ext.psa_mask_backward(grad.contiguous(), mode, mask_h, mask_w)
+        return cuda_ext.call('psa_mask_backward', _backward, grad, mode, mask_h, mask_w)
+    return _backward(grad, mode, mask_h, mask_w)
+
+
+def _backward(grad: Tensor, mode: int, mask_h: int, mask_w: int) -> Tensor:
     n, _, h, w = grad.shape
     index = _index(h, w, mask_h, mask_w, mode, grad.device).long()
     source = grad.reshape(n, -1)
