@@ -1,0 +1,81 @@
+"""Pictures of predictions during validation and testing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from mmengine.hooks import Hook
+
+from segkit.registry import HOOKS
+
+from .images import image_of
+from .local_visualizer import write_image
+
+
+@HOOKS.register_module()
+class SegVisualizationHook(Hook):
+    """Draws predictions next to their labels.
+
+    Args:
+        draw: whether to; False (the default) does nothing, so that a config may always hold it.
+        interval: draw every so many images of a validation; a test draws every image.
+        show: open a window for each, ``wait_time`` seconds long.
+        show_dir: folder for the pictures, named after the images; else they go to the
+            visualizer's backends.
+    """
+
+    priority = 'NORMAL'
+
+    def __init__(
+        self,
+        draw: bool = False,
+        interval: int = 50,
+        show: bool = False,
+        wait_time: float = 0.0,
+        show_dir: str | None = None,
+    ) -> None:
+        if interval < 1:
+            raise ValueError(f'SegVisualizationHook(interval={interval}): must be at least 1.')
+        self.draw = draw or show or show_dir is not None
+        self.interval, self.show, self.wait_time = interval, show, wait_time
+        self.show_dir = Path(show_dir) if show_dir else None
+        self._seen = 0
+
+    def before_val_epoch(self, runner) -> None:
+        self._seen = 0
+
+    def before_test_epoch(self, runner) -> None:
+        self._seen = 0
+
+    def after_val_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        self._draw(runner, data_batch, outputs, 'val', self.interval)
+
+    def after_test_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        self._draw(runner, data_batch, outputs, 'test', 1)
+
+    def _draw(self, runner, data_batch, outputs, split: str, interval: int) -> None:
+        if not self.draw:
+            return
+        for i, sample in enumerate(outputs):
+            self._seen += 1
+            if self._seen % interval:
+                continue
+            image = image_of(sample, data_batch, i)
+            self._draw_one(runner, image, sample, f'{split}_{self._name(sample)}')
+
+    def _name(self, sample) -> str:
+        return Path(str(sample.get('img_path', None) or self._seen)).stem
+
+    def _draw_one(self, runner, image: np.ndarray, sample, name: str) -> None:
+        if self.show_dir is not None:
+            # Not through add_datasample: that draws on the main process only, and every rank
+            # has images of its own.
+            drawn = runner.visualizer.draw_sem_seg(image, sample)
+            write_image(drawn, self.show_dir / f'{self._name(sample)}.png')
+            if self.show:
+                runner.visualizer.show(drawn, win_name=name, wait_time=self.wait_time)
+            return
+        runner.visualizer.add_datasample(
+            name, image, sample, show=self.show, wait_time=self.wait_time, step=runner.iter
+        )

@@ -1,0 +1,152 @@
+"""SegLocalVisualizer: a picture with its label map and its prediction, side by side.
+
+mmengine's Visualizer makes a matplotlib figure when it is constructed, which costs most of a
+second of import for runs that only log numbers. Here the figure is made when something is drawn
+with matplotlib; overlays never are.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from mmengine.dist import master_only
+from mmengine.visualization import Visualizer
+
+from segkit.registry import VISUALIZERS
+
+from .overlays import colourise, fit, overlay, side_by_side
+from .palette import palette_of
+
+
+class _FigureToCome:
+    """Stands in for the figure until ``set_image`` needs one."""
+
+    @staticmethod
+    def get_dpi() -> float:
+        return 100.0
+
+
+@VISUALIZERS.register_module()
+class SegLocalVisualizer(Visualizer):
+    """Draws data samples; logs what mmengine's Visualizer logs.
+
+    Args:
+        name, image, vis_backends, save_dir: as in mmengine.
+        alpha: opacity of class colours over the image, in (0, 1].
+        classes, palette: where they are not taken from the data set (``dataset_meta``).
+    """
+
+    def __init__(
+        self,
+        name: str = 'visualizer',
+        image: np.ndarray | None = None,
+        vis_backends: list | dict | None = None,
+        save_dir: str | None = None,
+        alpha: float = 0.5,
+        classes: Sequence[str] | None = None,
+        palette: Sequence[Sequence[int]] | None = None,
+        **kwargs,
+    ) -> None:
+        if not 0 < alpha <= 1:
+            raise ValueError(f'SegLocalVisualizer(alpha={alpha}): opacity must be in (0, 1].')
+        self._has_figure = False
+        super().__init__(name, image, vis_backends, save_dir, **kwargs)
+        self.alpha = alpha
+        if classes or palette:
+            self.dataset_meta = {'classes': classes, 'palette': palette}
+
+    def _initialize_fig(self, fig_cfg: dict) -> tuple:
+        if not self._has_figure:
+            return None, _FigureToCome(), None
+        return super()._initialize_fig(fig_cfg)
+
+    @master_only
+    def set_image(self, image: np.ndarray) -> None:
+        """Start a matplotlib drawing on an (H, W, 3) RGB image."""
+        if not self._has_figure:
+            self._has_figure = True
+            figure = self._initialize_fig(self.fig_save_cfg)
+            self.fig_save_canvas, self.fig_save, self.ax_save = figure
+            self.dpi = self.fig_save.get_dpi()
+        super().set_image(image)
+
+    def draw_sem_seg(
+        self,
+        image: np.ndarray,
+        data_sample: object = None,
+        draw_gt: bool = True,
+        draw_pred: bool = True,
+        opacity: float | None = None,
+    ) -> np.ndarray:
+        """(H, W, 3) RGB picture: the label map to the left of the prediction, whatever is there."""
+        opacity = self.alpha if opacity is None else opacity
+        panels, titles = [], []
+        for wanted, field, title in (
+            (draw_gt, 'gt_sem_seg', 'ground truth'),
+            (draw_pred, 'pred_sem_seg', 'prediction'),
+        ):
+            label = self._map_of(data_sample, field) if wanted else None
+            if label is not None:
+                panels.append(self._panel(image, label, opacity))
+                titles.append(title)
+        if not panels:
+            return image
+        panels = [fit(panel, panels[-1].shape[:2]) for panel in panels]
+        return side_by_side(panels, titles) if len(panels) > 1 else panels[0]
+
+    def _panel(self, image: np.ndarray | None, label: np.ndarray, opacity: float) -> np.ndarray:
+        known = label[label != 255]
+        palette = palette_of(self.dataset_meta, int(known.max()) + 1 if known.size else 1)
+        if image is None:
+            return colourise(label, palette)
+        return overlay(image, label, palette, opacity)
+
+    @staticmethod
+    def _map_of(data_sample: object, field: str) -> np.ndarray | None:
+        value = getattr(data_sample, field, None) if data_sample is not None else None
+        return None if value is None else value.data.squeeze().cpu().numpy()
+
+    @master_only
+    def add_datasample(
+        self,
+        name: str,
+        image: np.ndarray,
+        data_sample: object = None,
+        draw_gt: bool = True,
+        draw_pred: bool = True,
+        show: bool = False,
+        wait_time: float = 0,
+        out_file: str | os.PathLike | None = None,
+        step: int = 0,
+        opacity: float | None = None,
+    ) -> np.ndarray:
+        """Draw a SegDataSample over its (H, W, 3) uint8 RGB image.
+
+        Args:
+            name: of the picture, in the backends and in the title of the window.
+            show: open a window; ``wait_time`` seconds, 0 for until a key.
+            out_file: write there; without it the picture goes to the backends.
+            step: of training, for the backends.
+            opacity: of the class colours; default ``alpha``.
+
+        Returns:
+            The picture, (H, W', 3) uint8 RGB.
+        """
+        drawn = self.draw_sem_seg(image, data_sample, draw_gt, draw_pred, opacity)
+        if show:
+            self.show(drawn, win_name=name, wait_time=wait_time)
+        if out_file is not None:
+            write_image(drawn, out_file)
+        else:
+            self.add_image(name, drawn, step=step)
+        return drawn
+
+
+def write_image(image: np.ndarray, path: str | os.PathLike) -> None:
+    """Write an RGB picture; folders are made, the suffix decides the format."""
+    from PIL import Image
+
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    Image.fromarray(image).save(path)

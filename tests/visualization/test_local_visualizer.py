@@ -1,0 +1,99 @@
+"""SegLocalVisualizer and its hook, as a Runner uses them."""
+
+import subprocess
+import sys
+from types import SimpleNamespace
+from uuid import uuid4
+
+import numpy as np
+import pytest
+import torch
+from helpers.eval_samples import META, PALETTE, random_samples
+from PIL import Image
+
+from segkit.registry import HOOKS, VISUALIZERS
+
+
+def visualizer_of(tmp_path, **kwargs):
+    visualizer = VISUALIZERS.build(
+        {
+            'type': 'SegLocalVisualizer',
+            'name': f'test-{uuid4()}',
+            'vis_backends': [{'type': 'LocalVisBackend'}],
+            'save_dir': str(tmp_path),
+            **kwargs,
+        }
+    )
+    visualizer.dataset_meta = META
+    return visualizer
+
+
+def grey(sample):
+    return np.full((*sample.ori_shape, 3), 100, np.uint8)
+
+
+def test_prediction_stands_to_the_right_of_the_label(tmp_path):
+    sample = random_samples(1)[0]
+    drawn = visualizer_of(tmp_path, alpha=1.0).add_datasample(
+        'a', grey(sample), sample, out_file=tmp_path / 'deep/a.png'
+    )
+    height, width = sample.ori_shape
+    body = drawn[-height:]
+    assert body.shape[1] == 2 * width + 8
+    pred = sample.pred_sem_seg.data[0].numpy()
+    assert np.array_equal(body[:, width + 8 :], np.array(PALETTE, np.uint8)[pred])
+    assert np.array_equal(np.array(Image.open(tmp_path / 'deep/a.png')), drawn)
+
+
+def test_prediction_alone_keeps_the_size(tmp_path):
+    sample = random_samples(1)[0]
+    drawn = visualizer_of(tmp_path).add_datasample('a', grey(sample), sample, draw_gt=False)
+    assert drawn.shape[:2] == sample.ori_shape
+    assert list(tmp_path.rglob('a_0.png'))
+
+
+def test_opacity_out_of_range_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r'alpha=2.*\(0, 1\]'):
+        visualizer_of(tmp_path, alpha=2)
+
+
+def test_matplotlib_drawing_still_works(tmp_path):
+    visualizer = visualizer_of(tmp_path)
+    visualizer.set_image(np.zeros((20, 20, 3), np.uint8))
+    visualizer.draw_bboxes(torch.tensor([2, 2, 12, 12]))
+    assert visualizer.get_image().max() > 0
+
+
+def test_no_matplotlib_until_it_is_needed():
+    code = (
+        'import sys; from segkit.visualization import SegLocalVisualizer;'
+        'SegLocalVisualizer("x"); assert "matplotlib.figure" not in sys.modules'
+    )
+    subprocess.run([sys.executable, '-c', code], check=True)
+
+
+def test_hook_draws_every_image_of_a_test_into_a_folder(tmp_path):
+    samples = random_samples(2)
+    hook = HOOKS.build({'type': 'SegVisualizationHook', 'show_dir': str(tmp_path / 'show')})
+    runner = SimpleNamespace(visualizer=visualizer_of(tmp_path), iter=0)
+    images = [torch.zeros(3, *sample.ori_shape, dtype=torch.uint8) for sample in samples]
+    hook.before_test_epoch(runner)
+    hook.after_test_iter(runner, 0, {'inputs': images}, samples)
+    assert sorted(p.name for p in (tmp_path / 'show').iterdir()) == ['000.png', '001.png']
+
+
+def test_hook_does_nothing_unless_asked(tmp_path):
+    hook = HOOKS.build({'type': 'SegVisualizationHook'})
+    hook.after_val_iter(None, 0, None, random_samples(1))
+
+
+def test_hook_reads_the_image_file_where_there_is_one(tmp_path):
+    from segkit.visualization.images import image_of, read_rgb
+
+    Image.new('RGB', (7, 5), (1, 2, 3)).save(tmp_path / 'ä.png')
+    sample = random_samples(1)[0]
+    sample.set_metainfo({'img_path': str(tmp_path / 'ä.png')})
+    assert image_of(sample, None, 0)[0, 0].tolist() == [1, 2, 3]
+    (tmp_path / 'b.png').write_text('no image')
+    with pytest.raises(ValueError, match='b.png is not an image'):
+        read_rgb(tmp_path / 'b.png')
