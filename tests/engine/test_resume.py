@@ -1,0 +1,102 @@
+"""Finding the checkpoint to go on from: the newest whole one, wherever the folder has moved."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from segkit.engine.checkpoint import CheckpointError
+from segkit.engine.resume import candidates, config_differences, load_latest, load_verified, verify
+
+
+@pytest.fixture
+def work_dir(tmp_path):
+    """Checkpoints of iterations 2, 4 and 10, the last one noted."""
+    for number in (2, 4, 10):
+        torch.save(dict(meta=dict(iter=number), state_dict={}), tmp_path / f'iter_{number}.pth')
+    (tmp_path / 'best_mIoU_iter_4.pth').write_bytes(b'')
+    (tmp_path / 'last_checkpoint').write_text('iter_10.pth')
+    return tmp_path
+
+
+def flip_a_byte(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 0xFF
+    path.write_bytes(bytes(data))
+
+
+def test_newest_first_by_number_not_by_name(work_dir):
+    assert [p.name for p in candidates(work_dir)] == ['iter_10.pth', 'iter_4.pth', 'iter_2.pth']
+
+
+def test_the_noted_one_comes_first(work_dir):
+    (work_dir / 'last_checkpoint').write_text('iter_4.pth')
+    assert candidates(work_dir)[0].name == 'iter_4.pth'
+
+
+def test_a_moved_folder_is_resumed_from(work_dir, tmp_path_factory):
+    (work_dir / 'last_checkpoint').write_text(str(work_dir / 'iter_4.pth'))  # as mmengine writes
+    moved = tmp_path_factory.mktemp('moved') / 'run'
+    shutil.move(work_dir, moved)
+    path, checkpoint = load_latest(moved, print)
+    assert path == moved / 'iter_4.pth'
+    assert checkpoint['meta']['iter'] == 4
+
+
+@pytest.mark.parametrize('damage', ['truncate', 'empty', 'flip', 'remove'])
+def test_a_damaged_last_checkpoint_falls_back_and_says_so(work_dir, damage):
+    last = work_dir / 'iter_10.pth'
+    if damage == 'truncate':
+        last.write_bytes(last.read_bytes()[:-200])
+    elif damage == 'empty':
+        last.write_bytes(b'')
+    elif damage == 'flip':
+        flip_a_byte(last)
+    else:
+        last.unlink()
+    said = []
+    path, _ = load_latest(work_dir, said.append)
+    assert path.name == 'iter_4.pth'
+    if damage != 'remove':
+        assert len(said) == 1
+        assert 'iter_10.pth cannot be resumed from' in said[0]
+        assert 'trying the one before' in said[0]
+
+
+def test_a_flipped_byte_in_the_weights_is_noticed(tmp_path):
+    path = tmp_path / 'w.pth'
+    torch.save(dict(w=torch.zeros(10_000)), path)
+    data = bytearray(path.read_bytes())
+    data[20_000] ^= 1
+    path.write_bytes(bytes(data))
+    assert torch.load(path, weights_only=True)['w'].any()  # torch itself notices nothing
+    with pytest.raises(CheckpointError, match='is damaged: the checksum of its part'):
+        verify(path)
+
+
+def test_all_damaged_is_an_error_and_no_silent_restart(work_dir):
+    for path in work_dir.glob('iter_*.pth'):
+        path.write_bytes(b'gone')
+    with pytest.raises(CheckpointError, match='none of its 3 checkpoints can be read'):
+        load_latest(work_dir, lambda text: None)
+
+
+def test_an_empty_folder_has_nothing_to_resume(tmp_path):
+    assert load_latest(tmp_path, print) is None
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'no\.pth: there is no such checkpoint'):
+        load_verified(tmp_path / 'no.pth')
+
+
+def test_differences_name_the_key_and_both_values():
+    before = dict(model=dict(depth=50, norm=dict(type='BN')), work_dir='a', lr=[0.1])
+    now = dict(model=dict(depth=101, norm=dict(type='BN')), work_dir='b', lr=[0.1], new=1)
+    lines = config_differences(json.dumps(before), now)
+    assert lines == ['model.depth: 50 -> 101', "new: '(not set)' -> 1"]
+
+
+def test_tuples_and_lists_are_the_same_setting():
+    assert config_differences(json.dumps(dict(size=[2, 3])), dict(size=(2, 3))) == []
