@@ -35,7 +35,7 @@ def random_labels(n: int, size: Sequence[int], classes: int = 5) -> Tensor:
 
 
 def with_random_state(head: nn.Module) -> nn.Module:
-    """Parameters and statistics that make every term count (a factor at 0 would hide its branch)."""
+    """Values that make every term count (a factor left at 0 would hide its branch)."""
     with torch.no_grad():
         for name, value in [*head.named_parameters(), *head.named_buffers()]:
             if name.endswith(('running_var', 'bn.weight')):

@@ -35,9 +35,7 @@ def accuracy(
     """
     ks = (topk,) if isinstance(topk, int) else tuple(topk)
     if max(ks) > pred.shape[1]:
-        raise ValueError(
-            f'accuracy(topk={max(ks)}) needs as many classes, pred has {pred.shape[1]}.'
-        )
+        raise ValueError(f'accuracy: topk={max(ks)} exceeds the {pred.shape[1]} classes of pred.')
     score, index = pred.topk(max(ks), dim=1)
     hit = index == target.long().unsqueeze(1)
     if thresh is not None:

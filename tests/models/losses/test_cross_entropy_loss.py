@@ -1,0 +1,213 @@
+"""Cross-entropy, written out and by bands, against torch in float64."""
+
+import json
+import os
+import pickle
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from helpers.heads import random_labels
+
+from segkit.models.losses import CrossEntropyLoss, load_class_weight
+from segkit.models.losses.banded import banded_cross_entropy
+
+WEIGHTS = [0.5, 1.0, 2.0, 0.1, 3.0]
+SIZES = [
+    ((6, 7), (48, 56)),
+    ((9, 9), (65, 70)),  # bands with a rest
+    ((5, 8), (5, 8)),  # no resize
+    ((1, 1), (40, 33)),
+    ((20, 30), (11, 7)),  # downwards
+]
+
+
+def wide(logits, size, align_corners=False):
+    return F.interpolate(logits, size, mode='bilinear', align_corners=align_corners)
+
+
+def pixel_losses(logits, labels, weights=None):
+    """Loss of each pixel in float64, ignored ones 0."""
+    weights = None if weights is None else torch.tensor(weights, dtype=torch.float64)
+    return F.cross_entropy(
+        logits.double(), labels.long(), weights, ignore_index=255, reduction='none'
+    )
+
+
+@pytest.fixture
+def case():
+    torch.manual_seed(0)
+    return torch.randn(2, 5, 12, 10), random_labels(2, (12, 10))
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+@pytest.mark.parametrize('weights', [None, WEIGHTS], ids=['equal', 'weighted'])
+@pytest.mark.parametrize('align_corners', [False, True])
+@pytest.mark.parametrize(('small', 'large'), SIZES)
+def test_bands_equal_upsampling_and_cross_entropy(small, large, align_corners, weights, dtype):
+    torch.manual_seed(0)
+    logits = (3 * torch.randn(2, 5, *small, dtype=dtype)).requires_grad_()
+    exact = logits.detach().double().requires_grad_()
+    labels = random_labels(2, large)
+    weight = None if weights is None else torch.tensor(weights, dtype=torch.float64)
+    got, correct = banded_cross_entropy(logits, labels, weight, 255, align_corners, accurate=True)
+    want = pixel_losses(wide(exact, large, align_corners), labels, weights).sum()
+    got.backward()
+    want.backward()
+    tolerance = 2e-6 if dtype == torch.float32 else 1e-12
+    assert abs(got.item() / want.item() - 1) < tolerance
+    error = (logits.grad.double() - exact.grad).abs().max()
+    assert error <= 10 * tolerance * exact.grad.abs().max().clamp(min=0.1)
+    hits = wide(exact, large, align_corners).argmax(1) == labels
+    assert int(correct) == int(hits.sum())
+
+
+def test_bands_keep_no_logits_of_label_size():
+    """What autograd holds between forward and backward is one small gradient."""
+    logits = torch.randn(1, 5, 8, 8, requires_grad=True)
+    held = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: held.append(t.numel()) or t, id):
+        banded_cross_entropy(logits, random_labels(1, (256, 256)))
+    assert max(held) == logits.numel()
+
+
+def test_bands_take_half_precision_and_count_in_float32():
+    torch.manual_seed(0)
+    logits = torch.randn(2, 5, 6, 7)
+    labels = random_labels(2, (48, 56))
+    half = logits.bfloat16().requires_grad_()
+    with torch.autocast('cpu', torch.bfloat16):
+        loss = banded_cross_entropy(half, labels).loss
+    loss.backward()
+    assert loss.dtype == torch.float32
+    assert half.grad.dtype == torch.bfloat16
+    want = pixel_losses(wide(half.detach().float(), (48, 56)), labels).sum()
+    assert loss.item() == pytest.approx(want.item(), rel=1e-6)
+
+
+def test_bands_without_gradient():
+    loss = banded_cross_entropy(torch.randn(1, 5, 4, 4), random_labels(1, (32, 32))).loss
+    assert not loss.requires_grad
+
+
+@pytest.mark.parametrize('reduction', ['mean', 'sum'])
+@pytest.mark.parametrize('avg_non_ignore', [False, True])
+@pytest.mark.parametrize('weights', [None, WEIGHTS], ids=['equal', 'weighted'])
+def test_small_logits_give_the_loss_of_the_upsampled_ones(weights, avg_non_ignore, reduction, case):
+    loss = CrossEntropyLoss(
+        class_weight=weights, avg_non_ignore=avg_non_ignore, reduction=reduction, loss_weight=0.4
+    )
+    labels = random_labels(2, (48, 40))
+    small = loss.forward_small(case[0], labels, ignore_index=255).loss
+    torch.testing.assert_close(small, loss(wide(case[0], (48, 40)), labels, ignore_index=255))
+
+
+def test_mean_counts_ignored_pixels_unless_told_otherwise(case):
+    logits, labels = case
+    total, labelled = pixel_losses(logits, labels).sum(), int((labels != 255).sum())
+    mean = CrossEntropyLoss()(logits, labels, ignore_index=255)
+    assert mean.item() == pytest.approx(total.item() / labels.numel(), rel=1e-6)
+    mean = CrossEntropyLoss(avg_non_ignore=True)(logits, labels, ignore_index=255)
+    assert mean.item() == pytest.approx(total.item() / labelled, rel=1e-6)
+
+
+def test_class_weights_enter_the_mean_as_in_torch(case):
+    logits, labels = case
+    got = CrossEntropyLoss(class_weight=WEIGHTS, avg_non_ignore=True)(
+        logits, labels, ignore_index=255
+    )
+    want = F.cross_entropy(logits, labels.long(), torch.tensor(WEIGHTS), ignore_index=255)
+    torch.testing.assert_close(got, want)
+
+
+def test_class_weights_of_one_change_nothing(case):
+    logits, labels = case
+    for avg_non_ignore in (False, True):
+        plain = CrossEntropyLoss(avg_non_ignore=avg_non_ignore)
+        ones = CrossEntropyLoss(avg_non_ignore=avg_non_ignore, class_weight=[1.0] * 5)
+        torch.testing.assert_close(
+            plain(logits, labels, ignore_index=255), ones(logits, labels, ignore_index=255)
+        )
+
+
+def test_pixel_weights_and_no_reduction(case):
+    logits, labels = case
+    weight = torch.rand(labels.shape)
+    got = CrossEntropyLoss()(logits, labels, weight, ignore_index=255, reduction_override='none')
+    want = pixel_losses(logits, labels) * weight
+    torch.testing.assert_close(got.double(), want, rtol=1e-5, atol=1e-6)
+
+
+def test_all_ignored_gives_zero_and_no_gradient():
+    logits = torch.randn(1, 5, 4, 4, requires_grad=True)
+    labels = torch.full((1, 32, 32), 255, dtype=torch.uint8)
+    for avg_non_ignore in (False, True):
+        loss = CrossEntropyLoss(avg_non_ignore=avg_non_ignore)
+        value, correct = loss.forward_small(logits, labels, ignore_index=255, accurate=True)
+        (gradient,) = torch.autograd.grad(value, logits)
+        assert value == 0
+        assert correct == 0
+        assert gradient.abs().max() == 0
+
+
+@pytest.mark.parametrize('avg_non_ignore', [False, True])
+def test_sigmoid_is_one_binary_problem_per_class(case, avg_non_ignore):
+    logits, labels = case
+    loss = CrossEntropyLoss(use_sigmoid=True, avg_non_ignore=avg_non_ignore, class_weight=WEIGHTS)
+    p = logits.double().sigmoid()
+    total, count = 0.0, 0
+    for k in range(5):
+        for pixel, label in zip(p[:, k].flatten(), labels.flatten()):
+            if label != 255:
+                total -= WEIGHTS[k] * pixel.log() if label == k else (1 - pixel).log()
+                count += 1
+    want = total / (count if avg_non_ignore else logits.numel())
+    got = loss(logits, labels, ignore_index=255)
+    assert got.item() == pytest.approx(want.item(), rel=1e-5)
+
+
+class Evil:
+    def __reduce__(self):
+        return os.system, ('echo ran > ran.txt',)
+
+
+@pytest.mark.parametrize('ending', ['npy', 'json', 'pkl', 'array.pkl'])
+def test_class_weights_from_a_file(tmp_path, ending):
+    path = tmp_path / f'weights.{ending}'
+    if ending == 'npy':
+        np.save(path, np.array(WEIGHTS))
+    elif ending == 'json':
+        path.write_text(json.dumps(WEIGHTS))
+    else:
+        path.write_bytes(pickle.dumps(np.array(WEIGHTS) if 'array' in ending else WEIGHTS))
+    assert CrossEntropyLoss(class_weight=str(path)).class_weight == WEIGHTS
+
+
+def test_a_class_weight_file_never_runs_code(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / 'weights.pkl'
+    path.write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(ValueError, match='weights.pkl cannot be used: it asks to run .*system'):
+        load_class_weight(str(path))
+    np.save(tmp_path / 'weights.npy', np.array([Evil()], dtype=object))
+    with pytest.raises(ValueError, match='weights.npy cannot be used'):
+        load_class_weight(tmp_path / 'weights.npy')
+    assert not (tmp_path / 'ran.txt').exists()
+
+
+def test_a_class_weight_file_that_is_missing_or_unknown_is_named(tmp_path):
+    with pytest.raises(ValueError, match='missing.npy cannot be used: .*No such file'):
+        load_class_weight(str(tmp_path / 'missing.npy'))
+    with pytest.raises(ValueError, match='none of .npy, .json, .pkl'):
+        load_class_weight('weights.txt')
+
+
+def test_class_weights_of_the_wrong_length_are_refused(case):
+    with pytest.raises(ValueError, match='class_weight has 3 values, the head predicts 5 classes'):
+        CrossEntropyLoss(class_weight=[1, 2, 3])(*case, ignore_index=255)
+
+
+def test_unknown_reduction_is_refused(case):
+    with pytest.raises(ValueError, match="'none', 'sum' or 'mean', not 'average'"):
+        CrossEntropyLoss(reduction='average')(*case, ignore_index=255)

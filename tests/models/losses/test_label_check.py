@@ -1,0 +1,82 @@
+"""A stray label is named with its file, its values and the likely cure."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from helpers.heads import samples_of
+
+from segkit.models.losses import LabelCheck, check_labels
+
+
+def labels_with(*values, dtype=torch.uint8):
+    labels = torch.zeros(2, 1, 4, 4, dtype=dtype)
+    labels[1].view(-1)[: len(values)] = torch.tensor(values, dtype=dtype)
+    return labels
+
+
+def message_of(labels, num_classes, ignore_index=255, **metainfo):
+    samples = samples_of(labels[:, 0], **metainfo)
+    with pytest.raises(ValueError, match='num_classes') as caught:
+        check_labels(labels, num_classes, ignore_index, samples)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize('dtype', [torch.uint8, torch.int64, torch.int32])
+@pytest.mark.parametrize('num_classes', [5, 150, 255, 256])
+def test_classes_and_ignored_pixels_pass(dtype, num_classes):
+    check_labels(labels_with(0, 1, 4, 255, dtype=dtype), num_classes)
+    check_labels(labels_with(0, num_classes - 1), num_classes)
+
+
+@pytest.mark.parametrize('dtype', [torch.uint8, torch.int64])
+def test_the_message_names_file_values_classes_and_cures(dtype):
+    labels = labels_with(1, 7, 9, 255, dtype=dtype)
+    text = message_of(labels, 5, img_path='/data/a.jpg', seg_map_path='/data/a.png')
+    assert 'Label map /data/a.png (image /data/a.jpg) holds the value(s) 7, 9,' in text
+    assert 'num_classes=5' in text
+    assert 'a label is 0..4, or 255 for ignored' in text
+    for cure in ('reduce_zero_label=True', 'label_map', 'num_classes'):
+        assert cure in text
+
+
+def test_negative_labels_are_strays():
+    assert 'value(s) -1,' in message_of(labels_with(-1, dtype=torch.int64), 5)
+
+
+def test_labels_counted_from_one_are_recognised():
+    assert 'as when classes are counted from 1' in message_of(labels_with(1, 2, 150), 150)
+
+
+def test_binary_masks_are_recognised():
+    assert 'label_map={128: 1} reads it' in message_of(labels_with(0, 128), 2)
+    assert 'label_map={255: 1} reads it' in message_of(labels_with(0, 255), 2, ignore_index=100)
+
+
+def test_without_metainfo_the_values_still_show():
+    with pytest.raises(ValueError, match=r'A label map holds the value\(s\) 9'):
+        check_labels(labels_with(9), 5)
+
+
+def test_many_strays_are_shortened():
+    text = message_of(labels_with(*range(6, 20), dtype=torch.int64), 5)
+    assert '6, 7, 8, 9, 10, 11, 12, 13, 14, 15, ...' in text
+
+
+def test_the_check_of_a_head_copies_and_pickles():
+    check = LabelCheck(5)
+    labels = labels_with(1, 4, 255)
+    for twin in (check, copy.deepcopy(check), pickle.loads(pickle.dumps(check))):
+        assert twin(labels) is labels
+        twin.flush()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
+def test_on_a_gpu_strays_are_ignored_now_and_reported_later():
+    check = LabelCheck(5)
+    safe = check(labels_with(1, 7, 255).cuda())
+    assert safe.unique().tolist() == [0, 1, 255]
+    with pytest.raises(ValueError, match=r'holds the value\(s\) 7'):
+        check.flush()
