@@ -96,12 +96,18 @@ def _collate_samples(samples: list) -> list:
 
 @FUNCTIONS.register_module()
 def seg_collate(batch: Sequence[dict]) -> dict[str, Any]:
-    """Collate the results of ``PackSegInputs``; anything else is left as lists of values."""
+    """Collate the results of ``PackSegInputs``; anything else is left as lists of values.
+
+    ``inputs``: (N, C, H, W), or a list of (C, H, W), or a list of lists of views of one image.
+    """
     first = batch[0]
-    if not isinstance(first, dict) or not isinstance(first.get('inputs'), torch.Tensor):
+    if not isinstance(first, dict) or not isinstance(first.get('inputs'), (torch.Tensor, list)):
         return pseudo_collate(batch)
     out = {key: [sample[key] for sample in batch] for key in first}
-    out['inputs'] = _collate_inputs(out['inputs'])
+    if isinstance(first['inputs'], list):
+        out['inputs'] = [PackedTensors(views) for views in out['inputs']]
+    else:
+        out['inputs'] = _collate_inputs(out['inputs'])
     if 'data_samples' in out:
         out['data_samples'] = _collate_samples(out['data_samples'])
     return out

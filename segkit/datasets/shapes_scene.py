@@ -70,8 +70,8 @@ class Scene:
         """The finished (image, label)."""
         self._background()
         self._celestial_body()
-        others = [self._box, self._box, self._solid, self._solid]
-        for draw in (self._ring, self._hull, *(others[i] for i in self.rng.permutation(4)[:3])):
+        last = self._solid if self.rng.random() < 0.5 else self._box
+        for draw in (self._solid, self._ring, self._hull, self._box, last):
             draw()
         if self.rng.random() < 0.3:
             self._hatched_patch()

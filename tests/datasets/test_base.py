@@ -1,4 +1,4 @@
-"""BaseSegDataset: which pairs it finds, what it says when something is wrong, what labels become."""
+"""BaseSegDataset: the pairs it finds, what it says when something is wrong, its labels."""
 
 import pickle
 

@@ -9,6 +9,7 @@ from .formatting import PackSegInputs
 from .geometric import RandomCrop, RandomRotate
 from .loading import LoadAnnotations, LoadImageFromFile
 from .photometric import PhotoMetricDistortion, RandomGaussianBlur
+from .views import ResizeToViews
 
 __all__ = [
     'Compose',
@@ -19,4 +20,5 @@ __all__ = [
     'RandomCrop',
     'RandomGaussianBlur',
     'RandomRotate',
+    'ResizeToViews',
 ]

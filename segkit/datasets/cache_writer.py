@@ -1,0 +1,103 @@
+"""Writing a decoded cache; the formats are described in ``cache.py``."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from segkit.datasets.base import BaseSegDataset
+from segkit.datasets.cache import INDEX_DTYPE, sample_key, source_stamp
+from segkit.datasets.errors import DataError
+from segkit.datasets.row_codec import best_codec, encode_rows
+from segkit.datasets.transforms.loading import LoadAnnotations, LoadImageFromFile
+
+FORMATS = ('raw', 'rows')
+
+
+def _encode_sample(job: tuple[dict, str, str | None]) -> tuple[tuple, list[bytes]]:
+    """One sample decoded and encoded: (index fields but for the offsets, two blocks)."""
+    info, data_root, codec = job
+    stamp = source_stamp(info)
+    image = LoadImageFromFile().read(info)
+    if image.dtype != np.uint8 or image.ndim != 3:
+        cure = 'Leave this dataset uncached.'
+        raise DataError(info['img_path'], f'only 8-bit colour is cached, not {image.dtype}', cure)
+    arrays = [image]
+    if info.get('seg_map_path'):
+        label = LoadAnnotations().read(info)
+        if label.dtype != np.uint8:
+            cure = 'Leave this dataset uncached.'
+            raise DataError(info['seg_map_path'], f'labels are {label.dtype}, not bytes', cure)
+        if label.shape != image.shape[:2]:
+            cure = 'Check that the two files belong together.'
+            raise DataError(info['seg_map_path'], 'image and label differ in size', cure)
+        arrays.append(label)
+    blocks = [a.tobytes() if codec is None else encode_rows(a, codec) for a in arrays]
+    return (sample_key(info['img_path'], data_root), image.shape, *stamp), blocks
+
+
+def _encoded(jobs: list, workers: int) -> Iterator[tuple[tuple, list[bytes]]]:
+    if workers < 1:
+        yield from map(_encode_sample, jobs)
+        return
+    with get_context('fork' if os.name == 'posix' else 'spawn').Pool(workers) as pool:
+        yield from pool.imap(_encode_sample, jobs, chunksize=4)
+
+
+def write_cache(
+    dataset: BaseSegDataset,
+    folder: str | Path,
+    kind: str = 'raw',
+    workers: int = 0,
+    codec: str | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> int:
+    """Decode every sample of a dataset into ``folder``; returns the bytes written.
+
+    Written beside and moved into place at the end: a folder that exists is a complete cache.
+
+    Args:
+        kind: ``'raw'`` or ``'rows'``.
+        codec: of ``'rows'``: ``'zstd'`` or ``'zlib'``, by default the best installed.
+    """
+    if kind not in FORMATS:
+        raise ValueError(f'The format of a cache must be one of {FORMATS}, not {kind!r}.')
+    codec = (codec or best_codec()) if kind == 'rows' else None
+    folder = Path(folder)
+    unfinished = folder.with_name(f'{folder.name}.{os.getpid()}.tmp')
+    unfinished.mkdir(parents=True)
+    try:
+        infos = [dataset.get_data_info(i) for i in range(len(dataset))]
+        for info in infos:
+            info.pop('cache_entry', None)
+        jobs = [(info, dataset.data_root, codec) for info in infos]
+        written = _write_files(unfinished, jobs, workers, on_progress)
+        meta = dict(version=1, format=kind, codec=codec, samples=len(jobs))
+        (unfinished / 'cache.json').write_text(json.dumps(meta))
+        if folder.exists():
+            shutil.rmtree(folder)
+        unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return written
+
+
+def _write_files(folder: Path, jobs: list, workers: int, on_progress: Callable) -> int:
+    index = np.zeros(len(jobs), INDEX_DTYPE)
+    end = 0
+    with open(folder / 'data.bin', 'wb') as file:
+        for number, (fields, blocks) in enumerate(_encoded(jobs, workers)):
+            record = index[number]
+            record['key'], record['shape'], record['source_size'], record['source_time'] = fields
+            for which, block in enumerate(blocks):
+                record['offset'][which], record['nbytes'][which] = end, len(block)
+                end += file.write(block)
+            on_progress(number + 1, len(jobs))
+        file.flush()
+        os.fsync(file.fileno())
+    np.save(folder / 'index.npy', np.sort(index, order='key'))
+    return end

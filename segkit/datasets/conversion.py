@@ -1,0 +1,93 @@
+"""What the dataset converters share: label files written whole, and a run that can be repeated.
+
+A converter names its jobs (source, target) and a function from a source to a label (H, W) uint8.
+Targets that are there already are kept, so an interrupted run continues when it is started again.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from segkit.datasets.parallel import Failure, parallel
+
+Job = tuple[Any, Path]
+Label = np.ndarray | Image.Image
+
+
+@dataclass
+class Report:
+    """What a conversion did."""
+
+    written: int = 0
+    kept: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+
+    def text(self, what: str) -> str:
+        """The report as sentences, with the first failures by name."""
+        lines = [
+            f'{what}: {self.written} written, {self.kept} were there, {len(self.failed)} failed'
+        ]
+        lines += [f'  {name}: {reason}' for name, reason in self.failed[:20]]
+        if len(self.failed) > 20:
+            lines.append(f'  ... and {len(self.failed) - 20} more')
+        return '\n'.join(lines)
+
+
+def save_label(label: Label, path: Path, palette: Sequence[Sequence[int]] | None = None) -> None:
+    """Write a label (H, W) uint8 as PNG, whole or not at all; with a palette it shows colours."""
+    image = label if isinstance(label, Image.Image) else Image.fromarray(label)
+    if palette is not None:
+        image.putpalette([value for colour in palette for value in colour])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f'{path.name}.{os.getpid()}.part')
+    image.save(part, format='PNG')
+    os.replace(part, path)
+
+
+def convert(
+    function: Callable[[Any], Label],
+    jobs: Sequence[Job],
+    title: str,
+    workers: int | None = None,
+    overwrite: bool = False,
+    palette: Sequence[Sequence[int]] | None = None,
+) -> Report:
+    """Make every missing target; a source that fails is reported and the rest go on."""
+    todo = [job for job in jobs if overwrite or not job[1].is_file()]
+    report = Report(kept=len(jobs) - len(todo))
+    results = parallel(partial(_one, function, palette), todo, title, workers)
+    for (source, target), result in zip(todo, results):
+        if isinstance(result, Failure):
+            name = source if isinstance(source, (str, Path)) else target
+            report.failed.append((str(name), result.reason))
+        else:
+            report.written += 1
+    return report
+
+
+def _one(function: Callable[[Any], Label], palette: Sequence | None, job: Job) -> None:
+    source, target = job
+    save_label(function(source), target, palette)
+
+
+def write_split(path: Path, stems: Iterable[str]) -> int:
+    """A split file, one stem a line, sorted; returns how many."""
+    names = sorted(set(stems))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + '.part')
+    part.write_text(''.join(f'{name}\n' for name in names))
+    os.replace(part, path)
+    return len(names)
+
+
+def read_names(path: Path) -> list[str]:
+    """The stems of a split file: the first word of each line."""
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: this list of images is needed and does not exist.')
+    return [line.split()[0] for line in path.read_text().splitlines() if line.strip()]

@@ -1,0 +1,72 @@
+"""One function over many files: in parallel, with a bar, and a failure that does not stop the rest.
+
+For the tools that look at or rewrite whole datasets; the loaders have torch's workers.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+_PER_TASK = 8  # items a worker takes at once: a message for each would cost more than a small file
+
+
+class Failure:
+    """What a function raised for an item, as a sentence."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+
+class _Guarded:
+    """The function, with errors as values; a class because a closure cannot be sent to workers."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self.function = function
+
+    def __call__(self, item: Any) -> Any:
+        try:
+            return self.function(item)
+        except (Exception, SystemExit) as error:  # some scripts of datasets exit on bad input
+            return Failure(f'{type(error).__name__}: {error}'.strip())
+
+
+def parallel(
+    function: Callable[[Any], Any],
+    items: Sequence[Any],
+    title: str = '',
+    workers: int | None = None,
+) -> Iterator[Any]:
+    """``function`` of each item in order, a ``Failure`` where it raised.
+
+    Args:
+        function: of a module's top level, since it travels to other processes.
+        workers: processes; None for one a core, 0 or 1 for none but this one.
+    """
+    workers = len(os.sched_getaffinity(0)) if workers is None else workers
+    guarded = _Guarded(function)
+    if workers <= 1 or len(items) <= _PER_TASK:
+        yield from bar(map(guarded, items), len(items), title)
+        return
+    with ProcessPoolExecutor(min(workers, len(items))) as pool:
+        yield from bar(pool.map(guarded, items, chunksize=_PER_TASK), len(items), title)
+
+
+def bar(items: Iterable[Any], total: int, title: str = '') -> Iterator[Any]:
+    """Pass items on and draw how far they are: in place on a terminal, one line at the end else."""
+    start, drawn, count = time.monotonic(), 0.0, 0
+    on_terminal = sys.stderr.isatty()
+    for count, item in enumerate(items, 1):
+        yield item
+        now = time.monotonic()
+        if on_terminal and (now - drawn > 0.1 or count == total):
+            left = (now - start) / count * (total - count)
+            filled = '#' * (30 * count // total)
+            line = f'\r{title} [{filled:30}] {count}/{total}, {left:.0f} s left '
+            print(line, end='\n' if count == total else '', file=sys.stderr, flush=True)
+            drawn = now
+    if title and not on_terminal:
+        seconds = time.monotonic() - start
+        print(f'{title}: {count} of {total} in {seconds:.1f} s', file=sys.stderr)

@@ -1,0 +1,77 @@
+#!/usr/bin/env python
+"""Decode a dataset once, so that training never decodes a PNG again.
+
+python tools/cache_dataset.py CONFIG data/cityscapes_cache --format rows --workers 8
+
+Then train with  --cfg-options train_dataloader.dataset.cache=data/cityscapes_cache
+``raw`` is the fastest (6.3 MB for a Cityscapes image and 2.1 MB for its label, memory-mapped);
+``rows`` is compressed without loss into about the space of the PNGs.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Write a decoded cache of a dataset')
+    parser.add_argument('config', help='the config whose dataset is meant')
+    parser.add_argument('out', help='folder to write; replaced once the new one is complete')
+    parser.add_argument('--split', choices=['train', 'val', 'test'], default='train')
+    parser.add_argument('--format', choices=['raw', 'rows'], default='raw')
+    parser.add_argument('--codec', choices=['zstd', 'zlib'], help='of rows; the best installed')
+    parser.add_argument('--workers', type=int, default=2, help='processes; 0 for none')
+    parser.add_argument('--part', type=int, help='which one of a ConcatDataset, from 0')
+    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
+    return parser.parse_args()
+
+
+def show_progress(started: float):
+    def show(done: int, total: int) -> None:
+        if done % 20 and done != total:
+            return
+        left = (time.time() - started) / done * (total - done)
+        print(f'\r{done}/{total}, {left:.0f} s left ', end='', flush=True)
+
+    return show
+
+
+def build_dataset(args: argparse.Namespace):
+    """The split's dataset, without its pipeline and without a cache."""
+    from segkit.engine.config import load_config
+    from segkit.engine.launch import parse_options
+    from segkit.registry import DATASETS
+
+    cfg = load_config(args.config, parse_options(args.cfg_options))
+    dataset = cfg[f'{args.split}_dataloader'].dataset
+    while 'dataset' in dataset:  # RepeatDataset and its like
+        dataset = dataset.dataset
+    if 'datasets' in dataset:
+        if args.part not in range(len(dataset.datasets)):
+            raise ValueError(
+                f'the dataset has {len(dataset.datasets)} parts: write one cache for each '
+                '(--part 0, 1, ...) and name it in its part of the config (cache=...)'
+            )
+        dataset = dataset.datasets[args.part]
+    dataset.update(pipeline=[], cache=None)
+    return DATASETS.build(dataset)
+
+
+def main() -> None:
+    args = parse_args()
+    from segkit.datasets.cache_writer import write_cache
+
+    try:
+        dataset = build_dataset(args)
+        show = show_progress(time.time())
+        written = write_cache(dataset, args.out, args.format, args.workers, args.codec, show)
+    except (OSError, ValueError) as error:
+        sys.exit(f'\nNo cache was written: {error}')
+    print(f'\n{len(dataset)} samples, {written / 1e9:.2f} GB in {args.out}')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,68 @@
+#!/usr/bin/env python
+"""Write the generated demo dataset to disk, in the folder layout of ADE20K.
+
+python tools/make_demo_dataset.py data/shapes --train 1000 --val 100
+
+    data/shapes/images/{train,val}/00000.png
+    data/shapes/annotations/{train,val}/00000.png      class indices, 255 = ignore
+    data/shapes/classes.txt                            one class a line, with its RGB colour
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Write the generated demo dataset to disk')
+    parser.add_argument('out', type=Path, help='folder to write to; files in it are replaced')
+    parser.add_argument('--train', type=int, default=1000, help='training pictures')
+    parser.add_argument('--val', type=int, default=100, help='validation pictures')
+    parser.add_argument('--size', type=int, nargs=2, default=(96, 128), metavar=('H', 'W'))
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--reduce-zero-label', action='store_true', help='store 0 as unlabelled')
+    args = parser.parse_args()
+    if min(args.train, args.val) < 1:
+        parser.error('--train and --val must be at least 1')
+    if min(args.size) < 64:
+        parser.error(f'--size must be at least 64 64, not {args.size[0]} {args.size[1]}')
+    return args
+
+
+def write_split(args: argparse.Namespace, split: str, count: int) -> None:
+    import cv2
+    import numpy as np
+
+    from segkit.datasets.shapes_scene import render_scene
+
+    folders = [args.out / kind / split for kind in ('images', 'annotations')]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    for index in range(count):
+        pair = list(render_scene(args.seed, split, index, tuple(args.size)))
+        if args.reduce_zero_label:  # as ADE20K stores them: 0 unlabelled, classes from 1
+            pair[1] = np.where(pair[1] == 255, 0, pair[1] + 1).astype(np.uint8)
+        for folder, array in zip(folders, pair):
+            path = folder / f'{index:05d}.png'
+            if not cv2.imwrite(str(path), array):
+                sys.exit(f'{path}: cannot be written')
+        if (index + 1) % 100 == 0 or index + 1 == count:
+            print(f'\r{split}: {index + 1}/{count}', end='', flush=True)
+    print()
+
+
+def main() -> None:
+    args = parse_args()
+    from segkit.datasets.shapes_scene import CLASSES, PALETTE
+
+    for split, count in (('train', args.train), ('val', args.val)):
+        write_split(args, split, count)
+    lines = [f'{name} {r} {g} {b}' for name, (r, g, b) in zip(CLASSES, PALETTE)]
+    (args.out / 'classes.txt').write_text('\n'.join(lines) + '\n')
+    print(f'{args.train + args.val} pairs of {len(CLASSES)} classes in {args.out}')
+
+
+if __name__ == '__main__':
+    main()
