@@ -67,9 +67,14 @@ class PaintedScene:
             self._pair = render_scene(*self._arguments)
         return self._pair
 
-    def image(self):
-        """(H, W, 3) uint8 BGR."""
-        return self._paint()[0]
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width), known without painting."""
+        return self._arguments[3]
+
+    def image(self, stop: int | None = None):
+        """(H, W, 3) uint8 BGR; its rows before ``stop`` when only those are wanted."""
+        return self._paint()[0][:stop]
 
     def label(self):
         """(H, W) uint8, 255 = ignore."""
