@@ -136,3 +136,6 @@ class LabelFolder:
             f'{self._lists[-1] / name}.txt: this list of VOC 2010 is needed to tell training from '
             'validation images.'
         )
+
+    def __getstate__(self) -> dict:
+        return {'_table': self._table}

@@ -45,7 +45,7 @@ def parallel(
         function: of a module's top level, since it travels to other processes.
         workers: processes; None for one a core, 0 or 1 for none but this one.
     """
-    workers = len(os.sched_getaffinity(0)) if workers is None else workers
+    workers = os.cpu_count() or 1 if workers is None else workers
     guarded = _Guarded(function)
     if workers <= 1 or len(items) <= _PER_TASK:
         yield from bar(map(guarded, items), len(items), title)

@@ -1,0 +1,60 @@
+"""Pascal Context: labels of 60 classes (0 = all others) for the images of VOC 2010.
+
+python tools/dataset_converters/pascal_context.py data/VOCdevkit data/trainval_merged.json
+python tools/dataset_converters/pascal_context.py data/VOCdevkit data/59_context_labels \\
+    --names data/59_labels.txt
+
+The source is the annotation file of the Detail release, or a folder of label images (PNG, or the
+459-class .mat files) with the text file of names that comes with it ("ID: name" a line). Classes
+are found by their names; the output:
+
+    VOC2010/SegmentationClassContext/X.png
+    VOC2010/ImageSets/SegmentationContext/{train,val}.txt
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+SPLITS = ('train', 'val')
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('devkit', type=Path, help='folder with VOC2010')
+    parser.add_argument('source', type=Path, help='trainval_merged.json, or a folder of labels')
+    parser.add_argument('--names', type=Path, help='names of the values in a folder of labels')
+    parser.add_argument('--workers', type=int, help='processes (default: one a core)')
+    parser.add_argument('--overwrite', action='store_true', help='write labels again')
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = parse_args()
+    from segkit.datasets.context_labels import DetailFile, LabelFolder
+    from segkit.datasets.conversion import convert, write_split
+    from segkit.datasets.metainfo import dataset_metainfo
+
+    voc = args.devkit / 'VOC2010'
+    try:
+        folder = args.source.is_dir()
+        source = LabelFolder(args.source, args.names, voc) if folder else DetailFile(args.source)
+    except (OSError, ValueError) as error:
+        sys.exit(str(error))
+    target = voc / 'SegmentationClassContext'
+    jobs = [(item, target / f'{stem}.png') for stem, item in source.items()]
+    palette = dataset_metainfo('pascal_context')['palette']
+    report = convert(source.label, jobs, 'labels', args.workers, args.overwrite, palette)
+    print(report.text(f'Labels in {target}'))
+    lists = voc / 'ImageSets' / 'SegmentationContext'
+    counts = [f'{s}.txt {write_split(lists / f"{s}.txt", source.split(s))}' for s in SPLITS]
+    print(f'Images in {lists}: {", ".join(counts)} (complete: 4998 and 5105)')
+    return 1 if report.failed else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
