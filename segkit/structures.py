@@ -11,9 +11,14 @@ flip, flip_direction, reduce_zero_label; padding_size or img_padding_size (left,
 bottom).
 """
 
-from mmengine.structures import BaseDataElement, PixelData
+from collections.abc import Sequence
 
-__all__ = ['PixelData', 'SegDataSample']
+import torch
+from mmengine.structures import BaseDataElement, PixelData
+from torch import Tensor
+from torch.utils.data import get_worker_info
+
+__all__ = ['ImageViews', 'PixelData', 'SegDataSample']
 
 
 def _field(name: str, doc: str) -> property:
@@ -43,3 +48,38 @@ class SegDataSample(BaseDataElement):
     gt_sem_seg = _field('gt_sem_seg', 'Labels, (1, H, W).')
     pred_sem_seg = _field('pred_sem_seg', 'Predicted classes, (1, H, W).')
     seg_logits = _field('seg_logits', 'Scores at the original size, (K, H, W).')
+
+
+class ImageViews:
+    """Views of one image for multi-scale testing; not a sequence, so collating leaves it whole.
+
+    Attributes:
+        tensors: one (C, h, w) uint8 image for each scale.
+        flip: 'horizontal', 'vertical', 'diagonal' or None: the direction in which the model is to
+            mirror each view as well.
+    """
+
+    def __init__(self, tensors: Sequence[Tensor], flip: str | None = None) -> None:
+        self.tensors, self.flip = list(tensors), flip
+
+    def __len__(self) -> int:
+        return len(self.tensors)
+
+    def __reduce__(self) -> tuple:
+        """Between processes all views travel as one buffer: one file descriptor, one message."""
+        first, count = self.tensors[0], sum(tensor.numel() for tensor in self.tensors)
+        flat = first.new_empty(0)
+        if get_worker_info() is not None:  # written straight into shared memory, not copied there
+            storage = first.untyped_storage()._new_shared(count * first.element_size())
+            flat = flat.set_(storage, 0, (count,))
+        torch.cat([tensor.reshape(-1) for tensor in self.tensors], out=flat)
+        return _views_from, (flat, [tensor.shape for tensor in self.tensors], self.flip)
+
+    def pin_memory(self) -> 'ImageViews':
+        """Called by the data loader."""
+        return ImageViews([tensor.pin_memory() for tensor in self.tensors], self.flip)
+
+
+def _views_from(flat: Tensor, shapes: Sequence[torch.Size], flip: str | None) -> ImageViews:
+    parts = flat.split([shape.numel() for shape in shapes])
+    return ImageViews([part.view(shape) for part, shape in zip(parts, shapes)], flip)

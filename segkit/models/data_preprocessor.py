@@ -9,9 +9,9 @@ Legend: N images, C channels, (H, W) an image's size, (PH, PW) the padded size.
           data_samples  labels padded with `seg_pad_val`; metainfo img_shape, pad_shape, and
                         padding_size (training) or img_padding_size (testing)
 
-For multi-scale testing an item of `inputs` is a list of views of one image, (C, h, w) each, and
-comes out as a sequence that normalises each when it is taken; the padding of each view goes to the
-metainfo as `view_paddings`.
+For multi-scale testing an item of `inputs` is an ImageViews (or a list of views, (C, h, w) each)
+and comes out as a sequence that moves and normalises a view when it is taken, so that the device
+holds one at a time.
 
 Images and labels travel to the device as bytes. Each image is written once, into its place of a
 batch allocated at its final size; values equal (float(x) - mean) / std computed in float32.
@@ -26,7 +26,7 @@ from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
 from segkit.registry import MODELS
-from segkit.structures import SegDataSample
+from segkit.structures import ImageViews, SegDataSample
 
 Padding = tuple[int, int, int, int]  # left, right, top, bottom
 
@@ -81,7 +81,7 @@ class SegDataPreProcessor(BaseDataPreprocessor):
         if training:
             images, samples = self._train_batch(list(images), samples)
         elif _is_views(images):
-            images, samples = self._test_views(images, samples)
+            images = [Views(self, views) for views in images]
         else:
             images, samples = self._test_batch(list(images), samples)
         return {'inputs': images, 'data_samples': samples}
@@ -110,19 +110,6 @@ class SegDataPreProcessor(BaseDataPreprocessor):
             for image, sample, padded, padding in zip(images, samples, batch, paddings):
                 _record(sample, image, padded, 'img_padding_size', padding)
         return batch, samples
-
-    def _test_views(
-        self, images: list[list[Tensor]], samples: list[SegDataSample] | None
-    ) -> tuple[list['Views'], list[SegDataSample] | None]:
-        if samples is not None:
-            for sample, views in zip(samples, images):
-                paddings = [_padding(view, _padded_size([view], self.test_cfg)) for view in views]
-                sample.set_metainfo({'view_paddings': paddings})
-        return [Views(self, views) for views in images], samples
-
-    def normalise_view(self, view: Tensor) -> Tensor:
-        """One image (C, h, w) as it would come out of a test batch of its own, (C, PH, PW)."""
-        return self._stack([view], self.test_cfg)[0][0]
 
     def _stack(
         self, images: list[Tensor], pad_to: Mapping[str, Any]
@@ -162,21 +149,28 @@ class SegDataPreProcessor(BaseDataPreprocessor):
 
 
 class Views(Sequence):
-    """Views of one image, normalised when they are taken: as many floats live as one view has."""
+    """Views of one image, moved to the device and normalised when they are taken.
 
-    def __init__(self, preprocessor: SegDataPreProcessor, images: Sequence[Tensor]) -> None:
-        self._preprocessor, self._images = preprocessor, images
+    Items are ((C, PH, PW) float32, padding); ``flip`` as in ImageViews.
+    """
+
+    def __init__(self, preprocessor: SegDataPreProcessor, views: ImageViews | list) -> None:
+        self._preprocessor = preprocessor
+        self._images = views.tensors if isinstance(views, ImageViews) else list(views)
+        self.flip = getattr(views, 'flip', None)
 
     def __len__(self) -> int:
         return len(self._images)
 
-    def __getitem__(self, index: int) -> Tensor:
-        return self._preprocessor.normalise_view(self._images[index])
+    def __getitem__(self, index: int) -> tuple[Tensor, Padding]:
+        image = self._preprocessor.cast_data(self._images[index])
+        batch, paddings = self._preprocessor._stack([image], self._preprocessor.test_cfg)
+        return batch[0], paddings[0]
 
 
 def _is_views(images: Any) -> bool:
-    """Whether each item is a list of views of one image (multi-scale testing)."""
-    return not isinstance(images, Tensor) and isinstance(images[0], list | tuple)
+    """Whether each item holds several views of one image (multi-scale testing)."""
+    return not isinstance(images, Tensor) and isinstance(images[0], ImageViews | list | tuple)
 
 
 def _padded_size(images: list[Tensor], pad_to: Mapping[str, Any]) -> tuple[int, int]:

@@ -4,6 +4,7 @@
 
 import mmcv.transforms  # noqa: F401
 
+from .aug_test import MultiScaleViews, PackViews
 from .compose import Compose
 from .formatting import PackSegInputs
 from .geometric import RandomCrop, RandomRotate
@@ -15,7 +16,9 @@ __all__ = [
     'Compose',
     'LoadAnnotations',
     'LoadImageFromFile',
+    'MultiScaleViews',
     'PackSegInputs',
+    'PackViews',
     'PhotoMetricDistortion',
     'RandomCrop',
     'RandomGaussianBlur',

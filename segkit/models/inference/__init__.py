@@ -17,7 +17,7 @@ _HOMES = {
     'enable_aug_test': 'aug_test',
     'rescaled_size': 'aug_test',
     'fuse_conv_bn': 'fast',
-    'optimize_for_inference': 'fast',
+    'speed_up': 'fast',
 }
 
 

@@ -19,6 +19,7 @@ from .views import merge_views
 from .windows import slide_settings, window_boxes
 
 if TYPE_CHECKING:
+    from ..data_preprocessor import Views
     from ..segmentors import EncoderDecoder
 
 Meta = Mapping[str, Any]
@@ -110,12 +111,14 @@ def small_logits(model: 'EncoderDecoder', inputs: Tensor) -> Tensor:
     float32 since resizing in bfloat16 changes classes and is slower. A head from elsewhere that
     predicts in its own way is asked for its prediction.
     """
-    maps, head = model.extract_feat(inputs), model.decode_head
-    if _is_ours(head.predict) and _is_ours(head.predict_by_feat):
-        logits = head(maps)
-        logits = logits[0] if isinstance(logits, tuple | list) else logits
-    else:
-        logits = head.predict(maps, [{'img_shape': inputs.shape[2:]}], model.test_cfg)
+    head = model.decode_head
+    with model.precision(inputs):
+        maps = model.extract_feat(inputs.contiguous(memory_format=model.memory_format))
+        if _is_ours(head.predict) and _is_ours(head.predict_by_feat):
+            logits = head(maps)
+            logits = logits[0] if isinstance(logits, tuple | list) else logits
+        else:
+            logits = head.predict(maps, [{'img_shape': inputs.shape[2:]}], model.test_cfg)
     return logits.float().contiguous()
 
 
@@ -142,10 +145,8 @@ def _finish(model: 'EncoderDecoder', sample: SegDataSample, logits: Logits) -> S
     return sample
 
 
-def _predict_views(
-    model: 'EncoderDecoder', views: Sequence[Tensor], sample: SegDataSample
-) -> SegDataSample:
-    """The mean over views (C, h, w) of one image, each with its mirror image if asked for."""
+def _predict_views(model: 'EncoderDecoder', views: 'Views', sample: SegDataSample) -> SegDataSample:
+    """The mean over the views of one image, each with its mirror image if they ask for it."""
     merged = merge_views(_view_logits(model, views, sample.metainfo), _budget(model))
     threshold = model.decode_head.threshold
     if model.test_cfg.get('keep_logits'):
@@ -158,20 +159,22 @@ def _predict_views(
     return sample
 
 
-def _view_logits(model: 'EncoderDecoder', views: Sequence[Tensor], meta: Meta) -> Iterator[Logits]:
+def _view_logits(model: 'EncoderDecoder', views: 'Views', meta: Meta) -> Iterator[Logits]:
     """Deferred logits of every view and of its mirror image, as they are asked for."""
-    aug = model.test_cfg.get('aug_test') or {}
-    flip = aug.get('flip_direction', 'horizontal') if aug.get('flip', True) else None
-    paddings = meta.get('view_paddings') or [(0, 0, 0, 0)] * len(views)
-    ori_shape = tuple(meta.get('ori_shape') or views[0].shape[-2:])[:2]
-    for view, padding in zip(views, paddings):
+    if 'ori_shape' not in meta:
+        raise ValueError(
+            'Views of an image need ori_shape=(H, W) in the metainfo of its data sample: it is '
+            'where they meet.'
+        )
+    ori_shape = tuple(meta['ori_shape'])[:2]
+    for view, padding in views:
         # The published figures undo the flip after the resize.
         plain = Geometry(ori_shape, padding, None, model.align_corners, flip_last=True)
-        geometries = [plain]
-        batch = view[None]
-        if flip:
-            geometries.append(replace(plain, flip=flip, padding=_mirrored(padding, flip)))
-            batch = torch.cat([batch, batch.flip(FLIP_AXES[flip])])
+        geometries, batch = [plain], view[None]
+        if views.flip:
+            mirrored = _mirrored(padding, views.flip)
+            geometries.append(replace(plain, flip=views.flip, padding=mirrored))
+            batch = torch.cat([batch, batch.flip(FLIP_AXES[views.flip])])
         logits = image_logits(model, batch, [{}] * len(geometries))
         yield from (replace(one, geometry=g) for one, g in zip(logits, geometries))
 

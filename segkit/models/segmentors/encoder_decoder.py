@@ -11,6 +11,7 @@ from ``encode_decode`` and ``inference``, or into the samples with ``test_cfg.ke
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -36,7 +37,6 @@ class EncoderDecoder(BaseModel):
         test_cfg: ``mode='whole'``, or ``mode='slide'`` with `crop_size` and `stride` (H, W).
             `batch_windows`: windows in one forward pass (1). `memory_budget`: MiB that full-size
             maps may take beside the network (1024). `keep_logits`: fill `seg_logits` (False).
-            `aug_test`: `flip` and `flip_direction` of multi-scale testing.
     """
 
     def __init__(
@@ -67,6 +67,9 @@ class EncoderDecoder(BaseModel):
         self.test_cfg = {'mode': 'whole'} if test_cfg is None else test_cfg
         # How many windows, images or flips fitted the device together; see forward_parts.
         self.at_once: dict[str, int] = {}
+        # Set by inference.fast.speed_up; they concern testing alone.
+        self.memory_format = torch.contiguous_format
+        self.autocast_dtype: torch.dtype | None = None
 
     @property
     def with_neck(self) -> bool:
@@ -140,8 +143,8 @@ class EncoderDecoder(BaseModel):
         """Classes at the original size.
 
         Args:
-            inputs: (N, C, H, W), a list of (C, H, W) of any sizes, or a list of lists of views of
-                one image (multi-scale testing).
+            inputs: (N, C, H, W), a list of (C, H, W) of any sizes, or for multi-scale testing what
+                the data preprocessor makes of the views of each image.
         """
         return predict_samples(self, inputs, data_samples)
 
@@ -156,7 +159,15 @@ class EncoderDecoder(BaseModel):
     def encode_decode(self, inputs: Tensor, batch_img_metas: Sequence[Config]) -> Tensor:
         """Logits (N, K, H, W) at the size of ``inputs``."""
         metas = [{**meta, 'img_shape': inputs.shape[2:]} for meta in batch_img_metas]
-        return self.decode_head.predict(self.extract_feat(inputs), metas, self.test_cfg)
+        with self.precision(inputs):
+            maps = self.extract_feat(inputs.contiguous(memory_format=self.memory_format))
+            return self.decode_head.predict(maps, metas, self.test_cfg)
+
+    def precision(self, inputs: Tensor) -> AbstractContextManager:
+        """Autocast as `speed_up` set it; whatever is in force outside if it set none."""
+        if self.autocast_dtype is None:
+            return nullcontext()
+        return torch.autocast(inputs.device.type, self.autocast_dtype)
 
     def inference(self, inputs: Tensor, batch_img_metas: Sequence[Config]) -> Tensor:
         """Logits (N, K, H, W) at the size of ``inputs``, as `test_cfg.mode` says."""

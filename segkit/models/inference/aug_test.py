@@ -1,0 +1,124 @@
+"""Multi-scale and flip testing as every published "ms+flip" figure was made.
+
+The views of an image follow from the config's own test pipeline: each ratio multiplies *the scale
+of the pipeline's Resize*, not the image, and each side is cut to an integer; the image is then
+resized to that scale as the pipeline would have done. For (2049, 1025) and a ratio of 0.5 the
+scale is (1024, 512). Each view is tested as it is and mirrored.
+
+Sizes are (height, width); a pipeline's scale is (longer, shorter) when the aspect is kept and
+(width, height) when it is not.
+"""
+
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from typing import Any
+
+PUBLISHED = {'img_ratios': (0.5, 0.75, 1.0, 1.25, 1.5, 1.75), 'flip': True}
+
+Size = tuple[int, int]
+
+
+def scaled(scale: Sequence[int], ratio: float) -> Size:
+    """A pipeline's scale times a ratio, each side cut to an integer."""
+    return int(scale[0] * ratio), int(scale[1] * ratio)
+
+
+def rescaled_size(size: Size, scale: Sequence[int], keep_ratio: bool = True) -> Size:
+    """(height, width) that an image of ``size`` gets at ``scale``.
+
+    Keeping the aspect, the image becomes as large as fits: its longer side within the larger
+    number, its shorter within the smaller; rounded half up.
+    """
+    if not keep_ratio:
+        return int(scale[1]), int(scale[0])
+    height, width = size
+    factor = min(max(scale) / max(size), min(scale) / min(size))
+    return int(height * factor + 0.5), int(width * factor + 0.5)
+
+
+def derive_views(
+    test_pipeline: Sequence[Mapping[str, Any]], aug_test: Mapping[str, Any] | None, size: Size
+) -> list[tuple[int, int, bool]]:
+    """(height, width, mirrored) of every view of an image of ``size``, in the order of testing."""
+    settings = view_settings(test_pipeline, aug_test)
+    mirrored = (False, True) if settings['flip'] else (False,)
+    views = []
+    for ratio in settings['ratios']:
+        height, width = view_size(size, ratio, settings['scale'], settings['keep_ratio'])
+        views += [(height, width, flip) for flip in mirrored]
+    return views
+
+
+def view_size(size: Size, ratio: float, scale: Sequence[int] | None, keep_ratio: bool) -> Size:
+    """(height, width) of one view; without a pipeline scale the image's own size is multiplied."""
+    if scale is None:
+        return int(size[0] * ratio + 0.5), int(size[1] * ratio + 0.5)
+    return rescaled_size(size, scaled(scale, ratio), keep_ratio)
+
+
+def view_settings(
+    test_pipeline: Sequence[Mapping[str, Any]], aug_test: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Arguments of `MultiScaleViews` for a test pipeline and ``aug_test``."""
+    aug = {**PUBLISHED, **(aug_test or {})}
+    ratios = [float(ratio) for ratio in aug['img_ratios']]
+    if not ratios or min(ratios) <= 0:
+        raise ValueError(f'aug_test.img_ratios: {ratios} must be positive numbers, at least one.')
+    resize = next((step for step in test_pipeline if step['type'] == 'Resize'), {})
+    scale = resize.get('scale')
+    if resize and scale is None:
+        raise ValueError(
+            'aug_test: Resize in the test pipeline has no scale=(w, h) for the ratios to multiply; '
+            'give it one in place of scale_factor.'
+        )
+    flip = aug.get('flip_direction', 'horizontal') if aug['flip'] else None
+    return {
+        'ratios': ratios,
+        'scale': (scale, scale) if isinstance(scale, int) else scale and tuple(scale),
+        'keep_ratio': resize.get('keep_ratio', False),
+        'flip': flip,
+        **{key: resize[key] for key in ('interpolation', 'backend') if key in resize},
+    }
+
+
+def views_pipeline(
+    test_pipeline: Sequence[Mapping[str, Any]], aug_test: Mapping[str, Any] | None
+) -> list[dict[str, Any]]:
+    """The test pipeline with all views in place of the one resized image.
+
+    What stood between the resize and the packing, loading the label aside, is done to every view.
+    """
+    names = [step['type'] for step in test_pipeline]
+    if 'PackSegInputs' not in names:
+        raise ValueError('aug_test: the test pipeline must end with PackSegInputs.')
+    pack = names.index('PackSegInputs')
+    start = names.index('Resize') if 'Resize' in names[:pack] else pack
+    is_label = [name == 'LoadAnnotations' for name in names]
+    each = [dict(test_pipeline[i]) for i in range(start + 1, pack) if not is_label[i]]
+    label = [dict(test_pipeline[i]) for i in range(start + 1, pack) if is_label[i]]
+    views = {'type': 'MultiScaleViews', **view_settings(test_pipeline, aug_test)}
+    if each:
+        views['transforms'] = each
+    packing = {**test_pipeline[pack], 'type': 'PackViews'}
+    return [*map(dict, test_pipeline[:start]), views, *label, packing]
+
+
+def enable_aug_test(cfg: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Turn a config's test into multi-scale and flip testing, in place; returns the config.
+
+    Reads ``cfg.aug_test`` (``img_ratios``, ``flip``, ``flip_direction``; the published protocol
+    where it says nothing) and rewrites the pipeline of every test dataset.
+    """
+    aug_test = cfg.get('aug_test')
+    for dataset in _datasets(cfg['test_dataloader']['dataset']):
+        dataset['pipeline'] = views_pipeline(dataset['pipeline'], aug_test)
+        cfg['test_pipeline'] = dataset['pipeline']
+    return cfg
+
+
+def _datasets(dataset: MutableMapping[str, Any]) -> Iterator[MutableMapping[str, Any]]:
+    """The datasets that have a pipeline, inside any wrappers."""
+    if dataset.get('pipeline') is not None:
+        yield dataset
+    for inner in [dataset.get('dataset'), *(dataset.get('datasets') or [])]:
+        if isinstance(inner, MutableMapping):
+            yield from _datasets(inner)

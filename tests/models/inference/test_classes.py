@@ -1,0 +1,63 @@
+"""Class-by-class reduction equals argmax of full logits on every pixel."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from segkit.models.inference.classes import _running_maximum, argmax_classes, to_classes
+from segkit.models.inference.logits import Geometry, SlideLogits, WholeLogits, full_logits
+from segkit.models.inference.memory import channel_chunk
+from segkit.models.inference.windows import window_boxes
+
+
+def interpolate(x, size, align_corners):
+    return F.interpolate(x, size, mode='bilinear', align_corners=align_corners)
+
+
+@pytest.mark.parametrize('align_corners', [False, True])
+@pytest.mark.parametrize('ori_shape', [(96, 128), (130, 171)])
+@pytest.mark.parametrize('classes', [2, 19, 300])
+def test_no_pixel_differs_from_the_full_resize(classes, ori_shape, align_corners):
+    small = torch.randn(classes, 12, 16)
+    size, geometry = (96, 128), Geometry(ori_shape, align_corners=align_corners)
+    full = interpolate(interpolate(small[None], size, align_corners), ori_shape, align_corners)
+    got = to_classes(WholeLogits(small, size, geometry), 0.3, budget=1)
+    assert got.dtype == (torch.uint8 if classes <= 255 else torch.int64)
+    assert torch.equal(got.long(), full.argmax(1))
+    assert torch.equal(full_logits(WholeLogits(small, size, geometry), 1), full[0])
+
+
+@pytest.mark.parametrize('chunk', [1, 2, 5, 7, 100])
+def test_chunks_do_not_matter_even_where_classes_tie(chunk):
+    small = torch.randint(-2, 3, (7, 9, 11)).float()
+    logits = WholeLogits(small, (9, 11), Geometry((9, 11)))
+    before = small.clone()
+    assert torch.equal(_running_maximum(logits, chunk).long(), small.argmax(0))
+    assert torch.equal(small, before)
+
+
+def test_windows_accumulate_as_padded_full_maps_do():
+    size, boxes = (70, 90), window_boxes((70, 90), (40, 40), (30, 25))
+    small = torch.randn(len(boxes), 5, 5, 5)
+    total, counts = torch.zeros(1, 5, *size), torch.zeros(1, 1, *size)
+    for (y1, y2, x1, x2), window in zip(boxes, small):
+        up = interpolate(window[None], (y2 - y1, x2 - x1), False)
+        total += F.pad(up, (x1, size[1] - x2, y1, size[0] - y2))
+        counts[..., y1:y2, x1:x2] += 1
+    want = interpolate(total / counts, (64, 100), False)
+    logits = SlideLogits(small, boxes, size, Geometry((64, 100)))
+    assert torch.equal(full_logits(logits, 2), want[0])
+    assert torch.equal(to_classes(logits, 0.3, 1).long(), want.argmax(1))
+
+
+def test_row_strips_of_full_scores_give_argmax():
+    scores = torch.randn(150, 40, 900)
+    assert torch.equal(argmax_classes(scores, 0.3).long(), scores.argmax(0, keepdim=True))
+
+
+def test_the_budget_bounds_the_classes_held_at_once_on_a_gpu():
+    gpu = torch.device('cuda')
+    assert channel_chunk(150, 2000 * 3000, 1 << 30, gpu) == 14
+    assert channel_chunk(19, 512 * 512, 1 << 30, gpu) == 19
+    assert channel_chunk(150, 10**9, 1, gpu) == 1
+    assert channel_chunk(150, 100, 1 << 30, torch.device('cpu')) == 1
