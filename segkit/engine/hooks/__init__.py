@@ -6,6 +6,7 @@ from .guards import NonFiniteLossHook, PreemptionHook
 from .logger import LoggerHook
 from .predictions import PredictionFileHook
 from .progress import ProgressHook
+from .report import ReportHook
 from .run_card import RunCardHook
 from .runtime_info import RuntimeInfoHook
 
@@ -17,6 +18,7 @@ __all__ = [
     'PreemptionHook',
     'PredictionFileHook',
     'ProgressHook',
+    'ReportHook',
     'RunCardHook',
     'RuntimeInfoHook',
 ]

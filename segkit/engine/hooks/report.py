@@ -1,0 +1,98 @@
+"""The HTML report of a test, collected while it runs (``tools/test.py --report``)."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+
+from segkit.engine.env import collect_env
+from segkit.engine.log_processor import peak_memory_mb
+from segkit.registry import HOOKS
+
+_WIDTH = 480
+
+
+@HOOKS.register_module()
+class ReportHook(Hook):
+    """Writes one self-contained page with scores, curves, confusion and example pictures.
+
+    Args:
+        path: of the page; default ``report.html`` in the work directory.
+        keep: best and worst pictures to show, each.
+    """
+
+    priority = 'LOW'
+
+    def __init__(self, path: str | None = None, keep: int = 6) -> None:
+        self.path, self.keep = path, keep
+
+    def before_test_epoch(self, runner) -> None:
+        from segkit.evaluation.report import ReportBuilder
+        from segkit.visualization import palette_of
+
+        meta = runner.test_dataloader.dataset.metainfo
+        self._palette = palette_of(meta)
+        self._builder = ReportBuilder(
+            meta['classes'], self._palette, _ignore_index(runner), keep=self.keep
+        )
+        self._start, self._images = time.monotonic(), 0
+
+    def after_test_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        for i, sample in enumerate(outputs or []):
+            self._images += 1
+            if getattr(sample, 'gt_sem_seg', None) is not None:
+                self._add(sample, data_batch, i)
+
+    def _add(self, sample, data_batch: dict, index: int) -> None:
+        label, pred = sample.gt_sem_seg.data, sample.pred_sem_seg.data
+        name = str(sample.get('img_path', None) or self._images)
+        self._builder.add(
+            name, label, pred, lambda: self._panels(sample, data_batch, index, label, pred)
+        )
+
+    def _panels(self, sample, data_batch: dict, index: int, label, pred) -> dict:
+        from segkit.visualization.images import image_of
+        from segkit.visualization.overlays import colourise, error_map, fit
+
+        maps = [x.squeeze().cpu().numpy() for x in (label, pred)]
+        height, width = maps[0].shape
+        shape = (max(1, round(height * _WIDTH / width)), _WIDTH)
+        image = fit(fit(image_of(sample, data_batch, index), maps[0].shape), shape)
+        label, pred = (fit(x.astype(np.int32), shape, nearest=True) for x in maps)
+        flat = {
+            name: colourise(x, self._palette)
+            for name, x in (('ground truth', label), ('prediction', pred))
+        }
+        return {'image': image, **flat, 'errors': error_map(image, label, pred)}
+
+    def after_test_epoch(self, runner, metrics: dict | None = None) -> None:
+        seconds = time.monotonic() - self._start
+        path = self.path or str(Path(runner.work_dir) / 'report.html')
+        rate = self._images * runner.world_size / max(seconds, 1e-9)
+        self._builder.write(
+            path,
+            title=Path(runner.cfg.filename or runner.experiment_name).stem,
+            work_dir=runner.work_dir,
+            metrics={k: float(v) for k, v in (metrics or {}).items()} or None,
+            config=runner.cfg.pretty_text,
+            environment=collect_env(),
+            timings={
+                'test, s': f'{seconds:.1f}',
+                'images per second': f'{rate:.2f}',
+                'peak memory, MB': f'{peak_memory_mb()}',
+            },
+            facts={
+                'data set': type(runner.test_dataloader.dataset).__name__,
+                'checkpoint': str(runner.cfg.get('load_from') or 'as trained'),
+                'written': time.strftime('%Y-%m-%d %H:%M'),
+            },
+        )
+        if is_main_process():
+            runner.logger.info(f'Report: {path}')
+
+
+def _ignore_index(runner) -> int:
+    metrics = getattr(runner.test_evaluator, 'metrics', [])
+    return next((m.ignore_index for m in metrics if hasattr(m, 'ignore_index')), 255)

@@ -1,0 +1,119 @@
+"""ReportBuilder: collects what a report needs while a test runs, in memory that does not grow.
+
+One confusion matrix, three numbers a class and image, and the best and worst examples.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from mmengine.dist import all_gather_object, all_reduce, get_rank
+from torch import Tensor
+
+from ..confusion import confusion_matrix
+from ..image_counts import counts_of_matrix, gather_rows
+from ..scores import Scores, iou_of_counts, nanmean
+from .page import Report, render
+from .pictures import Example, Panels, Ranking
+from .scalars import read_curves, scalar_files
+
+
+class ReportBuilder:
+    """Add every image, then write one page.
+
+    Args:
+        classes: K names.
+        palette: K colours (R, G, B).
+        ignore_index: label of pixels that do not count.
+        keep: pictures to show of the best and of the worst images each.
+    """
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        palette: Sequence[Sequence[int]],
+        ignore_index: int = 255,
+        keep: int = 6,
+    ) -> None:
+        self.classes, self.palette, self.ignore_index = tuple(classes), palette, ignore_index
+        self._matrix = torch.zeros(len(classes), len(classes), dtype=torch.int64)
+        self._rows: list[Tensor] = []
+        self._sizes: list[Tensor] = []
+        self._ranking = Ranking(keep)
+
+    def add(self, name: str, label: Tensor, pred: Tensor, draw: Callable[[], Panels]) -> None:
+        """Count one image.
+
+        Args:
+            name: of the image.
+            label, pred: (H, W) or (1, H, W) integer maps.
+            draw: returns title -> (h, w, 3) uint8 RGB; called only for images that are shown.
+        """
+        matrix = confusion_matrix(label, pred, len(self.classes), self.ignore_index, name).cpu()
+        counts = counts_of_matrix(matrix)
+        size = tuple(label.shape[-2:])
+        self._matrix += matrix
+        self._rows.append(counts)
+        self._sizes.append(torch.tensor(size))
+        scores = Scores(matrix.numpy(), self.classes)
+        present = np.flatnonzero(counts.sum(0)).tolist()
+        example = Example(name, 100 * nanmean(scores.iou), 100 * scores.overall, size, present, {})
+        self._ranking.offer(example, draw)
+
+    def write(
+        self,
+        path: str | os.PathLike,
+        title: str,
+        work_dir: str | os.PathLike | None = None,
+        metrics: dict | None = None,
+        config: str = '',
+        environment: dict | None = None,
+        timings: dict | None = None,
+        facts: dict | None = None,
+    ) -> None:
+        """Bring the ranks together and write the page, on the first of them.
+
+        Args:
+            path: of the .html file; its folder is made.
+            title: heading of the page.
+            work_dir: folder of the training run, for the curves.
+            metrics: headline results in percent; default all that follow from the matrix.
+            config: full text of the configuration.
+            environment, timings, facts: name -> value, shown as tables; ``facts`` under the title.
+        """
+        all_reduce(self._matrix)
+        rows = gather_rows(self._rows, (3, len(self.classes))).numpy()
+        sizes = gather_rows(self._sizes, (2,)).numpy()
+        self._ranking.merge(all_gather_object(self._ranking)[1:])
+        if get_rank() != 0:
+            return
+        scores = Scores(self._matrix.numpy(), self.classes)
+        per_image = 100 * np.array([nanmean(iou) for iou in iou_of_counts(rows)])
+        report = Report(
+            title=title,
+            scores=scores,
+            palette=self.palette,
+            metrics=metrics or scores.summary(['mIoU', 'mDice']),
+            image_scores=per_image[~np.isnan(per_image)],
+            images_with_class=(rows[:, 1] > 0).sum(0),
+            sizes=sizes,
+            examples=self._ranking.split(),
+            curves=read_curves(scalar_files(work_dir)) if work_dir else {},
+            config=config,
+            environment=environment or {},
+            timings=timings or {},
+            facts=facts or {},
+        )
+        write_report(path, report)
+
+
+def write_report(path: str | os.PathLike, report: Report) -> None:
+    """Write the page of a report, whole or not at all."""
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    part = f'{path}.part'
+    with open(part, 'w', encoding='utf-8') as file:
+        file.write(render(report))
+    os.replace(part, path)

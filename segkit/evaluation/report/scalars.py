@@ -1,0 +1,57 @@
+"""The scalars a run wrote, as curves: name -> (steps, values).
+
+mmengine's LocalVisBackend appends one JSON object a line to
+``WORK_DIR/TIME/vis_data/scalars.json``. A run that was resumed has several such folders; what was
+logged later replaces the same step.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+Curves = dict[str, tuple[list[int], list[float]]]
+
+
+def scalar_files(work_dir: str | os.PathLike) -> list[Path]:
+    """The scalar files below a folder, oldest run first; a file stands for itself."""
+    path = Path(work_dir)
+    if path.is_file():
+        return [path]
+    return sorted(path.glob('**/vis_data/scalars.json'))
+
+
+def read_curves(files: Iterable[str | os.PathLike]) -> Curves:
+    """All numbers in the files by name, sorted by step. Lines cut short by a crash are left out."""
+    points: dict[str, dict[int, float]] = {}
+    for file in files:
+        for line in Path(file).read_text(encoding='utf-8').splitlines():
+            for name, step, value in _numbers(line):
+                points.setdefault(name, {})[step] = value
+    return {
+        name: ([step for step, _ in sorted(p.items())], [value for _, value in sorted(p.items())])
+        for name, p in points.items()
+    }
+
+
+def _numbers(line: str) -> list[tuple[str, int, float]]:
+    try:
+        entry = json.loads(line)
+    except json.JSONDecodeError:
+        return []
+    if not isinstance(entry, dict) or not isinstance(entry.get('step'), int):
+        return []
+    step = entry.pop('step')
+    return [(k, step, float(v)) for k, v in entry.items() if isinstance(v, (int, float))]
+
+
+def smooth(values: list[float], part: float = 0.06) -> list[float]:
+    """Mean over a window of ``part`` of the curve, centred, so that it does not lag behind."""
+    half = max(1, round(len(values) * part / 2))
+    total = [0.0]
+    for value in values:
+        total.append(total[-1] + value)
+    windows = [(max(0, i - half), min(len(values), i + half + 1)) for i in range(len(values))]
+    return [(total[end] - total[start]) / (end - start) for start, end in windows]
