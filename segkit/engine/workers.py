@@ -1,5 +1,7 @@
 """Data workers that outlive a signal to the job, so that it can save before it goes."""
 
+import atexit
+import multiprocessing
 import os
 import signal
 from collections.abc import Callable
@@ -9,7 +11,7 @@ from torch.utils.data import DataLoader
 
 
 def _worker_handler(number: int, frame: object) -> None:
-    """Ignore the first signal, leave at the second: the parent ends its workers with one too."""
+    """Ignore the first signal, leave at the second."""
     signal.signal(number, signal.SIG_DFL)
 
 
@@ -34,6 +36,14 @@ def fit_loader_config(config: dict) -> dict:
         config = {k: v for k, v in config.items() if k != 'prefetch_factor'}
         config['persistent_workers'] = False
     return config
+
+
+@atexit.register
+def _end_workers() -> None:
+    """multiprocessing ends idle workers with one SIGTERM at exit, which ours ignore, and waits."""
+    for process in multiprocessing.active_children():
+        if process.daemon:
+            process.kill()
 
 
 def guard_workers(loader: DataLoader) -> DataLoader:
