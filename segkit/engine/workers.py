@@ -41,6 +41,7 @@ def fit_loader_config(config: dict) -> dict:
 @atexit.register
 def _end_workers() -> None:
     """multiprocessing ends idle workers with one SIGTERM at exit, which ours ignore, and waits."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch would report each as a lost worker
     for process in multiprocessing.active_children():
         if process.daemon:
             process.kill()
