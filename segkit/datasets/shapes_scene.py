@@ -152,8 +152,7 @@ class Scene:
     def _solid(self) -> None:
         """One plain colour of many: a triangle is a tent, an ellipse a boulder."""
         tent = self.rng.random() < 0.5
-        w, h = (self._length(11, 14), self._length(14, 18))
-        w, h = (w, h) if tent else (h, w * 3 // 4)
+        w, h = self._length(13, 16), self._length(13, 16) if tent else self._length(9, 11)
         place = self._free_place(w, h)
         if place is None:
             return

@@ -5,6 +5,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+cv2.setNumThreads(0)  # as in a data worker; threads fighting for cores only slow small images
+
 
 def smooth_image(rng, size, channels=3):
     """(H, W, C) uint8 with structure at several scales, as resizing tests want it."""

@@ -1,0 +1,122 @@
+"""Decoded caches: the same samples, changed files noticed, only the needed rows decompressed."""
+
+import json
+import os
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from helpers.make_data import PREFIX, smooth_image, write_dataset
+from helpers.plain_pipeline import pipeline_config
+from torch.utils.data import DataLoader
+
+from segkit.datasets import BaseSegDataset, DataError, SeededIndex, row_codec
+from segkit.datasets.cache_writer import write_cache
+from segkit.datasets.row_codec import decode_rows, encode_rows
+
+SIZES = [(96, 128), (77, 131), (200, 120)]
+KINDS = [('raw', None), ('rows', 'zlib'), ('rows', 'zstd')]
+CODECS = [k for k in KINDS if k[1] != 'zstd' or row_codec.zstandard is not None]
+
+
+def build(root, **kwargs):
+    kwargs.setdefault('pipeline', pipeline_config((160, 100), (64, 80)))
+    return BaseSegDataset(
+        data_root=str(root), data_prefix=PREFIX, img_suffix='.png', reduce_zero_label=True, **kwargs
+    )
+
+
+@pytest.fixture
+def root(tmp_path):
+    return write_dataset(tmp_path / 'data', SIZES)
+
+
+@pytest.mark.parametrize(('kind', 'codec'), CODECS)
+@pytest.mark.parametrize('fast', [True, False])
+def test_samples_from_a_cache_equal_those_from_files(root, tmp_path, kind, codec, fast):
+    write_cache(build(root), tmp_path / 'cache', kind, codec=codec)
+    cached = build(root, cache=str(tmp_path / 'cache'), fast_pipeline=fast)
+    decoded = build(root)
+    for seed in range(12):
+        index = SeededIndex(seed % len(SIZES), seed)
+        got, wanted = cached[index], decoded[index]
+        assert torch.equal(got['inputs'], wanted['inputs'])
+        label = wanted['data_samples'].gt_sem_seg.data
+        assert torch.equal(got['data_samples'].gt_sem_seg.data, label)
+        assert got['data_samples'].metainfo == wanted['data_samples'].metainfo
+
+
+@pytest.mark.parametrize(('kind', 'codec'), CODECS)
+def test_two_workers_write_the_same_cache_as_none_and_read_it(root, tmp_path, kind, codec):
+    for workers, name in ((0, 'a'), (2, 'b')):
+        write_cache(build(root), tmp_path / name, kind, workers, codec)
+    for file in ('data.bin', 'index.npy'):
+        assert (tmp_path / 'a' / file).read_bytes() == (tmp_path / 'b' / file).read_bytes()
+    cached = build(root, cache=str(tmp_path / 'a'))
+    loader = DataLoader(cached, batch_size=None, num_workers=2)
+    assert [sample['inputs'].shape[0] for sample in loader] == [3] * len(SIZES)
+
+
+def test_a_changed_file_is_noticed_when_the_dataset_is_made(root, tmp_path):
+    cache = str(tmp_path / 'cache')
+    write_cache(build(root), cache)
+    path = f'{root}/ann/001.png'
+    stat = os.stat(path)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+    with pytest.raises(DataError, match=r'img/001\.png: .*changed after the cache.*again'):
+        build(root, cache=cache)
+
+
+def test_an_image_that_is_not_in_the_cache_is_named(root, tmp_path):
+    cache = str(tmp_path / 'cache')
+    write_cache(build(root, indices=2), cache)
+    with pytest.raises(DataError, match=r'img/002\.png: this image is not in the cache'):
+        build(root, cache=cache)
+
+
+def test_a_folder_that_is_no_cache_is_named(root, tmp_path):
+    with pytest.raises(DataError, match=r'elsewhere: this is no complete cache'):
+        build(root, cache=str(tmp_path / 'elsewhere'))
+
+
+def test_an_interrupted_write_leaves_the_old_cache(root, tmp_path):
+    cache = tmp_path / 'cache'
+    write_cache(build(root), cache)
+    before = (cache / 'data.bin').read_bytes()
+    with open(f'{root}/img/001.png', 'wb') as file:
+        file.write(b'damaged')
+    with pytest.raises(DataError, match=r'img/001\.png'):
+        write_cache(build(root), cache)
+    assert (cache / 'data.bin').read_bytes() == before
+    assert sorted(os.listdir(tmp_path)) == ['cache', 'data']
+
+
+@pytest.mark.parametrize('codec', [codec for _, codec in CODECS if codec])
+@pytest.mark.parametrize('shape', [(1, 5, 3), (63, 4), (64, 7, 3), (130, 9, 3)])
+def test_the_row_codec_is_lossless_for_any_number_of_leading_rows(codec, shape):
+    array = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    block = np.frombuffer(encode_rows(array, codec), np.uint8)
+    for stop in {1, shape[0] // 2 or 1, shape[0]}:
+        assert np.array_equal(decode_rows(block, shape, stop, codec), array[:stop])
+    assert np.array_equal(decode_rows(block, shape, None, codec), array)
+
+
+def test_compressed_rows_take_no_more_space_than_png():
+    # As in a photograph: the planes follow one brightness, with a little colour and noise.
+    rng = np.random.default_rng(0)
+    colour = smooth_image(rng, (512, 683)).astype(float) - 128
+    image = smooth_image(rng, (512, 683), 1) + colour / 8 + rng.normal(0, 3, (512, 683, 1))
+    image = image.clip(0, 255).astype(np.uint8)
+    size = len(encode_rows(image, row_codec.best_codec()))
+    assert size <= len(cv2.imencode('.png', image)[1])
+
+
+def test_a_zstd_cache_without_zstandard_says_what_to_install(root, tmp_path, monkeypatch):
+    write_cache(build(root), tmp_path / 'cache', 'rows', codec='zlib')
+    meta = tmp_path / 'cache/cache.json'
+    meta.write_text(json.dumps({**json.loads(meta.read_text()), 'codec': 'zstd'}))
+    monkeypatch.setattr(row_codec, 'zstandard', None)
+    with pytest.raises(DataError, match='pip install zstandard'):
+        build(root, cache=str(tmp_path / 'cache'))[0]
+    assert row_codec.best_codec() == 'zlib'
