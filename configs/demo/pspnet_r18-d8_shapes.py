@@ -9,9 +9,9 @@ num_classes = 13
 model = dict(
     pretrained=None,
     data_preprocessor=dict(size=_base_.crop_size),
-    backbone=dict(depth=18),
-    decode_head=dict(in_channels=512, channels=128, num_classes=num_classes),
-    auxiliary_head=dict(in_channels=256, channels=64, num_classes=num_classes))
+    backbone=dict(depth=18, stem_channels=32, base_channels=32),
+    decode_head=dict(in_channels=256, channels=64, num_classes=num_classes),
+    auxiliary_head=dict(in_channels=128, channels=32, num_classes=num_classes))
 optim_wrapper = dict(optimizer=dict(lr=0.02))
 param_scheduler = [
     dict(type='PolyLR', eta_min=1e-4, power=0.9, begin=0, end=max_iters, by_epoch=False)]
