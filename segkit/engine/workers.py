@@ -4,15 +4,24 @@ import atexit
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable
 from functools import partial
 
 from torch.utils.data import DataLoader
 
+_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
-def _worker_handler(number: int, frame: object) -> None:
-    """Ignore the first signal, leave at the second."""
-    signal.signal(number, signal.SIG_DFL)
+
+def _obey_parent_only() -> None:
+    """End this worker on a signal from its parent; let those from elsewhere pass.
+
+    A handler is not told who sent a signal, a thread that waits for one is. multiprocessing ends
+    its workers by SIGTERM and then waits for them without limit, so that one cannot be ignored.
+    """
+    while True:
+        if signal.sigwaitinfo(_SIGNALS).si_pid == os.getppid():
+            os._exit(0)
 
 
 def start_worker(worker_id: int, then: Callable | None = None) -> None:
@@ -20,14 +29,10 @@ def start_worker(worker_id: int, then: Callable | None = None) -> None:
 
     torch's own handler would end a worker at once, and with it the iteration under way.
     """
-    for number in (signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, _worker_handler)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    threading.Thread(target=_obey_parent_only, daemon=True).start()
     if then is not None:
         then(worker_id)
-    # A parent killed outright (SIGKILL) leaves no one to tell this worker to end.
-    if os.getppid() == 1:
-        os._exit(0)
 
 
 def fit_loader_config(config: dict) -> dict:
