@@ -11,13 +11,19 @@ where the offset falls outside the window. Two directions use the same logits:
 
 A pair outside the window keeps its place in the softmax with a logit of 0: it counts exp(0), not
 exp(-inf). Published weights depend on it.
+
+The written-out form multiplies every feature with the whole weight, though three quarters of those
+logits fall off the map. Here a patch of own pixels meets only the offsets it can use
+(segkit/ops/psa/band.py), and neither that map nor, in collect, the attention is ever held.
 """
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from segkit.ops.psa.composite import composite_attention, composite_logits
+from segkit.ops.psa.operators import windowed_attention, windowed_logits
 from segkit.ops.psa.window import parse_mask_size, parse_psa_type
 
 BACKENDS = ('auto', 'windowed', 'composite')
@@ -35,46 +41,99 @@ def psa_attention(
     save_attention: bool = False,
     backend: str = 'auto',
 ) -> Tensor:
-    """One branch of PSANet: window logits, mask, softmax and aggregation.
+    """One direction of PSANet: window logits, mask, softmax and aggregation.
+
+    Under autocast the products run in its dtype; softmax statistics and sums over patches are
+    float32 always.
 
     Args:
         value: (N, Cv, H, W), what is aggregated.
         feat: (N, C, H, W), what predicts the attention.
         weight: (Mh * Mw, C) or (Mh * Mw, C, 1, 1), that of the 1x1 convolution without bias.
-        psa_type: 'collect' or 'distribute'.
-        mask_size: (Mh, Mw).
+        psa_type: 'collect' or 'distribute' (0 and 1 as in mmcv).
+        mask_size: (Mh, Mw), of any size, even ones included.
         softmax: False aggregates with the raw logits, 0 outside the mask.
         scale: factor of the output (PSAHead: 1 / normalization_factor).
         save_attention: keep the attention (N, HW, HW) for the backward pass instead of
             recomputing it: faster training for more memory.
-        backend: 'windowed' computes patch by patch and is differentiable once; 'composite' is
-            written-out tensor arithmetic, for export and higher derivatives; 'auto' chooses.
+        backend: 'windowed' works patch by patch and is differentiable once; 'composite' is
+            written-out tensor arithmetic, for tracing and higher derivatives; 'auto' is composite
+            while a model is exported (torch.export, ONNX, torch.jit.trace), windowed otherwise.
 
     Returns:
-        (N, Cv, H, W).
+        (N, Cv, H, W), contiguous.
+
+    Raises:
+        ValueError: shapes that do not fit each other or mask_size, unknown psa_type or backend.
+        TypeError: tensors of different or of integer types.
+        RuntimeError: in a second derivative of the windowed backend.
     """
     mask_h, mask_w = parse_mask_size(mask_size)
     collect = parse_psa_type(psa_type) == 'collect'
-    weight = _check(feat, weight, (mask_h, mask_w), backend)
-    out = composite_attention(value, feat, weight, collect, mask_h, mask_w, softmax)
+    value, feat, weight = _autocast(value, feat, weight.flatten(1))
+    _check(feat, weight, (mask_h, mask_w), value)
+    if _windowed(backend):
+        save = save_attention and _needs_grad(value, feat, weight)
+        out = windowed_attention(value, feat, weight, collect, mask_h, mask_w, softmax, save)[0]
+    else:
+        out = composite_attention(value, feat, weight, collect, mask_h, mask_w, softmax)
     return out if scale == 1.0 else out * scale
 
 
-def psa_logits(feat: Tensor, weight: Tensor, mask_size: int | Sequence[int]) -> Tensor:
-    """The logits themselves: (N, H * W own, H * W other), 0 outside the mask."""
+def psa_logits(
+    feat: Tensor, weight: Tensor, mask_size: int | Sequence[int], *, backend: str = 'auto'
+) -> Tensor:
+    """The logits themselves: (N, H * W own, H * W other), 0 outside the mask.
+
+    Arguments and errors as for ``psa_attention``. To look at attention: softmax over dim 2 is what
+    an own pixel collects, softmax over dim 1 how the pixels distribute to an other.
+    """
     mask_h, mask_w = parse_mask_size(mask_size)
-    weight = _check(feat, weight, (mask_h, mask_w), 'auto')
-    return composite_logits(feat, weight, mask_h, mask_w)
+    feat, weight = _autocast(feat, weight.flatten(1))
+    _check(feat, weight, (mask_h, mask_w))
+    logits = windowed_logits if _windowed(backend) else composite_logits
+    return logits(feat, weight, mask_h, mask_w)
 
 
-def _check(feat: Tensor, weight: Tensor, mask: tuple[int, int], backend: str) -> Tensor:
+def _windowed(backend: str) -> bool:
     if backend not in BACKENDS:
         raise ValueError(f'backend must be one of {BACKENDS}, got {backend!r}.')
-    if weight.dim() == 4:
-        weight = weight.flatten(1)
-    if weight.shape != (mask[0] * mask[1], feat.shape[1]):
+    exporting = (
+        torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export() or torch.jit.is_tracing()
+    )
+    return backend == 'windowed' or (backend == 'auto' and not exporting)
+
+
+def _needs_grad(*tensors: Tensor) -> bool:
+    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+
+
+def _autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Tensors in the autocast dtype if there is one; float64 stays, as in torch's own rules."""
+    device = tensors[0].device.type
+    if not torch.is_autocast_enabled(device):
+        return tensors
+    dtype = torch.get_autocast_dtype(device)
+    return tuple(t if t.dtype == torch.float64 else t.to(dtype) for t in tensors)
+
+
+def _check(
+    feat: Tensor, weight: Tensor, mask: tuple[int, int], value: Tensor | None = None
+) -> None:
+    maps = [feat] if value is None else [value, feat]
+    first = maps[0].shape
+    if any(t.dim() != 4 or t.shape[0] != first[0] or t.shape[2:] != first[2:] for t in maps):
+        shapes = ' and '.join(str(tuple(t.shape)) for t in maps)
+        raise ValueError(f'value and feat must be (N, C, H, W) of one N, H and W, got {shapes}.')
+    wanted = (mask[0] * mask[1], feat.shape[1])
+    if weight.shape != wanted:
         raise ValueError(
-            f'psa_attention: mask_size {mask} and {feat.shape[1]} feature channels need a weight '
-            f'of shape {(mask[0] * mask[1], feat.shape[1])}, got {tuple(weight.shape)}.'
+            f'mask_size {mask} and {feat.shape[1]} feature channels need a weight of shape '
+            f'{wanted}, got {tuple(weight.shape)}.'
         )
-    return weight
+    kinds = {t.dtype for t in (*maps, weight)}
+    if len(kinds) > 1 or not feat.is_floating_point():
+        raise TypeError(
+            'value, feat and weight must share one floating-point type, got '
+            f'{", ".join(sorted(map(str, kinds)))}.'
+        )

@@ -83,7 +83,8 @@ def _forward(input: Tensor, mode: int, mask_h: int, mask_w: int) -> Tensor:
     n, _, h, w = input.shape
     rows, columns = Reach(h, mask_h), Reach(w, mask_w)
     if input.is_contiguous(memory_format=torch.channels_last) and not input.is_contiguous():
-        out = _token_major_view(input, rows, columns, mode).contiguous()
+        out = _token_major_view(input, rows, columns, mode)
+        out = out.clone(memory_format=torch.contiguous_format)  # never the input itself
     else:
         index = _index(h, w, mask_h, mask_w, mode, input.device)
         out = input.reshape(n, -1).index_select(1, index)

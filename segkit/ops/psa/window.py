@@ -56,6 +56,10 @@ class Reach:
         """Half-open range of others within reach of any own in first .. last (inclusive)."""
         return max(0, first - self.before), min(self.size, last + self.after + 1)
 
+    def owners(self, first: int, last: int) -> tuple[int, int]:
+        """Half-open range of owns that reach any other in first .. last (inclusive)."""
+        return max(0, first - self.after), min(self.size, last + self.before + 1)
+
 
 def parse_psa_type(psa_type: str | int) -> str:
     """'collect' or 'distribute'; mmcv's 0 and 1 are understood too."""
