@@ -37,15 +37,12 @@ def main() -> None:
     cfg = read_config(args)
 
     from segkit.engine import Runner, check_config
-    from segkit.engine.testing import apply_test_arguments, require_checkpoint, write_report
+    from segkit.engine.testing import apply_test_arguments, require_checkpoint
 
     require_checkpoint(args.checkpoint)
     apply_test_arguments(args, cfg)
     check_config(cfg)
-    runner = Runner.from_cfg(cfg)
-    metrics = runner.test()
-    if args.report is not None:
-        write_report(runner, metrics, args.report)
+    Runner.from_cfg(cfg).test()
 
 
 if __name__ == '__main__':

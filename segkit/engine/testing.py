@@ -32,6 +32,8 @@ def apply_test_arguments(args: argparse.Namespace, cfg: Config) -> None:
         cfg.test_cfg = dict(type='TestLoop')
     _apply_output(args, cfg)
     _apply_drawing(args, cfg)
+    if args.report is not None:
+        _add_hook(cfg, dict(type='ReportHook', path=args.report or None))
     if args.aug_test:
         from segkit.models.inference import enable_aug_test
 
@@ -43,13 +45,16 @@ def _evaluators(cfg: Config) -> Iterator[ConfigDict]:
     yield from found if isinstance(found, (list, tuple)) else [found]
 
 
+def _add_hook(cfg: Config, hook: dict) -> None:
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
+
+
 def _apply_output(args: argparse.Namespace, cfg: Config) -> None:
     to_pickle = bool(args.out) and args.out.endswith(_PICKLES)
     if args.format_only and (not args.out or to_pickle):
         raise ConfigError('--format-only writes a PNG per image: name their folder with --out DIR')
     if to_pickle:
-        hooks = list(cfg.get('custom_hooks') or [])
-        cfg.custom_hooks = [*hooks, dict(type='PredictionFileHook', path=args.out)]
+        _add_hook(cfg, dict(type='PredictionFileHook', path=args.out))
     for evaluator in _evaluators(cfg):
         if args.eval:
             evaluator.iou_metrics = args.eval
@@ -68,12 +73,3 @@ def _apply_drawing(args: argparse.Namespace, cfg: Config) -> None:
     hook.update(wait_time=args.wait_time, show_dir=args.show_dir)
     cfg.default_hooks.visualization = hook
     cfg.visualizer.alpha = args.opacity
-
-
-def write_report(runner, metrics: dict, path: str) -> None:
-    """The HTML report of a finished test, in the work directory when ``path`` is empty."""
-    from segkit.evaluation.report import write_report as write
-
-    path = path or str(Path(runner.work_dir) / 'report.html')
-    write(path, runner=runner, metrics=metrics)
-    print(f'Report: {path}')

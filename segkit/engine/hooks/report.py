@@ -74,7 +74,7 @@ class ReportHook(Hook):
         self._builder.write(
             path,
             title=Path(runner.cfg.filename or runner.experiment_name).stem,
-            work_dir=runner.work_dir,
+            work_dir=_folder_of_training(runner),
             metrics={k: float(v) for k, v in (metrics or {}).items()} or None,
             config=runner.cfg.pretty_text,
             environment=collect_env(),
@@ -91,6 +91,12 @@ class ReportHook(Hook):
         )
         if is_main_process():
             runner.logger.info(f'Report: {path}')
+
+
+def _folder_of_training(runner) -> Path:
+    """The checkpoint's folder where a run logged there, else the work directory."""
+    folder = Path(str(runner.cfg.get('load_from') or '')).parent
+    return folder if list(folder.glob('*/vis_data/scalars.json')) else Path(runner.work_dir)
 
 
 def _ignore_index(runner) -> int:

@@ -8,7 +8,7 @@ from html import escape
 
 import numpy as np
 
-from .axes import Frame, short
+from .axes import Frame
 from .scalars import Curves, smooth
 
 _MAX_POINTS = 400
@@ -109,21 +109,37 @@ def scatter(
         return '<p class="muted">No class has labelled pixels.</p>'
     low = 10 ** math.floor(math.log10(min(xs[i] for i in shown)))
     frame = Frame((low, 100), (0, 105), log_x=True)
+    places = [(frame.px(xs[i]), frame.py(ys[i])) for i in shown]
     dots = []
-    for i in shown:
+    for i, (x, y) in zip(shown, places):
         fill = 'rgb({},{},{})'.format(*colours[i])
         dots.append(
-            f'<circle class="ball" style="fill:{fill}" cx="{frame.px(xs[i])}" '
-            f'cy="{frame.py(ys[i])}" r="6"><title>{escape(names[i])}: IoU {ys[i]:.1f} %, '
-            f'{short(float(f"{xs[i]:.3g}"))} % of pixels</title></circle>'
+            f'<circle class="ball" style="fill:{fill}" cx="{x}" cy="{y}" r="6"><title>'
+            f'{escape(names[i])}: IoU {ys[i]:.1f} %, {xs[i]:.3g} % of pixels</title></circle>'
         )
-        if len(shown) <= 30:
-            dots.append(_dot_name(frame, names[i], xs[i], ys[i]))
-    return svg(frame, frame.grid(*labels) + ''.join(dots), ' and '.join(labels))
+    texts = dot_names([str(names[i]) for i in shown], places, frame.width)
+    return svg(frame, frame.grid(*labels) + ''.join(dots) + texts, ' and '.join(labels))
 
 
-def _dot_name(frame: Frame, name: str, x: float, y: float) -> str:
-    left = frame.px(x) > 0.8 * frame.width
-    at = frame.px(x) + (-9 if left else 9)
-    end = ' class="end"' if left else ''
-    return f'<text{end} x="{at:.1f}" y="{frame.py(y) + 3.5}">{escape(name)}</text>'
+def dot_names(names: Sequence[str], places: Sequence[tuple[float, float]], width: int) -> str:
+    """Names beside their dots, to the right, left, above or below, wherever nothing is yet.
+
+    A name without room is left out; the dot still tells it when pointed at.
+    """
+    taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in places]
+    texts = []
+    for name, (x, y) in zip(names, places):
+        size = 6.2 * len(name)
+        for left, top in (
+            (x + 9, y - 6), (x - 9 - size, y - 6), (x - size / 2, y - 20), (x - size / 2, y + 8)
+        ):  # fmt: skip
+            box = (left, top, left + size, top + 12)
+            if left > 40 and box[2] < width and not any(_overlap(box, other) for other in taken):
+                taken.append(box)
+                texts.append(f'<text x="{left:.1f}" y="{top + 9.5:.1f}">{escape(name)}</text>')
+                break
+    return ''.join(texts)
+
+
+def _overlap(a: Sequence[float], b: Sequence[float]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
