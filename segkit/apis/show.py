@@ -22,7 +22,7 @@ def show_result(
     """Colour ``img`` by its predicted classes.
 
     Args:
-        img: path, or (H, W, 3) uint8 BGR array, of the size of the prediction.
+        img: path, or (H, W, 3) uint8 BGR array; resized to the prediction where sizes differ.
         model: where the palette comes from (``dataset_meta``); or give ``palette``, K x 3 RGB.
         opacity: 0 shows the image alone, 1 the colours alone.
         out_file: also write a picture there (the suffix chooses the format).
@@ -30,18 +30,19 @@ def show_result(
 
     Returns:
         (H, W, 3) uint8 BGR.
+
+    Raises:
+        ValueError: ``img`` does not exist or is no image. OSError: ``out_file`` is not writable.
     """
     import cv2
 
-    from segkit.visualization import blend, palette_for
+    from segkit.visualization import overlay, palette_of
+    from segkit.visualization.images import read_rgb
 
-    image = img if isinstance(img, np.ndarray) else cv2.imread(str(img))
-    if image is None:
-        raise FileNotFoundError(f"The image '{img}' cannot be read.")
-    labels = np.asarray(result.pred_sem_seg.data.squeeze(0).cpu())
-    meta = getattr(model, 'dataset_meta', None) or {}
-    colours = palette_for(meta if palette is None else {**meta, 'palette': palette}, labels)
-    picture = blend(image, labels, colours, opacity)
+    image = img[..., ::-1] if isinstance(img, np.ndarray) else read_rgb(img)
+    labels = result.pred_sem_seg.data.squeeze(0).cpu().numpy()
+    colours = palette or palette_of(getattr(model, 'dataset_meta', None))
+    picture = np.ascontiguousarray(overlay(image, labels, colours, opacity)[..., ::-1])
     if out_file is not None:
         Path(out_file).parent.mkdir(parents=True, exist_ok=True)
         if not cv2.imwrite(str(out_file), picture):

@@ -1,0 +1,62 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from segkit.apis import inference_model, init_model
+from segkit.apis.predict import predict_to_folder
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = {
+    'model.backbone.base_channels': 8,
+    'model.decode_head.in_channels': 64,
+    'model.auxiliary_head.in_channels': 32,
+}
+
+
+def write_images(folder, count=3):
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        folder.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / f'{i}.png'), rng.integers(0, 255, (48, 64, 3), dtype=np.uint8))
+
+
+def test_masks_overlays_and_json_of_two_folders(tmp_path):
+    write_images(tmp_path / 'a'), write_images(tmp_path / 'b', 1)
+    model = init_model('pspnet_r18-d8_shapes', cfg_options=SMALL)
+    out = tmp_path / 'out'
+    assert predict_to_folder(model, [str(tmp_path / 'a'), str(tmp_path / 'b')], out) == 4
+    records = json.loads((out / 'predictions.json').read_text())
+    assert [record['name'] for record in records] == ['0', '1', '2', '0_2']
+    for record in records:
+        mask = cv2.imread(str(out / record['mask']), cv2.IMREAD_UNCHANGED)
+        expected = inference_model(model, record['path']).pred_sem_seg.data[0].numpy()
+        assert np.array_equal(mask, expected)
+        assert cv2.imread(str(out / record['overlay'])).shape == (48, 64, 3)
+        names = model.dataset_meta['classes']
+        shares = {names[i]: float((expected == i).mean()) for i in np.unique(expected)}
+        assert record['classes'].keys() == shares.keys()
+        assert all(abs(record['classes'][k] - v) < 1e-6 for k, v in shares.items())
+
+
+def test_the_tool_from_the_command_line(tmp_path):
+    write_images(tmp_path / 'a', 1)
+    model = init_model('pspnet_r18-d8_shapes')
+    torch.save(model.state_dict(), tmp_path / 'weights.pth')
+    command = [sys.executable, ROOT / 'tools/predict.py', f'{tmp_path}/a/*.png']
+    command += ['--config', 'pspnet_r18-d8_shapes', '--out-dir', tmp_path / 'out']
+    done = subprocess.run(
+        [*command, '--checkpoint', tmp_path / 'weights.pth'], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / 'out/masks/0.png').exists()
+    refused = subprocess.run(
+        [*command, '--checkpoint', 'nowhere.pth'], capture_output=True, text=True
+    )
+    assert refused.returncode != 0
+    assert 'nowhere.pth' in refused.stderr
+    assert 'Traceback' not in refused.stderr

@@ -1,0 +1,61 @@
+"""Predict pictures: id masks, overlays and a JSON of what is in them.
+
+    python tools/predict.py street.jpg more/ 'holiday/*.png' film.mp4 \
+        --config pspnet_r50-d8_512x1024_40k_cityscapes --checkpoint weights.pth --out-dir out
+
+Writes OUT_DIR/masks/NAME.png (the class index of each pixel), OUT_DIR/overlays/NAME.png and
+OUT_DIR/predictions.json. Files of one name from several folders get a number.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('images', nargs='+', help='images, folders, globs or videos')
+    parser.add_argument('--config', required=True, help='path or name of a shipped config')
+    parser.add_argument('--checkpoint', required=True, help='path or URL')
+    parser.add_argument('--out-dir', required=True)
+    parser.add_argument('--device', default='cpu')
+    parser.add_argument('--aug-test', action='store_true', help='multi-scale and flip')
+    parser.add_argument('--batch-size', type=int, default=1)
+    parser.add_argument('--opacity', type=float, default=0.5)
+    parser.add_argument('--fuse-bn', action='store_true', help='fold batch norms (exact)')
+    parser.add_argument('--channels-last', action='store_true', help='memory layout (exact)')
+    parser.add_argument('--bf16', action='store_true', help='bfloat16 autocast (not exact)')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    from segkit.engine.launch import run_script
+
+    run_script(lambda: predict(args))
+
+
+def predict(args: argparse.Namespace) -> None:
+    from segkit.apis import init_model
+    from segkit.apis.predict import predict_to_folder
+
+    model = init_model(
+        args.config,
+        args.checkpoint,
+        args.device,
+        fuse_bn=args.fuse_bn,
+        channels_last=args.channels_last,
+        bf16=args.bf16,
+    )
+    count = predict_to_folder(
+        model, args.images, args.out_dir, args.aug_test, args.batch_size, args.opacity
+    )
+    print(f'{count} predictions in {args.out_dir}')
+
+
+if __name__ == '__main__':
+    main()
