@@ -56,17 +56,15 @@ def parallel(
 
 def bar(items: Iterable[Any], total: int, title: str = '') -> Iterator[Any]:
     """Pass items on and draw how far they are: in place on a terminal, one line at the end else."""
-    start, drawn, count = time.monotonic(), 0.0, 0
-    on_terminal = sys.stderr.isatty()
+    start = drawn = time.monotonic()
     for count, item in enumerate(items, 1):
-        yield item
         now = time.monotonic()
-        if on_terminal and (now - drawn > 0.1 or count == total):
+        if sys.stderr.isatty() and (now - drawn > 0.1 or count == total):
             left = (now - start) / count * (total - count)
             filled = '#' * (30 * count // total)
             line = f'\r{title} [{filled:30}] {count}/{total}, {left:.0f} s left '
             print(line, end='\n' if count == total else '', file=sys.stderr, flush=True)
             drawn = now
-    if title and not on_terminal:
-        seconds = time.monotonic() - start
-        print(f'{title}: {count} of {total} in {seconds:.1f} s', file=sys.stderr)
+        elif title and count == total:
+            print(f'{title}: {count} in {now - start:.1f} s', file=sys.stderr)
+        yield item

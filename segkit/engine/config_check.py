@@ -56,6 +56,11 @@ def check_config(cfg: Mapping[str, Any]) -> None:
         raise ConfigError(f'{file}: {error}' if file else str(error)) from None
 
 
+def check_part(cfg: Mapping[str, Any], key: str) -> None:
+    """``check_config`` for one top-level key, whether or not the rest of a run is there."""
+    _check(cfg[key], key, role_of('', key))
+
+
 def _check_top(cfg: Mapping[str, Any]) -> None:
     """A config's own variables may have any name, but not one that is nearly a Runner's key."""
     for key in cfg:

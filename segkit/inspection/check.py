@@ -1,0 +1,157 @@
+"""A whole check: every dataset of the chosen splits, read once, judged for a config."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from mmengine.config import Config
+
+from segkit.datasets.parallel import Failure, parallel
+from segkit.engine.config_check import check_part
+
+from .batch import batch_finding
+from .examine import Examiner, Record
+from .findings import ERROR, Finding, judge
+from .leaves import LOADERS, Leaf, Problem, leaves_of
+from .summary import Summary, add_up
+
+
+@dataclass
+class Checked:
+    """One dataset, its sums and what they mean."""
+
+    leaf: Leaf
+    summary: Summary
+    findings: list[Finding]
+
+    @property
+    def classes(self) -> list[str]:
+        return list(self.leaf.dataset.metainfo.get('classes') or ())
+
+    @property
+    def palette(self) -> list[list[int]]:
+        return [list(colour) for colour in self.leaf.dataset.metainfo.get('palette') or ()]
+
+
+@dataclass
+class Check:
+    """The result of ``check``; ``ok`` says whether training would work."""
+
+    config: str
+    datasets: list[Checked]
+    general: list[Finding] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        found = [*self.general, *(f for part in self.datasets for f in part.findings)]
+        return all(finding.level != ERROR for finding in found)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as plain JSON types."""
+        return {
+            'config': self.config,
+            'ok': self.ok,
+            'general': [asdict(finding) for finding in self.general],
+            'datasets': [_part(part) for part in self.datasets],
+        }
+
+
+def _part(part: Checked) -> dict[str, Any]:
+    summary = part.summary
+    classes = [
+        {
+            'index': index,
+            'name': name,
+            'pixels': summary.counts[index],
+            'share': summary.share(index),
+            'images': summary.images_with[index],
+        }
+        for index, name in enumerate(part.classes)
+    ]
+    return {
+        'name': summary.name,
+        'type': type(part.leaf.dataset).__name__,
+        'images': summary.images,
+        'examined': summary.examined,
+        'mean': summary.mean,
+        'std': summary.std,
+        'ignored_share': summary.ignored_share,
+        'sizes': [{'height': h, 'width': w, 'images': n} for (h, w), n in summary.sizes.items()],
+        'classes': classes,
+        'label_values': {str(value): count for value, count in sorted(summary.counts.items())},
+        'findings': [asdict(finding) for finding in part.findings],
+    }
+
+
+def check(
+    cfg: Config,
+    name: str,
+    splits: Sequence[str] = ('train', 'val'),
+    workers: int | None = None,
+    max_images: int | None = None,
+    gpus: int = 1,
+) -> Check:
+    """Read all images and labels of a config's splits and judge them.
+
+    Args:
+        name: of the config, to find its recipe in the model zoo.
+        splits: of 'train', 'val', 'test'; a split that reads the same data as an earlier one is
+            left out.
+        max_images: examine so many, evenly spread, instead of all. Missing files are found anyway.
+        gpus: how many will train, for the effective batch.
+
+    Raises:
+        ConfigError, ValueError: a dataset of the config cannot be built; it says which key.
+    """
+    result, seen = Check(name, []), []
+    for split in splits:
+        wanted = _data_of(cfg, split)
+        if wanted is None or wanted in seen:
+            continue
+        seen.append(wanted)
+        check_part(cfg, LOADERS[split])
+        for leaf in leaves_of(cfg, split):
+            summary = _read(leaf, workers, max_images)
+            part = Checked(leaf, summary, [])
+            part.findings = judge(cfg, summary, part.classes, split)
+            result.datasets.append(part)
+    batch = batch_finding(cfg, name, gpus) if 'train' in splits else None
+    result.general += [batch] if batch else []
+    if not result.datasets:
+        keys = ', '.join(LOADERS[split] for split in splits)
+        raise ValueError(f'{name}: the config has none of {keys}: nothing to check.')
+    return result
+
+
+def _data_of(cfg: Config, split: str) -> Any:
+    """What decides which files a split reads; the pipeline does not."""
+    loader = cfg.get(LOADERS[split])
+    if not loader or 'dataset' not in loader:
+        return None
+    return _without(loader['dataset'], ('pipeline', 'test_mode'))
+
+
+def _without(node: Any, keys: Sequence[str]) -> Any:
+    if isinstance(node, dict):
+        return {key: _without(value, keys) for key, value in node.items() if key not in keys}
+    if isinstance(node, list | tuple):
+        return [_without(item, keys) for item in node]
+    return node
+
+
+def _read(leaf: Leaf, workers: int | None, max_images: int | None) -> Summary:
+    infos = leaf.infos
+    if max_images is not None and len(infos) > max_images:
+        infos = [infos[i * len(infos) // max_images] for i in range(max_images)]
+    results = parallel(Examiner(*leaf.loaders), infos, leaf.name, workers)
+    records = [_as_record(info, result) for info, result in zip(infos, results)]
+    return add_up(leaf.name, len(leaf.infos), records, leaf.problems)
+
+
+def _as_record(info: dict, result: Record | Failure) -> Record:
+    if isinstance(result, Record):
+        return result
+    record = Record(info['img_path'], info.get('seg_map_path'))
+    text = f'{record.image}: {result.reason}'
+    record.problems.append(Problem('cannot be used', text))
+    return record

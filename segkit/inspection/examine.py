@@ -1,0 +1,89 @@
+"""One image and its label, read the way training reads them, as a record of plain numbers.
+
+Legend: K classes; counts maps a class index (after reduce_zero_label and label_map) to pixels.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from segkit.datasets.errors import DataError
+from segkit.registry import TRANSFORMS
+
+from .leaves import Problem
+
+_KINDS = (
+    ('image cannot be read', 'unreadable image'),
+    ('label cannot be read', 'unreadable label'),
+    ('colour image', 'colour label'),
+    ('outside the palette', 'unknown colours'),
+    ('height x width', 'size mismatch'),
+    ('does not exist', 'missing file'),
+)
+
+
+@dataclass
+class Record:
+    """What one pair holds.
+
+    size: (height, width). means, squares: per channel, of the pixel values and their squares, in
+    the order the file is read (BGR).
+    """
+
+    image: str
+    label: str | None
+    size: tuple[int, int] | None = None
+    means: list[float] = field(default_factory=list)
+    squares: list[float] = field(default_factory=list)
+    counts: dict[int, int] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+
+class Examiner:
+    """Reads samples by the loading transforms of a pipeline; travels to worker processes."""
+
+    def __init__(self, load_image: dict, load_label: dict) -> None:
+        self.configs = load_image, load_label
+        self._loaders: list | None = None
+
+    def __getstate__(self) -> dict:
+        return {'configs': self.configs, '_loaders': None}
+
+    def __call__(self, info: dict) -> Record:
+        """The record of one sample; what is wrong with it is in the record, never raised."""
+        if self._loaders is None:
+            self._loaders = [TRANSFORMS.build(dict(cfg)) for cfg in self.configs]
+        record = Record(info['img_path'], info.get('seg_map_path'))
+        results = dict(info)
+        for step in (self._image, self._label) if record.label is not None else (self._image,):
+            try:
+                step(record, results)
+            except (DataError, OSError, ValueError) as error:
+                record.problems.append(_problem(str(error)))
+        return record
+
+    def _image(self, record: Record, results: dict) -> None:
+        results.update(self._loaders[0](results))
+        image = results['img']
+        record.size = image.shape[:2]
+        pixels = image.reshape(-1, image.shape[2] if image.ndim == 3 else 1)
+        record.means = pixels.mean(0, dtype=np.float64).tolist()
+        record.squares = [float(np.square(c, dtype=np.float64).mean()) for c in pixels.T]
+
+    def _label(self, record: Record, results: dict) -> None:
+        label = self._loaders[1](results)['gt_seg_map']
+        record.counts = histogram(label)
+
+
+def _problem(text: str) -> Problem:
+    kind = next((kind for words, kind in _KINDS if words in text), 'cannot be used')
+    return Problem(kind, text)
+
+
+def histogram(label: np.ndarray) -> dict[int, int]:
+    """Value -> pixels, of any integer label."""
+    if label.dtype == np.uint8:
+        counts = np.bincount(label.ravel(), minlength=256)
+        return {int(value): int(counts[value]) for value in counts.nonzero()[0]}
+    values, counts = np.unique(label, return_counts=True)
+    return dict(zip(values.tolist(), counts.tolist()))

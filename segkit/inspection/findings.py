@@ -1,0 +1,170 @@
+"""What the sums mean for a config: errors that stop training, warnings, notes.
+
+Every finding says what is wrong, where, and what to do. Only errors make the exit status 1.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmengine.config import Config
+
+from .summary import IGNORE, Summary
+
+ERROR, WARNING, NOTE = 'error', 'warning', 'note'
+
+
+@dataclass
+class Finding:
+    """One statement; ``files`` are the messages of the files it is about."""
+
+    level: str
+    text: str
+    files: list[str] = field(default_factory=list)
+
+
+def judge(cfg: Config, summary: Summary, classes: list[str], split: str) -> list[Finding]:
+    """All findings about a split, errors first.
+
+    Args:
+        classes: names of the dataset's classes; may be empty for a dataset that names none.
+    """
+    num_classes = _num_classes(cfg) or len(classes)
+    found = [
+        *_files(summary),
+        *_class_counts(cfg, classes),
+        *_values(summary, num_classes, split),
+        *_seen(summary, classes, num_classes, split),
+        *_normalisation(cfg, summary),
+    ]
+    return sorted(found, key=lambda finding: (ERROR, WARNING, NOTE).index(finding.level))
+
+
+def _heads(cfg: Config) -> list[tuple[str, dict]]:
+    heads = []
+    for name in ('decode_head', 'auxiliary_head'):
+        part = cfg.get('model', {}).get(name) or []
+        parts = part if isinstance(part, list | tuple) else [part]
+        numbered = len(parts) > 1
+        heads += [(f'{name}[{i}]' if numbered else name, head) for i, head in enumerate(parts)]
+    return heads
+
+
+def _num_classes(cfg: Config) -> int | None:
+    return next((head['num_classes'] for _, head in _heads(cfg) if 'num_classes' in head), None)
+
+
+def _files(summary: Summary) -> Iterator[Finding]:
+    kinds = Counter(problem.kind for problem in summary.problems)
+    for kind, count in kinds.most_common():
+        messages = [p.message for p in summary.problems if p.kind == kind]
+        plural = '' if count == 1 else f', {count} times'
+        yield Finding(ERROR, f'{kind}{plural}', messages)
+
+
+def _class_counts(cfg: Config, classes: list[str]) -> Iterator[Finding]:
+    for name, head in _heads(cfg):
+        count = head.get('num_classes')
+        if classes and count is not None and count != len(classes):
+            yield Finding(
+                ERROR,
+                f'model.{name}.num_classes is {count}, but the dataset has {len(classes)} classes: '
+                f'set model.{name}.num_classes={len(classes)}, or correct metainfo.classes.',
+            )
+        yield from _class_weights(name, head, count)
+
+
+def _class_weights(name: str, head: dict, count: int | None) -> Iterator[Finding]:
+    losses = head.get('loss_decode') or []
+    for loss in losses if isinstance(losses, list | tuple) else [losses]:
+        weight = loss.get('class_weight')
+        if isinstance(weight, list | tuple) and count is not None and len(weight) != count:
+            yield Finding(
+                ERROR,
+                f'model.{name}.loss_decode.class_weight has {len(weight)} values for {count} '
+                'classes: give one for each.',
+            )
+        if isinstance(weight, str) and not Path(weight).is_file():
+            yield Finding(ERROR, f'model.{name}.loss_decode.class_weight: no file {weight}.')
+
+
+def _values(summary: Summary, num_classes: int, split: str) -> Iterator[Finding]:
+    outside = summary.values_outside(num_classes)
+    if outside:
+        images = max(summary.images_with[value] for value in outside)
+        shown = ', '.join(map(str, outside[:8])) + (', ...' if len(outside) > 8 else '')
+        yield Finding(
+            ERROR,
+            f'label values {shown} in up to {images} images are neither a class (0 to '
+            f'{num_classes - 1}) nor {IGNORE}: {_cure(summary, outside, num_classes)}',
+            [f'{summary.examples[value]}: holds {value}' for value in outside[:8]],
+        )
+    if summary.labelled and summary.counts and set(summary.counts) == {IGNORE}:
+        yield Finding(
+            ERROR,
+            'every label pixel is ignored (255): there is nothing to learn. If 255 marks the '
+            'objects, set label_map={255: 1} in the dataset.',
+        )
+    elif summary.all_ignored:
+        yield Finding(
+            WARNING,
+            f'{len(summary.all_ignored)} images have no labelled pixel at all',
+            summary.all_ignored,
+        )
+    if split != 'test' and not summary.labelled and summary.examined:
+        yield Finding(ERROR, 'the images have no labels: set data_prefix.seg_map_path.')
+
+
+def _cure(summary: Summary, outside: list[int], num_classes: int) -> str:
+    values = sorted(value for value in summary.counts if value != IGNORE)
+    if values == list(range(1, num_classes + 1)):
+        return 'they count from 1; set reduce_zero_label=True in the dataset.'
+    if outside == [num_classes] and 0 in summary.counts:
+        return (
+            'if 0 means "unlabelled", set reduce_zero_label=True in the dataset; if it is a class '
+            f'of its own, there are {num_classes + 1}: set num_classes in both heads.'
+        )
+    if len(outside) == 1 and len(values) <= 2:
+        return f'they look like a mask; set label_map={{{outside[0]}: 1}} in the dataset.'
+    return 'map them with label_map={stored value: class} in the dataset, or correct num_classes.'
+
+
+def _seen(summary: Summary, classes: list[str], num_classes: int, split: str) -> Iterator[Finding]:
+    if not summary.labelled or not summary.counts:
+        return
+    never = [i for i in range(num_classes) if not summary.counts[i]]
+    seen = num_classes - len(never)
+    if seen == 1 and num_classes > 1 and summary.counts[IGNORE]:
+        (only,) = set(range(num_classes)) - set(never)
+        yield Finding(
+            WARNING,
+            f'the only class ever labelled is {only}, the rest is ignored (255): masks of 0 and '
+            '255? Then set label_map={255: 1} in the dataset.',
+        )
+    elif never:
+        names = [f'{i} ({classes[i]})' if i < len(classes) else str(i) for i in never]
+        shown = ', '.join(names[:12]) + (', ...' if len(names) > 12 else '')
+        yield Finding(
+            WARNING if split == 'train' else NOTE,
+            f'{len(never)} of {num_classes} classes are never labelled: {shown}',
+        )
+
+
+def _normalisation(cfg: Config, summary: Summary) -> Iterator[Finding]:
+    given = cfg.get('model', {}).get('data_preprocessor') or cfg.get('data_preprocessor') or {}
+    if summary.mean is None or not given.get('mean'):
+        return
+    mean, std = list(given['mean']), list(given.get('std') or [])
+    if len(mean) != len(summary.mean):
+        yield Finding(
+            ERROR,
+            f'data_preprocessor.mean has {len(mean)} values, but the images have '
+            f'{len(summary.mean)} channels: give one a channel, and backbone.in_channels.',
+        )
+    elif any(abs(a - b) > max(c, 1) for a, b, c in zip(mean, summary.mean, std or [1] * len(mean))):
+        yield Finding(
+            WARNING,
+            f'the images have mean {summary.mean} and std {summary.std}, the config normalises by '
+            f'{mean} and {std}: right for pretrained weights of photographs, else use the former.',
+        )

@@ -1,0 +1,150 @@
+"""From a folder to a config: find the pairs, read the labels, split, write."""
+
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median_low
+
+from segkit.datasets.conversion import write_split
+from segkit.datasets.metainfo import make_palette
+from segkit.datasets.parallel import Failure, parallel
+
+from .config_text import config_text
+from .examine import Examiner
+from .folders import Pairing, find_pairing
+from .labels import Guess, Pair, guess, look
+from .pictures import spread
+from .summary import add_up
+
+_STATISTICS_FROM = 50  # images; a mean needs no more
+
+
+def write_config(args: Namespace, out: Path) -> Iterator[str]:
+    """Write the config and its split files; yields lines that tell what was found.
+
+    Raises:
+        OSError, ValueError: no pairs, an unreadable file, labels that are none. Nothing is written.
+    """
+    root = args.folder.resolve()
+    pairing = find_pairing(root, args.images, args.labels)
+    yield (
+        f'{len(pairing.stems)} pairs: {pairing.images}/*{pairing.img_suffix} with '
+        f'{pairing.labels}/*{pairing.seg_map_suffix}'
+    )
+    pairs = _read(root, pairing, args.workers)
+    sizes, channels = _images(pairs, pairing.img_suffix)
+    found = guess(pairs)
+    classes = _class_names(args.classes, found)
+    yield f'{found.num_classes} classes: {found.reason}'
+    splits = _splits(pairing, out, args.val_share)
+    text = config_text(
+        root=str(root),
+        out=out,
+        network=args.network,
+        schedule=args.schedule,
+        reason=found.reason,
+        classes=classes,
+        palette=found.palette or make_palette(len(classes)),
+        reading=_reading(pairing, found),
+        splits={name: kept for name, (kept, _) in splits.items()},
+        size=sizes,
+        channels=channels,
+        statistics=None if channels == 3 else _statistics(root, pairing, args.workers),
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for settings, stems in splits.values():
+        if 'ann_file' in settings:
+            write_split(Path(settings['ann_file']), stems)
+    out.write_text(text, encoding='utf-8')
+    yield f'{out}: written. Now: python tools/check_dataset.py {out}'
+
+
+def _paths(root: Path, pairing: Pairing, stems: Sequence[str]) -> list[tuple[str, str]]:
+    return [
+        (
+            str(root / pairing.images / (stem + pairing.img_suffix)),
+            str(root / pairing.labels / (stem + pairing.seg_map_suffix)),
+        )
+        for stem in stems
+    ]
+
+
+def _read(root: Path, pairing: Pairing, workers: int | None) -> list[Pair]:
+    paths = _paths(root, pairing, pairing.stems)
+    pairs = []
+    for (image, label), pair in zip(paths, parallel(look, paths, 'pairs', workers)):
+        if isinstance(pair, Failure):
+            raise ValueError(f'{pair.reason}. Repair or remove the pair and start again.')
+        if pair.size != pair.label_size:
+            raise ValueError(
+                f'{label}: the label is {pair.label_size} (height, width) and its image {image} '
+                f'{pair.size}. Are these the right folders? Name them with --images and --labels.'
+            )
+        pairs.append(pair)
+    return pairs
+
+
+def _images(pairs: Sequence[Pair], suffix: str) -> tuple[tuple[int, int], int]:
+    """Median (height, width), and the channels, which must be the same in all."""
+    channels = Counter(pair.channels for pair in pairs)
+    # Read as colour: grey repeats in three channels, and a PNG's fourth is transparency.
+    colour = {1, 3, 4} if suffix.lower().endswith('.png') else {1, 3}
+    kinds = {3 if count in colour else count for count in channels}
+    if len(kinds) > 1:
+        raise ValueError(f'the images have different numbers of channels: {dict(channels)}.')
+    size = tuple(median_low(pair.size[axis] for pair in pairs) for axis in (0, 1))
+    return size, kinds.pop()
+
+
+def _class_names(given: str | None, found: Guess) -> list[str]:
+    if given is None:
+        if found.num_classes == 2:
+            return ['background', 'foreground']
+        return [f'class_{i}' for i in range(found.num_classes)]
+    path = Path(given)
+    names = path.read_text().splitlines() if path.is_file() else given.split(',')
+    names = [name.strip() for name in names if name.strip()]
+    if len(names) < found.num_classes:
+        raise ValueError(
+            f'--classes names {len(names)} classes, but the labels hold {found.num_classes}: '
+            f'{found.reason}.'
+        )
+    if found.palette:
+        found.palette += make_palette(len(names))[len(found.palette) :]
+    return names
+
+
+def _reading(pairing: Pairing, found: Guess) -> dict:
+    suffixes = dict(img_suffix=pairing.img_suffix, seg_map_suffix=pairing.seg_map_suffix)
+    return {**suffixes, **found.settings}
+
+
+def _splits(pairing: Pairing, out: Path, share: float) -> dict[str, tuple[dict, list[str]]]:
+    """'train', 'val' -> (arguments of the dataset, stems): by subfolder, else by a split file."""
+    folders, found = pairing.splits(), {}
+    if len(folders) == 2:
+        for role, folder in folders.items():
+            prefix = dict(
+                img_path=f'{pairing.images}/{folder}', seg_map_path=f'{pairing.labels}/{folder}'
+            )
+            found[role] = dict(data_prefix=prefix), []
+        return found
+    stems = list(pairing.stems)
+    validation = set(spread(stems, max(1, round(len(stems) * share))))
+    chosen = {'train': [s for s in stems if s not in validation] or stems, 'val': validation}
+    for role, names in chosen.items():
+        path = out.resolve().with_name(f'{out.stem}_{role}.txt')
+        prefix = dict(img_path=pairing.images, seg_map_path=pairing.labels)
+        found[role] = dict(ann_file=str(path), data_prefix=prefix), list(names)
+    return found
+
+
+def _statistics(root: Path, pairing: Pairing, workers: int | None) -> tuple[list, list]:
+    """Mean and std of each channel, for images that no published statistics fit."""
+    loaders = dict(type='LoadImageFromFile', color_type='unchanged'), dict(type='LoadAnnotations')
+    examiner = Examiner(*loaders)
+    paths = _paths(root, pairing, spread(pairing.stems, _STATISTICS_FROM))
+    infos = [dict(img_path=image) for image, _ in paths]
+    summary = add_up('', len(infos), parallel(examiner, infos, 'statistics', workers), [])
+    return summary.mean, summary.std

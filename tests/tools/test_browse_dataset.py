@@ -1,0 +1,71 @@
+"""tools/browse_dataset.py: a sheet or a folder of what training sees."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from helpers.tiny_config import write_tiny_config
+from mmengine.config import Config
+from PIL import Image
+
+from segkit.inspection.browse import browse
+from segkit.registry import DATASETS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*args: object) -> tuple[int, str]:
+    command = [sys.executable, str(ROOT / 'tools/browse_dataset.py'), *map(str, args)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd='/')
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_sheet_and_a_folder(tmp_path):
+    config = write_tiny_config(tmp_path)
+
+    status, text = run(config, '--out', tmp_path / 'sheet.png', '--num', 6, '--columns', 3)
+    assert status == 0, text
+    assert '6 samples' in text
+    sheet = Image.open(tmp_path / 'sheet.png')
+    assert sheet.width == 8 + 3 * (320 + 8)
+
+    status, text = run(config, '--out', tmp_path / 'files', '--num', 4, '--split', 'val')
+    assert status == 0, text
+    files = sorted(path.name for path in (tmp_path / 'files').iterdir())
+    assert files == ['0000_00000.png', '0001_00001.png', '0002_00002.png']  # val has three
+
+
+def test_a_missing_split_is_a_sentence(tmp_path):
+    config = tmp_path / 'c.py'
+    config.write_text('model = dict()')
+
+    status, text = run(config, '--out', tmp_path / 'x.png')
+
+    assert status == 1
+    assert "train_dataloader: the config has none, so there is no split 'train'" in text
+
+
+def test_augmentation_depends_on_the_seed_alone(tmp_path):
+    cfg = Config.fromfile(write_tiny_config(tmp_path))
+
+    once, again, other = (list(browse(cfg, 'train', 3, seed)) for seed in (1, 1, 2))
+
+    assert [title for title, _ in once] == ['00000', '00003', '00007']
+    assert all(np.array_equal(a[1], b[1]) for a, b in zip(once, again))
+    assert any(not np.array_equal(a[1], b[1]) for a, b in zip(once, other))
+    assert all(picture.shape == (32, 32, 3) for _, picture in once)
+
+
+def test_raw_pictures_show_the_image_in_rgb_and_labels_in_their_colours(tmp_path):
+    cfg = Config.fromfile(write_tiny_config(tmp_path))
+    dataset = DATASETS.build(cfg.val_dataloader.dataset)
+    entry = dataset.get_data_info(0)['cache_entry']
+    palette = np.array(dataset.metainfo['palette'])
+
+    (_, bare), = browse(cfg, 'val', 1, opacity=0, raw=True)  # fmt: skip
+    (_, full), = browse(cfg, 'val', 1, opacity=1, raw=True)  # fmt: skip
+
+    assert np.array_equal(bare, entry.image()[..., ::-1])
+    known = entry.label() != 255
+    assert np.array_equal(full[known], palette[entry.label()[known]])

@@ -1,0 +1,97 @@
+"""tools/check_dataset.py as a user types it: text, JSON, page, exit status."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from helpers.make_data import PREFIX, write_dataset
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(tool: str, *args: object) -> tuple[int, str]:
+    command = [sys.executable, str(ROOT / 'tools' / f'{tool}.py'), *map(str, args)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd='/')
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture
+def config(tmp_path):
+    root = write_dataset(tmp_path / 'data', [(40, 56)] * 12)
+    path = tmp_path / 'mine.py'
+    dataset = dict(
+        type='BaseSegDataset', data_root=root, data_prefix=PREFIX, img_suffix='.png',
+        metainfo=dict(classes=tuple('abcde')),
+        pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')],
+    )  # fmt: skip
+    path.write_text(
+        f'train_dataloader = dict(batch_size=2, dataset={dataset!r})\n'
+        'model = dict(decode_head=dict(num_classes=5))\n'
+    )
+    return path
+
+
+def test_good_data(config, tmp_path):
+    page, data = tmp_path / 'out.html', tmp_path / 'out.json'
+
+    status, out = run('check_dataset', config, '--html', page, '--json', data, '--workers', 2)
+
+    assert status == 0
+    assert 'train: 12 in ' in out  # the bar's last line
+    assert 'mine: training would work' in out
+    assert page.read_text().count('<img') == 12
+    found = json.loads(data.read_text())
+    assert found['ok'] is True
+    assert found['datasets'][0]['images'] == 12
+    assert [c['name'] for c in found['datasets'][0]['classes']] == list('abcde')
+
+
+def test_bad_data(config, tmp_path):
+    label = tmp_path / 'data/ann/003.png'
+    cv2.imwrite(str(label), np.full((40, 56), 200, np.uint8))
+    (tmp_path / 'data/ann/004.png').unlink()
+    data = tmp_path / 'out.json'
+
+    status, out = run('check_dataset', config, '--json', data)
+
+    assert status == 1
+    assert f'{label}: holds 200' in out
+    assert 'ann/004.png: there is no such file' in out
+    assert out.rstrip().endswith('mine: 2 errors: training would fail')
+    assert json.loads(data.read_text())['ok'] is False
+
+
+def test_wrong_arguments_are_sentences(config):
+    status, out = run('check_dataset', 'psanet_r50')
+    assert status == 1
+    assert "No config file 'psanet_r50'" in out
+
+    status, out = run('check_dataset', config, '--split', 'test')
+    assert status == 1
+    assert 'the config has none of test_dataloader' in out
+
+    option = 'train_dataloader.dataset.reduce_zero_labels=True'
+    status, out = run('check_dataset', config, '--cfg-options', option)
+    assert status == 1
+    assert 'train_dataloader.dataset.reduce_zero_labels' in out
+    assert "Did you mean 'reduce_zero_label'" in out
+    assert 'Traceback' not in out
+
+
+@pytest.mark.parametrize(
+    'tool',
+    ['check_dataset', 'new_dataset', 'browse_dataset', 'model_zoo', 'dataset_converters/voc_aug'],
+)
+def test_help_comes_at_once(tool):
+    start = time.perf_counter()
+
+    status, out = run(tool, '--help')
+
+    assert status == 0
+    assert 'usage:' in out
+    assert time.perf_counter() - start < 2

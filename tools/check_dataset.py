@@ -1,0 +1,63 @@
+"""Look at the data of a config before training: every image, every label.
+
+python tools/check_dataset.py configs/psanet/psanet_r50-d8_512x512_80k_ade20k.py
+python tools/check_dataset.py CONFIG --split train val test --html data.html --json data.json
+
+Missing and unreadable files, sizes that differ, label values that are no class, classes that are
+never labelled, class weights, mean and standard deviation, the effective batch. Exit status 0 if
+training would work, 1 if not.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='a config file, or the name of a shipped one')
+    parser.add_argument(
+        '--split', nargs='+', choices=['train', 'val', 'test'], default=['train', 'val']
+    )
+    parser.add_argument('--workers', type=int, help='processes (default: one a core)')
+    parser.add_argument('--max-images', type=int, help='examine so many of each, evenly spread')
+    parser.add_argument('--gpus', type=int, default=1, help='that will train (default: 1)')
+    parser.add_argument('--all-files', action='store_true', help='list every file of a finding')
+    parser.add_argument('--json', help='write the result to this file')
+    parser.add_argument('--html', help='write a page with pictures to this file')
+    parser.add_argument(
+        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='change settings'
+    )
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = parse_args()
+    import json
+
+    from segkit.engine.config import load_config
+    from segkit.engine.launch import parse_options
+    from segkit.inspection.check import check
+    from segkit.inspection.page import as_page
+    from segkit.inspection.text import as_text
+
+    try:
+        cfg = load_config(args.config, parse_options(args.cfg_options))
+        name = Path(args.config).stem
+        found = check(cfg, name, args.split, args.workers, args.max_images, args.gpus)
+    except (OSError, ValueError, KeyError) as error:
+        sys.exit(f'{args.config}: {error}')
+    if args.json:
+        Path(args.json).write_text(json.dumps(found.to_json(), indent=1), encoding='utf-8')
+    if args.html:
+        Path(args.html).write_text(as_page(found), encoding='utf-8')
+    print(as_text(found, args.all_files))
+    return 0 if found.ok else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""Look at a folder of images and labels, and write a config that trains on it.
+
+python tools/new_dataset.py data/my_masks
+python tools/new_dataset.py data/my_masks --classes background,crack --out configs/crack.py
+
+Finds the two folders and how their names pair up, reads the labels, works out which values there
+are and how to read them (label_map, reduce_zero_label, colours), and splits into training and
+validation images where the folders do not. Then: python tools/check_dataset.py CONFIG
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('folder', type=Path, help='folder with images and labels somewhere below')
+    parser.add_argument('--images', help='folder of the images, relative to FOLDER')
+    parser.add_argument('--labels', help='folder of the labels, relative to FOLDER')
+    parser.add_argument('--classes', help='names separated by commas, or a file with one a line')
+    parser.add_argument('--out', type=Path, help='config to write (default: FOLDER/config.py)')
+    parser.add_argument('--network', default='pspnet_r50-d8', help='default: %(default)s')
+    parser.add_argument('--schedule', default='schedule_20k', help='default: %(default)s')
+    parser.add_argument('--val-share', type=float, default=0.1, help='of images without a split')
+    parser.add_argument('--workers', type=int, help='processes (default: one a core)')
+    parser.add_argument('--force', action='store_true', help='write over an existing config')
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = parse_args()
+    from segkit.inspection.new_config import write_config
+
+    out = args.out or args.folder / 'config.py'
+    if out.exists() and not args.force:
+        sys.exit(f'{out}: is there already; choose another --out, or --force to write over it.')
+    try:
+        for line in write_config(args, out):
+            print(line)
+    except (OSError, ValueError) as error:
+        sys.exit(str(error))
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
