@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from segkit.engine import model_setup
 from segkit.engine.batch import BatchAccounting
+from segkit.engine.config_text import plain_config
 from segkit.engine.dist import init_dist, resolve_launcher
 from segkit.engine.env import collect_env
 from segkit.engine.persistence import Persistence
@@ -53,7 +54,7 @@ class Runner(Persistence, BatchAccounting, MMRunner):
 
     @classmethod
     def from_cfg(cls, cfg: dict) -> 'Runner':
-        cfg = copy.deepcopy(cfg)
+        cfg = plain_config(copy.deepcopy(cfg))
         cfg.setdefault('default_scope', 'segkit')
         return super().from_cfg(cfg)
 

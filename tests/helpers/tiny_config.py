@@ -48,12 +48,13 @@ test_pipeline = [
 train_dataloader = dict(
     batch_size=2, num_workers=0, sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
-        type='ShapesDataset', split='train', num_images=11, size=(64, 64),
+        type='ShapesDataset', split='train', num_images=11, size=(64, 64), serialize_data=False,
         pipeline=train_pipeline))
 val_dataloader = dict(
     batch_size=1, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='ShapesDataset', split='val', num_images=3, size=(64, 64), test_mode=True,
+        type='ShapesDataset', split='val', num_images=3, size=(64, 64), serialize_data=False,
+        test_mode=True,
         pipeline=test_pipeline))
 test_dataloader = val_dataloader
 val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
@@ -83,7 +84,7 @@ def write_tiny_config(folder: Path) -> Path:
 
 
 def tiny_config(work_dir: Path, **options) -> Config:
-    """The config with ``options`` merged: keys with '__' for '.', as in ``train_cfg__max_iters``."""
+    """The config with ``options`` merged in; their keys have "__" for the "." of a path."""
     cfg = Config.fromstring(_TEXT, '.py')
     cfg.merge_from_dict({key.replace('__', '.'): value for key, value in options.items()})
     cfg.work_dir = str(work_dir)
