@@ -1,10 +1,7 @@
 """tools/browse_dataset.py: a sheet or a folder of what training sees."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
+from helpers.run_tool import run_tool
 from helpers.tiny_config import write_tiny_config
 from mmengine.config import Config
 from PIL import Image
@@ -12,25 +9,29 @@ from PIL import Image
 from segkit.inspection.browse import browse
 from segkit.registry import DATASETS
 
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def run(*args: object) -> tuple[int, str]:
-    command = [sys.executable, str(ROOT / 'tools/browse_dataset.py'), *map(str, args)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd='/')
-    return done.returncode, done.stdout + done.stderr
-
 
 def test_a_sheet_and_a_folder(tmp_path):
     config = write_tiny_config(tmp_path)
 
-    status, text = run(config, '--out', tmp_path / 'sheet.png', '--num', 6, '--columns', 3)
+    status, text = run_tool(
+        'browse_dataset',
+        config,
+        '--out',
+        tmp_path / 'sheet.png',
+        '--num',
+        6,
+        '--columns',
+        3,
+        own_process=True,
+    )
     assert status == 0, text
     assert '6 samples' in text
     sheet = Image.open(tmp_path / 'sheet.png')
     assert sheet.width == 8 + 3 * (320 + 8)
 
-    status, text = run(config, '--out', tmp_path / 'files', '--num', 4, '--split', 'val')
+    status, text = run_tool(
+        'browse_dataset', config, '--out', tmp_path / 'files', '--num', 4, '--split', 'val'
+    )
     assert status == 0, text
     files = sorted(path.name for path in (tmp_path / 'files').iterdir())
     assert files == ['0000_00000.png', '0001_00001.png', '0002_00002.png']  # val has three
@@ -40,7 +41,7 @@ def test_a_missing_split_is_a_sentence(tmp_path):
     config = tmp_path / 'c.py'
     config.write_text('model = dict()')
 
-    status, text = run(config, '--out', tmp_path / 'x.png')
+    status, text = run_tool('browse_dataset', config, '--out', tmp_path / 'x.png')
 
     assert status == 1
     assert "train_dataloader: the config has none, so there is no split 'train'" in text

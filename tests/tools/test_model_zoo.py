@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.flaky_server import serving
+from helpers.run_tool import run_tool
 
 from segkit.model_zoo import Row, read_measurements
 
 ROOT = Path(__file__).resolve().parents[2]
-TOOL = ROOT / 'tools' / 'model_zoo.py'
 
 CONFIG = f"""
 _base_ = '{ROOT}/configs/demo/pspnet_r18-d8_shapes.py'
@@ -27,11 +27,9 @@ model = dict(
 
 
 def run(*args: object, ok: bool = True) -> str:
-    done = subprocess.run(
-        [sys.executable, str(TOOL), *map(str, args)], capture_output=True, text=True, cwd='/'
-    )
-    assert (done.returncode == 0) is ok, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    status, text = run_tool('model_zoo', *args)
+    assert (status == 0) is ok, text
+    return text
 
 
 def test_list_filters():

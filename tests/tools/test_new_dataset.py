@@ -1,7 +1,5 @@
 """tools/new_dataset.py: an unknown folder becomes a config that checks, builds and trains."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -9,16 +7,9 @@ import numpy as np
 import pytest
 import torch
 from helpers.make_data import smooth_image
+from helpers.run_tool import run_tool
 from mmengine.config import Config
 from PIL import Image
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def run(tool: str, *args: object) -> tuple[int, str]:
-    command = [sys.executable, str(ROOT / 'tools' / f'{tool}.py'), *map(str, args)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd='/')
-    return done.returncode, done.stdout + done.stderr
 
 
 def fill(root: Path, values, count=6, size=(48, 64), labels='masks/{}_mask.png', channels=3):
@@ -49,7 +40,9 @@ def test_masks_of_0_and_255_become_a_config_that_passes_the_check(tmp_path):
     root = fill(tmp_path / 'data', [0, 255])
     out = tmp_path / 'configs/mask.py'
 
-    status, text = run('new_dataset', root, '--out', out, '--classes', 'road,crack')
+    status, text = run_tool(
+        'new_dataset', root, '--out', out, '--classes', 'road,crack', own_process=True
+    )
 
     assert status == 0, text
     assert '6 pairs: images/*.png with masks/*_mask.png' in text
@@ -64,7 +57,7 @@ def test_masks_of_0_and_255_become_a_config_that_passes_the_check(tmp_path):
 
     label = first_sample(cfg)['data_samples'].gt_sem_seg.data
     assert set(label.unique().tolist()) <= {0, 1, 255}
-    status, text = run('check_dataset', out)
+    status, text = run_tool('check_dataset', out)
     assert status == 0, text
     assert 'mask: training would work' in text
 
@@ -73,12 +66,12 @@ def test_an_existing_config_is_not_written_over(tmp_path):
     root = fill(tmp_path, [0, 1])
     (root / 'config.py').write_text('mine')
 
-    status, text = run('new_dataset', root)
+    status, text = run_tool('new_dataset', root)
     assert status == 1
     assert 'config.py: is there already' in text
     assert (root / 'config.py').read_text() == 'mine'
 
-    assert run('new_dataset', root, '--force')[0] == 0
+    assert run_tool('new_dataset', root, '--force')[0] == 0
 
 
 def test_colours_and_split_folders(tmp_path):
@@ -91,7 +84,7 @@ def test_colours_and_split_folders(tmp_path):
                 file = tmp_path / folder / f'{name}.png'
                 file.rename(tmp_path / folder / split / f'{name}.png')
 
-    status, text = run('new_dataset', tmp_path)
+    status, text = run_tool('new_dataset', tmp_path)
 
     assert status == 0, text
     cfg = Config.fromfile(tmp_path / 'config.py')
@@ -109,7 +102,7 @@ def test_four_channels_train(tmp_path):
 
     fill(tmp_path, [1, 2, 3], 4, labels='gt/{}.png', channels=4)
 
-    status, text = run('new_dataset', tmp_path)
+    status, text = run_tool('new_dataset', tmp_path)
 
     assert status == 0, text
     cfg = Config.fromfile(tmp_path / 'config.py')
@@ -133,21 +126,21 @@ def test_four_channels_train(tmp_path):
 def test_what_cannot_be_read_is_named_and_nothing_is_written(tmp_path):
     root = fill(tmp_path / 'a', [0, 1])
     (root / 'masks/3_mask.png').write_bytes(b'no image')
-    status, text = run('new_dataset', root)
+    status, text = run_tool('new_dataset', root)
     assert status == 1
     assert f'{root}/masks/3_mask.png: not an image' in text
 
     cv2.imwrite(str(root / 'masks/3_mask.png'), np.zeros((9, 9), np.uint8))
-    status, text = run('new_dataset', root)
+    status, text = run_tool('new_dataset', root)
     assert status == 1
     assert f'{root}/masks/3_mask.png: the label is (9, 9)' in text
 
     root = fill(tmp_path / 'b', [0, 1, 2])
-    status, text = run('new_dataset', root, '--classes', 'one,two')
+    status, text = run_tool('new_dataset', root, '--classes', 'one,two')
     assert status == 1
     assert '--classes names 2 classes, but the labels hold 3' in text
 
-    status, text = run('new_dataset', root, '--network', 'unet')
+    status, text = run_tool('new_dataset', root, '--network', 'unet')
     assert status == 1
     assert 'unet: there is no such part; known:' in text
     assert not list(tmp_path.rglob('config*'))

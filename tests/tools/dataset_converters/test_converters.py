@@ -1,25 +1,22 @@
 """The converters on files in the formats of the datasets, as a user types them."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.run_tool import run_tool
 from PIL import Image
 
 from segkit.datasets.metainfo import dataset_metainfo
 
-ROOT = Path(__file__).resolve().parents[3]
 CONTEXT = dataset_metainfo('pascal_context')['classes']
 
 
-def run(tool: str, *args: object, ok: bool = True) -> str:
-    command = [sys.executable, str(ROOT / 'tools/dataset_converters' / f'{tool}.py')]
-    done = subprocess.run([*command, *map(str, args)], capture_output=True, text=True, cwd='/')
-    assert (done.returncode == 0) is ok, done.stdout + done.stderr
-    return done.stdout + done.stderr
+def run(tool: str, *args: object, ok: bool = True, own_process: bool = False) -> str:
+    status, text = run_tool(f'dataset_converters/{tool}', *args, own_process=own_process)
+    assert (status == 0) is ok, text
+    return text
 
 
 def read(path: Path) -> np.ndarray:
@@ -55,7 +52,7 @@ def test_cityscapes_polygons_become_train_ids(tmp_path):
     polygon_file(tmp_path, 'train/aachen/aachen_000000_000019', objects)
     polygon_file(tmp_path, 'val/munster/munster_000001_000019', objects[:1])
 
-    out = run('cityscapes', tmp_path)
+    out = run('cityscapes', tmp_path, own_process=True)
 
     label = read(tmp_path / 'gtFine/train/aachen/aachen_000000_000019_gtFine_labelTrainIds.png')
     expected = np.full((40, 60), 255, np.uint8)
@@ -129,7 +126,7 @@ def voc(tmp_path):
 def test_sbd_labels_and_the_lists_of_the_usual_training_set(voc):
     devkit, sbd, label = voc
 
-    out = run('voc_aug', devkit, sbd)
+    out = run('voc_aug', devkit, sbd, own_process=True)
 
     path = devkit / 'VOC2012/SegmentationClassAug/2008_d.png'
     assert np.array_equal(read(path), label)
@@ -233,7 +230,7 @@ def check_context(devkit: Path, expected: list[np.ndarray]) -> None:
 def test_context_from_the_detail_annotations(detail, tmp_path):
     path, expected = detail
 
-    out = run('pascal_context', tmp_path / 'dev', path)
+    out = run('pascal_context', tmp_path / 'dev', path, own_process=True)
 
     check_context(tmp_path / 'dev', expected)
     assert '2 written, 0 were there, 0 failed' in out
