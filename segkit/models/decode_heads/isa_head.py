@@ -8,7 +8,6 @@ Legend: the padded map is (N, C, Qh * Ph, Qw * Pw) with P = down_factor pixels a
 a side; tokens of one attention (G, C, L) with G groups of L pixels.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -45,8 +44,9 @@ class SelfAttentionBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(G, C, h, w) -> (G, C, h, w); the G maps do not see each other."""
         projections = self.query_project, self.key_project, self.value_project
-        query, key, value = (p(x).flatten(2).transpose(1, 2) for p in projections)
-        context = F.scaled_dot_product_attention(query, key, value)  # (G, h * w, C)
+        # (G, 1, h * w, C): one head, as ONNX has attention with a head dimension only.
+        query, key, value = (p(x).flatten(2).transpose(1, 2)[:, None] for p in projections)
+        context = F.scaled_dot_product_attention(query, key, value)[:, 0]
         return self.output_project(context.transpose(1, 2).reshape(x.shape))
 
 
@@ -86,7 +86,7 @@ class ISAHead(BaseDecodeHead):
         """Logits (N, K, h, w) of the chosen map (N, in_channels, h, w)."""
         x = self.in_conv(self._transform_inputs(inputs))
         h, w = x.shape[2:]
-        more_h, more_w = (math.ceil(s / p) * p - s for s, p in zip((h, w), self.down_factor))
+        more_h, more_w = (-s % p for s, p in zip((h, w), self.down_factor))
         # Half on each side, the odd row or column after: the published weights expect it.
         top, left = more_h // 2, more_w // 2
         padded = F.pad(x, (left, more_w - left, top, more_h - top))

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from segkit.models.layers import ConvModule, resize
+from segkit.models.layers import ConvModule
 from segkit.ops import conv_cat_upsampled
+
+from .open_sizes import is_open, resize_to
 
 
 def _commutes(conv: nn.Module) -> bool:
@@ -22,12 +24,12 @@ def _commutes(conv: nn.Module) -> bool:
 
 
 def join_upsampled(
-    module: ConvModule, x: Tensor, lows: Sequence[Tensor], align_corners: bool
+    module: ConvModule, x: Tensor, lows: Sequence[Tensor], align_corners: bool | int
 ) -> Tensor:
     """``module(cat([x, *lows resized to x]))``; x (N, C0, h, w), lows (N, Ci, hi, wi)."""
     size = tuple(x.shape[2:])
-    if not _commutes(module.conv):
-        lows = [resize(y, size, mode='bilinear', align_corners=align_corners) for y in lows]
+    if is_open(*size) or not _commutes(module.conv):
+        lows = [resize_to(y, size, align_corners) for y in lows]
         return module(torch.cat([x, *lows], dim=1))
     out = conv_cat_upsampled(module.conv, x, list(lows), size, align_corners)
     if module.with_norm:

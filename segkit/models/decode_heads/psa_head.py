@@ -15,12 +15,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from segkit.models.layers import ConvModule, resize
+from segkit.models.layers import ConvModule
 from segkit.ops import psa_attention
 from segkit.registry import MODELS
 
 from .decode_head import BaseDecodeHead
 from .join import join_upsampled
+from .open_sizes import is_open, resize_to
 
 DIRECTIONS = {
     'collect': ('collect',),
@@ -33,7 +34,7 @@ class _Shrink(NamedTuple):
     """Size of the shrunk map and how it, and the way back, is resized."""
 
     size: tuple[int, int]
-    align_corners: bool
+    align_corners: bool | int
 
 
 def _pointwise(norm: nn.Module | None) -> bool:
@@ -108,6 +109,9 @@ class PSAHead(BaseDecodeHead):
         s = self.shrink_factor
         if s == 1:
             return _Shrink((h, w), self.align_corners)
+        if is_open(h, w):  # the same rule as arithmetic: 1 if both leave a remainder, else 0
+            aligned = ((h % s + s - 1) // s) * ((w % s + s - 1) // s)
+            return _Shrink((h // s + aligned, w // s + aligned), aligned)
         if h % s and w % s:
             return _Shrink(((h - 1) // s + 1, (w - 1) // s + 1), True)
         return _Shrink((h // s, w // s), False)
@@ -117,11 +121,12 @@ class PSAHead(BaseDecodeHead):
         s = self.shrink_factor
         if s == 1:
             return reduce(x)
-        exact = all(full - 1 == s * (less - 1) for full, less in zip(x.shape[2:], to.size))
-        if to.align_corners and exact and _pointwise(reduce.norm):
-            # The resize then picks every s-th pixel, so no other needs to be reduced.
+        picks = not is_open(*x.shape[2:]) and to.align_corners
+        picks = picks and all(a - 1 == s * (b - 1) for a, b in zip(x.shape[2:], to.size))
+        if picks and _pointwise(reduce.norm):
+            # The resize picks every s-th pixel, so no other needs to be reduced.
             return reduce(x[:, :, ::s, ::s])
-        return resize(reduce(x), to.size, mode='bilinear', align_corners=to.align_corners)
+        return resize_to(reduce(x), to.size, to.align_corners)
 
     def _attend(self, x: Tensor, attention: nn.Sequential, direction: str) -> Tensor:
         """One branch on the shrunk map: (N, channels, h, w) -> the same shape."""

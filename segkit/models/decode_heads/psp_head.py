@@ -17,6 +17,7 @@ from segkit.registry import MODELS
 
 from .decode_head import BaseDecodeHead
 from .join import join_upsampled
+from .open_sizes import CellPool
 
 
 @MODELS.register_module()
@@ -31,7 +32,7 @@ class PSPHead(BaseDecodeHead):
         super().__init__(**kwargs)
         self.pool_scales = tuple(pool_scales)
         self.psp_modules = nn.ModuleList(
-            nn.Sequential(nn.AdaptiveAvgPool2d(s), self._conv(self.in_channels, self.channels, 1))
+            nn.Sequential(CellPool(s), self._conv(self.in_channels, self.channels, 1))
             for s in self.pool_scales
         )
         joined = self.in_channels + len(self.pool_scales) * self.channels
