@@ -1,151 +1,153 @@
-"""Triton kernels of segkit/ops/triton_psa.py, which documents the shapes and calls them.
+"""Triton kernels of segkit/ops/triton_psa.py: a band to attention, and back.
 
-``pairs`` are addressed through four strides (n, kk, uu, s; that of t is 1), so the skew costs two
-integer operations an element. Row numbers are widened to 64 bits before they are multiplied: the
-attention of a batch can hold more than 2**31 elements.
+The layout of a band is that of segkit/ops/psa/grouped.py: own pixels in the order (k, n, l), the
+logit of other (s, t) at window row H - 1 - s + k % Kb and window column t - l + before. Columns
+past ``before`` or ``after`` are outside the mask: logit 0. An own pixel is a number i = k * W + l,
+an other pixel j = s * W + t; pitch is the length of a band's row, Q that of a window row.
+
+Offsets are 64-bit where they span more than one row: a batch's attention can pass 2**31 elements.
 """
 
 import triton
 import triton.language as tl
 
+LOWEST = tl.constexpr(-1e30)  # finite, so that no difference of maxima is nan
+
 
 @triton.jit
-def _own_row(row, stride_n, stride_k, stride_l, m, t):
-    """Offset of the first pair of an own pixel; ``row`` counts them over the batch."""
-    own = row % m
-    step = (row // m).to(tl.int64) * stride_n
-    return step + (own // t).to(tl.int64) * stride_k + (own % t).to(tl.int64) * stride_l
+def _corner(i, n, images, h, w, kb, pitch, Q, before):
+    """Offset in the band of the pair (own i, other 0) of image n."""
+    k = i // w
+    row = (k * images + n) * w + i % w
+    return row.to(tl.int64) * pitch + (h - 1 + k % kb) * Q + before - i % w
+
+
+@triton.jit
+def _logits(corner, i, j, w, Q, before, after, inside):
+    """Logits of pairs (own i, other j), float32: 0 outside the mask, -inf where not inside."""
+    step = j % w - i % w
+    held = inside & (step >= -before) & (step <= after)
+    x = tl.load(corner + (j % w - j // w * Q), mask=held, other=0.0).to(tl.float32)
+    return tl.where(inside, x, float('-inf'))
+
+
+@triton.jit
+def _one_more(tops, totals, x):
+    """Running maxima and sums of exp(x - maximum), each element for itself."""
+    higher = tl.maximum(tops, x)
+    return higher, totals * tl.exp(tops - higher) + tl.exp(x - higher)
 
 
 @triton.jit
 def softmax_rows(
-    pairs, attention, lse, stride_n, stride_k, stride_l, stride_s, m, t, k, u, outside,
+    band, attention, lse, images, h, w, kb, pitch, Q, before, after,
     BLOCK: tl.constexpr, WHOLE: tl.constexpr,
 ):  # fmt: skip
     """One program an own pixel. WHOLE: its pairs are held in registers, one read and one write;
-    otherwise three reads, of which two come from the cache."""
+    otherwise two reads, of which one comes from the cache."""
+    pixels = h * w
     row = tl.program_id(0)
-    source = pairs + _own_row(row, stride_n, stride_k, stride_l, m, t)
-    target = attention + row.to(tl.int64) * k
-    column = tl.arange(0, BLOCK)
-    floor = tl.where(outside > 0, 0.0, float('-inf'))
+    i = row % pixels
+    source = band + _corner(i, row // pixels, images, h, w, kb, pitch, Q, before)
+    target = attention + row.to(tl.int64) * pixels
+    block = tl.arange(0, BLOCK)
     if WHOLE:
-        x = tl.load(
-            source + column // u * stride_s + column % u, mask=column < k, other=float('-inf')
-        ).to(tl.float32)
-        top = tl.maximum(tl.max(x, 0), floor)
-        total = tl.sum(tl.exp(x - top), 0)
+        x = _logits(source, i, block, w, Q, before, after, block < pixels)
+        top = tl.max(x, 0)
+        e = tl.exp(x - top)
+        total = tl.sum(e, 0)
+        tl.store(target + block, (e / total).to(attention.dtype.element_ty), mask=block < pixels)
     else:
-        tops = tl.full((BLOCK,), float('-inf'), tl.float32)
-        for start in range(0, k, BLOCK):
-            c = start + column
-            x = tl.load(source + c // u * stride_s + c % u, mask=c < k, other=float('-inf'))
-            tops = tl.maximum(tops, x.to(tl.float32))
-        top = tl.maximum(tl.max(tops, 0), floor)
+        tops = tl.full((BLOCK,), LOWEST, tl.float32)
         totals = tl.zeros((BLOCK,), tl.float32)
-        for start in range(0, k, BLOCK):
-            c = start + column
-            x = tl.load(source + c // u * stride_s + c % u, mask=c < k, other=float('-inf'))
-            totals += tl.exp(x.to(tl.float32) - top)
-        total = tl.sum(totals, 0)
-    total += tl.where(outside > 0, outside * tl.exp(-top), 0.0)
-    share = 1.0 / total
-    excess = tl.where(outside > 0, tl.exp(-top) * share, 0.0)
+        for start in range(0, pixels, BLOCK):
+            j = start + block
+            x = _logits(source, i, j, w, Q, before, after, j < pixels)
+            tops, totals = _one_more(tops, totals, x)
+        top = tl.max(tops, 0)
+        total = tl.sum(totals * tl.exp(tops - top), 0)
+        for start in range(0, pixels, BLOCK):
+            j = start + block
+            e = tl.exp(_logits(source, i, j, w, Q, before, after, j < pixels) - top)
+            tl.store(target + j, (e / total).to(attention.dtype.element_ty), mask=j < pixels)
     tl.store(lse + row, top + tl.log(total))
-    if WHOLE:
-        p = tl.exp(x - top) * share - excess
-        tl.store(target + column, p.to(attention.dtype.element_ty), mask=column < k)
-    else:
-        for start in range(0, k, BLOCK):
-            c = start + column
-            x = tl.load(source + c // u * stride_s + c % u, mask=c < k, other=float('-inf'))
-            p = tl.exp(x.to(tl.float32) - top) * share - excess
-            tl.store(target + c, p.to(attention.dtype.element_ty), mask=c < k)
 
 
 @triton.jit
 def softmax_columns(
-    pairs, attention, lse, stride_n, stride_k, stride_l, stride_s, m, t, k, u, outside,
+    band, attention, lse, images, h, w, kb, pitch, Q, before, after,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """One program a run of others: a first walk over the own pixels for the statistics, with a
-    running maximum, a second one for the attention."""
-    n = tl.program_id(0)
-    c = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
-    other = (c // u * stride_s + c % u)[None, :]
-    source = pairs + n.to(tl.int64) * stride_n
-    target = attention + n.to(tl.int64) * m * k + c[None, :]
-    row = tl.arange(0, ROWS)
-    # The sums are kept apart for each row of the tile and joined once: adding thousands of terms
-    # one after another would lose two digits.
-    tops = tl.full((ROWS, COLUMNS), float('-inf'), tl.float32)
-    for start in range(0, m, ROWS):
-        own = start + row
-        step = (own // t).to(tl.int64) * stride_k + (own % t).to(tl.int64) * stride_l
-        inside = (own < m)[:, None] & (c < k)[None, :]
-        x = tl.load(source + step[:, None] + other, mask=inside, other=float('-inf'))
-        tops = tl.maximum(tops, x.to(tl.float32))
-    # A column beyond the last has no finite maximum: 0 keeps it free of nan.
-    floor = tl.where((outside > 0) | (c >= k), 0.0, float('-inf'))
-    top = tl.maximum(tl.max(tops, 0), floor)
+    """One program a run of other pixels: it walks over the own pixels twice, for the
+    statistics and for the attention."""
+    pixels = h * w
+    n = tl.program_id(1)
+    j = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)[None, :]
+    row = tl.arange(0, ROWS)[:, None]
+    # Maxima and sums are kept apart for each row of the tile and joined once: adding thousands of
+    # terms one after another would lose two digits.
+    tops = tl.full((ROWS, COLUMNS), LOWEST, tl.float32)
     totals = tl.zeros((ROWS, COLUMNS), tl.float32)
-    for start in range(0, m, ROWS):
-        own = start + row
-        step = (own // t).to(tl.int64) * stride_k + (own % t).to(tl.int64) * stride_l
-        inside = (own < m)[:, None] & (c < k)[None, :]
-        x = tl.load(source + step[:, None] + other, mask=inside, other=float('-inf'))
-        totals += tl.exp(x.to(tl.float32) - top[None, :])
-    total = tl.sum(totals, 0) + tl.where(outside > 0, outside * tl.exp(-top), 0.0)
-    total = tl.where(c < k, total, 1.0)
-    excess = tl.where(outside > 0, tl.exp(-top) / total, 0.0)
-    tl.store(lse + n.to(tl.int64) * k + c, top + tl.log(total), mask=c < k)
-    for start in range(0, m, ROWS):
-        own = start + row
-        step = (own // t).to(tl.int64) * stride_k + (own % t).to(tl.int64) * stride_l
-        inside = (own < m)[:, None] & (c < k)[None, :]
-        x = tl.load(source + step[:, None] + other, mask=inside, other=float('-inf'))
-        p = tl.exp(x.to(tl.float32) - top[None, :]) / total[None, :] - excess[None, :]
-        place = target + own.to(tl.int64)[:, None] * k
+    for start in range(0, pixels, ROWS):
+        i = start + row
+        inside = (i < pixels) & (j < pixels)
+        source = band + _corner(i, n, images, h, w, kb, pitch, Q, before)
+        x = _logits(source, i, j, w, Q, before, after, inside)
+        tops, totals = _one_more(tops, totals, x)
+    top = tl.max(tops, 0)[None, :]
+    total = tl.sum(totals * tl.exp(tops - top), 0)[None, :]
+    total = tl.where(j < pixels, total, 1.0)  # a column beyond the map has none
+    tl.store(lse + n.to(tl.int64) * pixels + j, top + tl.log(total), mask=j < pixels)
+    target = attention + n.to(tl.int64) * pixels * pixels
+    for start in range(0, pixels, ROWS):
+        i = start + row
+        inside = (i < pixels) & (j < pixels)
+        source = band + _corner(i, n, images, h, w, kb, pitch, Q, before)
+        p = tl.exp(_logits(source, i, j, w, Q, before, after, inside) - top) / total
+        place = target + i.to(tl.int64) * pixels + j
         tl.store(place, p.to(attention.dtype.element_ty), mask=inside)
 
 
 @triton.jit
 def exp_rows(
-    pairs, lse, attention, stride_n, stride_k, stride_l, stride_s, m, t, k, u,
+    band, lse, attention, images, h, w, kb, pitch, Q, before, after,
     COLLECT: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """One program a run of the pairs of an own pixel."""
+    pixels = h * w
     row = tl.program_id(0)
-    c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    source = pairs + _own_row(row, stride_n, stride_k, stride_l, m, t)
-    x = tl.load(source + c // u * stride_s + c % u, mask=c < k, other=0.0).to(tl.float32)
+    i, n = row % pixels, row // pixels
+    j = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    source = band + _corner(i, n, images, h, w, kb, pitch, Q, before)
+    x = _logits(source, i, j, w, Q, before, after, j < pixels)
     if COLLECT:
-        p = tl.exp(x - tl.load(lse + row))
+        x -= tl.load(lse + row)
     else:
-        p = tl.exp(x - tl.load(lse + (row // m).to(tl.int64) * k + c, mask=c < k, other=0.0))
-    tl.store(attention + row.to(tl.int64) * k + c, p.to(attention.dtype.element_ty), mask=c < k)
+        x -= tl.load(lse + n.to(tl.int64) * pixels + j, mask=j < pixels, other=0.0)
+    target = attention + row.to(tl.int64) * pixels + j
+    tl.store(target, tl.exp(x).to(attention.dtype.element_ty), mask=j < pixels)
 
 
 @triton.jit
 def backward_rows(
-    attention, grad, delta, band, m, kb, t, s, u, COLLECT: tl.constexpr, BLOCK: tl.constexpr
-):
-    """One program a run of window places of an own pixel, each with the pair it came from."""
-    row = tl.program_id(0)
-    own = row % m
-    columns = u + t - 1
+    attention, grad, delta, band, images, h, w, kb, pitch, Q, before, after,
+    COLLECT: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """One program a run of window places of an own pixel, each with the pair it stands for."""
+    row = tl.program_id(0)  # of the band: (k, n, l)
+    own_column, n, k = row % w, row // w % images, row // w // images
     place = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    other_row = place // columns + own // t - (kb - 1)
-    other_column = place % columns + own % t - (t - 1)
-    inside = (other_row >= 0) & (other_row < s) & (other_column >= 0) & (other_column < u)
-    pair = other_row * u + other_column
-    step = row.to(tl.int64) * s * u
-    p = tl.load(attention + step + pair, mask=inside, other=0.0).to(tl.float32)
-    g = tl.load(grad + step + pair, mask=inside, other=0.0).to(tl.float32)
+    q = place % Q
+    s, t = h - 1 + k % kb - place // Q, q + own_column - before
+    limit = tl.where(k < h, h, 0)  # a group's rows beyond the map have no pairs
+    inside = (s >= 0) & (s < limit) & (t >= 0) & (t < w) & (q <= before + after)
+    pixels, j = h * w, s * w + t
+    step = (n.to(tl.int64) * pixels + k * w + own_column) * pixels + j
+    p = tl.load(attention + step, mask=inside, other=0.0).to(tl.float32)
+    g = tl.load(grad + step, mask=inside, other=0.0).to(tl.float32)
     if COLLECT:
-        d = tl.load(delta + row)
+        d = tl.load(delta + n.to(tl.int64) * pixels + tl.minimum(k, h - 1) * w + own_column)
     else:
-        d = tl.load(delta + (row // m).to(tl.int64) * s * u + pair, mask=inside, other=0.0)
-    size = (s + kb - 1) * columns
+        d = tl.load(delta + n.to(tl.int64) * pixels + j, mask=inside, other=0.0)
     result = tl.where(inside, p * (g - d), 0.0).to(band.dtype.element_ty)
-    tl.store(band + row.to(tl.int64) * size + place, result, mask=place < size)
+    tl.store(band + row.to(tl.int64) * pitch + place, result, mask=place < pitch)

@@ -1,41 +1,46 @@
-"""The two memory-bound steps of windowed attention as one kernel each, in Triton.
+"""The memory-bound steps of windowed attention as one kernel each, in Triton.
 
     skew + softmax                band -> attention and the logarithm of its denominator
+    skew + exp                    band -> attention again, in the backward pass
     softmax backward + unskew     attention and its gradient -> gradient of the band
 
-A *band* is the product of a patch's features with a slice of the window (segkit/ops/psa/band.py):
-the logits of own pixel (kk, uu) of the patch lie at window place (p, q), and those of the pair with
-other (s, t) at p = s - kk + Kb - 1, q = t - uu + T - 1. In plain torch each step is three to five
-passes over memory; here it is one read and one write.
-
-Shapes: patch of Kb x T own pixels and S x U others, M = Kb * T, K = S * U,
-P = S + Kb - 1, Q = U + T - 1; pairs (N, Kb, T, S, U), any strides with the last one 1;
-attention (N, M, K) contiguous. Statistics are float32 for float16, bfloat16 and float32 input.
+A *band* is the product of features with a slice of the window, laid out as psa/grouped.py says. In
+plain torch each step takes three to five passes over memory; here it is one read and one write.
+Statistics are float32 for float16, bfloat16 and float32 input.
 
 Checked on CPU by Triton's interpreter (TRITON_INTERPRET=1) and by compiling for sm_80 and sm_90.
+SEGKIT_TRITON=0 keeps these kernels out.
 """
 
+import importlib.util
 import os
+from functools import lru_cache
+from types import ModuleType
 
 import torch
 from torch import Tensor
 
-try:
-    import triton
-
-    from segkit.ops import triton_kernels as kernels
-except ImportError:  # the CPU build of PyTorch comes without Triton
-    triton = kernels = None
+from segkit.ops.psa.grouped import Groups
 
 INTERPRETED = os.environ.get('TRITON_INTERPRET') == '1'
-HAS_TRITON = triton is not None and (INTERPRETED or torch.cuda.is_available())
+# Found, not imported: that takes a second. The CPU build of PyTorch comes without Triton.
+HAS_TRITON = importlib.util.find_spec('triton') is not None and (
+    INTERPRETED or torch.version.cuda is not None
+)
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
-# A row of at most this many pairs stays in registers: 128 of them with 8 warps, without spills.
+# A row of at most this many pairs stays in registers: 8 warps hold it without spills.
 MOST_IN_REGISTERS = 8192
 LOOP_BLOCK = 4096
 WARPS = 8
-COLUMN_TILE = (32, 32)  # own x other pixels that a program of the column kernel reads at once
+# Own x other pixels that a program of the column kernel reads at once: 16 elements of 2 bytes are a
+# sector, and a narrow tile makes enough programs for a whole GPU.
+COLUMN_TILE = (256, 16)
 UNSKEW_BLOCK = 1024
+
+
+@lru_cache(maxsize=1)
+def _kernels() -> ModuleType:
+    return importlib.import_module('segkit.ops.triton_kernels')
 
 
 def use_triton(tensor: Tensor) -> bool:
@@ -46,110 +51,97 @@ def use_triton(tensor: Tensor) -> bool:
 
 
 def skew_softmax(
-    pairs: Tensor, collect: bool, outside: int = 0, dtype: torch.dtype | None = None
+    band: Tensor, groups: Groups, collect: bool, dtype: torch.dtype | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Softmax of a skewed view, read once, with ``outside`` more logits of 0 in each sum.
+    """Softmax over the others of each own pixel (collect) or the owns of each other (distribute).
 
     Args:
-        pairs: (N, Kb, T, S, U), see ``segkit.ops.psa.band.pairs_of``; last stride 1.
-        collect: True takes the softmax over the others of each own pixel (a row of the result),
-            False over the own pixels of each other (a column).
-        outside: how many pairs with logit 0 the softmax runs over besides these.
-        dtype: of the attention; that of ``pairs`` unless given.
+        band: ``groups.band_shape``, contiguous.
+        dtype: of the attention; that of the band unless given.
 
     Returns:
-        attention: (N, M own, K other). If ``outside``, less exp(-lse), the weight of a pair
-            outside: the aggregate is then attention times values, plus exp(-lse) times the sum of
-            all values.
-        lse: (N, M) or (N, K), float32, the logarithm of the softmax's denominator.
+        attention: (N, HW own, HW other).
+        lse: (N, HW), float32, the logarithm of the denominator of each own or other pixel.
     """
-    n, kb, t, s, u = _check(pairs)
-    attention = pairs.new_empty(n, kb * t, s * u, dtype=dtype or pairs.dtype)
-    lse = pairs.new_empty(n, kb * t if collect else s * u, dtype=torch.float32)
+    attention, lse = _attention_like(band, groups, dtype), _statistics_like(band, groups)
     if collect:
-        block, grid = _row_block(s * u), (n * kb * t,)
-        kernels.softmax_rows[grid](
-            pairs, attention, lse, *_strides(pairs), kb * t, t, s * u, u, outside,
-            BLOCK=block, WHOLE=block >= s * u, num_warps=WARPS,
+        whole = _power_of_2(groups.pixels)
+        held = whole <= MOST_IN_REGISTERS
+        _kernels().softmax_rows[(groups.n * groups.pixels,)](
+            band, attention, lse, *_layout(band, groups),
+            BLOCK=whole if held else LOOP_BLOCK, WHOLE=held, num_warps=WARPS,
         )  # fmt: skip
     else:
         rows, columns = COLUMN_TILE
-        kernels.softmax_columns[(n, triton.cdiv(s * u, columns))](
-            pairs, attention, lse, *_strides(pairs), kb * t, t, s * u, u, outside,
-            ROWS=rows, COLUMNS=columns, num_warps=4,
-        )  # fmt: skip
+        _kernels().softmax_columns[(_blocks(groups.pixels, columns), groups.n)](
+            band,
+            attention,
+            lse,
+            *_layout(band, groups),
+            ROWS=rows,
+            COLUMNS=columns,
+            num_warps=WARPS,
+        )
     return attention, lse
 
 
-def skew_exp(pairs: Tensor, lse: Tensor, collect: bool, dtype: torch.dtype | None = None) -> Tensor:
-    """The attention exp(pairs - lse) again, from the ``lse`` of the forward pass.
-
-    Args:
-        pairs: (N, Kb, T, S, U), last stride 1.
-        lse: (N, M) for collect, (N, K) for distribute, float32.
-        dtype: of the result; that of ``pairs`` unless given.
-
-    Returns:
-        (N, M own, K other).
-    """
-    n, kb, t, s, u = _check(pairs)
-    attention = pairs.new_empty(n, kb * t, s * u, dtype=dtype or pairs.dtype)
-    block = min(_row_block(s * u), LOOP_BLOCK)
-    kernels.exp_rows[(n * kb * t, triton.cdiv(s * u, block))](
-        pairs, lse.contiguous(), attention, *_strides(pairs), kb * t, t, s * u, u,
+def skew_exp(
+    band: Tensor, lse: Tensor, groups: Groups, collect: bool, dtype: torch.dtype | None = None
+) -> Tensor:
+    """The attention (N, HW own, HW other) again, from the lse (N, HW), float32, of its softmax."""
+    attention = _attention_like(band, groups, dtype)
+    block = min(_power_of_2(groups.pixels), LOOP_BLOCK)
+    _kernels().exp_rows[(groups.n * groups.pixels, _blocks(groups.pixels, block))](
+        band, lse.contiguous(), attention, *_layout(band, groups),
         COLLECT=collect, BLOCK=block, num_warps=WARPS,
     )  # fmt: skip
     return attention
 
 
 def softmax_backward_unskew(
-    attention: Tensor,
-    grad: Tensor,
-    delta: Tensor,
-    patch: tuple[int, int, int, int],
-    collect: bool,
-    dtype: torch.dtype | None = None,
+    attention: Tensor, grad: Tensor, delta: Tensor, groups: Groups, collect: bool
 ) -> Tensor:
     """Gradient of the band: attention * (grad - delta), each at its window place, 0 elsewhere.
 
     Args:
-        attention, grad: (N, M own, K other), contiguous; grad is that of the attention.
-        delta: float32, sum over the softmax of attention * grad, equally the sum over channels of
-            output times its gradient: (N, M) for collect, (N, K) for distribute.
-        patch: (Kb, T, S, U).
-        dtype: of the result; that of ``attention`` unless given.
+        attention, grad: (N, HW own, HW other); grad is that of the attention.
+        delta: (N, HW), float32, the sum over the softmax of attention * grad, equally the sum over
+            channels of the output times its gradient.
 
     Returns:
-        (N * M, P * Q), every element written.
+        ``groups.band_shape``, in the dtype of the attention, every element written.
     """
-    kb, t, s, u = patch
-    n, m, k = attention.shape
-    if (m, k) != (kb * t, s * u):
-        raise ValueError(
-            f'attention of shape {tuple(attention.shape)} is not of the patch {patch}.'
-        )
-    rows, columns = s + kb - 1, u + t - 1
-    band = attention.new_empty(n * m, rows * columns, dtype=dtype or attention.dtype)
-    kernels.backward_rows[(n * m, triton.cdiv(rows * columns, UNSKEW_BLOCK))](
-        attention.contiguous(), grad.contiguous(), delta.contiguous(), band, m, kb, t, s, u,
-        COLLECT=collect, BLOCK=UNSKEW_BLOCK, num_warps=4,
+    band = attention.new_empty(groups.band_shape)
+    rows, pitch = groups.band_shape[0] * groups.band_shape[1], groups.band_shape[2]
+    _kernels().backward_rows[(rows, _blocks(pitch, UNSKEW_BLOCK))](
+        attention.contiguous(), grad.contiguous(), delta.contiguous(), band,
+        *_layout(band, groups), COLLECT=collect, BLOCK=UNSKEW_BLOCK, num_warps=4,
     )  # fmt: skip
     return band
 
 
-def _check(pairs: Tensor) -> torch.Size:
-    if pairs.dim() != 5 or pairs.stride(4) != 1:
+def _layout(band: Tensor, groups: Groups) -> tuple[int, ...]:
+    if tuple(band.shape) != groups.band_shape or not band.is_contiguous():
         raise ValueError(
-            'pairs must be (N, Kb, T, S, U) with consecutive last elements, got shape '
-            f'{tuple(pairs.shape)} and strides {pairs.stride()}.'
+            f'a band of these groups is contiguous, of shape {groups.band_shape}; got '
+            f'{tuple(band.shape)} with strides {band.stride()}.'
         )
-    return pairs.shape
+    size = (groups.n, groups.h, groups.w, groups.kb)
+    return *size, groups.p * groups.q, groups.q, groups.before, groups.after
 
 
-def _strides(pairs: Tensor) -> tuple[int, ...]:
-    return pairs.stride()[:4]
+def _attention_like(band: Tensor, groups: Groups, dtype: torch.dtype | None) -> Tensor:
+    return band.new_empty(groups.n, groups.pixels, groups.pixels, dtype=dtype or band.dtype)
 
 
-def _row_block(pairs: int) -> int:
-    whole = triton.next_power_of_2(pairs)
-    return whole if whole <= MOST_IN_REGISTERS else LOOP_BLOCK
+def _statistics_like(band: Tensor, groups: Groups) -> Tensor:
+    return band.new_empty(groups.n, groups.pixels, dtype=torch.float32)
+
+
+def _power_of_2(count: int) -> int:
+    """The smallest one that is not below count."""
+    return 1 << (count - 1).bit_length()
+
+
+def _blocks(count: int, block: int) -> int:
+    return -(-count // block)

@@ -6,8 +6,7 @@ from torch import Tensor
 
 from segkit.ops import build_ext, cuda_ext, psa_attention, psa_mask
 from segkit.ops import triton_psa as triton_ops
-from segkit.ops.psa.band import pairs_of
-from segkit.ops.psa.tiles import Tile
+from segkit.ops.psa.grouped import Groups, skew, unskew
 
 pytestmark = [
     pytest.mark.gpu,
@@ -121,38 +120,34 @@ def test_opcheck(psa_type):
 
 
 @pytest.mark.skipif(not triton_ops.HAS_TRITON, reason='needs triton')
-@pytest.mark.parametrize('outside', [0, 50])
-@pytest.mark.parametrize('collect', [True, False])
-@pytest.mark.parametrize('patch', [(5, 17, 49, 49), (3, 4, 20, 30), (2, 3, 64, 160)], ids=str)
-def test_triton_kernels(patch, collect, outside):
-    kb, t, s, u = patch
-    row, column = Tile(0, kb, 0, s, 0), Tile(0, t, 0, u, 0)
-    band = torch.randn(2 * kb * t, row.span * column.span, device='cuda')
-    pairs = pairs_of(band, row, column)
-    logits = pairs.double().flatten(3, 4).flatten(1, 2)
+@pytest.mark.parametrize('collect', [True, False], ids=MODES)
+@pytest.mark.parametrize('size', [(49, 49), (20, 30), (80, 120)], ids=str)
+@pytest.mark.parametrize('kb', [1, 13])
+def test_triton_kernels(kb, size, collect):
+    """80 x 120 is more than a row of registers holds."""
+    groups = Groups(1, *size, kb, size[1] - 1, size[1] - 1)
+    band = torch.randn(groups.band_shape, device='cuda')
+    logits = skew(band, groups).double()
     dim = 2 if collect else 1
-    total = logits.exp().sum(dim, keepdim=True) + outside
-    attention, lse = triton_ops.skew_softmax(pairs, collect, outside)
-    excess = 1 / total if outside else 0
-    torch.testing.assert_close(attention.double(), logits.exp() / total - excess, atol=1e-6, rtol=0)
-    torch.testing.assert_close(lse.double(), total.log().squeeze(dim), atol=1e-5, rtol=0)
-    exact = logits.exp() / total
-    torch.testing.assert_close(
-        triton_ops.skew_exp(pairs, lse, collect).double(), exact, atol=1e-6, rtol=0
-    )
+    attention, lse = triton_ops.skew_softmax(band, groups, collect)
+    torch.testing.assert_close(attention.double(), logits.softmax(dim), atol=1e-6, rtol=0)
+    torch.testing.assert_close(lse.double(), logits.logsumexp(dim), atol=1e-5, rtol=0)
+    again = triton_ops.skew_exp(band, lse, groups, collect)
+    torch.testing.assert_close(again, attention, atol=1e-6, rtol=0)
     grad, delta = torch.randn_like(attention), torch.randn_like(lse)
-    got = triton_ops.softmax_backward_unskew(exact.float(), grad, delta, patch, collect)
-    want = exact * (grad - delta.unsqueeze(dim))
-    torch.testing.assert_close(
-        pairs_of(got, row, column).double().reshape(want.shape), want, atol=1e-5, rtol=0
-    )
-    torch.testing.assert_close(got.double().sum(), want.sum(), atol=1e-3, rtol=0)  # 0 elsewhere
+    got = triton_ops.softmax_backward_unskew(attention, grad, delta, groups, collect)
+    want = unskew(attention * (grad - delta.unsqueeze(dim)), groups)
+    torch.testing.assert_close(got, want, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize('triton', ['auto', '0'])
 @pytest.mark.parametrize('save', [False, True])
 @pytest.mark.parametrize('mask', [61, 25])
 @pytest.mark.parametrize('psa_type', MODES)
-def test_attention_in_bfloat16_errs_no_more_than_written_out(psa_type, mask, save):
+def test_attention_in_bfloat16_errs_no_more_than_written_out(
+    psa_type, mask, save, triton, monkeypatch
+):
+    monkeypatch.setenv('SEGKIT_TRITON', triton)
     value, feat = (torch.randn(2, 64, 31, 29, device='cuda') for _ in range(2))
     weight = torch.randn(mask * mask, 64, device='cuda') / 8
     inputs = [t.bfloat16().requires_grad_() for t in (value, feat, weight)]

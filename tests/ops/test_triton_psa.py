@@ -8,14 +8,21 @@ import pytest
 import torch
 
 from segkit.ops import triton_psa as ops
-from segkit.ops.psa.band import pairs_of
-from segkit.ops.psa.tiles import Tile
+from segkit.ops.psa.composite import composite_attention
+from segkit.ops.psa.grouped import Groups, skew, unskew
+from segkit.ops.psa.grouped_passes import grouped_backward, grouped_forward
 
 pytest.importorskip('triton', reason='needs triton (pip install --no-deps triton)')
 
 INTERPRETED = os.environ.get('TRITON_INTERPRET') == '1'
 interpreted = pytest.mark.skipif(not INTERPRETED, reason='run by test_the_interpreter_agrees')
-PATCHES = [(1, 1, 3, 4), (3, 4, 5, 6), (2, 5, 1, 9), (4, 1, 7, 3)]  # (Kb, T, S, U)
+CASES = [  # (n, h, w, mask_h, mask_w)
+    (2, 3, 4, 5, 7),  # everything in reach
+    (1, 5, 3, 3, 2),  # truncated, even
+    (1, 4, 3, 4, 8),  # larger on one axis, truncated on the other
+]
+GROUPS = [Groups(2, 3, 4, kb, 3, 3) for kb in (1, 2)]
+MODES = pytest.mark.parametrize('collect', [True, False], ids=['collect', 'distribute'])
 
 
 @pytest.mark.skipif(INTERPRETED, reason='already under the interpreter')
@@ -29,104 +36,98 @@ def test_the_interpreter_agrees():
     assert ' passed' in done.stdout
 
 
-def tiles(patch):
-    kb, t, s, u = patch
-    return Tile(0, kb, 0, s, 0), Tile(0, t, 0, u, 0)
+def random_logits(groups, scale=1.0):
+    """A band and the logits (N, HW, HW) it holds; window places of no pair are nan."""
+    logits = torch.randn(groups.n, groups.pixels, groups.pixels) * scale
+    places = unskew(torch.ones_like(logits), groups)
+    return unskew(logits, groups).masked_fill_(places == 0, float('nan')), logits.double()
 
 
-def random_band(patch, n=2, dtype=torch.float32):
-    row, column = tiles(patch)
-    return torch.randn(n * row.owns * column.owns, row.span * column.span).to(dtype)
-
-
-def reference(pairs, collect, outside):
-    """(attention, less the share of a pair outside; lse), in float64."""
-    logits = pairs.double().flatten(3, 4).flatten(1, 2)
+@interpreted
+@MODES
+@pytest.mark.parametrize('groups', GROUPS, ids=str)
+def test_skew_softmax(groups, collect):
+    band, logits = random_logits(groups)
+    attention, lse = ops.skew_softmax(band, groups, collect)
     dim = 2 if collect else 1
-    total = logits.exp().sum(dim, keepdim=True) + outside
-    excess = 1 / total if outside else 0
-    return logits.exp() / total - excess, total.log().squeeze(dim)
+    torch.testing.assert_close(attention.double(), logits.softmax(dim), atol=1e-6, rtol=0)
+    torch.testing.assert_close(lse.double(), logits.logsumexp(dim), atol=1e-6, rtol=0)
+    again = ops.skew_exp(band, lse, groups, collect)
+    torch.testing.assert_close(again, attention, atol=1e-6, rtol=0)
 
 
 @interpreted
-@pytest.mark.parametrize('outside', [0, 7])
-@pytest.mark.parametrize('collect', [True, False], ids=['collect', 'distribute'])
-@pytest.mark.parametrize('patch', PATCHES, ids=str)
-def test_skew_softmax(patch, collect, outside):
-    pairs = pairs_of(random_band(patch), *tiles(patch))
-    attention, lse = ops.skew_softmax(pairs, collect, outside)
-    expected, expected_lse = reference(pairs, collect, outside)
-    torch.testing.assert_close(attention.double(), expected, atol=1e-6, rtol=0)
-    torch.testing.assert_close(lse.double(), expected_lse, atol=1e-6, rtol=0)
-
-
-@interpreted
-@pytest.mark.parametrize('collect', [True, False], ids=['collect', 'distribute'])
-def test_skew_softmax_of_rows_too_long_for_registers(collect, monkeypatch):
-    monkeypatch.setattr(ops, 'MOST_IN_REGISTERS', 16)
-    monkeypatch.setattr(ops, 'LOOP_BLOCK', 16)
-    patch = (2, 3, 5, 9)
-    pairs = pairs_of(random_band(patch) * 20, *tiles(patch))
-    attention, lse = ops.skew_softmax(pairs, collect, 3)
-    expected, expected_lse = reference(pairs, collect, 3)
-    torch.testing.assert_close(attention.double(), expected, atol=1e-6, rtol=0)
-    torch.testing.assert_close(lse.double(), expected_lse, atol=1e-5, rtol=0)
+def test_skew_softmax_of_rows_too_long_for_registers(monkeypatch):
+    monkeypatch.setattr(ops, 'MOST_IN_REGISTERS', 8)
+    monkeypatch.setattr(ops, 'LOOP_BLOCK', 8)
+    band, logits = random_logits(GROUPS[0], scale=20)
+    attention, lse = ops.skew_softmax(band, GROUPS[0], True)
+    torch.testing.assert_close(attention.double(), logits.softmax(2), atol=1e-6, rtol=0)
+    torch.testing.assert_close(lse.double(), logits.logsumexp(2), atol=1e-5, rtol=0)
 
 
 @interpreted
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_half_precision_keeps_float32_statistics(dtype):
-    pairs = pairs_of(random_band((3, 4, 5, 6), dtype=dtype), *tiles((3, 4, 5, 6)))
-    attention, lse = ops.skew_softmax(pairs, True)
-    expected, expected_lse = reference(pairs, True, 0)
+    band, _ = random_logits(GROUPS[0])
+    band = band.to(dtype)
+    logits = skew(band, GROUPS[0]).double()
+    attention, lse = ops.skew_softmax(band, GROUPS[0], True)
     assert attention.dtype == dtype
     step = torch.finfo(dtype).eps  # the interpreter need not round to nearest
-    torch.testing.assert_close(attention.double(), expected, atol=1e-6, rtol=step)
-    torch.testing.assert_close(lse.double(), expected_lse, atol=1e-6, rtol=0)
+    torch.testing.assert_close(attention.double(), logits.softmax(2), atol=1e-6, rtol=step)
+    torch.testing.assert_close(lse.double(), logits.logsumexp(2), atol=1e-6, rtol=0)
 
 
 @interpreted
-@pytest.mark.parametrize('collect', [True, False], ids=['collect', 'distribute'])
-@pytest.mark.parametrize('patch', PATCHES, ids=str)
-def test_skew_exp_repeats_the_attention(patch, collect):
-    pairs = pairs_of(random_band(patch), *tiles(patch))
-    attention, lse = ops.skew_softmax(pairs, collect)
-    torch.testing.assert_close(ops.skew_exp(pairs, lse, collect), attention, atol=1e-6, rtol=0)
-
-
-@interpreted
-@pytest.mark.parametrize('collect', [True, False], ids=['collect', 'distribute'])
-@pytest.mark.parametrize('patch', PATCHES, ids=str)
-def test_softmax_backward_unskew_is_what_autograd_gives(patch, collect):
-    band = random_band(patch).double().requires_grad_()
-    attention, _ = reference(pairs_of(band, *tiles(patch)), collect, 0)
+@MODES
+@pytest.mark.parametrize('groups', GROUPS, ids=str)
+def test_softmax_backward_unskew_is_what_autograd_gives(groups, collect):
+    _, logits = random_logits(groups)
+    attention = logits.requires_grad_().softmax(2 if collect else 1)
     grad = torch.randn_like(attention)
-    (expected,) = torch.autograd.grad(attention, band, grad)
-    delta = (attention * grad).sum(2 if collect else 1)
-    got = ops.softmax_backward_unskew(
-        attention.detach().float(), grad.float(), delta.detach().float(), patch, collect
-    )
-    torch.testing.assert_close(got.double(), expected, atol=1e-6, rtol=0)
+    (expected,) = torch.autograd.grad(attention, logits, grad)
+    delta = (attention * grad).sum(2 if collect else 1).detach()
+    rounded = [t.float() for t in (attention.detach(), grad, delta)]
+    got = ops.softmax_backward_unskew(*rounded, groups, collect)
+    torch.testing.assert_close(got.double(), unskew(expected, groups), atol=1e-6, rtol=0)
 
 
 @interpreted
-def test_strides_that_cannot_be_read_are_an_error():
-    with pytest.raises(ValueError, match='consecutive last elements'):
-        ops.skew_softmax(torch.zeros(1, 1, 1, 2, 3).transpose(3, 4), True)
+@MODES
+@pytest.mark.parametrize('case', CASES, ids=str)
+def test_both_passes_are_those_of_the_written_out_form(case, collect):
+    n, h, w, *mask = case
+    shapes = ((n, 3, h, w), (n, 4, h, w), (mask[0] * mask[1], 4))
+    exact = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    expected = composite_attention(*exact, collect, *mask, True)
+    upstream = torch.randn_like(expected)
+    expected_grads = torch.autograd.grad(expected, exact, upstream)
+    value, feat, weight, upstream = (t.detach().float() for t in (*exact, upstream))
+    assert ops.use_triton(feat)
+    out, lse, attention = grouped_forward(value, feat, weight, collect, mask)
+    torch.testing.assert_close(out.double(), expected, atol=2e-6, rtol=0)
+    for kept in (None, attention):
+        weight_grad = torch.zeros_like(weight)
+        delta = (upstream * out).sum(1)
+        grads = grouped_backward(
+            upstream, value, feat, weight, lse, delta, kept, collect, mask, weight_grad
+        )
+        for got, want in zip((*grads, weight_grad), expected_grads):
+            torch.testing.assert_close(got.double(), want, atol=1e-5, rtol=0)
 
 
 @interpreted
-def test_a_patch_that_does_not_fit_is_an_error():
-    attention = torch.zeros(1, 6, 6)
-    with pytest.raises(ValueError, match=r'not of the patch \(1, 6, 2, 2\)'):
-        ops.softmax_backward_unskew(attention, attention, attention, (1, 6, 2, 2), True)
+def test_a_band_of_another_shape_is_an_error():
+    with pytest.raises(ValueError, match='a band of these groups is contiguous, of shape'):
+        ops.skew_softmax(torch.zeros(1, 2, 3), GROUPS[0], True)
 
 
-POINTERS = {'pairs': '*bf16', 'attention': '*bf16', 'lse': '*fp32', 'grad': '*bf16',
+POINTERS = {'attention': '*bf16', 'lse': '*fp32', 'grad': '*bf16',
             'delta': '*fp32', 'band': '*bf16'}  # fmt: skip
 CONSTANTS = {
     'softmax_rows': (dict(BLOCK=4096, WHOLE=True), 8),
-    'softmax_columns': (dict(ROWS=32, COLUMNS=32), 4),
+    'softmax_columns': (dict(ROWS=256, COLUMNS=16), 8),
     'exp_rows': (dict(COLLECT=True, BLOCK=4096), 8),
     'backward_rows': (dict(COLLECT=False, BLOCK=1024), 4),
 }

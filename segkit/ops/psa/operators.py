@@ -7,6 +7,7 @@ is (N, H, W). Second derivatives are refused here: the composite form has them.
 import torch
 from torch import Tensor
 
+from segkit.ops.psa import grouped_passes as grouped
 from segkit.ops.psa.backward import Saved, attention_backward
 from segkit.ops.psa.forward import Result, collect_forward, distribute_forward
 from segkit.ops.psa.logits import all_logits, logits_backward
@@ -21,6 +22,8 @@ def windowed_attention(
     softmax: bool, save: bool,
 ) -> Tensors3:  # fmt: skip
     """(out, lse, attention)."""
+    if grouped.use_grouped(feat, (mask_h, mask_w), softmax):
+        return grouped.forward_in_turns(value, feat, weight, collect, (mask_h, mask_w), save)
     patches = Patches(feat, weight, (mask_h, mask_w))
     n, h, w = patches.size
     out = value.new_empty(value.shape)
@@ -37,6 +40,10 @@ def windowed_attention_backward(
     attention: Tensor, collect: bool, mask_h: int, mask_w: int, softmax: bool,
 ) -> Tensors3:  # fmt: skip
     """Gradients of value, feat and weight."""
+    if grouped.use_grouped(feat, (mask_h, mask_w), softmax):
+        kept = attention if attention.dim() == 3 else None
+        mask = (mask_h, mask_w)
+        return grouped.backward_in_turns(grad, value, feat, weight, out, lse, kept, collect, mask)
     n, _, h, w = value.shape
     kept = attention.view(n, h, w, h, w) if attention.dim() == 3 else None
     delta = (grad * out).sum(1, dtype=lse.dtype)
