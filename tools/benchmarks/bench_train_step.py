@@ -106,7 +106,9 @@ def measure(args: argparse.Namespace) -> dict:
     mib = {form: peak_memory(__file__, 'prepare', form=form, **case) for form in HEADS}
     old, new = HEADS
     return {
-        'network': f'PSPNet R-50, {args.batch}x{args.size[0]}x{args.size[1]}, {args.classes} classes',
+        'network': 'PSPNet R-50',
+        'input': f'{args.batch}x3x{args.size[0]}x{args.size[1]}',
+        'classes': args.classes,
         'written out s': round(seconds[old], 2),
         'segkit s': round(seconds[new], 2),
         'speed-up': round(seconds[old] / seconds[new], 2),
