@@ -10,7 +10,7 @@ The expensive factor, W[dy, dx] z, is computed at low resolution; upsampling and
 small matrices, one for each axis. It is an identity: it holds in training and inference alike.
 
 Shapes: x (N, C0, H, W); a low map (N, Ci, h, w); conv.weight (Cout, C0 + sum Ci, 3, 3);
-Ux (3, W, w) and Uy (3, H, h), the 1-D interpolation matrices shifted by one tap each.
+1-D interpolation matrices (H, 3 * h) and (W, 3 * w), one block for each tap.
 """
 
 from collections.abc import Sequence
@@ -18,6 +18,8 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from segkit.ops.gemm import product_nt
 
 TAPS = 3
 
@@ -58,50 +60,60 @@ def conv_cat_upsampled(
             full.append(_upsample(low, size, align_corners))
             full_weight.append(weight)
     out = F.conv2d(_cat(full), _cat(full_weight), conv.bias, padding=1)
-    for low, weight in zip(small, small_weight):
-        out = out + conv_upsampled(low, weight, size, align_corners)
-    return out
+    if not small:
+        return out
+    return out + _upsampled_share(small, small_weight, size, align_corners)
 
 
-def conv_upsampled(
-    low: Tensor, weight: Tensor, size: tuple[int, int], align_corners: bool | None
+def _upsampled_share(
+    lows: list[Tensor], weights: list[Tensor], size: tuple[int, int], align_corners: bool | None
 ) -> Tensor:
-    """The share of one low map (N, Ci, h, w) in the convolution: (N, Cout, H, W), no bias."""
+    """What the low maps (N, Ci, h, w) with weights (Cout, Ci, 3, 3) add: (N, Cout, H, W).
+
+    Rows are upsampled first (a batched product), columns last, by one plain product for all low
+    maps together: landscape maps want that order, and the output is written once.
+    """
+    tall = [_mix_and_raise(*pair, size[0], align_corners) for pair in zip(lows, weights)]
+    matrices = [shifted_interpolation(low.shape[3], size[1], align_corners, low) for low in lows]
+    tall, matrices = _cat(tall, dim=3), torch.cat(matrices, dim=1)
+    return product_nt(tall.flatten(0, 2), matrices).view(*tall.shape[:3], size[1])
+
+
+def _mix_and_raise(low: Tensor, weight: Tensor, height: int, align_corners: bool | None) -> Tensor:
+    """(N, Ci, h, w) -> (N, Cout, H, 3 * w): taps applied to channels, rows upsampled."""
     n, channels, h, w = low.shape
     out_channels = weight.shape[0]
-    matrices_y = shifted_interpolation(h, size[0], align_corners, low)
-    matrices_x = shifted_interpolation(w, size[1], align_corners, low)
-    # Rows ordered (dx, Cout, dy): one dx gives a contiguous (Cout, dy, h, w) block.
-    taps = weight.permute(3, 0, 2, 1).reshape(TAPS, out_channels * TAPS, channels)
-    flat = low.reshape(n, channels, h * w)
-    stretched = None  # (N * Cout * 3 * h, W): mixed, upsampled and shifted along the width
-    for tap, matrix in zip(taps, matrices_x):
-        mixed = torch.matmul(tap, flat).reshape(n * out_channels * TAPS * h, w)
-        part = mixed @ matrix.t()
-        stretched = part if stretched is None else stretched + part
-    rows = stretched.reshape(n * out_channels, TAPS * h, size[1])
-    columns = torch.cat(list(matrices_y), dim=1).expand(n * out_channels, -1, -1)
-    return torch.bmm(columns, rows).reshape(n, out_channels, *size)
+    taps = weight.permute(3, 0, 2, 1).reshape(TAPS, out_channels * TAPS, channels)  # dx, (Cout, dy)
+    tokens = low.flatten(2).transpose(1, 2).reshape(n * h * w, channels)
+    mixed = [product_nt(tap, tokens).view(-1, n, h, w).transpose(0, 1) for tap in taps]
+    mixed = torch.stack(mixed, dim=3)  # (N, Cout * dy, h, dx, w)
+    matrix = shifted_interpolation(h, height, align_corners, low)  # (H, dy * h)
+    mixed = mixed.view(n * out_channels, TAPS * h, TAPS * w)
+    raised = torch.bmm(matrix.expand(n * out_channels, -1, -1), mixed)
+    return raised.view(n, out_channels, height, TAPS * w)
 
 
 def shifted_interpolation(
     source: int, target: int, align_corners: bool | None, like: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The (target, source) bilinear matrix seen by taps -1, 0, +1 of a zero-padded convolution."""
+) -> Tensor:
+    """(target, 3 * source): the bilinear matrix under taps -1, 0, +1 of a zero-padded convolution.
+
+    Taken from torch's own interpolation of the identity, so it follows align_corners exactly.
+    """
     dtype = torch.promote_types(like.dtype, torch.float32)
     identity = torch.eye(source, dtype=dtype, device=like.device)[None, :, :, None]
     matrix = _upsample(identity, (target, 1), align_corners)[0, :, :, 0].t()
     before = F.pad(matrix, (0, 0, 1, 0))[:target]
     after = F.pad(matrix, (0, 0, 0, 1))[1:]
-    return before.to(like.dtype), matrix.to(like.dtype), after.to(like.dtype)
+    return torch.cat([before, matrix, after], dim=1).to(like.dtype)
 
 
 def _upsample(x: Tensor, size: tuple[int, int], align_corners: bool | None) -> Tensor:
     return F.interpolate(x, size=size, mode='bilinear', align_corners=align_corners)
 
 
-def _cat(tensors: list[Tensor]) -> Tensor:
-    return tensors[0] if len(tensors) == 1 else torch.cat(tensors, dim=1)
+def _cat(tensors: list[Tensor], dim: int = 1) -> Tensor:
+    return tensors[0] if len(tensors) == 1 else torch.cat(tensors, dim=dim)
 
 
 def _check(conv: nn.Conv2d, x: Tensor, lows: Sequence[Tensor], size: tuple[int, int]) -> None:

@@ -26,8 +26,7 @@ def has_inner_product() -> bool:
 
 def matmul_nt(left: Tensor, right: Tensor) -> Tensor:
     """left (..., m, k) times right (..., n, k) transposed: (..., m, n). Not differentiable."""
-    usable = left.device.type == 'cpu' and left.dtype == torch.float32 and left.numel() > 0
-    if not (usable and torch.backends.mkldnn.enabled and has_inner_product()):
+    if not _takes(left, right):
         return torch.matmul(left, right.transpose(-1, -2))
     if left.dim() == 2:
         return _inner_product(left, right)
@@ -36,5 +35,46 @@ def matmul_nt(left: Tensor, right: Tensor) -> Tensor:
     return torch.stack([_inner_product(a, b) for a, b in zip(left, right)])
 
 
+def product_nt(left: Tensor, right: Tensor) -> Tensor:
+    """left (m, k) times right (n, k) transposed, differentiable; traced as a plain product."""
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    if traced or torch.is_autocast_enabled(left.device.type) or not _takes(left, right):
+        return torch.matmul(left, right.t())
+    return _product_nt(left, right)
+
+
+def _takes(left: Tensor, right: Tensor) -> bool:
+    """Whether the inner product computes this one."""
+    fits = left.device.type == 'cpu' and left.dtype == right.dtype == torch.float32
+    filled = left.numel() > 0 and right.numel() > 0
+    return fits and filled and torch.backends.mkldnn.enabled and has_inner_product()
+
+
 def _inner_product(left: Tensor, right: Tensor) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(left, right, None, 'none', [], '')
+
+
+@torch.library.custom_op('segkit::product_nt', mutates_args=())
+def _product_nt(left: Tensor, right: Tensor) -> Tensor:
+    return matmul_nt(left, right)
+
+
+@_product_nt.register_fake
+def _(left: Tensor, right: Tensor) -> Tensor:
+    return left.new_empty(left.shape[0], right.shape[0])
+
+
+def _save(ctx, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _gradient(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    left, right = ctx.saved_tensors
+    need_left, need_right = ctx.needs_input_grad
+    return (
+        product_nt(grad, right.t()) if need_left else None,
+        product_nt(grad.t(), left.t()) if need_right else None,
+    )
+
+
+_product_nt.register_autograd(_gradient, setup_context=_save)
