@@ -45,8 +45,8 @@ def confusion_matrix(
             outside [0, K) on a pixel that counts.
         ValueError: the two maps differ in size.
     """
-    label, pred = label.squeeze(), pred.squeeze()
-    if label.numel() != pred.numel() or (label.ndim == pred.ndim and label.shape != pred.shape):
+    label, pred = flat_map(label), flat_map(pred)
+    if label.shape != pred.shape:
         raise ValueError(
             f'{name}: the label map is {_size(label)} but the prediction is {_size(pred)}; '
             'predictions are scored at the size of the label map, so check that the image and '
@@ -54,11 +54,22 @@ def confusion_matrix(
         )
     if pred.device.type == 'cpu':
         label = label.cpu()
-        if num_classes <= 256 and _fits_uint8(label) and _fits_uint8(pred):
-            table = _histogram(_to_uint8(label), _to_uint8(pred), num_classes, ignore_index)
-            return _checked(table, label, num_classes, ignore_index, name)
-    table = _bincount(label.to(pred.device), pred, num_classes, ignore_index)
-    return _checked(table, label, num_classes, ignore_index, name)
+    small = num_classes <= 256 and _fits_uint8(label) and _fits_uint8(pred)
+    count = _histogram if small else _bincount
+    matrix, strays, others = count(label.to(pred.device), pred, num_classes, ignore_index)
+    if strays:
+        raise StrayLabelError(_stray_message(label, strays, num_classes, ignore_index, name))
+    if others:
+        raise StrayLabelError(
+            f'{name}: {others} pixel(s) are predicted as a class outside 0 to {num_classes - 1}; '
+            "the network's num_classes and the dataset's classes differ."
+        )
+    return matrix
+
+
+def flat_map(x: Tensor) -> Tensor:
+    """(1, H, W) or (H, W) -> (H, W). Not ``squeeze``: H or W may be 1."""
+    return x.reshape(x.shape[-2:])
 
 
 def _size(x: Tensor) -> str:
@@ -66,6 +77,9 @@ def _size(x: Tensor) -> str:
 
 
 def _fits_uint8(x: Tensor) -> bool:
+    """Whether OpenCV can count it as bytes; it counts on the CPU only."""
+    if x.device.type != 'cpu':
+        return False
     if x.dtype in (torch.uint8, torch.bool) or x.numel() == 0:
         return True
     low, high = torch.aminmax(x)
@@ -76,26 +90,30 @@ def _to_uint8(x: Tensor) -> np.ndarray:
     return np.ascontiguousarray(x.to(torch.uint8).numpy()).reshape(-1, 1)
 
 
-def _histogram(label: np.ndarray, pred: np.ndarray, k: int, ignore_index: int) -> Tensor:
-    """(K + 2, K + 1) table: row K is ignored, row K + 1 stray; column K is no class."""
+def _histogram(label: Tensor, pred: Tensor, k: int, ignore_index: int) -> tuple[Tensor, int, int]:
+    """(K, K) counts, number of stray labels, number of predictions that are no class."""
     import cv2
 
-    counts = np.zeros((256, 256), np.int64)
-    for start in range(0, label.shape[0], _EXACT_FLOAT32):
+    matrix, strays, others = np.zeros((k, k), np.int64), 0, 0
+    label, pred = _to_uint8(label), _to_uint8(pred)
+    for start in range(0, len(label), _EXACT_FLOAT32):
         part = [a[start : start + _EXACT_FLOAT32] for a in (label, pred)]
-        hist = cv2.calcHist(part, [0, 1], None, [256, 256], [0, 256, 0, 256])
-        counts += hist.reshape(256, 256).astype(np.int64)
-    columns = np.concatenate([counts[:, :k], counts[:, k:].sum(1, keepdims=True)], axis=1)
-    ignored = np.zeros(k + 1, np.int64)
-    if 0 <= ignore_index < 256:
-        ignored = columns[ignore_index].copy()
-        columns[ignore_index] = 0
-    stray = columns[k:].sum(0)
-    return torch.from_numpy(np.concatenate([columns[:k], ignored[None], stray[None]]))
+        counts = cv2.calcHist(part, [0, 1], None, [256, 256], [0, 256, 0, 256])
+        counts = counts.reshape(256, 256)
+        if 0 <= ignore_index < 256:
+            counts[ignore_index] = 0
+        # Sums in float32 are exact too: they are of integers and no larger than the part.
+        strays += int(counts[k:].sum())
+        others += int(counts[:k, k:].sum())
+        matrix += counts[:k, :k].astype(np.int64)
+    return torch.from_numpy(matrix), strays, others
 
 
-def _bincount(label: Tensor, pred: Tensor, k: int, ignore_index: int) -> Tensor:
-    """The same table by one bincount, without gathering: runs on any device, any K."""
+def _bincount(label: Tensor, pred: Tensor, k: int, ignore_index: int) -> tuple[Tensor, int, int]:
+    """The same by one bincount, without gathering: runs on any device, with any K.
+
+    Row K collects ignored pixels, row K + 1 stray labels, column K predictions that are no class.
+    """
     row = label.reshape(-1).to(torch.int32)
     stray = (row < 0) | (row >= k)
     # Order matters: ignore_index is usually outside [0, K), hence also stray.
@@ -103,24 +121,18 @@ def _bincount(label: Tensor, pred: Tensor, k: int, ignore_index: int) -> Tensor:
     column = pred.reshape(-1).to(torch.int32)
     column = column.masked_fill((column < 0) | (column >= k), k)
     size = (k + 2) * (k + 1)
-    return torch.bincount(row * (k + 1) + column, minlength=size).reshape(k + 2, k + 1)
+    table = torch.bincount(row * (k + 1) + column, minlength=size).reshape(k + 2, k + 1)
+    strays, others = torch.stack([table[k + 1].sum(), table[:k, k].sum()]).tolist()
+    return table[:k, :k].clone(), strays, others
 
 
-def _checked(table: Tensor, label: Tensor, k: int, ignore_index: int, name: str) -> Tensor:
-    strays, bad_preds = torch.stack([table[k + 1].sum(), table[:k, k].sum()]).tolist()
-    if strays:
-        values = torch.unique(label)
-        outside = (values != ignore_index) & ((values < 0) | (values >= k))
-        shown = ', '.join(str(v) for v in values[outside].tolist()[:10])
-        raise StrayLabelError(
-            f'{name}: label value(s) {shown} on {strays} pixel(s) are neither one of the {k} '
-            f'classes (0 to {k - 1}) nor ignore_index={ignore_index}. If the labels count classes '
-            'from 1, set reduce_zero_label=True; if they use other ids or {0, 255} masks, set '
-            'label_map in the dataset.'
-        )
-    if bad_preds:
-        raise StrayLabelError(
-            f'{name}: {bad_preds} pixel(s) are predicted as a class outside 0 to {k - 1}; the '
-            "network's num_classes and the dataset's classes differ."
-        )
-    return table[:k, :k].clone()
+def _stray_message(label: Tensor, count: int, k: int, ignore_index: int, name: str) -> str:
+    values = torch.unique(label)
+    outside = (values != ignore_index) & ((values < 0) | (values >= k))
+    shown = ', '.join(str(v) for v in values[outside].tolist()[:10])
+    return (
+        f'{name}: label value(s) {shown} on {count} pixel(s) are neither one of the {k} '
+        f'classes (0 to {k - 1}) nor ignore_index={ignore_index}. If the labels count classes '
+        'from 1, set reduce_zero_label=True; if they use other ids or {0, 255} masks, set '
+        'label_map in the dataset.'
+    )

@@ -21,7 +21,7 @@ from segkit.registry import METRICS
 
 from .bootstrap import confidence_interval
 from .boundary import boundary_counts
-from .confusion import confusion_matrix
+from .confusion import confusion_matrix, flat_map
 from .id_images import IdImageWriter
 from .image_counts import counts_of_matrix, gather_rows, sum_over_ranks
 from .scalars import publish_class_scores
@@ -137,7 +137,7 @@ class IoUMetric(BaseMetric):
         if self.bootstrap:
             self._rows.append(counts_of_matrix(matrix))
         if self.boundary:
-            maps = [x.squeeze().cpu().numpy() for x in (label, pred)]
+            maps = [flat_map(x).cpu().numpy() for x in (label, pred)]
             counts = boundary_counts(*maps, k, self.ignore_index)
             self._boundary_rows.append(torch.from_numpy(counts))
 
@@ -146,7 +146,7 @@ class IoUMetric(BaseMetric):
             palette = self.dataset_meta.get('palette') if self.dataset_meta else None
             self._writer = IdImageWriter(self.output_dir, self.classes, palette)
         reduce_zero_label = bool(_meta_of(sample, 'reduce_zero_label', False))
-        self._writer.write(pred.squeeze().cpu().numpy(), _name_of(sample), reduce_zero_label)
+        self._writer.write(flat_map(pred).cpu().numpy(), _name_of(sample), reduce_zero_label)
 
     # -- the whole data set -----------------------------------------------------------------------
 

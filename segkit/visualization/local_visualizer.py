@@ -106,7 +106,9 @@ class SegLocalVisualizer(Visualizer):
     @staticmethod
     def _map_of(data_sample: object, field: str) -> np.ndarray | None:
         value = getattr(data_sample, field, None) if data_sample is not None else None
-        return None if value is None else value.data.squeeze().cpu().numpy()
+        if value is None:
+            return None
+        return value.data.reshape(value.data.shape[-2:]).cpu().numpy()
 
     @master_only
     def add_datasample(

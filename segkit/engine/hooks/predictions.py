@@ -28,7 +28,7 @@ class PredictionFileHook(Hook):
         self, runner, batch_idx: int, data_batch: dict | None = None, outputs: list | None = None
     ) -> None:
         for sample in outputs or []:
-            ids = sample.pred_sem_seg.data.squeeze().cpu().numpy()
+            ids = sample.pred_sem_seg.data.squeeze(0).cpu().numpy()
             self._maps.append(ids.astype(np.uint8 if ids.max() < 256 else np.uint16))
 
     def after_test_epoch(self, runner, metrics: dict | None = None) -> None:

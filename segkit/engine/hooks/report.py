@@ -56,7 +56,7 @@ class ReportHook(Hook):
         from segkit.visualization.images import image_of
         from segkit.visualization.overlays import colourise, error_map, fit
 
-        maps = [x.squeeze().cpu().numpy() for x in (label, pred)]
+        maps = [x.reshape(x.shape[-2:]).cpu().numpy() for x in (label, pred)]
         height, width = maps[0].shape
         shape = (max(1, round(height * _WIDTH / width)), _WIDTH)
         image = fit(fit(image_of(sample, data_batch, index), maps[0].shape), shape)

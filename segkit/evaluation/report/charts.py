@@ -13,6 +13,7 @@ from .scalars import Curves, smooth
 
 _MAX_POINTS = 400
 _MARKED = 60
+_UNSMOOTHED = 30
 
 
 def svg(frame: Frame, body: str, label: str) -> str:
@@ -29,6 +30,8 @@ def line_chart(curves: Curves, y_label: str, smoothed: bool = False) -> str:
     curves = {name: points for name, points in curves.items() if points[0]}
     if not curves:
         return '<p class="muted">Nothing was logged.</p>'
+    # Few points are shown as they are: a mean over three of thirty would hide them.
+    smoothed = smoothed and max(len(xs) for xs, _ in curves.values()) > _UNSMOOTHED
     steps = [s for xs, _ in curves.values() for s in xs]
     values = [v for _, ys in curves.values() for v in ys]
     frame = Frame((min(steps), max(steps)), _range_of(values))

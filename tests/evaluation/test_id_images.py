@@ -1,0 +1,52 @@
+"""Predictions as files, in each data set's own coding."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segkit.datasets.metainfo import dataset_metainfo
+from segkit.evaluation.id_images import IdImageWriter, coding_table
+
+PRED = np.array([[0, 1], [2, 20]])
+
+
+def write(tmp_path, name, pred=PRED, **kwargs):
+    meta = dataset_metainfo(name)
+    writer = IdImageWriter(str(tmp_path / 'ids'), meta['classes'], meta['palette'])
+    return Image.open(writer.write(pred, 'images/b.jpg', **kwargs))
+
+
+def test_ade20k_counts_from_one(tmp_path):
+    image = write(tmp_path, 'ade20k', reduce_zero_label=True)
+    assert image.filename.endswith('ids/b.png')
+    assert np.array(image).tolist() == [[1, 2], [3, 21]]
+
+
+def test_pascal_voc_is_a_palette_image_of_indices(tmp_path):
+    image = write(tmp_path, 'pascal_voc12')
+    assert image.mode == 'P'
+    assert np.array(image).tolist() == PRED.tolist()
+    assert image.convert('RGB').getpixel((1, 0)) == (128, 0, 0)
+
+
+def test_other_data_sets_keep_the_index(tmp_path):
+    image = write(tmp_path, 'pascal_context')
+    assert (image.mode, np.array(image).tolist()) == ('L', PRED.tolist())
+
+
+def test_many_classes_take_sixteen_bits(tmp_path):
+    writer = IdImageWriter(str(tmp_path), [str(i) for i in range(300)])
+    path = writer.write(np.array([[299, 0]]), 'c.jpg', reduce_zero_label=True)
+    assert np.array(Image.open(path)).tolist() == [[300, 1]]
+
+
+def test_coding_of_255_classes_from_one_fits_a_byte():
+    assert coding_table([str(i) for i in range(255)], True).dtype == np.uint8
+
+
+def test_two_images_of_one_name_are_refused(tmp_path):
+    writer = IdImageWriter(str(tmp_path), ['x'])
+    writer.write(np.zeros((1, 1), int), 'a/c.jpg')
+    writer.write(np.zeros((1, 1), int), 'a/c.jpg')
+    with pytest.raises(ValueError, match='b/c.jpg: its prediction would overwrite that of a/c.jpg'):
+        writer.write(np.zeros((1, 1), int), 'b/c.jpg')
