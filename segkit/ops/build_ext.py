@@ -124,16 +124,21 @@ def _run(command: list[str]) -> None:
 
 def ext_modules_and_cmdclass() -> tuple[list, dict]:
     """What setup.py passes to ``setup()``: both empty, after one line that says why, if the
-    extension was not asked for or cannot be built here."""
+    extension was not asked for or there is no CUDA toolkit.
+
+    Raises:
+        CannotBuildError: there is a toolkit, but no PyTorch, or one that is too old.
+    """
     asked = os.environ.get('SEGKIT_BUILD_EXT', '0').lower() not in ('', '0', 'no', 'false', 'off')
     if not asked and 'build_ext' not in sys.argv:
         print('segkit: CUDA extension not asked for (SEGKIT_BUILD_EXT=1); psa_mask runs in PyTorch')
         return [], {}
     try:
-        find_nvcc(), find_torch()
+        find_nvcc()
     except CannotBuildError as error:
         print(f'segkit: CUDA extension skipped, {error}; psa_mask runs in PyTorch')
         return [], {}
+    find_torch()
     return _setuptools_parts()
 
 

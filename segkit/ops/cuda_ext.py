@@ -22,9 +22,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from segkit.ops.build_ext import LIBRARY_NAME
-
-LIBRARY = Path(__file__).with_name(LIBRARY_NAME)
+LIBRARY = Path(__file__).with_name('segkit_ext.so')
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 HAS_CUDA_OPS = False
 _compared: set[tuple] = set()

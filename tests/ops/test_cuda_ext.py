@@ -145,6 +145,25 @@ def test_the_debug_switch_compares_once_for_each_kind(monkeypatch):
         cuda_ext.call('psa_mask_forward', reference, torch.zeros(1, 9), 1, 3, 3)
 
 
+def test_a_toolkit_without_torch_is_an_error(monkeypatch, tmp_path):
+    """Asked for, possible but for one thing: to go on in silence would hide it."""
+    monkeypatch.setenv('SEGKIT_BUILD_EXT', '1')
+    monkeypatch.setattr(build_ext, 'find_nvcc', lambda: 'nvcc')
+    monkeypatch.setattr(build_ext.importlib.util, 'find_spec', lambda name: None)
+    paths = dict.fromkeys(('purelib', 'platlib'), tmp_path)
+    monkeypatch.setattr(build_ext.sysconfig, 'get_paths', lambda: paths)
+    with pytest.raises(build_ext.CannotBuildError, match='torch is not installed'):
+        build_ext.ext_modules_and_cmdclass()
+    (tmp_path / 'torch').mkdir()
+    (tmp_path / 'torch' / 'version.py').write_text("__version__ = '2.9.1+cu128'")
+    with pytest.raises(build_ext.CannotBuildError, match='too old: it needs 2.10'):
+        build_ext.ext_modules_and_cmdclass()
+
+
+def test_the_loader_looks_for_what_the_build_makes():
+    assert cuda_ext.LIBRARY.name == build_ext.LIBRARY_NAME
+
+
 def test_arch_flags_understand_both_spellings():
     flags = build_ext.arch_flags('8.0 90+PTX')
     assert flags == [
