@@ -156,7 +156,7 @@ def test_a_toolkit_without_torch_is_an_error(monkeypatch, tmp_path):
         build_ext.ext_modules_and_cmdclass()
     (tmp_path / 'torch').mkdir()
     (tmp_path / 'torch' / 'version.py').write_text("__version__ = '2.9.1+cu128'")
-    with pytest.raises(build_ext.CannotBuildError, match='too old: it needs 2.10'):
+    with pytest.raises(build_ext.CannotBuildError, match='older than 2.10, whose headers'):
         build_ext.ext_modules_and_cmdclass()
 
 
