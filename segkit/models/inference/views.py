@@ -7,9 +7,9 @@ Two ways to the same classes:
 
     streaming   keeps the sum (K, H, W) and one view's logits beside it. Memory does not depend on
                 how many views there are.
-    by class    above the memory budget: keeps each view's *small* logits and one (H, W) map, the
-                logarithm of its softmax denominator, then sums exp(logit - that map) over the views
-                one class at a time. Nothing of K full-size maps is ever held.
+    by class    above the memory budget: keeps each view's *small* logits and two (H, W) maps, a
+                value near its largest logit and the softmax denominator relative to that, then sums
+                the views' probabilities one class at a time. K full-size maps are never held.
 """
 
 from collections.abc import Iterable
@@ -20,9 +20,11 @@ from torch import Tensor
 
 from .classes import argmax_classes, class_dtype, row_strips
 from .logits import Logits
+from .memory import channel_chunk, run_shrinking
 
-# A CPU gains from a few classes at a time here: one exponential of the running maximum for all.
-CPU_CHUNK = 4
+# The reference of a softmax cancels out, so bfloat16 serves as long as exp(its rounding error)
+# is finite: half an ulp of 2^13 is 16.
+LARGEST_BF16_REFERENCE = 2**13
 
 
 @dataclass
@@ -38,12 +40,16 @@ class ViewSum:
             shape = (logits.num_channels, *logits.geometry.ori_shape)
             self.total = logits.small.new_zeros(shape)
             self.buffer = torch.empty_like(self.total)
-        for start in range(0, logits.num_channels, chunk):
-            stop = min(start + chunk, logits.num_channels)
-            self.buffer[start:stop] = logits.channels(start, stop)
+        run_shrinking(lambda classes: self._fill(logits, classes), chunk, 'classes')
         for rows in row_strips(self.total):
             self.total[:, rows] += _probabilities(self.buffer[:, rows])
         self.count += 1
+
+    def _fill(self, logits: Logits, chunk: int) -> None:
+        """The buffer with one view's logits, ``chunk`` classes at a time."""
+        for start in range(0, logits.num_channels, chunk):
+            stop = min(start + chunk, logits.num_channels)
+            self.buffer[start:stop] = logits.channels(start, stop)
 
     def scores(self) -> Tensor:
         """Mean probabilities (K, H, W); no further view can be added."""
@@ -56,21 +62,23 @@ class ViewSum:
 
 @dataclass
 class ViewStack:
-    """By class: small logits and log-denominators of all views."""
+    """By class: small logits, reference and denominator of every view."""
 
-    views: list[tuple[Logits, Tensor]] = field(default_factory=list)
+    views: list[tuple[Logits, Tensor, Tensor]] = field(default_factory=list)
 
     def add(self, logits: Logits, chunk: int) -> None:
-        self.views.append((logits, _log_denominator(logits, chunk)))
+        self.views.append((logits, *_denominator(logits)))
 
     def _score(self, channel: int) -> Tensor:
         """Mean probability of one class, (H, W)."""
         total = 0
-        for logits, denominator in self.views:
-            value = logits.channels(channel, channel + 1)
-            value = value.sigmoid() if denominator is None else (value - denominator).exp_()
-            total = total + value
-        return (total / len(self.views))[0]
+        for logits, reference, denominator in self.views:
+            value = logits.channels(channel, channel + 1)[0]
+            if logits.num_channels == 1:
+                total = total + value.sigmoid()
+            else:
+                total = total + (value - reference).exp_().div_(denominator)
+        return total / len(self.views)
 
     def scores(self) -> Tensor:
         """Mean probabilities (K, H, W)."""
@@ -97,15 +105,10 @@ def merge_views(views: Iterable[Logits], budget: int) -> ViewSum | ViewStack:
             height, width = logits.geometry.ori_shape
             full = 2 * 4 * logits.num_channels * height * width
             merged = ViewSum() if full <= budget else ViewStack()
-            chunk = _chunk(logits, isinstance(merged, ViewStack))
+            pixels = max(height * width, logits.size[0] * logits.size[1])
+            chunk = channel_chunk(logits.num_channels, pixels, budget, logits.small.device)
         merged.add(logits, chunk)
     return merged
-
-
-def _chunk(logits: Logits, stacked: bool) -> int:
-    if logits.small.device.type == 'cpu':
-        return min(CPU_CHUNK, logits.num_channels) if stacked else 1
-    return min(16, logits.num_channels)
 
 
 def _probabilities(logits: Tensor) -> Tensor:
@@ -113,19 +116,19 @@ def _probabilities(logits: Tensor) -> Tensor:
     return logits.sigmoid() if len(logits) == 1 else torch.softmax(logits, dim=0)
 
 
-def _log_denominator(logits: Logits, chunk: int) -> Tensor | None:
-    """log(sum(exp(logits))) over the classes, (1, H, W), with a running maximum; None if binary."""
-    if logits.num_channels == 1:
-        return None
-    top, total = None, None
-    for start in range(0, logits.num_channels, chunk):
-        values = logits.channels(start, min(start + chunk, logits.num_channels))
-        new_top = values.amax(dim=0, keepdim=True)
-        if top is None:
-            top, total = new_top, torch.zeros_like(new_top)
-        else:
-            torch.maximum(new_top, top, out=new_top)
-            total.mul_(top.sub_(new_top).exp_())
-            top = new_top
-        total.add_((values - top).exp_().sum(dim=0, keepdim=True))
-    return total.log_().add_(top)
+def _denominator(logits: Logits) -> tuple[Tensor, Tensor]:
+    """(reference, sum over the classes of exp(logit - reference)), (H, W) each.
+
+    One pass with a running maximum; what was summed so far is scaled when the maximum grows.
+    """
+    top = logits.channels(0, 1)[0].clone()
+    total = torch.ones_like(top)
+    for channel in range(1, logits.num_channels):
+        value = logits.channels(channel, channel + 1)[0]
+        new_top = torch.maximum(top, value)
+        total.mul_(top.sub_(new_top).exp_()).add_((value - new_top).exp_())
+        top = new_top
+    if top.abs().max() < LARGEST_BF16_REFERENCE:
+        reference = top.bfloat16()
+        return reference, total.mul_(top.sub_(reference).exp_())
+    return top, total
