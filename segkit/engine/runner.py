@@ -126,6 +126,7 @@ class Runner(Persistence, BatchAccounting, MMRunner):
             preemption=dict(type='PreemptionHook'),
             run_card=dict(type='RunCardHook'),
             progress=dict(type='ProgressHook'),
+            first_batches=dict(type='FirstBatchesHook'),
         )
         super().register_default_hooks({k: v for k, v in (hooks or {}).items() if k not in extra})
         for name, hook in extra.items():

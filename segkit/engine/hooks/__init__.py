@@ -2,6 +2,7 @@
 
 from .checkpoint import CheckpointHook
 from .early_stopping import EarlyStoppingHook
+from .first_batches import FirstBatchesHook
 from .guards import NonFiniteLossHook, PreemptionHook
 from .logger import LoggerHook
 from .predictions import PredictionFileHook
@@ -13,6 +14,7 @@ from .runtime_info import RuntimeInfoHook
 __all__ = [
     'CheckpointHook',
     'EarlyStoppingHook',
+    'FirstBatchesHook',
     'LoggerHook',
     'NonFiniteLossHook',
     'PreemptionHook',

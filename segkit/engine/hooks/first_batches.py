@@ -1,0 +1,84 @@
+"""A look at the first batches of every training run, while they are still on the CPU.
+
+What ``tools/check_dataset.py`` finds in a whole dataset, as far as a few batches show it: labels
+that are no class, labels of another size than their image, nothing but ignored pixels, masks of
+{0, 255} read as one class. An error here comes at the first iteration and names the file; on a GPU
+the check beside the loss would be some iterations late.
+"""
+
+import logging
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from torch import Tensor
+
+from segkit.engine.errors import TrainingError
+from segkit.models.losses.label_check import check_labels
+from segkit.registry import HOOKS
+
+_TOOL = 'tools/check_dataset.py looks at all of the data'
+
+
+@HOOKS.register_module()
+class FirstBatchesHook(Hook):
+    """Check the labels of the first ``batches`` batches of a run on this rank.
+
+    Raises TrainingError or ValueError, naming the file, for what cannot train.
+    """
+
+    def __init__(self, batches: int = 10) -> None:
+        self.batches = batches
+        self._seen = 0
+        self._counts: Tensor | None = None
+
+    def before_train_iter(self, runner, batch_idx: int, data_batch: dict | None = None) -> None:
+        if self._seen >= self.batches or not data_batch or 'data_samples' not in data_batch:
+            return
+        head = getattr(runner.bare_model, 'decode_head', None)
+        if getattr(head, 'num_classes', None) is None:
+            return
+        self._look(data_batch, head.num_classes, getattr(head, 'ignore_index', 255))
+        self._seen += 1
+        if self._seen == self.batches:
+            self._judge()
+
+    def _look(self, data_batch: dict, num_classes: int, ignore_index: int) -> None:
+        if self._counts is None:
+            self._counts = torch.zeros(num_classes + 1, dtype=torch.int64)
+        for image, sample in zip(data_batch['inputs'], data_batch['data_samples']):
+            if 'gt_sem_seg' not in sample:
+                raise TrainingError(f'{_name(sample)}: there is no label to train with. {_TOOL}')
+            label = sample.gt_sem_seg.data
+            if label.shape[-2:] != image.shape[-2:]:
+                raise TrainingError(
+                    f'{_name(sample)}: after the pipeline the label is {tuple(label.shape[-2:])} '
+                    f'and the image {tuple(image.shape[-2:])} (height, width): a transform of '
+                    'train_pipeline changes only one of the two'
+                )
+            check_labels(label[None], num_classes, ignore_index, [sample])
+            index = label.flatten().long()
+            index[index == ignore_index] = num_classes
+            self._counts += torch.bincount(index, minlength=num_classes + 1)
+
+    def _judge(self) -> None:
+        *classes, ignored = self._counts.tolist()
+        present = [index for index, count in enumerate(classes) if count]
+        if not present:
+            raise TrainingError(
+                f'every label pixel of the first {self.batches} batches is ignored: there is '
+                'nothing to learn. If 255 marks the objects, set label_map={255: 1} in the '
+                f'dataset. {_TOOL}'
+            )
+        if len(present) == 1 and ignored and len(classes) > 1:
+            print_log(
+                f'In the first {self.batches} batches the only class is {present[0]}, the rest is '
+                'ignored (255). If these are masks of 0 and 255, set label_map={255: 1} in the '
+                f'dataset. {_TOOL}',
+                'current',
+                logging.WARNING,
+            )
+
+
+def _name(sample: object) -> str:
+    return str(sample.get('seg_map_path', None) or sample.get('img_path', 'A sample'))
