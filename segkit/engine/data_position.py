@@ -9,8 +9,6 @@ from collections.abc import Iterator
 
 from torch.utils.data import DataLoader, Sampler
 
-from segkit.engine.errors import TrainingError
-
 
 class _Advanced(Sampler):
     """A batch sampler whose first pass begins after ``skip`` batches."""
@@ -62,15 +60,6 @@ def _at(loader: DataLoader, number: int) -> DataLoader:
 
 def _passes(loader: DataLoader, batches: Iterator, number: int) -> Iterator:
     while True:
-        try:
-            yield from batches
-        except RuntimeError as error:
-            if 'DataLoader worker' not in str(error):
-                raise
-            raise TrainingError(
-                f'a worker of train_dataloader died ({error}). Usually the machine ran out of '
-                'memory or of /dev/shm: lower train_dataloader.num_workers or batch_size, then '
-                'go on with --resume'
-            ) from error
+        yield from batches
         number += 1
         batches = iter(_at(loader, number))

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 
 from segkit.engine.data_position import endless_batches
 from segkit.engine.randomness import preserved_randomness, seed_iteration
+from segkit.engine.workers import explained_death
 from segkit.registry import LOOPS
 
 
@@ -69,11 +70,12 @@ class IterBasedTrainLoop(MMIterBasedTrainLoop):
             self._validate_if_due()
         self._start_counting()
         batches = self._open()
-        while self._iter < self._max_iters and not self.stop_training:
-            runner.model.train()
-            self._run_iteration(batches)
-            self._decide_current_val_interval()
-            self._validate_if_due()
+        with explained_death():
+            while self._iter < self._max_iters and not self.stop_training:
+                runner.model.train()
+                self._run_iteration(batches)
+                self._decide_current_val_interval()
+                self._validate_if_due()
         runner.call_hook('after_train_epoch')
         runner.call_hook('after_train')
         return runner.model
@@ -185,4 +187,5 @@ class TestLoop(MMTestLoop):
     def run(self) -> dict:
         if len(self.dataloader) == 0:
             print_log('the test split is empty: nothing to evaluate', 'current')
-        return super().run()
+        with explained_death():
+            return super().run()

@@ -18,6 +18,7 @@ from torch import nn
 
 import segkit
 from segkit.engine.checkpoint import load_checkpoint, load_into
+from segkit.engine.errors import TrainingError
 from segkit.engine.resume import config_differences, load_latest, load_verified
 from segkit.engine.saving import save_checkpoint_file
 from segkit.engine.scalars import hub_state, load_hub_state, plain
@@ -66,6 +67,7 @@ class Persistence:
         The file holds plain Python values and tensors only, so that
         ``torch.load(path, weights_only=True)`` reads it.
         """
+        self._refuse_broken_weights(filename)
         gradients = self._partial_gradients() if save_optimizer else {}
         if not is_main_process():
             return
@@ -82,6 +84,19 @@ class Persistence:
             checkpoint['param_schedulers'] = [plain(s.state_dict()) for s in self.param_schedulers]
         self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
         save_checkpoint_file(checkpoint, Path(out_dir) / filename)
+        self.message_hub.update_info('last_good_ckpt', filename)
+
+    def _refuse_broken_weights(self, filename: str) -> None:
+        """A loss is computed before the update of its step, which may break the weights."""
+        state = self.bare_model.state_dict()
+        broken = [k for k, v in state.items() if v.is_floating_point() and not v.isfinite().all()]
+        if broken:
+            last = self.message_hub.get_info('last_good_ckpt') or 'none was saved yet'
+            raise TrainingError(
+                f'{filename} is not written: {len(broken)} weights are nan or inf, '
+                f'{broken[0]} first. The last good checkpoint is {last}. Lower the learning rate '
+                'or set optim_wrapper.clip_grad'
+            )
 
     def _partial_gradients(self) -> dict[str, torch.Tensor]:
         """Gradients of an accumulation under way, averaged over the ranks; else empty."""

@@ -38,7 +38,7 @@ class NonFiniteLossHook(Hook):
         mine = [k for k, v in runner.local_losses.items() if not math.isfinite(v)]
         rates = {k: v[0] for k, v in runner.optim_wrapper.get_lr().items()}
         where = ', '.join(image_paths(data_batch)) if mine else '(on another rank)'
-        last = runner.message_hub.get_info('last_ckpt') or 'none was saved yet'
+        last = runner.message_hub.get_info('last_good_ckpt') or 'none was saved yet'
         raise TrainingError(
             f'the loss is not finite at iteration {runner.iter + 1}: {bad}. Learning rate '
             f'{rates}; images of this rank: {where}. Nothing was saved after it; the last good '

@@ -1,0 +1,81 @@
+"""A training process that a test may kill: forked from a server that has imported everything.
+
+Starting Python and importing torch takes seconds, more than the training itself; with the
+``forkserver`` start method that is paid once, and each process is as fresh as a new one.
+"""
+
+import multiprocessing
+import os
+import sys
+import time
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import torch
+from helpers.tiny_config import tiny_config
+
+from segkit.engine import Runner, components  # noqa: F401  (preloads all the engine registers)
+
+_SERVER = multiprocessing.get_context('forkserver')
+_SERVER.set_forkserver_preload(['helpers.fault_child'])
+
+
+def _train(work_dir: str, options: dict, log: str) -> None:
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    sys.stdout, sys.stderr = os.fdopen(1, 'w', 1), os.fdopen(2, 'w', 1)
+    torch.set_num_threads(1)
+    Runner.from_cfg(tiny_config(Path(work_dir), **options)).train()
+
+
+class Training:
+    """A real training run in a process of its own; ``log`` is what it printed."""
+
+    def __init__(self, work_dir: Path, **options) -> None:
+        self.log_file = Path(f'{work_dir}.log')
+        arguments = (str(work_dir), dict(dict(resume=True), **options), str(self.log_file))
+        self.process: BaseProcess = _SERVER.Process(target=_train, args=arguments)
+        self.started = time.monotonic()
+        self.process.start()
+
+    def kill_after(self, seconds: float, signal_number: int) -> bool:
+        """Send a signal ``seconds`` after the start; False if the run had ended by then."""
+        self.process.join(seconds)
+        if not self.process.is_alive():
+            return False
+        os.kill(self.process.pid, signal_number)
+        return True
+
+    def wait(self, limit: float = 180) -> int:
+        """The exit status; negative is a signal."""
+        self.process.join(limit)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+            raise AssertionError(f'no end within {limit} s:\n{self.log[-3000:]}')
+        return self.process.exitcode
+
+    @property
+    def seconds(self) -> float:
+        """Since the start."""
+        return time.monotonic() - self.started
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text() if self.log_file.exists() else ''
+
+    def wait_for(self, text: str, limit: float = 60) -> None:
+        """Return when ``text`` is in the log."""
+        while text not in self.log:
+            if self.seconds > limit or not self.process.is_alive():
+                raise AssertionError(f'{text!r} never came:\n{self.log[-3000:]}')
+            time.sleep(0.01)
+
+
+def complete(work_dir: Path, **options) -> str:
+    """Run to the end, resuming what is there; returns the log."""
+    training = Training(work_dir, **options)
+    status = training.wait()
+    assert status == 0, f'exit status {status}:\n{training.log[-3000:]}'
+    return training.log
