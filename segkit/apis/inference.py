@@ -59,7 +59,7 @@ class InferencePipeline:
 
         if aug_test:
             cfg = enable_aug_test(cfg.copy())
-        steps = [TRANSFORMS.build(step) for step in _test_pipeline(cfg)]
+        steps = [TRANSFORMS.build(step) for step in pipeline_of(cfg)]
         names = [type(step).__name__ for step in steps]
         keep = [(n, s) for n, s in zip(names, steps) if n != 'LoadAnnotations']
         self.load = next((s for n, s in keep if n.startswith('LoadImage')), None)
@@ -80,7 +80,8 @@ class InferencePipeline:
         return self.rest(dict(img=array, img_path=None, img_shape=size, ori_shape=size))
 
 
-def _test_pipeline(cfg: Any) -> list[dict[str, Any]]:
+def pipeline_of(cfg: Any) -> list[dict[str, Any]]:
+    """The test pipeline of a config, however its test dataset is wrapped."""
     dataset = cfg.test_dataloader.dataset
     while 'pipeline' not in dataset:  # wrappers: ConcatDataset, RepeatDataset
         dataset = dataset.get('dataset') or dataset['datasets'][0]

@@ -1,0 +1,137 @@
+"""Export, then run what was written: a file that disagrees with the network is not left behind."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from segkit.apis.sources import pictures
+
+from .check import Agreement, compare
+from .network import ExportedNetwork
+from .writers import FORMATS, SUFFIXES, load_exported, metadata
+
+
+class ExportError(RuntimeError):
+    """The file could not be written, or does not compute what the network computes."""
+
+
+def export_model(
+    model: nn.Module,
+    file: str | Path,
+    format: str = 'onnx',
+    shape: Sequence[int] = (512, 512),
+    *,
+    dynamic: bool = False,
+    argmax: bool = False,
+    normalize: bool = False,
+    images: Sequence[str | Path] = (),
+    tolerance: float = 1e-4,
+    agreement: float = 0.999,
+) -> list[Agreement]:
+    """Write ``model`` (of ``init_model``) to ``file`` and compare the two.
+
+    Args:
+        format: 'onnx', 'torchscript', 'torch_export' or 'safetensors'.
+        shape: (height, width) of the example; every image's, unless ``dynamic``.
+        dynamic: leave height and width open.
+        argmax: classes out, not logits. normalize: grey levels in, mean and std in the graph.
+        images: files to compare on, beside two random images.
+        tolerance: of the largest difference of logits, relative to the largest logit.
+        agreement: least share of pixels with equal classes.
+
+    Returns:
+        One comparison an image; sizes other than ``shape`` are among them when ``dynamic``.
+
+    Raises:
+        ExportError: an unknown format, options it does not take, what went wrong, or by how much
+            the file was off. Nothing is left behind.
+    """
+    _check_options(format, dynamic, argmax, normalize)
+    file = Path(file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_name(f'.draft-{file.stem}{SUFFIXES[format]}')  # readers go by the suffix
+    net = ExportedNetwork(model, normalize, argmax).eval()
+    sizes = _sizes(shape) if dynamic else [tuple(shape)]
+    try:
+        examples = list(_examples(net, model, sizes, images))
+        _write(net, examples[0], draft, format, dynamic, metadata(model))
+        found = compare(net, load_exported(draft, format), examples)
+        wrong = [item for item in found if not item.good(tolerance, agreement)]
+        if wrong:
+            raise ExportError(
+                f'{file}: not written, the exported network differs (allowed: {tolerance:.0e} and '
+                f'{100 * agreement:.1f} %):\n' + '\n'.join(map(str, wrong))
+            )
+        draft.replace(file)
+    finally:
+        draft.unlink(missing_ok=True)
+    return found
+
+
+def _check_options(format: str, dynamic: bool, argmax: bool, normalize: bool) -> None:
+    if format not in FORMATS:
+        raise ExportError(f"format: '{format}' is none of {', '.join(FORMATS)}.")
+    if format == 'torchscript' and dynamic:
+        raise ExportError(
+            'format torchscript holds the one size it was traced at; for open height and width '
+            'choose onnx or torch_export.'
+        )
+    if format == 'safetensors' and (dynamic or argmax or normalize):
+        raise ExportError(
+            'format safetensors holds weights, which take any size; it has no graph to put argmax, '
+            'normalisation or open sizes into.'
+        )
+
+
+def _write(net: ExportedNetwork, image: Tensor, file: Path, format: str, *rest: object) -> None:
+    """The format's writer; what an exporter raises is turned into a sentence."""
+    try:
+        with torch.no_grad():
+            FORMATS[format][0](net, image, file, *rest)
+    except ImportError as error:
+        raise ExportError(
+            f"{error}. Install what format '{format}' needs: pip install segkit[optional]."
+        ) from error
+    except Exception as error:
+        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        raise ExportError(
+            f"The network could not be exported to '{format}': {reason}. A module of your own may "
+            'branch on values or sizes; export a fixed --shape, or rewrite that branch.'
+        ) from error
+
+
+def _sizes(shape: Sequence[int]) -> list[tuple[int, int]]:
+    """The example's size and others: halves with odd and even maps, taller and wider ones."""
+    height, width = shape
+    return [(height, width), (height + 8, width + 16), (height + 16, width), (height + 1, width)]
+
+
+def _examples(
+    net: ExportedNetwork,
+    model: nn.Module,
+    sizes: Sequence[tuple[int, int]],
+    images: Sequence[str | Path],
+) -> Iterator[Tensor]:
+    """Inputs to compare on: random ones of every size, and the given files at the first."""
+    generator = torch.Generator().manual_seed(0)
+    mean = model.data_preprocessor.mean
+    channels = 3 if mean is None else mean.shape[0]
+    grey = [
+        torch.rand(1, channels, *size, generator=generator) * 255 for size in (sizes[0], *sizes)
+    ]
+    grey += [_read(picture, sizes[0]) for picture in pictures(list(images))]
+    for image in grey:
+        yield image if net.normalize else net.normalised(image)
+
+
+def _read(picture: object, size: tuple[int, int]) -> Tensor:
+    """A file as (1, 3, *size) float32 RGB."""
+    import cv2
+
+    from segkit.visualization.images import read_rgb
+
+    rgb = cv2.resize(read_rgb(picture.path), size[::-1])
+    return torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1))).float()[None]

@@ -1,0 +1,108 @@
+"""One writer and one reader a format; a reader gives a function from image to output."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from segkit.apis.inference import pipeline_of
+
+from .network import ExportedNetwork
+from .saved import model_of
+
+Runner = Callable[[Tensor], Tensor]
+_OPEN = ({2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC},)
+
+
+def write_onnx(
+    net: ExportedNetwork, image: Tensor, file: Path, dynamic: bool, meta: Mapping[str, str]
+) -> None:
+    """ONNX through torch.export, standard operators alone; classes and palette as metadata."""
+    import onnx
+
+    output = 'classes' if net.argmax else 'logits'
+    program = torch.onnx.export(
+        net,
+        (image,),
+        dynamo=True,
+        dynamic_shapes=_OPEN if dynamic else None,
+        input_names=['image'],
+        output_names=[output],
+        verbose=False,
+    )
+    model = program.model_proto
+    onnx.helper.set_model_props(model, dict(meta))
+    onnx.save(model, file)
+
+
+def read_onnx(file: Path) -> Runner:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(file), providers=['CPUExecutionProvider'])
+    return lambda image: torch.from_numpy(session.run(None, {'image': image.numpy()})[0])
+
+
+def write_torchscript(
+    net: ExportedNetwork, image: Tensor, file: Path, dynamic: bool, meta: Mapping[str, str]
+) -> None:
+    """A trace: it holds the size it was traced at."""
+    traced = torch.jit.trace(net, image, check_trace=False)
+    torch.jit.save(traced, str(file), _extra_files=dict(meta))
+
+
+def read_torchscript(file: Path) -> Runner:
+    return torch.jit.load(str(file)).eval()
+
+
+def write_torch_export(
+    net: ExportedNetwork, image: Tensor, file: Path, dynamic: bool, meta: Mapping[str, str]
+) -> None:
+    """An ExportedProgram (.pt2), for torch alone, ahead-of-time compilation included."""
+    program = torch.export.export(net, (image,), dynamic_shapes=_OPEN if dynamic else None)
+    torch.export.save(program, file, extra_files=dict(meta))
+
+
+def read_torch_export(file: Path) -> Runner:
+    return torch.export.load(file).module()
+
+
+def write_safetensors(
+    net: ExportedNetwork, image: Tensor, file: Path, dynamic: bool, meta: Mapping[str, str]
+) -> None:
+    """The weights; any size goes in when they are loaded into the network again."""
+    from safetensors.torch import save_file
+
+    skipped = ('mean', 'std')  # the data preprocessor's, in no checkpoint
+    state = {k: v.contiguous() for k, v in net.state_dict().items() if k not in skipped}
+    save_file(state, file, metadata=dict(meta))
+
+
+def read_safetensors(file: Path) -> Runner:
+    """Runs the network that the file's own config describes."""
+    return ExportedNetwork(model_of(file)[0]).eval()
+
+
+FORMATS: dict[str, tuple[Callable[..., None], Callable[[Path], Runner]]] = {
+    'onnx': (write_onnx, read_onnx),
+    'torchscript': (write_torchscript, read_torchscript),
+    'torch_export': (write_torch_export, read_torch_export),
+    'safetensors': (write_safetensors, read_safetensors),
+}
+SUFFIXES = dict(onnx='.onnx', torchscript='.pt', torch_export='.pt2', safetensors='.safetensors')
+
+
+def load_exported(file: str | Path, format: str) -> Runner:
+    """A function image (1, C, H, W) float32 -> output, from a file of ``export_model``."""
+    return FORMATS[format][1](Path(file))
+
+
+def metadata(model: Any) -> dict[str, str]:
+    """Classes, palette and the model's config as JSON: data that a reader parses, never code."""
+    meta = model.dataset_meta or {}
+    entries: dict[str, Any] = {k: list(meta[k]) for k in ('classes', 'palette') if meta.get(k)}
+    entries['segkit_model'] = model.cfg.model.to_dict()
+    entries['segkit_test_pipeline'] = [dict(step) for step in pipeline_of(model.cfg)]
+    return {'format': 'pt', **{key: json.dumps(value) for key, value in entries.items()}}

@@ -1,0 +1,167 @@
+"""Exports of every network run elsewhere and agree; what cannot be exported says why."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+import torch
+from mmengine.config import Config
+from torch import nn
+
+from segkit.apis import inference_model, init_model
+from segkit.apis.export import ExportError, export_model, load_exported
+from segkit.apis.export.saved import model_of
+from segkit.models.layers import ConvModule
+from segkit.registry import MODELS
+
+ROOT = Path(__file__).resolve().parents[2]
+HEADS = {
+    'fcn': dict(type='FCNHead', num_convs=1),
+    'pspnet': dict(type='PSPHead'),
+    'psanet': dict(type='PSAHead', mask_size=(9, 9)),
+    'danet': dict(type='DAHead', pam_channels=8),
+    'isanet': dict(type='ISAHead', isa_channels=8, down_factor=(4, 4)),
+}
+
+
+@MODELS.register_module()
+class ShortBackbone(nn.Module):
+    """Three strided convolutions: exporting a head takes seconds, a ResNet most of a minute."""
+
+    def __init__(self):
+        super().__init__()
+        sizes = [3, 8, 16, 32]
+        self.stages = nn.Sequential(
+            *(
+                ConvModule(a, b, 3, stride=2, padding=1, norm_cfg=dict(type='BN'))
+                for a, b in zip(sizes, sizes[1:])
+            )
+        )
+
+    def forward(self, x):
+        return (self.stages(x),)
+
+
+def build(name, backbone=None, channels=32):
+    torch.manual_seed(0)
+    head = dict(
+        in_channels=channels, in_index=-1, channels=16, num_classes=5, norm_cfg=dict(type='BN'),
+        **HEADS[name],
+    )  # fmt: skip
+    preprocessor = dict(
+        type='SegDataPreProcessor', mean=[123.675, 116.28, 103.53], std=[58.4, 57.1, 57.4],
+        bgr_to_rgb=True,
+    )  # fmt: skip
+    model = dict(
+        type='EncoderDecoder', data_preprocessor=preprocessor, decode_head=head,
+        backbone=backbone or dict(type='ShortBackbone'),
+    )  # fmt: skip
+    pipeline = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
+    return init_model(
+        Config(dict(model=model, test_dataloader=dict(dataset=dict(pipeline=pipeline))))
+    )
+
+
+@pytest.mark.parametrize('name', HEADS)
+@pytest.mark.parametrize('dynamic', [False, True], ids=['fixed', 'dynamic'])
+def test_onnx_agrees_with_the_network(name, dynamic, tmp_path):
+    found = export_model(build(name), tmp_path / 'net.onnx', shape=(72, 88), dynamic=dynamic)
+    assert max(item.difference for item in found) <= 1e-4
+    assert min(item.same_classes for item in found) >= 0.999
+    sizes = {item.size for item in found}
+    assert sizes == ({(72, 88), (80, 104), (88, 88), (73, 88)} if dynamic else {(72, 88)})
+    domains = {node.domain for node in onnx.load(tmp_path / 'net.onnx').graph.node}
+    assert domains <= {'', 'ai.onnx'}, 'standard operators alone'
+
+
+def test_a_resnet_goes_through_onnx(tmp_path):
+    resnet = dict(
+        type='ResNetV1c', depth=18, stem_channels=16, base_channels=8, strides=(1, 2, 1, 1),
+        dilations=(1, 1, 2, 4),
+    )  # fmt: skip
+    found = export_model(build('pspnet', resnet, 64), tmp_path / 'net.onnx', shape=(64, 64))
+    assert found[0].difference <= 1e-4
+
+
+@pytest.mark.parametrize('format', ['torchscript', 'torch_export', 'safetensors'])
+@pytest.mark.parametrize('name', ['psanet', 'pspnet'])
+def test_other_formats_agree(name, format, tmp_path):
+    found = export_model(build(name), tmp_path / 'net.out', format, (72, 88))
+    assert max(item.difference for item in found) <= 1e-5
+
+
+def test_classes_out_and_grey_levels_in(tmp_path):
+    model = build('fcn')
+    path = tmp_path / 'net.pt2'
+    export_model(model, path, 'torch_export', (64, 64), argmax=True, normalize=True)
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    rgb = torch.from_numpy(np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1))).float()
+    got = load_exported(path, 'torch_export')(rgb[None])
+    expected = inference_model(model, image).pred_sem_seg.data
+    assert got.dtype == torch.int64
+    assert (got == expected).float().mean() > 0.999
+
+
+def test_classes_and_palette_travel_in_onnx(tmp_path):
+    model = build('fcn')
+    model.dataset_meta = dict(classes=['a', 'b'], palette=[[0, 0, 0], [1, 2, 3]])
+    export_model(model, tmp_path / 'net.onnx', shape=(32, 32))
+    props = {p.key: p.value for p in onnx.load(tmp_path / 'net.onnx').metadata_props}
+    assert json.loads(props['classes']) == ['a', 'b']
+    assert json.loads(props['palette'])[1] == [1, 2, 3]
+
+
+def test_a_safetensors_file_is_a_model_by_itself(tmp_path):
+    model = build('isanet')
+    model.dataset_meta = dict(classes=list('abcde'), palette=[[i, i, i] for i in range(5)])
+    export_model(model, tmp_path / 'net.safetensors', 'safetensors', (32, 32))
+    again, cfg = model_of(tmp_path / 'net.safetensors')
+    assert cfg.model.decode_head.type == 'ISAHead'
+    assert again.dataset_meta == model.dataset_meta
+    image = np.random.default_rng(0).integers(0, 256, (40, 48, 3), dtype=np.uint8)
+    first, second = (inference_model(m, image).pred_sem_seg.data for m in (model, again))
+    assert torch.equal(first, second)
+
+
+class _Branching(nn.Module):
+    def forward(self, x):
+        return (x * 2,) if x.sum() > 0 else (x,)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(format='torchscript', dynamic=True), 'choose onnx or torch_export'),
+        (dict(format='safetensors', argmax=True), 'no graph'),
+        (dict(format='coreml'), "'coreml' is none of onnx"),
+        (dict(format='torch_export', tolerance=-1.0), 'not written, the exported network differs'),
+    ],
+)
+def test_what_is_refused_leaves_nothing_behind(options, message, tmp_path):
+    with pytest.raises(ExportError, match=message):
+        export_model(build('fcn'), tmp_path / 'net', shape=(32, 32), **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_that_branches_on_values_is_explained(tmp_path):
+    model = build('fcn')
+    model.neck = _Branching()
+    with pytest.raises(ExportError, match='branch on values'):
+        export_model(model, tmp_path / 'net', 'torch_export', (32, 32))
+
+
+def test_the_tool_exports_random_weights_and_compares_on_a_picture(tmp_path):
+    cv2.imwrite(str(tmp_path / 'a.png'), np.full((40, 40, 3), 99, np.uint8))
+    command = [sys.executable, ROOT / 'tools/export.py', 'pspnet_r18-d8_shapes', 'none']
+    command += ['--shape', '64', '64', '--out', tmp_path / 'net.pt2', '--format', 'torch_export']
+    done = subprocess.run(
+        [*command, '--images', tmp_path / 'a.png'], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / 'net.pt2').exists()
+    assert done.stdout.count('64x64: largest relative difference') == 3

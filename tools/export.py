@@ -1,0 +1,66 @@
+"""Write a trained network as ONNX, TorchScript, torch.export program or safetensors, and check it.
+
+    python tools/export.py pspnet_r50-d8_512x512_80k_ade20k weights.pth --format onnx \
+        --shape 512 512 --dynamic --out pspnet.onnx
+
+The file is run on random images, and on those of --images, and compared with the network; it is
+written only if they agree. CHECKPOINT `none` exports random weights.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='path or name of a shipped config')
+    parser.add_argument('checkpoint', help='path, URL, or none')
+    formats = ['onnx', 'torchscript', 'torch_export', 'safetensors']
+    parser.add_argument('--format', choices=formats, default='onnx')
+    parser.add_argument('--shape', nargs=2, type=int, default=(512, 512), metavar=('H', 'W'))
+    parser.add_argument('--dynamic', action='store_true', help='leave height and width open')
+    parser.add_argument('--argmax', action='store_true', help='classes out instead of logits')
+    parser.add_argument('--normalize', action='store_true', help='grey levels (0-255, RGB) in')
+    parser.add_argument('--images', nargs='*', default=[], help='real images to compare on')
+    parser.add_argument('--tolerance', type=float, default=1e-4, help='of the relative difference')
+    parser.add_argument('--agreement', type=float, default=0.999, help='least share of classes')
+    parser.add_argument('--out', required=True)
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    from segkit.engine.launch import run_script
+
+    run_script(lambda: export(args))
+
+
+def export(args: argparse.Namespace) -> None:
+    from segkit.apis import init_model
+    from segkit.apis.export import export_model
+
+    checkpoint = None if args.checkpoint == 'none' else args.checkpoint
+    found = export_model(
+        init_model(args.config, checkpoint),
+        args.out,
+        args.format,
+        args.shape,
+        dynamic=args.dynamic,
+        argmax=args.argmax,
+        normalize=args.normalize,
+        images=args.images,
+        tolerance=args.tolerance,
+        agreement=args.agreement,
+    )
+    for agreement in found:
+        print(agreement)
+    print(f'{args.out}: written')
+
+
+if __name__ == '__main__':
+    main()
