@@ -16,12 +16,14 @@ using namespace segkit;
 
 template <int kKind, typename T>
 void run_kind(const Plan& plan, int32_t threads, const T* in, T* out) {
-  auto* shared = static_cast<T*>(std::aligned_alloc(16, (plan.shared_elems * sizeof(T) + 15) / 16 * 16));
+  auto* shared =
+      static_cast<T*>(std::aligned_alloc(16, (plan.shared_elems * sizeof(T) + 15) / 16 * 16));
   const int32_t tiles = plan.row_tiles * plan.groups * plan.col_tiles;
   for (int64_t image = 0; image < plan.batch; ++image)
     for (int32_t outer = 0; outer < plan.outer; ++outer)
       for (int32_t index = 0; index < tiles; ++index) {
-        std::memset(shared, 0xAB, plan.shared_elems * sizeof(T));  // poison: every slot must be written
+        std::memset(shared, 0xAB,
+                    plan.shared_elems * sizeof(T));  // poison: every slot must be written
         const Tile tile = locate(plan, image, outer, index);
         for (int32_t thread = 0; thread < threads; ++thread)
           fill<kKind>(plan, tile, in, shared, thread, threads);
@@ -44,10 +46,11 @@ void run_width(int32_t kind, const Plan& plan, int32_t threads, const void* in, 
 }  // namespace
 
 // Returns the bytes of shared memory a block takes.
-extern "C" int64_t psa_mask_host(
-    int32_t kind, int32_t elem_bytes, int64_t n, int32_t h, int32_t w, int32_t mask_h, int32_t mask_w,
-    int64_t tile_bytes, int32_t threads, const void* in, void* out) {
-  const Plan plan = make_plan(kind, n, h, w, mask_h, mask_w, elem_bytes, tile_bytes ? tile_bytes : kTileBytes);
+extern "C" int64_t psa_mask_host(int32_t kind, int32_t elem_bytes, int64_t n, int32_t h, int32_t w,
+                                 int32_t mask_h, int32_t mask_w, int64_t tile_bytes,
+                                 int32_t threads, const void* in, void* out) {
+  const Plan plan =
+      make_plan(kind, n, h, w, mask_h, mask_w, elem_bytes, tile_bytes ? tile_bytes : kTileBytes);
   if (elem_bytes == 2) run_width<uint16_t>(kind, plan, threads, in, out);
   if (elem_bytes == 4) run_width<uint32_t>(kind, plan, threads, in, out);
   if (elem_bytes == 8) run_width<uint64_t>(kind, plan, threads, in, out);
@@ -56,17 +59,21 @@ extern "C" int64_t psa_mask_host(
 
 #ifdef PSA_MAIN
 int main() {
-  const int32_t shapes[][4] = {{1, 1, 1, 1}, {3, 5, 5, 9}, {4, 4, 4, 4}, {5, 3, 1, 5}, {2, 9, 3, 25}, {7, 8, 13, 15}, {1, 40, 1, 41}};
+  const int32_t shapes[][4] = {{1, 1, 1, 1},  {3, 5, 5, 9},   {4, 4, 4, 4},  {5, 3, 1, 5},
+                               {2, 9, 3, 25}, {7, 8, 13, 15}, {1, 40, 1, 41}};
   int runs = 0;
   for (const auto& s : shapes)
     for (int32_t elem_bytes : {2, 4, 8})
       for (int32_t kind = 0; kind < 4; ++kind)
         for (int64_t tile_bytes : {0, 600}) {
-          const int64_t hw = s[0] * s[1], map = s[2] * s[3] * hw * 2 * elem_bytes, pairs = hw * hw * 2 * elem_bytes;
+          const int64_t hw = s[0] * s[1], map = s[2] * s[3] * hw * 2 * elem_bytes,
+                        pairs = hw * hw * 2 * elem_bytes;
           const bool backward = kind >= kBackwardCollect;
           std::vector<uint8_t> in(backward ? pairs : map, 1);
-          auto* out = static_cast<uint8_t*>(std::aligned_alloc(16, ((backward ? map : pairs) + 15) / 16 * 16));
-          psa_mask_host(kind, elem_bytes, 2, s[0], s[1], s[2], s[3], tile_bytes, 32, in.data(), out);
+          auto* out = static_cast<uint8_t*>(
+              std::aligned_alloc(16, ((backward ? map : pairs) + 15) / 16 * 16));
+          psa_mask_host(kind, elem_bytes, 2, s[0], s[1], s[2], s[3], tile_bytes, 32, in.data(),
+                        out);
           std::free(out);
           ++runs;
         }

@@ -11,7 +11,8 @@ constexpr int64_t kMostBlocksYZ = 65535;  // CUDA's limit on gridDim.y and gridD
 
 template <int kKind, typename T>
 __global__ void __launch_bounds__(kThreads, 6)
-    psa_mask_kernel(const __grid_constant__ Plan plan, const T* __restrict__ in, T* __restrict__ out) {
+    psa_mask_kernel(const __grid_constant__ Plan plan, const T* __restrict__ in,
+                    T* __restrict__ out) {
   extern __shared__ __align__(16) unsigned char memory[];
   T* shared = reinterpret_cast<T*>(memory);
   for (int64_t image = blockIdx.z; image < plan.batch; image += gridDim.z) {
@@ -27,19 +28,18 @@ __global__ void __launch_bounds__(kThreads, 6)
 
 template <int kKind, typename T>
 cudaError_t launch(const Plan& plan, const void* in, void* out, cudaStream_t stream) {
-  const dim3 grid(
-      static_cast<unsigned>(plan.row_tiles) * plan.groups * plan.col_tiles,
-      static_cast<unsigned>(plan.outer < kMostBlocksYZ ? plan.outer : kMostBlocksYZ),
-      static_cast<unsigned>(plan.batch < kMostBlocksYZ ? plan.batch : kMostBlocksYZ));
+  const dim3 grid(static_cast<unsigned>(plan.row_tiles) * plan.groups * plan.col_tiles,
+                  static_cast<unsigned>(plan.outer < kMostBlocksYZ ? plan.outer : kMostBlocksYZ),
+                  static_cast<unsigned>(plan.batch < kMostBlocksYZ ? plan.batch : kMostBlocksYZ));
   const size_t bytes = static_cast<size_t>(plan.shared_elems) * sizeof(T);
-  psa_mask_kernel<kKind, T><<<grid, kThreads, bytes, stream>>>(
-      plan, static_cast<const T*>(in), static_cast<T*>(out));
+  psa_mask_kernel<kKind, T>
+      <<<grid, kThreads, bytes, stream>>>(plan, static_cast<const T*>(in), static_cast<T*>(out));
   return cudaGetLastError();
 }
 
 template <int kKind>
-cudaError_t launch_width(
-    const Plan& plan, int32_t elem_bytes, const void* in, void* out, cudaStream_t stream) {
+cudaError_t launch_width(const Plan& plan, int32_t elem_bytes, const void* in, void* out,
+                         cudaStream_t stream) {
   switch (elem_bytes) {
     case 2:
       return launch<kKind, uint16_t>(plan, in, out, stream);
@@ -54,8 +54,8 @@ cudaError_t launch_width(
 
 }  // namespace
 
-const char* launch_psa_mask(
-    int32_t kind, const Plan& plan, int32_t elem_bytes, const void* in, void* out, void* stream_handle) {
+const char* launch_psa_mask(int32_t kind, const Plan& plan, int32_t elem_bytes, const void* in,
+                            void* out, void* stream_handle) {
   const auto stream = static_cast<cudaStream_t>(stream_handle);
   cudaError_t status = cudaErrorInvalidValue;
   switch (kind) {

@@ -1,11 +1,10 @@
 // segkit_ext::psa_mask_forward and psa_mask_backward, registered through PyTorch's stable ABI.
 //
-// Only the C shims of libtorch_cpu are linked, so one binary loads in every PyTorch from the version
-// in TORCH_TARGET_VERSION on, with or without CUDA; on a CPU-only build the ops exist and have no
-// kernel to run. The one thing that differs between versions is how to ask for the current stream:
-// it is looked up when first needed.
+// Only the C shims of libtorch_cpu are linked, so one binary loads in every PyTorch from the
+// version in TORCH_TARGET_VERSION on, with or without CUDA; on a CPU-only build the ops exist and
+// have no kernel to run. The one thing that differs between versions is how to ask for the current
+// stream: it is looked up when first needed.
 #include <dlfcn.h>
-
 #include <torch/csrc/stable/accelerator.h>
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
@@ -29,45 +28,51 @@ void* current_stream(int32_t device) {
     void* symbol = library ? dlsym(library, "aoti_torch_get_current_cuda_stream") : nullptr;
     return reinterpret_cast<Getter>(symbol);
   }();
-  STD_TORCH_CHECK(getter != nullptr, "segkit_ext: this PyTorch has no CUDA, or hides its current stream");
+  STD_TORCH_CHECK(getter != nullptr,
+                  "segkit_ext: this PyTorch has no CUDA, or hides its current stream");
   void* stream = nullptr;
   STD_TORCH_CHECK(getter(device, &stream) == 0, "segkit_ext: no current stream on device ", device);
   return stream;
 }
 
 int32_t checked_int(int64_t value, const char* name) {
-  STD_TORCH_CHECK(value >= 1 && value <= INT32_MAX / 4, "segkit_ext: ", name, " is ", value, ", out of range");
+  STD_TORCH_CHECK(value >= 1 && value <= INT32_MAX / 4, "segkit_ext: ", name, " is ", value,
+                  ", out of range");
   return static_cast<int32_t>(value);
 }
 
 void check(const Tensor& tensor, int64_t mode, int64_t channels, const char* what) {
   const auto dtype = tensor.scalar_type();
   STD_TORCH_CHECK(tensor.is_cuda(), "segkit_ext: ", what, " must be a CUDA tensor");
-  STD_TORCH_CHECK(mode == 0 || mode == kDistribute, "segkit_ext: mode is ", mode, "; 0 is collect, 1 distribute");
-  STD_TORCH_CHECK(tensor.dim() == 4, "segkit_ext: ", what, " must have 4 dimensions, got ", tensor.dim());
-  STD_TORCH_CHECK(
-      dtype == ScalarType::Half || dtype == ScalarType::BFloat16 || dtype == ScalarType::Float ||
-          dtype == ScalarType::Double,
-      "segkit_ext: ", what, " must be float16, bfloat16, float32 or float64");
-  STD_TORCH_CHECK(
-      tensor.size(1) == channels, "segkit_ext: ", what, " must have ", channels, " channels, got ", tensor.size(1));
+  STD_TORCH_CHECK(mode == 0 || mode == kDistribute, "segkit_ext: mode is ", mode,
+                  "; 0 is collect, 1 distribute");
+  STD_TORCH_CHECK(tensor.dim() == 4, "segkit_ext: ", what, " must have 4 dimensions, got ",
+                  tensor.dim());
+  STD_TORCH_CHECK(dtype == ScalarType::Half || dtype == ScalarType::BFloat16 ||
+                      dtype == ScalarType::Float || dtype == ScalarType::Double,
+                  "segkit_ext: ", what, " must be float16, bfloat16, float32 or float64");
+  STD_TORCH_CHECK(tensor.size(1) == channels, "segkit_ext: ", what, " must have ", channels,
+                  " channels, got ", tensor.size(1));
 }
 
 Tensor run(const Tensor& input, int64_t mode, int64_t mask_h, int64_t mask_w, bool backward) {
   const int64_t batch = input.size(0), h = input.size(2), w = input.size(3);
   const Tensor source = torch::stable::contiguous(input);
-  Tensor output = torch::stable::new_empty(source, {batch, backward ? mask_h * mask_w : h * w, h, w});
+  Tensor output =
+      torch::stable::new_empty(source, {batch, backward ? mask_h * mask_w : h * w, h, w});
   if (output.numel() == 0) return output;
   const auto elem_bytes = static_cast<int32_t>(input.element_size());
-  const auto kind = static_cast<int32_t>(mode + (backward ? segkit::kBackwardCollect : segkit::kForwardCollect));
+  const auto kind =
+      static_cast<int32_t>(mode + (backward ? segkit::kBackwardCollect : segkit::kForwardCollect));
   const segkit::Plan plan = segkit::make_plan(
-      kind, batch, checked_int(h, "height"), checked_int(w, "width"), checked_int(mask_h, "mask height"),
-      checked_int(mask_w, "mask width"), elem_bytes);
+      kind, batch, checked_int(h, "height"), checked_int(w, "width"),
+      checked_int(mask_h, "mask height"), checked_int(mask_w, "mask width"), elem_bytes);
   const int32_t device = input.get_device_index();
   const torch::stable::accelerator::DeviceGuard guard(device);
-  const char* error = segkit::launch_psa_mask(
-      kind, plan, elem_bytes, source.data_ptr(), output.data_ptr(), current_stream(device));
-  STD_TORCH_CHECK(error == nullptr, "segkit_ext: the psa_mask kernel could not be launched: ", error);
+  const char* error = segkit::launch_psa_mask(kind, plan, elem_bytes, source.data_ptr(),
+                                              output.data_ptr(), current_stream(device));
+  STD_TORCH_CHECK(error == nullptr,
+                  "segkit_ext: the psa_mask kernel could not be launched: ", error);
   return output;
 }
 

@@ -2,8 +2,8 @@
 // kernel runs them with a barrier between, and a host loop over thread numbers runs the very same
 // arithmetic on a machine without a GPU.
 //
-// T is an unsigned integer as wide as the element: nothing is computed, so float16 and bfloat16 share
-// code, and every bit pattern, NaN payloads included, arrives unchanged.
+// T is an unsigned integer as wide as the element: nothing is computed, so float16 and bfloat16
+// share code, and every bit pattern, NaN payloads included, arrives unchanged.
 #pragma once
 
 #include "psa_plan.h"
@@ -16,7 +16,7 @@ struct __attribute__((may_alias, aligned(16))) Cell {
 
 // One tile of one image: where it starts and how much of it lies inside the output.
 struct Tile {
-  int64_t image, out_base;            // out_base: element of the output that its corner is written to
+  int64_t image, out_base;  // out_base: element of the output that its corner is written to
   int32_t outer, plane0, row0, col0;  // first plane, row, column
   int32_t planes, rows, cols;         // extent
 };
@@ -43,7 +43,8 @@ PSA_HD Tile locate(const Plan& plan, int64_t image, int32_t outer, int32_t index
 struct Walk {
   int32_t fast, slow, left, fasts, slows, fast_step, plain_step, carry_step, step;
 
-  PSA_HD Walk(int32_t first, int32_t stride, int32_t fast_extent, int32_t slow_extent, int32_t slope)
+  PSA_HD Walk(int32_t first, int32_t stride, int32_t fast_extent, int32_t slow_extent,
+              int32_t slope)
       : fasts(fast_extent), slows(slow_extent), step(stride) {
     fast = first % fasts;
     slow = wrap(first / fasts + slope * fast);
@@ -83,7 +84,7 @@ PSA_HD int64_t plane_base(const Plan& plan, const Tile& tile, int32_t plane) {
   return (tile.image * plan.h + plane) * plan.w * hw + int64_t(s) * plan.w;
 }
 
-// The input of slot (row, col) lies at plane_base + far * hw + near; false where the output is zero.
+// The input of slot (row, col) is at plane_base + far * hw + near; false where the output is zero.
 template <int kKind>
 PSA_HD bool slot_source(const Plan& plan, int32_t row, int32_t col, int32_t* far, int32_t* near) {
   if (kKind == kForwardCollect || kKind == kForwardDistribute) {
@@ -108,13 +109,16 @@ PSA_HD T read_only(const T* address) {
 
 // Step 1: input -> shared. Four loads are in flight before the first is used.
 template <int kKind, typename T>
-PSA_HD void fill(const Plan& plan, const Tile& tile, const T* in, T* shared, int32_t thread, int32_t threads) {
+PSA_HD void fill(const Plan& plan, const Tile& tile, const T* in, T* shared, int32_t thread,
+                 int32_t threads) {
   constexpr int32_t kInFlight = 4;
   constexpr bool kRowsFast = kKind == kForwardDistribute || kKind == kBackwardDistribute;
-  constexpr int32_t kSlope = kKind == kBackwardDistribute ? 0 : (kKind == kBackwardCollect ? -1 : 1);
+  constexpr int32_t kSlope =
+      kKind == kBackwardDistribute ? 0 : (kKind == kBackwardCollect ? -1 : 1);
   const int32_t hw = plan.h * plan.w;
   const int32_t lead = static_cast<int32_t>(tile.out_base % (kVectorBytes / int64_t(sizeof(T))));
-  const Walk start(thread, threads, kRowsFast ? tile.rows : tile.cols, kRowsFast ? tile.cols : tile.rows, kSlope);
+  const Walk start(thread, threads, kRowsFast ? tile.rows : tile.cols,
+                   kRowsFast ? tile.cols : tile.rows, kSlope);
   for (int32_t plane = 0; plane < tile.planes; ++plane) {
     const int64_t base = plane_base<kKind>(plan, tile, tile.plane0 + plane);
     const T* source = in + base;
@@ -124,12 +128,14 @@ PSA_HD void fill(const Plan& plan, const Tile& tile, const T* in, T* shared, int
       int32_t place[kInFlight];
 #pragma unroll
       for (int32_t i = 0; i < kInFlight; ++i) {
-        const int32_t row = kRowsFast ? walk.fast : walk.slow, col = kRowsFast ? walk.slow : walk.fast;
+        const int32_t row = kRowsFast ? walk.fast : walk.slow,
+                      col = kRowsFast ? walk.slow : walk.fast;
         int32_t far, near;
         const bool inside = slot_source<kKind>(plan, tile.row0 + row, tile.col0 + col, &far, &near);
         place[i] = walk.left > 0 ? row * plan.pitch + col : -1;
         value[i] = 0;
-        if (inside && base >= 0 && walk.left > 0) value[i] = read_only(source + int64_t(far) * hw + near);
+        if (inside && base >= 0 && walk.left > 0)
+          value[i] = read_only(source + int64_t(far) * hw + near);
         walk.advance();
       }
 #pragma unroll
@@ -140,10 +146,11 @@ PSA_HD void fill(const Plan& plan, const Tile& tile, const T* in, T* shared, int
   }
 }
 
-// Step 2: shared -> output, row by row: whole 16-byte cells, then the ragged ends one by one. The ends
-// are a pass of their own, for one lane at an end would hold up the 31 others.
+// Step 2: shared -> output, row by row: whole 16-byte cells, then the ragged ends one by one. The
+// ends are a pass of their own, for one lane at an end would hold up the 31 others.
 template <typename T>
-PSA_HD void store(const Plan& plan, const Tile& tile, const T* shared, T* out, int32_t thread, int32_t threads) {
+PSA_HD void store(const Plan& plan, const Tile& tile, const T* shared, T* out, int32_t thread,
+                  int32_t threads) {
   constexpr int32_t kCell = static_cast<int32_t>(kVectorBytes / sizeof(T));
   const int64_t hw = int64_t(plan.h) * plan.w;
   const int32_t lead = static_cast<int32_t>(tile.out_base % kCell);

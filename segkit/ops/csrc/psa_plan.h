@@ -15,9 +15,9 @@
 //   distribute  k     l     s      t
 //   backward    p     q     k      l
 //
-// A tile is `tile_rows` rows by `group` planes of `tile_cols` columns. It is filled in shared memory
-// from runs of the input that are contiguous in memory, then written as whole rows, zeros included,
-// so the output needs no memset and every global access is coalesced.
+// A tile is `tile_rows` rows by `group` planes of `tile_cols` columns. It is filled in shared
+// memory from runs of the input that are contiguous in memory, then written as whole rows, zeros
+// included, so the output needs no memset and every global access is coalesced.
 #pragma once
 
 #include <cstdint>
@@ -46,10 +46,10 @@ constexpr int64_t kTileBytes = 24 * 1024;
 struct Plan {
   int64_t batch;
   int32_t h, w, mask_h, mask_w, half_h, half_w;
-  int32_t outer, rows;                  // (H, W) forward, (mask_h, mask_w) backward
-  int32_t tile_rows, tile_cols, group;  // extent of a tile
-  int32_t row_tiles, col_tiles, groups; // how many of them
-  int32_t pitch;                        // elements from one tile row to the next in shared memory
+  int32_t outer, rows;                   // (H, W) forward, (mask_h, mask_w) backward
+  int32_t tile_rows, tile_cols, group;   // extent of a tile
+  int32_t row_tiles, col_tiles, groups;  // how many of them
+  int32_t pitch;                         // elements from one tile row to the next in shared memory
   int64_t shared_elems;
 };
 
@@ -62,10 +62,10 @@ PSA_HD int32_t balanced(int32_t total, int32_t most) {
 
 PSA_HD int32_t lowest_bit(int32_t x) { return x == 0 ? 1 << 30 : x & -x; }
 
-// Two constraints choose the pitch. A shared row must sit in its 16-byte cell as the output row does
-// in global memory (pitch = H * W modulo the cell), so that whole cells can be copied. And lanes of
-// the fill step, which walk a diagonal or a column, should meet different banks: of the two smallest
-// candidates take the one whose step has fewer factors of two.
+// Two constraints choose the pitch. A shared row must sit in its 16-byte cell as the output row
+// does in global memory (pitch = H * W modulo the cell), so that whole cells can be copied. And
+// lanes of the fill step, which walk a diagonal or a column, should meet different banks: of the
+// two smallest candidates take the one whose step has fewer factors of two.
 PSA_HD int32_t choose_pitch(int32_t kind, int32_t width, int64_t hw, int32_t cell) {
   const int32_t lead = static_cast<int32_t>(hw % cell);
   int32_t pitch = width + (lead - width % cell + cell) % cell;
@@ -74,9 +74,8 @@ PSA_HD int32_t choose_pitch(int32_t kind, int32_t width, int64_t hw, int32_t cel
   return pitch;
 }
 
-inline Plan make_plan(
-    int32_t kind, int64_t batch, int32_t h, int32_t w, int32_t mask_h, int32_t mask_w,
-    int32_t elem_bytes, int64_t tile_bytes = kTileBytes) {
+inline Plan make_plan(int32_t kind, int64_t batch, int32_t h, int32_t w, int32_t mask_h,
+                      int32_t mask_w, int32_t elem_bytes, int64_t tile_bytes = kTileBytes) {
   const bool backward = kind >= kBackwardCollect;
   const int32_t cell = static_cast<int32_t>(kVectorBytes / elem_bytes);
   const int64_t room = tile_bytes / elem_bytes, slack = 2 * cell;  // elements; what a pitch may add
