@@ -160,10 +160,11 @@ class BaseSegDataset(BaseDataset):
         stems = stems_through_cache(
             self.index_cache, settings, lambda read: find_stems(**settings, folders=read)
         )
-        pairs = [dict(img_path=os.path.join(folders[0], s + self.img_suffix)) for s in stems]
+        images, labels = (os.path.join(folder or '', '') for folder in folders)
+        pairs = [dict(img_path=images + stem + self.img_suffix) for stem in stems]
         if folders[1] is not None:
             for pair, stem in zip(pairs, stems):
-                pair['seg_map_path'] = os.path.join(folders[1], stem + self.seg_map_suffix)
+                pair['seg_map_path'] = labels + stem + self.seg_map_suffix
         return pairs
 
     def filter_data(self) -> list[dict]:

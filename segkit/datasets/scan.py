@@ -1,8 +1,9 @@
 """Listing image-label pairs of a folder tree, by directory entries alone.
 
-``os.scandir`` tells file from folder without a stat call, so a tree of 20,000 pairs is listed in
-the time its directories take to read. Stems are paths relative to their folder, without suffix,
-with '/' between parts, sorted.
+No file is asked for its status: a name with the right suffix is taken for a file, and among the
+others ``os.scandir`` tells folders from files without a stat call. So a tree of 20,000 pairs is
+listed in the time its directories take to read. Stems are paths relative to their folder, without
+suffix, with '/' between parts, sorted.
 """
 
 import os
@@ -18,6 +19,12 @@ def is_local(path: str, backend_args: dict | None = None) -> bool:
     return backend_args is None and '://' not in path
 
 
+def _subfolders(path: str, suffix: str) -> list[str]:
+    """Names of the folders in ``path`` that do not look like files with this suffix."""
+    with os.scandir(path) as entries:
+        return [e.name for e in entries if not e.name.endswith(suffix) and e.is_dir()]
+
+
 def list_files(root: str, suffix: str, folders: list[str] | None = None) -> list[str]:
     """Relative paths of all files below ``root`` that end in ``suffix``, unsorted.
 
@@ -30,13 +37,11 @@ def list_files(root: str, suffix: str, folders: list[str] | None = None) -> list
         path = os.path.join(root, folder) if folder else root
         if folders is not None:
             folders.append(path)
-        with os.scandir(path) as entries:
-            for entry in entries:
-                name = folder + entry.name
-                if name.endswith(suffix) and entry.is_file():
-                    found.append(name)
-                elif entry.is_dir():
-                    pending.append(name + '/')
+        names = os.listdir(path)
+        matching = [name for name in names if name.endswith(suffix)]
+        if len(matching) < len(names):
+            pending += [f'{folder}{name}/' for name in _subfolders(path, suffix)]
+        found += [folder + name for name in matching] if folder else matching
     return found
 
 
@@ -51,7 +56,7 @@ def list_stems(
             dir_path=root, list_dir=False, suffix=suffix, recursive=True, backend_args=backend_args
         )
     cut = -len(suffix) or None
-    return sorted(name[:cut] for name in names)
+    return sorted([name[:cut] for name in names])
 
 
 def read_split(ann_file: str, backend_args: dict | None = None) -> list[str]:
@@ -81,8 +86,9 @@ def check_present(
     folder: str, stems: Sequence[str], suffix: str, what: str, folders: list[str] | None = None
 ) -> None:
     """Every stem has its file: compared with a listing, which costs no stat per file."""
-    present = set(list_files(folder, suffix, folders))
-    missing = [stem + suffix for stem in stems if stem + suffix not in present]
+    cut = -len(suffix) or None
+    present = {name[:cut] for name in list_files(folder, suffix, folders)}
+    missing = [stem + suffix for stem in stems if stem not in present]
     if missing:
         shown = ', '.join(os.path.join(folder, name) for name in missing[:_SHOWN])
         raise FileNotFoundError(

@@ -7,6 +7,8 @@ Recommended: 128x160 pictures (height, width), crops of 96x128, 13 classes, 1,00
 on and 100 for validation.
 """
 
+import numpy as np
+
 from segkit.datasets.base import BaseSegDataset
 from segkit.datasets.shapes_scene import CLASSES, PALETTE, render_scene
 from segkit.registry import DATASETS
@@ -29,7 +31,7 @@ class ShapesDataset(BaseSegDataset):
         self,
         split: str = 'train',
         num_images: int = 1000,
-        size: tuple[int, int] = (128, 160),
+        size: tuple[int, int] = (96, 128),
         seed: int = 0,
         **kwargs,
     ) -> None:
@@ -60,9 +62,9 @@ class PaintedScene:
 
     def __init__(self, seed: int, split: str, index: int, size: tuple[int, int]) -> None:
         self._arguments = (seed, split, index, size)
-        self._pair = None
+        self._pair: tuple[np.ndarray, np.ndarray] | None = None
 
-    def _paint(self) -> tuple:
+    def _paint(self) -> tuple[np.ndarray, np.ndarray]:
         if self._pair is None:
             self._pair = render_scene(*self._arguments)
         return self._pair

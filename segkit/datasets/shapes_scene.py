@@ -80,7 +80,7 @@ class Scene:
     # Backgrounds
 
     def _background(self) -> None:
-        self.horizon = int(self.height * self.rng.uniform(0.34, 0.42))
+        self.horizon = int(self.height * self.rng.uniform(0.36, 0.42))
         rows = np.linspace(0, 1, self.height)[:, None, None]
         # The sky looks alike by day and by night: its colour must not give the answer away.
         sky = (
@@ -105,7 +105,7 @@ class Scene:
     # Objects
 
     def _celestial_body(self) -> None:
-        radius = self._length(9, 12)
+        radius = self._length(12, 15)
         x = int(self.rng.integers(radius + 2, self.width - radius - 2))
         y = int(self.rng.integers(radius + 1, max(self.horizon - radius, radius + 2)))
         mask = self._ellipse((x, y), (radius, radius))
@@ -151,8 +151,8 @@ class Scene:
 
     def _solid(self) -> None:
         """One plain colour of many: a triangle is a tent, an ellipse a boulder."""
-        tent = self.rng.random() < 0.5
-        w, h = self._length(13, 16), self._length(13, 16) if tent else self._length(9, 11)
+        tent = self.rng.random() < 0.55
+        w, h = self._length(14, 17), self._length(14, 16) if tent else self._length(8, 10)
         place = self._free_place(w, h)
         if place is None:
             return

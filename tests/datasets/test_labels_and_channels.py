@@ -52,6 +52,22 @@ def test_the_fast_png_decoder_gives_opencvs_bytes(level):
     assert np.array_equal(decode_image(data), cv2.imdecode(np.frombuffer(data, np.uint8), 1))
 
 
+@pytest.mark.skipif(decode.pyspng is None, reason='pyspng is not installed')
+@pytest.mark.parametrize('rows', [1, 40, 66, 67, 90])
+def test_the_top_of_a_png_equals_the_rows_of_the_whole(rows):
+    img = RNG.integers(0, 256, (67, 91, 3), dtype=np.uint8)
+    data = cv2_png(img)
+    top = decode.decode_top(data, rows)
+    if rows >= 67:
+        assert top is None
+    else:
+        assert np.array_equal(top[0], img[:rows])
+        assert top[1] == (67, 91)
+    assert decode.decode_top(cv2_png(img, '.jpg'), 5) is None
+    assert decode.decode_top(cv2_png(img[..., 0]), 5) is None
+    assert decode.decode_top(data[:60], 5) is None
+
+
 @pytest.mark.parametrize('mode', ['L', 'P', 'RGBA', 'LA', 'I;16'])
 def test_colour_decoding_equals_opencv_for_other_png_kinds(mode):
     if mode == 'I;16':

@@ -21,7 +21,7 @@ def run(config, seed=0, **results):
 
 
 @pytest.mark.parametrize(
-    'name', ['Resize', 'RandomResize', 'RandomFlip', 'Pad', 'Normalize', 'RandomChoice']
+    'name', ['Resize', 'RandomResize', 'Pad', 'Normalize', 'RandomChoice', 'RandomChoiceResize']
 )
 def test_mmcvs_transforms_are_built_by_name(name):
     assert TRANSFORMS.get(name).__module__.startswith('mmcv.transforms')
@@ -99,6 +99,21 @@ def test_rotation_by_ninety_degrees_with_a_larger_canvas_is_exact():
     out = run(config)
     assert np.array_equal(out['gt_seg_map'], np.rot90(LABEL, -1))
     assert np.array_equal(out['img'], np.rot90(IMAGE, -1))
+
+
+@pytest.mark.parametrize('direction', ['horizontal', 'vertical', 'diagonal'])
+def test_flip_equals_mmcvs_and_swaps_labels(direction):
+    import mmcv.transforms
+
+    settings = dict(prob=0.5, direction=direction, swap_seg_labels=[(1, 2)])
+    for seed in range(6):
+        got = run(dict(type='RandomFlip', **settings), seed)
+        np.random.seed(seed)
+        plain = mmcv.transforms.RandomFlip(**settings)
+        wanted = plain({'img': IMAGE, 'gt_seg_map': LABEL})
+        assert np.array_equal(got['img'], wanted['img'])
+        assert np.array_equal(got['gt_seg_map'], wanted['gt_seg_map'])
+        assert got['flip_direction'] == wanted['flip_direction']
 
 
 def test_blur_is_opencvs_and_rotation_leaves_the_image_when_not_drawn():

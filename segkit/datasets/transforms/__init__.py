@@ -1,4 +1,4 @@
-"""Transforms of samples. mmcv's (Resize, RandomResize, RandomFlip, Pad, Normalize, RandomChoice,
+"""Transforms of samples. mmcv's (Resize, RandomResize, Pad, Normalize, RandomChoice,
 ...) are built by the same registry: importing them here is what registers them with its parent.
 """
 
@@ -7,7 +7,7 @@ import mmcv.transforms  # noqa: F401
 from .aug_test import MultiScaleViews, PackViews
 from .compose import Compose
 from .formatting import PackSegInputs
-from .geometric import RandomCrop, RandomRotate
+from .geometric import RandomCrop, RandomFlip, RandomRotate
 from .loading import LoadAnnotations, LoadImageFromFile
 from .photometric import PhotoMetricDistortion, RandomGaussianBlur
 from .views import ResizeToViews
@@ -21,6 +21,7 @@ __all__ = [
     'PackViews',
     'PhotoMetricDistortion',
     'RandomCrop',
+    'RandomFlip',
     'RandomGaussianBlur',
     'RandomRotate',
     'ResizeToViews',

@@ -78,16 +78,11 @@ class LoadResizeCrop:
         return get_window
 
     def _image_window(self, results: dict, shape: Size, size: Size, box):
-        cached = results.get('cache_entry')
-        if cached is not None and cached.shape == tuple(shape):
-            img = cached.image(stop=source_stop(shape[0], size[0], box[1]))
-            results['ori_shape'] = cached.shape
-        else:
-            img = self.load_image.read(results)
-            results['ori_shape'] = img.shape[:2]
+        rows = source_stop(shape[0], size[0], box[1])
+        img, results['ori_shape'] = self.load_image.read_top(results, rows)
         check_same_size(results, shape)
-        if self.crop_first and len(img) == shape[0]:
-            return near_bilinear_window(img, size, box)
+        if self.crop_first:
+            return near_bilinear_window(img, size, box, shape[0])
         return bilinear_window(img, size, box, shape[0])
 
     def __repr__(self) -> str:

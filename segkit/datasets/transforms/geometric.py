@@ -1,4 +1,4 @@
-"""Transforms of image and label together: crop and rotation.
+"""Transforms of image and label together: crop, flip and rotation.
 
 Legend: img (H, W, C), gt_seg_map (H, W) class indices. A crop box is (y1, y2, x1, x2), upper
 bounds exclusive.
@@ -7,6 +7,7 @@ bounds exclusive.
 from collections.abc import Sequence
 
 import cv2
+import mmcv.transforms
 import numpy as np
 from mmcv.transforms import BaseTransform
 
@@ -14,6 +15,7 @@ from segkit.registry import TRANSFORMS
 
 CropBox = tuple[int, int, int, int]
 _MAX_RETRIES = 10
+_FLIP_CODES = {'horizontal': 1, 'vertical': 0, 'diagonal': -1}
 
 
 def class_counts(label: np.ndarray) -> np.ndarray:
@@ -95,6 +97,17 @@ class RandomCrop(BaseTransform):
             f'{type(self).__name__}(crop_size={self.crop_size}, '
             f'cat_max_ratio={self.cat_max_ratio}, ignore_index={self.ignore_index})'
         )
+
+
+@TRANSFORMS.register_module()
+class RandomFlip(mmcv.transforms.RandomFlip):
+    """mmcv's flip with a contiguous image: whatever reads a mirrored view copies it, slowly."""
+
+    def _flip(self, results: dict) -> None:
+        img = results['img']
+        super()._flip(results)
+        if img.dtype in (np.uint8, np.float32) and img.ndim == 3 and img.shape[2] <= 4:
+            results['img'] = cv2.flip(img, _FLIP_CODES[results['flip_direction']])
 
 
 @TRANSFORMS.register_module()

@@ -12,7 +12,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine import fileio
 
-from segkit.datasets.decode import decode_image, decode_label
+from segkit.datasets.decode import decode_image, decode_label, decode_top
 from segkit.datasets.errors import DataError
 from segkit.datasets.label_maps import apply_table, colours_to_indices, label_table
 from segkit.registry import TRANSFORMS
@@ -64,6 +64,19 @@ class LoadImageFromFile(mmcv.transforms.LoadImageFromFile):
                 f'the image cannot be read ({error})',
                 "Replace the file, or set on_error='skip' in the dataset to train without it.",
             ) from error
+
+    def read_top(self, results: dict, rows: int) -> tuple[np.ndarray, tuple[int, int]]:
+        """At least the first ``rows`` rows of the image, and (height, width) of the whole."""
+        cached = results.get('cache_entry')
+        if cached is not None:
+            return cached.image(stop=rows), cached.shape
+        if self.imdecode_backend == 'cv2' and self.color_type == 'color':
+            data = read_bytes(results['img_path'], 'image', self.backend_args)
+            top = decode_top(data, rows)
+            if top is not None:
+                return top
+        img = self.read(results)
+        return img, img.shape[:2]
 
     def transform(self, results: dict) -> dict | None:
         try:

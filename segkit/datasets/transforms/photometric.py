@@ -15,7 +15,6 @@ from mmcv.transforms import BaseTransform
 from segkit.registry import TRANSFORMS
 
 _BYTES = np.arange(256, dtype=np.float32)
-_IDENTITY = np.arange(256, dtype=np.uint8)
 
 
 def linear_table(alpha: float = 1.0, beta: float = 0.0) -> np.ndarray:
@@ -25,10 +24,9 @@ def linear_table(alpha: float = 1.0, beta: float = 0.0) -> np.ndarray:
 
 def _apply_hsv(img: np.ndarray, channel: int, table: np.ndarray) -> np.ndarray:
     """One channel of the HSV image through a table; the colour-space round trip is lossy."""
-    tables = np.repeat(_IDENTITY[None, :, None], 3, axis=2)
-    tables[0, :, channel] = table
     hsv = cv2.cvtColor(img, cv2.COLOR_BGR2HSV)
-    return cv2.cvtColor(cv2.LUT(hsv, tables), cv2.COLOR_HSV2BGR)
+    cv2.insertChannel(cv2.LUT(cv2.extractChannel(hsv, channel), table), hsv, channel)
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
 
 
 @TRANSFORMS.register_module()

@@ -77,10 +77,13 @@ def _phase_start(old: int, new: int, first: int) -> tuple[int, int]:
     return int(places[best]), int(np.rint(phases[best]))
 
 
-def near_bilinear_window(img: np.ndarray, size: tuple[int, int], box: Box) -> np.ndarray:
-    """The window of the resized picture, with sub-pixel phases off by less than 1/256."""
+def near_bilinear_window(
+    img: np.ndarray, size: tuple[int, int], box: Box, old_h: int
+) -> np.ndarray:
+    """As :func:`bilinear_window`, with sub-pixel phases off by less than 1/256."""
     y1, y2, x1, x2 = box
-    (old_h, old_w), (new_h, new_w) = img.shape[:2], size
+    new_h, new_w = size
+    old_w = img.shape[1]
     if (old_h, old_w) == size:
         return img[y1:y2, x1:x2]
     (top, source_top), (left, source_left) = (
@@ -95,4 +98,4 @@ def near_bilinear_window(img: np.ndarray, size: tuple[int, int], box: Box) -> np
     if window.shape[:2] == (y2 - y1, x2 - x1):
         return window
     # Rounding left the part a pixel short at the picture's far edge.
-    return cv2.resize(img, (new_w, new_h))[y1:y2, x1:x2]
+    return bilinear_window(img, size, box, old_h)
