@@ -9,7 +9,7 @@ from helpers.old_configs import FAMILIES, v0_config
 from mmengine.config import Config
 
 from segkit.engine.config import load_config
-from segkit.engine.migration import convert, differences, generation, same_parameters
+from segkit.engine.migration import RENAMED, convert, differences, generation, same_parameters
 
 ROOT = Path(__file__).resolve().parents[3]
 SECTIONS = (
@@ -108,3 +108,9 @@ def test_the_tool_writes_a_config_and_says_what_differs(tmp_path):
     assert 'same parameters' in run.stdout
     assert '1 differences\noptim_wrapper.optimizer.lr: 0.02 | 0.01' in run.stdout
     assert Config.fromfile(tmp_path / 'new.py').optim_wrapper.optimizer.lr == 0.02
+
+
+def test_the_table_in_the_guide_is_the_table_in_the_code():
+    page = (ROOT / 'docs/migration.md').read_text()
+    rows = '\n'.join(f'| `{there}` | `{here}` |' for there, here in RENAMED.items())
+    assert rows in page
