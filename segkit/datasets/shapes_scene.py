@@ -151,7 +151,7 @@ class Scene:
 
     def _solid(self) -> None:
         """One plain colour of many: a triangle is a tent, an ellipse a boulder."""
-        tent = self.rng.random() < 0.55
+        tent = self.rng.random() < 0.5
         w, h = self._length(14, 17), self._length(14, 16) if tent else self._length(8, 10)
         place = self._free_place(w, h)
         if place is None:

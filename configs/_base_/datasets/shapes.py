@@ -5,13 +5,14 @@ crop_size = (96, 128)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),
-    dict(type='RandomResize', scale=(160, 128), ratio_range=(0.75, 1.5), keep_ratio=True),
+    # Little is cut off: the sun or the moon in the sky decides what the rings below are.
+    dict(type='RandomResize', scale=(128, 96), ratio_range=(0.9, 1.2), keep_ratio=True),
     dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackSegInputs')]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(160, 128), keep_ratio=True),
+    dict(type='Resize', scale=(128, 96), keep_ratio=True),
     dict(type='LoadAnnotations'),
     dict(type='PackSegInputs')]
 train_dataloader = dict(
