@@ -19,7 +19,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Test a network')
     add_common_arguments(parser)
     add = parser.add_argument
-    add('checkpoint', help='a file, a URL, or open-mmlab://NAME')
+    add('checkpoint', help='a file, a work directory, or a URL')
     add('--aug-test', '--tta', action='store_true', help='multi-scale and flip, as published')
     add('--out', metavar='FILE.pkl|DIR', help='predictions: one pickle, or a PNG of ids each')
     add('--eval', nargs='+', metavar='METRIC', help='mIoU, mDice, mFscore')
@@ -29,6 +29,9 @@ def parse_args() -> argparse.Namespace:
     add('--wait-time', type=float, default=2, help='seconds each window stays (--show)')
     add('--opacity', type=float, default=0.5, help='of the overlay, in (0, 1]')
     add('--report', nargs='?', const='', metavar='PATH', help='write a self-contained HTML report')
+    add('--fuse-bn', action='store_true', help='fold batch norms (same classes, faster)')
+    add('--channels-last', action='store_true', help='memory layout (same classes)')
+    add('--bf16', action='store_true', help='bfloat16 autocast (faster, not exact)')
     return parser.parse_args()
 
 
@@ -39,7 +42,7 @@ def main() -> None:
     from segkit.engine import Runner, check_config
     from segkit.engine.testing import apply_test_arguments, require_checkpoint
 
-    require_checkpoint(args.checkpoint)
+    args.checkpoint = require_checkpoint(args.checkpoint)
     apply_test_arguments(args, cfg)
     check_config(cfg)
     Runner.from_cfg(cfg).test()

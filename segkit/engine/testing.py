@@ -8,17 +8,29 @@ from mmengine.config import Config, ConfigDict
 
 from segkit.engine.checkpoint import CheckpointNotFoundError
 from segkit.engine.config_error import ConfigError
+from segkit.engine.resume import candidates
 
 _PICKLES = ('.pkl', '.pickle')
+_SWITCHES = ('fuse_bn', 'channels_last', 'bf16')
 
 
-def require_checkpoint(path: str) -> None:
-    """Fail before anything is built if ``path`` is a local file that is not there."""
-    if '://' not in path and not Path(path).is_file():
-        raise CheckpointNotFoundError(
-            f'{path}: there is no such checkpoint. Train one with tools/train.py, or give the path '
-            'or URL of a published one'
-        )
+def require_checkpoint(path: str) -> str:
+    """``path`` if it can be one; of a work directory, its best checkpoint or else its last.
+
+    Raises:
+        CheckpointNotFoundError: before anything is built, a local path that is not there.
+    """
+    if '://' in path or Path(path).is_file():
+        return path
+    if Path(path).is_dir():
+        found = sorted(Path(path).glob('best_*.pth')) or candidates(path)
+        if found:
+            return str(found[0])
+        raise CheckpointNotFoundError(f'{path}: this folder holds no checkpoint (*.pth) yet')
+    raise CheckpointNotFoundError(
+        f'{path}: there is no such checkpoint. Train one with tools/train.py, or give the path '
+        'or URL of a published one'
+    )
 
 
 def apply_test_arguments(args: argparse.Namespace, cfg: Config) -> None:
@@ -38,6 +50,10 @@ def apply_test_arguments(args: argparse.Namespace, cfg: Config) -> None:
         from segkit.models.inference import enable_aug_test
 
         enable_aug_test(cfg)
+    switches = {name: True for name in _SWITCHES if getattr(args, name)}
+    if switches:
+        hooks = list(cfg.get('custom_hooks') or [])
+        cfg.custom_hooks = [*hooks, dict(type='SpeedUpHook', **switches)]
 
 
 def _evaluators(cfg: Config) -> Iterator[ConfigDict]:
@@ -71,5 +87,6 @@ def _apply_drawing(args: argparse.Namespace, cfg: Config) -> None:
         raise ConfigError(f'--opacity {args.opacity} must be in (0, 1]')
     hook = dict(type='SegVisualizationHook', draw=True, interval=1, show=args.show)
     hook.update(wait_time=args.wait_time, show_dir=args.show_dir)
-    cfg.default_hooks.visualization = hook
-    cfg.visualizer.alpha = args.opacity
+    cfg.default_hooks = dict(cfg.get('default_hooks') or {}, visualization=hook)
+    drawer = dict(type='SegLocalVisualizer', vis_backends=[dict(type='LocalVisBackend')])
+    cfg.visualizer = dict(cfg.get('visualizer') or drawer, alpha=args.opacity)

@@ -23,7 +23,9 @@ def test_windows_average_as_mmengines_buffer_does():
         theirs.update(value, 2)
         ours.update(value, 2)
     for window in (1, 7, 50, 300):
-        assert ours.mean(window) == theirs.mean(window) == pytest.approx(values[-window:].mean() / 2)
+        assert (
+            ours.mean(window) == theirs.mean(window) == pytest.approx(values[-window:].mean() / 2)
+        )
         assert ours.max(window) == values[-window:].max()
         assert ours.min(window) == values[-window:].min()
     assert ours.current() == values[-1]

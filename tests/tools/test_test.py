@@ -1,0 +1,91 @@
+"""tools/test.py as a user types it."""
+
+import pickle
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.runs import train
+from helpers.tiny_config import write_tiny_config
+from PIL import Image
+
+SCRIPT = Path(__file__).resolve().parents[2] / 'tools' / 'test.py'
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp('trained')
+    train(folder, train_cfg__max_iters=2)
+    return folder
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch, capfd, trained):
+    """Run the script in this process; returns what it printed."""
+    config = write_tiny_config(tmp_path)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str, checkpoint: object = trained / 'iter_2.pth') -> str:
+        argv = [str(SCRIPT), str(config), str(checkpoint), '--work-dir', 'w', *arguments]
+        monkeypatch.setattr(sys, 'argv', argv)
+        capfd.readouterr()
+        runpy.run_path(str(SCRIPT), run_name='__main__')
+        return ''.join(capfd.readouterr())
+
+    return run
+
+
+def test_prints_the_tables_and_a_progress_bar(call):
+    said = call()
+    assert '| sky ' in said
+    assert 'mIoU' in said
+    assert '3/3' in said
+    assert 'eta 0:00' in said
+
+
+def test_every_kind_of_output_at_once(call, tmp_path):
+    call('--out', 'p.pkl', '--show-dir', 'shown', '--report', 'r/page.html', '--eval', 'mDice')
+    with open('p.pkl', 'rb') as file:
+        maps = pickle.load(file)
+    assert [m.shape for m in maps] == [(64, 64)] * 3
+    assert maps[0].dtype == np.uint8
+    assert len(list((tmp_path / 'shown').iterdir())) == 3
+    assert (tmp_path / 'r' / 'page.html').read_text().startswith('<!')
+
+
+def test_predictions_only(call, tmp_path):
+    call('--format-only', '--out', 'ids')
+    files = sorted((tmp_path / 'ids').iterdir())
+    assert [f.name for f in files] == ['00000.png', '00001.png', '00002.png']
+    assert np.array(Image.open(files[0])).max() < 13
+
+
+@pytest.mark.parametrize('flag', ['--aug-test', '--tta'])
+def test_multi_scale_and_flip(call, flag):
+    ratios = ('--cfg-options', 'aug_test.img_ratios=[0.5,1.0]', 'aug_test.flip=True')
+    assert 'mIoU' in call(flag, *ratios)
+
+
+def test_a_work_directory_stands_for_its_best_checkpoint(call, trained):
+    assert 'best_mIoU_iter_2.pth: ' in call(checkpoint=trained)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'checkpoint', 'message'),
+    [
+        ([], 'none.pth', 'none.pth: there is no such checkpoint'),
+        ([], '.', 'this folder holds no checkpoint'),
+        (['--format-only'], None, '--out DIR'),
+        (['--show-dir', 'x', '--opacity', '2'], None, '--opacity 2.0 must be in (0, 1]'),
+        (['--cfg-options', 'model.decode_head.num_classes=4'], None, '13 classes'),
+    ],
+)
+def test_mistakes_end_with_one_sentence(call, capfd, trained, arguments, checkpoint, message):
+    with pytest.raises(SystemExit) as stopped:
+        call(*arguments, checkpoint=checkpoint or trained / 'iter_2.pth')
+    assert stopped.value.code == 1
+    said = capfd.readouterr().err
+    assert message in said
+    assert 'Traceback' not in said
