@@ -10,6 +10,7 @@ from .progress import ProgressHook
 from .report import ReportHook
 from .run_card import RunCardHook
 from .runtime_info import RuntimeInfoHook
+from .speed_up import SpeedUpHook
 
 __all__ = [
     'CheckpointHook',
@@ -23,4 +24,5 @@ __all__ = [
     'ReportHook',
     'RunCardHook',
     'RuntimeInfoHook',
+    'SpeedUpHook',
 ]

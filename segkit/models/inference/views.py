@@ -22,10 +22,6 @@ from .classes import argmax_classes, class_dtype, row_strips
 from .logits import Logits
 from .memory import channel_chunk, run_shrinking
 
-# The reference of a softmax cancels out, so bfloat16 serves as long as exp(its rounding error)
-# is finite: half an ulp of 2^13 is 16.
-LARGEST_BF16_REFERENCE = 2**13
-
 
 @dataclass
 class ViewSum:
@@ -64,29 +60,28 @@ class ViewSum:
 class ViewStack:
     """By class: small logits, reference and denominator of every view."""
 
-    views: list[tuple[Logits, Tensor, Tensor]] = field(default_factory=list)
+    views: list['_View'] = field(default_factory=list)
 
     def add(self, logits: Logits, chunk: int) -> None:
-        self.views.append((logits, *_denominator(logits)))
+        self.views.append(_View(logits))
+
+    @property
+    def num_channels(self) -> int:
+        return self.views[0].logits.num_channels
 
     def _score(self, channel: int) -> Tensor:
         """Mean probability of one class, (H, W)."""
-        total = 0
-        for logits, reference, denominator in self.views:
-            value = logits.channels(channel, channel + 1)[0]
-            if logits.num_channels == 1:
-                total = total + value.sigmoid()
-            else:
-                total = total + (value - reference).exp_().div_(denominator)
-        return total / len(self.views)
+        total = self.views[0].probability(channel)
+        for view in self.views[1:]:
+            total += view.probability(channel)
+        return total.div_(len(self.views))
 
     def scores(self) -> Tensor:
         """Mean probabilities (K, H, W)."""
-        return torch.stack([self._score(c) for c in range(self.views[0][0].num_channels)])
+        return torch.stack([self._score(channel) for channel in range(self.num_channels)])
 
     def classes(self, threshold: float) -> Tensor:
-        best = self._score(0)
-        count = self.views[0][0].num_channels
+        best, count = self._score(0), self.num_channels
         if count == 1:
             return (best > threshold).to(torch.uint8)[None]
         classes = torch.zeros(best.shape, dtype=class_dtype(count), device=best.device)
@@ -116,19 +111,32 @@ def _probabilities(logits: Tensor) -> Tensor:
     return logits.sigmoid() if len(logits) == 1 else torch.softmax(logits, dim=0)
 
 
-def _denominator(logits: Logits) -> tuple[Tensor, Tensor]:
-    """(reference, sum over the classes of exp(logit - reference)), (H, W) each.
+class _View:
+    """One view's small logits, and its softmax as a reference and a denominator, (H, W) each."""
 
-    One pass with a running maximum; what was summed so far is scaled when the maximum grows.
-    """
-    top = logits.channels(0, 1)[0].clone()
-    total = torch.ones_like(top)
-    for channel in range(1, logits.num_channels):
-        value = logits.channels(channel, channel + 1)[0]
+    def __init__(self, logits: Logits) -> None:
+        self.logits = logits
+        if logits.num_channels == 1:
+            return
+        top = logits.channels(0, 1)[0].clone()
+        total = torch.ones_like(top)
+        for channel in range(1, logits.num_channels):
+            top = self._add_class(channel, top, total)
+        # The reference cancels out. The integer next to the maximum keeps the differences of the
+        # likely classes small, hence exact, in a byte.
+        self.reference = top.round().to(torch.int8) if top.abs().max() < 127 else top
+        self.denominator = total.mul_((top - self.reference).exp_())
+
+    def _add_class(self, channel: int, top: Tensor, total: Tensor) -> Tensor:
+        """The maximum with one more class; ``total``, relative to it, is brought up in place."""
+        value = self.logits.channels(channel, channel + 1)[0]
         new_top = torch.maximum(top, value)
         total.mul_(top.sub_(new_top).exp_()).add_((value - new_top).exp_())
-        top = new_top
-    if top.abs().max() < LARGEST_BF16_REFERENCE:
-        reference = top.bfloat16()
-        return reference, total.mul_(top.sub_(reference).exp_())
-    return top, total
+        return new_top
+
+    def probability(self, channel: int) -> Tensor:
+        """Of one class, (H, W)."""
+        value = self.logits.channels(channel, channel + 1)[0]
+        if self.logits.num_channels == 1:
+            return value.sigmoid()
+        return (value - self.reference).exp_().div_(self.denominator)
