@@ -5,6 +5,9 @@ works after ``from segkit.registry import MODELS`` alone and nothing needs a sta
 Another project in the same process reaches ours as ``type='segkit.PSAHead'``.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from mmengine import registry as mmengine_registry
 from mmengine.registry import Registry
 
@@ -24,6 +27,20 @@ def _child(name: str, locations: list[str]) -> Registry:
     """A registry of ours that falls back to the mmengine root registry of the same kind."""
     parent = getattr(mmengine_registry, name)
     return Registry(parent.name, parent=parent, scope='segkit', locations=locations)
+
+
+def build_ours(registry: Registry, cfg: Mapping[str, Any], **default_args: Any) -> Any:
+    """Build ``cfg``, taking our class of that name whatever the program's default scope is.
+
+    mmengine looks a bare name up in the scope of the running program first. A head of ours lent
+    to another detector would get that detector's CrossEntropyLoss, which averages otherwise.
+    """
+    args = {**default_args, **cfg}
+    if args.get('type') not in registry.module_dict:
+        registry.import_from_location()  # not sooner: a head alone needs none of these imports
+    if args.get('type') in registry.module_dict:
+        return registry.module_dict[args.pop('type')](**args)
+    return registry.build(args)
 
 
 MODELS = _child('MODELS', _MODELS)

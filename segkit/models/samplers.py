@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from segkit.models.losses.utils import loss_list
-from segkit.registry import TASK_UTILS
+from segkit.registry import TASK_UTILS, build_ours
 
 
 def build_pixel_sampler(cfg: Mapping[str, Any], **default_args: Any) -> 'BasePixelSampler':
     """The sampler of ``cfg['type']``; ``context`` is the head it serves."""
-    return TASK_UTILS.build(dict(cfg), default_args=default_args)
+    return build_ours(TASK_UTILS, cfg, **default_args)
 
 
 class BasePixelSampler(ABC):

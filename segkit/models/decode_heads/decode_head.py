@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from segkit.models.layers import ConvModule, resize
 from segkit.models.losses import LabelCheck
 from segkit.models.samplers import build_pixel_sampler
-from segkit.registry import MODELS
+from segkit.registry import MODELS, build_ours
 
 from .head_loss import head_losses
 
@@ -212,7 +212,7 @@ class BaseDecodeHead(nn.Module):
 def _build_losses(loss_decode: Config | Sequence[Config]) -> nn.Module:
     """A loss, or an nn.ModuleList of them."""
     if isinstance(loss_decode, Mapping):
-        return MODELS.build(loss_decode)
+        return build_ours(MODELS, loss_decode)
     if isinstance(loss_decode, Sequence) and not isinstance(loss_decode, str):
-        return nn.ModuleList(MODELS.build(loss) for loss in loss_decode)
+        return nn.ModuleList(build_ours(MODELS, loss) for loss in loss_decode)
     raise TypeError(f'loss_decode must be a dict or a list of dicts, got {loss_decode!r}.')

@@ -18,7 +18,7 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from segkit.registry import MODELS
+from segkit.registry import MODELS, build_ours
 from segkit.structures import SegDataSample
 
 from ..inference.logits import SlideLogits
@@ -185,7 +185,7 @@ class EncoderDecoder(BaseModel):
 
 
 def _build(cfg: Config | nn.Module) -> nn.Module:
-    return cfg if isinstance(cfg, nn.Module) else MODELS.build(cfg)
+    return cfg if isinstance(cfg, nn.Module) else build_ours(MODELS, cfg)
 
 
 def _with_pretrained(backbone: Config | nn.Module, pretrained: str | None) -> Config | nn.Module:

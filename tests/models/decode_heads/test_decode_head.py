@@ -8,9 +8,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers.heads import SMALL, random_labels, samples_of, written_loss
+from mmengine.registry import MODELS as ROOT_MODELS
+from mmengine.registry import DefaultScope, Registry
 
 from segkit.models.decode_heads import BaseDecodeHead, DAHead, FCNHead, ISAHead, PSAHead, PSPHead
-from segkit.models.losses import accuracy
+from segkit.models.losses import CrossEntropyLoss, accuracy
 from segkit.registry import MODELS
 
 CE = {'type': 'CrossEntropyLoss'}
@@ -54,10 +56,11 @@ def test_builds_by_name(cls):
     assert type(head) is cls
 
 
-def test_importing_the_heads_stays_light():
+def test_importing_and_building_a_head_stays_light():
     code = (
-        'import sys, segkit.models.decode_heads, segkit.models.losses; heavy = {"cv2", "mmcv", '
-        '"matplotlib", "torchvision", "mmengine.runner", "mmengine.model"} & set(sys.modules); '
+        'import sys; from segkit.models.decode_heads import FCNHead; '
+        'FCNHead(in_channels=4, channels=4, num_classes=2); heavy = {"cv2", "mmcv", "matplotlib", '
+        '"torchvision", "mmengine.runner", "mmengine.model"} & set(sys.modules); '
         'sys.exit(", ".join(heavy) or 0)'
     )
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
@@ -139,6 +142,19 @@ def test_a_loss_that_knows_no_bands_gets_the_upsampled_logits(x, labels):
     by_bands = linear()
     by_bands.load_state_dict(head.state_dict())
     torch.testing.assert_close(losses['acc_seg'], losses_of(by_bands, x, labels)['acc_seg'])
+
+
+def test_a_head_lent_to_another_project_keeps_its_own_loss():
+    other = Registry('model', parent=ROOT_MODELS, scope='detector_of_a_test')
+    other.register_module(name='CrossEntropyLoss', module=torch.nn.Identity)
+    sampler = {'type': 'OHEMPixelSampler'}
+    with DefaultScope.overwrite_default_scope('detector_of_a_test'):
+        head = other.build({'type': 'segkit.FCNHead', **SMALL, 'sampler': sampler})
+        several = FCNHead(**SMALL, loss_decode=[CE])
+        borrowed = FCNHead(**SMALL, loss_decode={'type': 'detector_of_a_test.CrossEntropyLoss'})
+    assert type(head.loss_decode) is CrossEntropyLoss
+    assert type(several.loss_decode[0]) is CrossEntropyLoss
+    assert type(borrowed.loss_decode) is torch.nn.Identity
 
 
 def test_accuracy_only_at_logging_steps(x, labels):
