@@ -14,6 +14,7 @@ from segkit.ops.build_ext import SOURCES
 
 HARNESS = Path(__file__).with_name('psa_mask_host.cpp')
 DEFAULT_TILE = 0
+TILINGS = ((600, 32), (1500, -96))  # ragged tiles, fewer threads, the last of them first
 BITS = {torch.float16: torch.int16, torch.bfloat16: torch.int16,
         torch.float32: torch.int32, torch.float64: torch.int64}  # fmt: skip
 SHAPES = [  # (n, h, w, mask_h, mask_w)
@@ -77,7 +78,7 @@ def test_forward_moves_the_bits_the_reference_moves(host, mode, shape, dtype):
     windows = random_bits((n, mask_h * mask_w, h, w), dtype)
     expected = psa_mask(windows, mode, (mask_h, mask_w))
     assert_same_bits(run_host(host, mode, windows, shape), expected)
-    for tile_bytes, threads in ((600, 32), (1500, 96)):  # many ragged tiles, fewer threads
+    for tile_bytes, threads in TILINGS:
         assert_same_bits(run_host(host, mode, windows, shape, tile_bytes, threads), expected)
 
 
@@ -90,7 +91,7 @@ def test_backward_moves_the_bits_the_reference_moves(host, mode, shape, dtype):
     grad = torch.where(grad.isnan(), 0, grad)  # the reference's scatter drops NaN payloads
     expected = torch.ops.segkit.psa_mask_backward(grad, mode, mask_h, mask_w)
     assert_same_bits(run_host(host, 2 + mode, grad, shape), expected)
-    for tile_bytes, threads in ((600, 32), (1500, 96)):
+    for tile_bytes, threads in TILINGS:
         assert_same_bits(run_host(host, 2 + mode, grad, shape, tile_bytes, threads), expected)
 
 
