@@ -1,4 +1,4 @@
-"""Package metadata. The CUDA extension is built only when asked for (see docs/cuda_extension.md)."""
+"""Package metadata. The CUDA extension is built only when asked for: docs/cuda_extension.md."""
 
 import re
 import runpy
@@ -19,7 +19,7 @@ def requirements(name: str) -> list[str]:
 
 
 def runtime_requirements() -> list[str]:
-    """A full ``mmcv`` (or a fork) that is already there serves as well, and must not be overwritten."""
+    """A full ``mmcv`` (or a fork) that is already there serves too and must not be overwritten."""
     site_packages = Path(sysconfig.get_paths()['purelib'])
     foreign = (site_packages / 'mmcv').exists() and not any(site_packages.glob('mmcv_lite-*'))
     wanted = requirements('runtime')
@@ -27,7 +27,7 @@ def runtime_requirements() -> list[str]:
 
 
 class BuildWithConfigs(build_py):
-    """Puts configs/ and tools/ into the wheel as ``segkit/.shipped``; an editable install needs no copy."""
+    """Puts configs/ and tools/ into the wheel as ``segkit/.shipped``; not if editable."""
 
     def run(self):
         super().run()
@@ -56,9 +56,13 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=['segkit', 'segkit.*']),
-    package_data={'segkit': ['py.typed', 'ops/csrc/*'], '': ['*.json', '*.csv', '*.gz', '*.css', '*.js', '*.html']},
+    package_data={
+        'segkit': ['py.typed', 'ops/csrc/*'],
+        '': ['*.json', '*.csv', '*.gz', '*.css', '*.js', '*.html'],
+    },
     install_requires=runtime_requirements(),
     extras_require=extras,
+    entry_points={'console_scripts': ['segkit = segkit.__main__:main']},
     ext_modules=ext_modules,
     cmdclass={'build_py': BuildWithConfigs, **commands},
     zip_safe=False,

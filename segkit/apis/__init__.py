@@ -6,6 +6,7 @@ show_result('street.jpg', result, out_file='street_overlay.png')
 """
 
 import importlib
+from typing import Any
 
 _HOMES = {
     'init_model': 'model',
@@ -17,7 +18,7 @@ _HOMES = {
 __all__ = sorted(_HOMES)
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     return getattr(importlib.import_module(f'{__name__}.{_HOMES[name]}'), name)
