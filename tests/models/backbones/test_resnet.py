@@ -156,3 +156,28 @@ def test_in_channels_and_group_norm():
 def test_wrong_arguments_are_explained(kwargs, message):
     with torch.device('meta'), pytest.raises((KeyError, ValueError), match=message):
         ResNet(**kwargs)
+
+
+@pytest.mark.parametrize('by', ['pretrained', 'init_cfg'])
+def test_named_weights_are_loaded_when_initialising(tmp_path, by):
+    source = ResNetV1c(18)
+    source.init_weights()
+    nn.init.constant_(source.layer4[1].bn2.weight, 0.5)
+    path = str(tmp_path / 'weights.pth')
+    torch.save(source.state_dict(), path)
+    cfg = path if by == 'pretrained' else {'type': 'Pretrained', 'checkpoint': path}
+    net = ResNetV1c(18, **{by: cfg})
+    net.init_weights()
+    assert all(torch.equal(v, source.state_dict()[k]) for k, v in net.state_dict().items())
+
+
+def test_pretrained_without_a_checkpoint_is_explained():
+    net = ResNet(18, init_cfg={'type': 'Pretrained'})
+    with pytest.raises(KeyError, match="needs the key 'checkpoint'"):
+        net.init_weights()
+
+
+def test_other_initialisers_are_mmengines():
+    net = ResNet(18, init_cfg={'type': 'Constant', 'layer': 'Conv2d', 'val': 0.25})
+    net.init_weights()
+    assert (net.layer1[0].conv1.weight == 0.25).all()
