@@ -1,7 +1,8 @@
 """Scores of label maps: a confusion matrix, what follows from it, and how it is shown."""
 
 from .confusion import StrayLabelError, confusion_matrix
+from .errors import EvaluationError
 from .iou_metric import IoUMetric
 from .scores import Scores
 
-__all__ = ['IoUMetric', 'Scores', 'StrayLabelError', 'confusion_matrix']
+__all__ = ['EvaluationError', 'IoUMetric', 'Scores', 'StrayLabelError', 'confusion_matrix']

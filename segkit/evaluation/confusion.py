@@ -17,11 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .errors import EvaluationError
+
 # cv2.calcHist hands its counts over as float32, exact up to here.
 _EXACT_FLOAT32 = 2**24
 
 
-class StrayLabelError(ValueError):
+class StrayLabelError(EvaluationError):
     """A label that is neither a class nor ignored, or a prediction that is no class."""
 
 
@@ -43,11 +45,11 @@ def confusion_matrix(
     Raises:
         StrayLabelError: a label outside [0, K) that is not ``ignore_index``, or a prediction
             outside [0, K) on a pixel that counts.
-        ValueError: the two maps differ in size.
+        EvaluationError: the two maps differ in size.
     """
     label, pred = flat_map(label), flat_map(pred)
     if label.shape != pred.shape:
-        raise ValueError(
+        raise EvaluationError(
             f'{name}: the label map is {_size(label)} but the prediction is {_size(pred)}; '
             'predictions are scored at the size of the label map, so check that the image and '
             'its label file have the same size.'
@@ -78,12 +80,12 @@ def _size(x: Tensor) -> str:
 
 def _fits_uint8(x: Tensor) -> bool:
     """Whether OpenCV can count it as bytes; it counts on the CPU only."""
-    if x.device.type != 'cpu':
+    if x.device.type != 'cpu' or x.is_floating_point():
         return False
     if x.dtype in (torch.uint8, torch.bool) or x.numel() == 0:
         return True
-    low, high = torch.aminmax(x)
-    return low >= 0 and high <= 255
+    # One pass instead of a minimum and a maximum: bits above the eighth, the sign among them.
+    return 0 <= np.bitwise_or.reduce(x.numpy(), axis=None) <= 255
 
 
 def _to_uint8(x: Tensor) -> np.ndarray:

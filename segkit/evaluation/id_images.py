@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from .errors import EvaluationError
+
 # Label ids of Cityscapes' 19 evaluated classes, by train id.
 CITYSCAPES_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 
@@ -56,7 +58,7 @@ class IdImageWriter:
 
         name = Path(img_path).stem + '.png'
         if self._sources.setdefault(name, img_path) != img_path:
-            raise ValueError(
+            raise EvaluationError(
                 f'{img_path}: its prediction would overwrite that of {self._sources[name]}, '
                 f'both {self.folder / name}; test folders that share file names one at a time.'
             )

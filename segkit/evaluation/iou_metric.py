@@ -22,6 +22,7 @@ from segkit.registry import METRICS
 from .bootstrap import confidence_interval
 from .boundary import boundary_counts
 from .confusion import confusion_matrix, flat_map
+from .errors import EvaluationError
 from .id_images import IdImageWriter
 from .image_counts import counts_of_matrix, gather_rows, sum_over_ranks
 from .scalars import publish_class_scores
@@ -83,12 +84,12 @@ class IoUMetric(BaseMetric):
     def _check_arguments(self, format_only: bool, output_dir: str | None) -> None:
         unknown = [m for m in self.iou_metrics if m not in METRIC_GROUPS]
         if unknown or not self.iou_metrics:
-            raise ValueError(
+            raise EvaluationError(
                 f'IoUMetric(iou_metrics={self.iou_metrics}): choose from '
                 f'{", ".join(METRIC_GROUPS)}.'
             )
         if format_only and not output_dir:
-            raise ValueError('IoUMetric(format_only=True) writes files only; set output_dir.')
+            raise EvaluationError('IoUMetric(format_only=True) writes files only; set output_dir.')
 
     def _reset(self) -> None:
         self._matrix: Tensor | None = None
@@ -102,7 +103,7 @@ class IoUMetric(BaseMetric):
         """Class names of the data set under test."""
         classes = (self.dataset_meta or {}).get('classes')
         if not classes:
-            raise ValueError(
+            raise EvaluationError(
                 "IoUMetric: the data set names no classes. Give it metainfo=dict(classes=('a', "
                 "'b', ...), palette=[[r, g, b], ...]), or set dataset_meta on the evaluator."
             )
@@ -115,7 +116,7 @@ class IoUMetric(BaseMetric):
         for sample in data_samples:
             pred = _map_of(sample, 'pred_sem_seg')
             if pred is None:
-                raise ValueError(
+                raise EvaluationError(
                     f'{_name_of(sample)}: no pred_sem_seg; the model must run in mode="predict".'
                 )
             if self.output_dir:
@@ -126,7 +127,7 @@ class IoUMetric(BaseMetric):
     def _count(self, sample: object, pred: Tensor) -> None:
         label, name = _map_of(sample, 'gt_sem_seg'), _name_of(sample)
         if label is None:
-            raise ValueError(
+            raise EvaluationError(
                 f'{name}: no label to compare with. Test a split that has labels, or ask for '
                 'predictions only (IoUMetric(format_only=True, output_dir=...); --format-only).'
             )

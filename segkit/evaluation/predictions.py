@@ -1,0 +1,82 @@
+"""Predictions that a test wrote: one pickle of maps, or a folder of PNG with ids."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from .errors import EvaluationError
+from .id_images import coding_table
+
+_ARRAY_PARTS = {
+    ('numpy', 'ndarray'),
+    ('numpy', 'dtype'),
+    *((f'{core}.multiarray', '_reconstruct') for core in ('numpy.core', 'numpy._core')),
+    *((f'{core}.numeric', '_frombuffer') for core in ('numpy.core', 'numpy._core')),
+}
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Reads lists of arrays; a pickle can otherwise run any code it likes."""
+
+    def find_class(self, module: str, name: str) -> object:
+        if (module, name) in _ARRAY_PARTS:
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f'it wants {module}.{name}')
+
+
+def read_pickle(path: str | Path) -> list[np.ndarray]:
+    """The list of (H, W) maps that ``tools/test.py --out FILE.pkl`` wrote.
+
+    Raises:
+        EvaluationError: the file is damaged or holds anything but arrays.
+    """
+    try:
+        maps = _ArraysOnly(io.BytesIO(Path(path).read_bytes())).load()
+    except (pickle.UnpicklingError, EOFError, ValueError) as error:
+        raise EvaluationError(
+            f'{path}: not a pickle of label maps ({error}); make one with tools/test.py --out.'
+        ) from None
+    if not isinstance(maps, list) or not all(isinstance(m, np.ndarray) for m in maps):
+        raise EvaluationError(f'{path}: must hold a list of (H, W) arrays of class indices.')
+    return maps
+
+
+class Predictions:
+    """Label maps by image, from a pickle (in the data set's order) or a folder (by name)."""
+
+    def __init__(self, path: str | Path, classes: Sequence[str], images: int) -> None:
+        self.path, self.classes = Path(path), classes
+        self.maps = None if self.path.is_dir() else read_pickle(self.path)
+        if self.maps is not None and len(self.maps) != images:
+            raise EvaluationError(
+                f'{path}: holds {len(self.maps)} predictions, but the data set has {images} images.'
+            )
+
+    def of(self, index: int, img_path: str, reduce_zero_label: bool = False) -> np.ndarray:
+        """(H, W) class indices of an image."""
+        if self.maps is not None:
+            return self.maps[index]
+        file = self.path / f'{Path(img_path).stem}.png'
+        if not file.is_file():
+            raise EvaluationError(f'{file}: there is no prediction for {img_path}.')
+        from PIL import Image
+
+        return _decode(np.array(Image.open(file)), self.classes, reduce_zero_label, file)
+
+
+def _decode(ids: np.ndarray, classes: Sequence[str], reduce_zero_label: bool, file: Path):
+    coding = coding_table(classes, reduce_zero_label).astype(np.int64)
+    table = np.full(max(int(ids.max()), int(coding.max())) + 1, -1)
+    table[coding] = np.arange(len(classes))
+    indices = table[ids]
+    if (indices < 0).any():
+        unknown = ', '.join(str(i) for i in np.unique(ids[indices < 0])[:10])
+        raise EvaluationError(
+            f'{file}: id(s) {unknown} stand for none of the {len(classes)} classes.'
+        )
+    return indices

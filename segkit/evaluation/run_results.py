@@ -1,0 +1,96 @@
+"""What a run scored, from whatever it left behind.
+
+A result file of ``IoUMetric(result_file=...)``, or a work directory: the last values of every
+scalar, per-class IoU among them, and the config that was dumped beside them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .errors import EvaluationError
+from .report.scalars import read_curves, scalar_files
+
+_CLASS = 'class_IoU/'
+
+
+@dataclass
+class RunResults:
+    """Scores of one run.
+
+    Args:
+        name: as shown.
+        metrics: name -> percentage.
+        classes: class -> IoU in percent.
+        config: path of its config, where there is one.
+    """
+
+    name: str
+    metrics: dict[str, float] = field(default_factory=dict)
+    classes: dict[str, float] = field(default_factory=dict)
+    config: Path | None = None
+
+
+def read_run(path: str | Path) -> RunResults:
+    """Results of a work directory, a result .json or a config .py.
+
+    Raises:
+        EvaluationError: there is nothing to read.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise EvaluationError(f'{path}: no such work directory or result file.')
+    if path.suffix == '.py':
+        return RunResults(path.stem, config=path)
+    if path.suffix == '.json':
+        return _of_result_file(path)
+    configs = sorted(path.glob('*.py')) or sorted(path.glob('*/vis_data/config.py'))
+    curves = read_curves(scalar_files(path))
+    if not curves and not configs:
+        raise EvaluationError(f'{path}: holds neither a config nor vis_data/scalars.json of a run.')
+    last = {name: values[-1] for name, (_, values) in curves.items()}
+    return RunResults(
+        path.name,
+        {k: v for k, v in last.items() if k in ('aAcc', 'FWIoU') or k[:1] == 'm' and k != 'memory'},
+        {k.removeprefix(_CLASS): v for k, v in last.items() if k.startswith(_CLASS)},
+        configs[-1] if configs else None,
+    )
+
+
+def _of_result_file(path: Path) -> RunResults:
+    try:
+        data = json.loads(path.read_text(encoding='utf-8'))
+        classes = {entry['class']: entry['IoU'] for entry in data['classes']}
+        metrics = data['metrics']
+    except (json.JSONDecodeError, KeyError, TypeError):
+        raise EvaluationError(
+            f'{path}: not a result file; IoUMetric(result_file=...) writes them.'
+        ) from None
+    return RunResults(
+        path.stem,
+        {k: v for k, v in metrics.items() if v is not None},
+        {k: v for k, v in classes.items() if v is not None},
+    )
+
+
+def flat_config(config: object, prefix: str = '') -> dict[str, object]:
+    """Nested dicts and lists of dicts -> 'a.b.0.c': value."""
+    if isinstance(config, dict):
+        items = config.items()
+    elif isinstance(config, (list, tuple)) and any(isinstance(v, dict) for v in config):
+        items = enumerate(config)
+    else:
+        return {prefix.rstrip('.'): config}
+    flat = {}
+    for key, value in items:
+        flat.update(flat_config(value, f'{prefix}{key}.'))
+    return flat
+
+
+def differences(a: dict, b: dict) -> list[tuple[str, object, object]]:
+    """(key, in a, in b) of keys that differ, in order; missing ones show as '-'."""
+    keys = dict.fromkeys([*a, *b])
+    pairs = [(key, a.get(key, '-'), b.get(key, '-')) for key in keys]
+    return [(key, x, y) for key, x, y in pairs if x != y]

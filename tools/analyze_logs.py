@@ -1,0 +1,90 @@
+#!/usr/bin/env python
+"""Curves of any scalars of several runs, in one picture.
+
+    python tools/analyze_logs.py work_dirs/pspnet work_dirs/psanet --keys loss mIoU --out curves.png
+
+A run is its work directory or a vis_data/scalars.json. Without --out a table is printed only.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from segkit.engine.launch import run_script
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('runs', nargs='+', help='work directories or scalars.json files')
+    parser.add_argument('--keys', nargs='+', default=['loss', 'mIoU'], help='scalars to show')
+    parser.add_argument('--names', nargs='+', help='of the runs, in the legend')
+    parser.add_argument('--smooth', action='store_true', help='mean over 6 %% of each curve')
+    parser.add_argument('--out', help='a .png, .svg or .pdf file')
+    parser.add_argument('--title', default='')
+    args = parser.parse_args()
+    if args.names and len(args.names) != len(args.runs):
+        parser.error(f'--names gives {len(args.names)} names for {len(args.runs)} runs')
+    return args
+
+
+def main() -> None:
+    args = parse_args()
+    from segkit.evaluation.report.scalars import smooth
+    from segkit.evaluation.tables import format_table
+
+    names = args.names or unique_names(args.runs)
+    runs = {name: read(run) for name, run in zip(names, args.runs)}
+    curves = {key: pick(runs, key) for key in args.keys}
+    rows = [
+        [name, key, len(values), values[-1], min(values), max(values)]
+        for key, lines in curves.items()
+        for name, (_, values) in lines.items()
+    ]
+    # Four digits: a loss or a learning rate needs them.
+    rows = [[*row[:3], *(f'{value:.4g}' for value in row[3:])] for row in rows]
+    print(format_table(['Run', 'Scalar', 'Points', 'Last', 'Least', 'Most'], rows))
+    if args.out:
+        from segkit.visualization.plots import plot_curves
+
+        if args.smooth:
+            curves = {
+                key: {name: (steps, smooth(values)) for name, (steps, values) in lines.items()}
+                for key, lines in curves.items()
+            }
+        plot_curves(curves, args.out, args.title)
+        print(args.out)
+
+
+def unique_names(runs: list[str]) -> list[str]:
+    """The folders' own names, or the whole paths where two are alike."""
+    names = [Path(run).name for run in runs]
+    return names if len(set(names)) == len(names) else runs
+
+
+def read(run: str) -> dict:
+    """All curves of a run."""
+    from segkit.evaluation.report.scalars import read_curves, scalar_files
+
+    files = scalar_files(run)
+    curves = read_curves(files)
+    if not curves:
+        raise SystemExit(f'{run}: no scalars found; give a work directory or a scalars.json.')
+    return curves
+
+
+def pick(runs: dict, key: str) -> dict:
+    """Run -> (steps, values) of one scalar, for the runs that have it."""
+    found = {name: curves[key] for name, curves in runs.items() if key in curves}
+    if not found:
+        known = sorted({name for curves in runs.values() for name in curves})
+        shown = [name for name in known if not name.startswith('class_')]
+        raise SystemExit(f'--keys {key}: in no run. There are: {", ".join(shown)}, and class_*.')
+    return found
+
+
+if __name__ == '__main__':
+    run_script(main)

@@ -1,0 +1,143 @@
+#!/usr/bin/env python
+"""Images per second and peak memory of a config's network, for inputs of one size.
+
+    python tools/benchmark.py pspnet_r50-d8_512x1024_40k_cityscapes --shape 1024 2048 --device cuda
+    python tools/benchmark.py CONFIG --train --shape 512 512 --batch-size 2
+
+Testing is measured from normalised input to class map, training with its backward pass; data
+loading is not. The median of the repetitions counts. Memory is what CUDA's allocator reports; on a
+CPU the resident size of the process.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from segkit.engine.launch import parse_options, run_script
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add('config', help='a config file, or the name of a shipped one')
+    add('--checkpoint', help='speed does not depend on it')
+    add('--shape', nargs=2, type=int, default=(512, 512), metavar=('HEIGHT', 'WIDTH'))
+    add('--batch-size', type=int, default=1)
+    add('--repeats', type=int, default=10)
+    add('--warmup', type=int, default=2)
+    add('--train', action='store_true', help='forward and backward, without the optimizer')
+    add('--device', default='cpu')
+    add('--threads', type=int, help='of a CPU')
+    add('--fuse-bn', action='store_true', help='fold batch norms')
+    add('--channels-last', action='store_true')
+    add('--bf16', action='store_true', help='bfloat16 autocast')
+    add('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
+    add('--out', help='also write the result as JSON')
+    args = parser.parse_args()
+    if min(args.repeats, args.batch_size, *args.shape) < 1:
+        parser.error('--repeats, --batch-size and --shape must be positive')
+    return args
+
+
+def main() -> None:
+    args = parse_args()
+    import torch
+
+    from segkit.apis import init_model
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    fast = {'fuse_bn': args.fuse_bn, 'channels_last': args.channels_last, 'bf16': args.bf16}
+    options = parse_options(args.cfg_options)
+    model = init_model(args.config, args.checkpoint, args.device, options, **fast)
+    step = training_step(model, args) if args.train else testing_step(model, args)
+    result = measure(step, args)
+    for name, value in result.items():
+        print(f'{name + ":":24}{value}')
+    if args.out:
+        Path(args.out).write_text(json.dumps(result, indent=1) + '\n')
+
+
+def samples(args: argparse.Namespace, num_classes: int | None = None) -> list:
+    """Data samples of the input's size, with labels where a number of classes is given."""
+    import torch
+
+    from segkit.structures import PixelData, SegDataSample
+
+    shape = tuple(args.shape)
+    meta = {'ori_shape': shape, 'img_shape': shape, 'pad_shape': shape, 'img_path': 'random'}
+    made = [SegDataSample(metainfo=dict(meta)) for _ in range(args.batch_size)]
+    for sample in made if num_classes else ():
+        label = torch.randint(0, num_classes, (1, *shape), dtype=torch.uint8, device=args.device)
+        sample.gt_sem_seg = PixelData(data=label)
+    return made
+
+
+def testing_step(model, args: argparse.Namespace):
+    """Input to class map, without gradients."""
+    import torch
+
+    inputs = torch.randn(args.batch_size, 3, *args.shape, device=args.device)
+    batch = samples(args)
+
+    def step() -> None:
+        with torch.no_grad():
+            model(inputs, batch, mode='predict')
+
+    return step
+
+
+def training_step(model, args: argparse.Namespace):
+    """Losses and their gradients."""
+    import torch
+
+    model.train()
+    inputs = torch.randn(args.batch_size, 3, *args.shape, device=args.device)
+    batch = samples(args, model.decode_head.num_classes)
+
+    def step() -> None:
+        model.zero_grad(set_to_none=True)
+        losses = model(inputs, batch, mode='loss')
+        sum(v.sum() for k, v in losses.items() if 'loss' in k).backward()
+
+    return step
+
+
+def measure(step, args: argparse.Namespace) -> dict:
+    """Median time of a step and the peak memory after all of them."""
+    import statistics
+    import time
+
+    import torch
+
+    from segkit.engine.log_processor import peak_memory_mb
+
+    cuda = torch.device(args.device).type == 'cuda'
+    seconds = []
+    for _ in range(args.warmup + args.repeats):
+        start = time.perf_counter()
+        step()
+        if cuda:
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    median = statistics.median(seconds[args.warmup :])
+    return {
+        'config': str(args.config),
+        'mode': 'train' if args.train else 'test',
+        'input': f'{args.batch_size} x 3 x {args.shape[0]} x {args.shape[1]}',
+        'images_per_second': round(args.batch_size / median, 3),
+        'seconds_per_step': round(median, 5),
+        'peak_memory_mb': peak_memory_mb(),
+        'device': torch.cuda.get_device_name()
+        if cuda
+        else f'cpu, {torch.get_num_threads()} threads',
+    }
+
+
+if __name__ == '__main__':
+    run_script(main)

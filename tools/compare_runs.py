@@ -1,0 +1,76 @@
+#!/usr/bin/env python
+"""What differs between two runs: settings, metrics, and the IoU of each class.
+
+    python tools/compare_runs.py work_dirs/pspnet work_dirs/psanet
+
+A run is its work directory, a result file of IoUMetric(result_file=...), or a config file.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from segkit.engine.launch import run_script
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('a', help='a work directory, result .json or config .py')
+    parser.add_argument('b')
+    parser.add_argument('--top', type=int, help='show only so many classes, most changed first')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    from segkit.evaluation.run_results import read_run
+
+    a, b = read_run(args.a), read_run(args.b)
+    print(f'A: {args.a}\nB: {args.b}')
+    if a.config and b.config:
+        show_settings(a.config, b.config)
+    show_scores('Metric', a.metrics, b.metrics)
+    show_scores('Class IoU', a.classes, b.classes, by_change=True, top=args.top)
+
+
+def show_settings(a: Path, b: Path) -> None:
+    """Config keys with different values."""
+    from segkit.engine.config import load_config
+    from segkit.evaluation.run_results import differences, flat_config
+    from segkit.evaluation.tables import format_table
+
+    flat = [flat_config(load_config(path).to_dict()) for path in (a, b)]
+    rows = [[key, short(x), short(y)] for key, x, y in differences(*flat)]
+    if rows:
+        print('\n' + format_table(['Setting', 'A', 'B'], rows))
+    else:
+        print('\nThe configs are the same.')
+
+
+def short(value: object) -> str:
+    """A value on one line, cut at 50 letters."""
+    text = str(value)
+    return text if len(text) <= 50 else text[:47] + '...'
+
+
+def show_scores(
+    heading: str, a: dict, b: dict, by_change: bool = False, top: int | None = None
+) -> None:
+    """A table of what both runs have, with B - A."""
+    from segkit.evaluation.tables import format_table
+
+    rows = [[name, a[name], b[name], b[name] - a[name]] for name in a if name in b]
+    if by_change:
+        rows.sort(key=lambda row: -abs(row[3]))
+    if not rows:
+        print(f'\n{heading}: nothing that both runs have.')
+        return
+    print('\n' + format_table([heading, 'A', 'B', 'B - A'], rows[:top]))
+
+
+if __name__ == '__main__':
+    run_script(main)

@@ -1,0 +1,84 @@
+#!/usr/bin/env python
+"""The confusion matrix of predictions that a test wrote: picture, CSV, and the worst mix-ups.
+
+python tools/test.py CONFIG CHECKPOINT --out predictions.pkl       (or --out FOLDER)
+python tools/confusion_matrix.py CONFIG predictions.pkl --out-dir confusion
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from segkit.engine.launch import parse_options, run_script
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='the config the test was run with')
+    parser.add_argument('predictions', help='what --out named: a .pkl file or a folder')
+    parser.add_argument('--out-dir', default='confusion')
+    parser.add_argument('--ignore-index', type=int, default=255)
+    parser.add_argument('--title', default='')
+    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    from segkit.engine.config import load_config
+    from segkit.evaluation.report.heat_map import row_shares, worst_confusions
+    from segkit.evaluation.tables import format_table
+    from segkit.registry import DATASETS
+    from segkit.visualization.plots import plot_confusion
+
+    cfg = load_config(args.config, parse_options(args.cfg_options))
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    matrix, classes = count(dataset, args), dataset.metainfo['classes']
+    folder = Path(args.out_dir)
+    plot_confusion(row_shares(matrix), classes, folder / 'confusion.png', args.title)
+    write_csv(folder / 'confusion.csv', matrix, classes)
+    print(
+        format_table(
+            ['Label', 'Predicted', '% of label', 'Pixels'], worst_confusions(matrix, classes)
+        )
+    )
+    print(f'{folder}/confusion.png, {folder}/confusion.csv')
+
+
+def count(dataset, args: argparse.Namespace):
+    """(K, K) int64 counts over the data set."""
+    import numpy as np
+    import torch
+
+    from segkit.evaluation.confusion import confusion_matrix
+    from segkit.evaluation.predictions import Predictions
+
+    classes = dataset.metainfo['classes']
+    predictions = Predictions(args.predictions, classes, len(dataset))
+    total = torch.zeros(len(classes), len(classes), dtype=torch.int64)
+    for i in range(len(dataset)):
+        sample = dataset[i]['data_samples']
+        name = str(sample.get('img_path'))
+        pred = predictions.of(i, name, bool(sample.get('reduce_zero_label', False)))
+        label = sample.gt_sem_seg.data
+        pred = torch.from_numpy(np.ascontiguousarray(pred))
+        total += confusion_matrix(label, pred, len(classes), args.ignore_index, name)
+    return total.numpy()
+
+
+def write_csv(path: Path, matrix, classes: list[str]) -> None:
+    """Pixel counts; rows are labels, columns predictions."""
+    import csv
+
+    with path.open('w', newline='', encoding='utf-8') as file:
+        writer = csv.writer(file, lineterminator='\n')
+        writer.writerow(['label \\ prediction', *classes])
+        writer.writerows([name, *row] for name, row in zip(classes, matrix.tolist()))
+
+
+if __name__ == '__main__':
+    run_script(main)

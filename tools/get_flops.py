@@ -1,0 +1,83 @@
+#!/usr/bin/env python
+"""Parameters and floating-point operations of a config's network.
+
+    python tools/get_flops.py psanet_r50-d8_512x512_80k_ade20k --shape 512 512
+
+Counted by torch's own counter while one picture goes through: convolutions, matrix products and
+attention; a multiplication with its addition is two operations (one MAC). Papers often print MACs
+under the name of FLOPs, so both are shown.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from segkit.engine.launch import parse_options, run_script
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='a config file, or the name of a shipped one')
+    parser.add_argument(
+        '--shape', nargs='+', type=int, default=[512, 512], help='HEIGHT WIDTH, or one side'
+    )
+    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
+    args = parser.parse_args()
+    if len(args.shape) > 2 or min(args.shape) < 1:
+        parser.error(f'--shape {args.shape}: give HEIGHT WIDTH')
+    args.shape = (args.shape * 2)[:2] if len(args.shape) == 1 else args.shape
+    return args
+
+
+def main() -> None:
+    args = parse_args()
+    from segkit.apis import init_model
+    from segkit.evaluation.tables import format_table
+
+    model = init_model(args.config, cfg_options=parse_options(args.cfg_options))
+    counts = count(model, args.shape)
+    rows = []
+    for name, part in [('whole', model), *model.named_children()]:
+        parameters = sum(p.numel() for p in part.parameters())
+        # The counter names what was called; an auxiliary head is not, in testing.
+        flops = counts.get('Global' if name == 'whole' else name, 0)
+        rows.append([name, f'{parameters / 1e6:.2f}', f'{flops / 1e9:.2f}', f'{flops / 2e9:.2f}'])
+    print(f'Input: 1 x 3 x {args.shape[0]} x {args.shape[1]}')
+    print(format_table(['Part', 'Parameters, M', 'GFLOPs', 'GMACs'], rows))
+
+
+def count(model, shape: list[int]) -> dict[str, int]:
+    """Operations by child of the model, and of all of it under 'Global'."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    counter = FlopCounterMode(display=False, custom_mapping=own_operators())
+    with counter, torch.no_grad():
+        model(torch.zeros(1, 3, *shape), mode='tensor')
+    totals = {name: sum(ops.values()) for name, ops in counter.get_flop_counts().items()}
+    prefix = f'{type(model).__name__}.'
+    return {name.removeprefix(prefix): value for name, value in totals.items()}
+
+
+def own_operators() -> dict:
+    """Point-wise attention is one operator to torch: what its matrix products take."""
+    import torch
+
+    import segkit.ops  # noqa: F401  (registers the operator)
+
+    def psa(value, feat, weight, collect, mask_h, mask_w, *rest, **_) -> int:
+        (n, width, h, w), channels = value, feat[1]
+        # Each own pixel has a logit for every other within the mask, and L * L pairs are summed.
+        rows = sum(min(h, i + 1 + mask_h // 2) - max(0, i - mask_h // 2) for i in range(h))
+        columns = sum(min(w, i + 1 + mask_w // 2) - max(0, i - mask_w // 2) for i in range(w))
+        return 2 * n * (rows * columns * channels + h * w * h * w * width)
+
+    return {torch.ops.segkit.psa_attention: psa}
+
+
+if __name__ == '__main__':
+    run_script(main)

@@ -1,0 +1,54 @@
+#!/usr/bin/env python
+"""The whole config that a short file stands for, with every _base_ and option merged.
+
+python tools/print_config.py psanet_r50-d8_512x512_80k_ade20k
+python tools/print_config.py CONFIG --key model.backbone --cfg-options model.backbone.depth=18
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from segkit.engine.launch import parse_options, run_script
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='a config file, or the name of a shipped one')
+    parser.add_argument('--key', help='print this part only, e.g. model.decode_head')
+    parser.add_argument('--out', help='also write the config to this .py, .json or .yml file')
+    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    from segkit.engine.config import load_config
+
+    cfg = load_config(args.config, parse_options(args.cfg_options))
+    print(part(cfg, args.key) if args.key else cfg.pretty_text)
+    if args.out:
+        cfg.dump(args.out)
+
+
+def part(cfg, key: str) -> str:
+    """The text of a part of the config, addressed with dots."""
+    from mmengine.config import Config
+
+    node = cfg
+    for i, name in enumerate(key.split('.')):
+        try:
+            node = node[int(name)] if isinstance(node, (list, tuple)) else node[name]
+        except (KeyError, IndexError, ValueError, TypeError):
+            known = ', '.join(node) if isinstance(node, dict) else f'0 to {len(node) - 1}'
+            where = '.'.join(key.split('.')[:i]) or 'the config'
+            raise SystemExit(f'--key {key}: {name} is not in {where}; it has {known}.') from None
+    return Config(node).pretty_text if isinstance(node, dict) else repr(node)
+
+
+if __name__ == '__main__':
+    run_script(main)

@@ -1,0 +1,65 @@
+#!/usr/bin/env python
+"""Make a checkpoint fit to share: weights and class names only, its hash in the name.
+
+    python tools/publish_model.py work_dirs/pspnet/best_mIoU_iter_80000.pth pspnet_r50.pth
+
+writes pspnet_r50-1a2b3c4d.pth. The optimizer, the log, paths of this machine and the training
+config stay behind. The file loads with a plain torch.load, which refuses anything but data.
+"""
+
+import argparse
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from segkit.engine.launch import run_script
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('checkpoint', help='a file or URL of any published format')
+    parser.add_argument('out', help='name to publish under; the hash is added to it')
+    parser.add_argument('--ema', action='store_true', help='publish the moving average instead')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    import torch
+
+    from segkit.engine.checkpoint import dataset_meta_of, load_checkpoint
+
+    checkpoint = load_checkpoint(args.checkpoint)
+    state = {name: value.clone() for name, value in weights(checkpoint, args).items()}
+    meta = dataset_meta_of(checkpoint)
+    published = {'state_dict': state, 'meta': {'dataset_meta': meta} if meta else {}}
+    out = Path(args.out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.with_name(out.name + '.part')
+    torch.save(published, part)
+    digest = hashlib.sha256(part.read_bytes()).hexdigest()[:8]
+    final = out.with_name(f'{out.stem}-{digest}.pth')
+    os.replace(part, final)
+    print(f'{final} ({final.stat().st_size / 2**20:.1f} MiB, {len(state)} tensors)')
+
+
+def weights(checkpoint: dict, args: argparse.Namespace) -> dict:
+    """The network's weights, or their moving average with its own prefix and counter removed."""
+    from segkit.engine.checkpoint import state_dict_of
+
+    if not args.ema:
+        return state_dict_of(checkpoint, args.checkpoint)
+    if 'ema_state_dict' not in checkpoint:
+        raise SystemExit(f'{args.checkpoint}: holds no moving average; leave out --ema.')
+    average = state_dict_of({'state_dict': checkpoint['ema_state_dict']}, args.checkpoint)
+    average.pop('steps', None)
+    return average
+
+
+if __name__ == '__main__':
+    run_script(main)
