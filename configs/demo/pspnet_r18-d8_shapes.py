@@ -4,7 +4,7 @@ _base_ = [
     '../_base_/models/pspnet_r50-d8.py', '../_base_/datasets/shapes.py',
     '../_base_/default_runtime.py', '../_base_/schedules/sgd.py']
 
-max_iters = 600
+max_iters = 800
 num_classes = 13
 model = dict(
     pretrained=None,
