@@ -75,7 +75,9 @@ def gather_chunk(
 ) -> Tensor:
     """Logits (N, own, other) between two rectangles of pixels."""
     sizes = [stop - start for start, stop in (*own, *other)]
-    chunk = patches.tokens.new_zeros(patches.size[0], *sizes, dtype=dtype)
+    full = patches.rows.full and patches.columns.full
+    make = patches.tokens.new_empty if full else patches.tokens.new_zeros
+    chunk = make((patches.size[0], *sizes), dtype=dtype)
     for _, column_patches in patches.column_passes(own, other):
         for patch in column_patches:
             corners = (own[0][0], own[1][0], other[0][0], other[1][0])
