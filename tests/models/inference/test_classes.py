@@ -61,3 +61,15 @@ def test_the_budget_bounds_the_classes_held_at_once_on_a_gpu():
     assert channel_chunk(19, 512 * 512, 1 << 30, gpu) == 19
     assert channel_chunk(150, 10**9, 1, gpu) == 1
     assert channel_chunk(150, 100, 1 << 30, torch.device('cpu')) == 1
+
+
+@pytest.mark.parametrize('flip_last', [False, True])
+def test_the_flip_is_undone_on_its_side_of_the_resize(flip_last):
+    x, ori = torch.randn(1, 3, 31, 44), (50, 97)
+    padding = (2, 5, 1, 0)
+    cut = x[..., 1:, 2:-5]
+    first = interpolate(cut.flip(-1), ori, False)
+    last = interpolate(cut, ori, False).flip(-1)
+    assert not torch.equal(first, last)  # the same up to rounding only
+    got = Geometry(ori, padding, 'horizontal', False, flip_last).restore(x)
+    assert torch.equal(got, last if flip_last else first)
