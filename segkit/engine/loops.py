@@ -20,6 +20,7 @@ from mmengine.runner.utils import calc_dynamic_intervals
 from torch.utils.data import DataLoader
 
 from segkit.engine.data_position import endless_batches
+from segkit.engine.model_setup import share_buffers
 from segkit.engine.randomness import preserved_randomness, seed_iteration
 from segkit.engine.workers import explained_death
 from segkit.registry import LOOPS
@@ -151,6 +152,7 @@ class ValLoop(MMValLoop):
 
     def run(self) -> dict:
         self._loss_sums = {}
+        share_buffers(self.runner.bare_model)
         with preserved_randomness():
             return super().run()
 

@@ -1,8 +1,10 @@
 """From a built network to one ready to train: memory, normalisation, wrapper, compilation."""
 
+import inspect
 import os
 
 import torch
+import torch.distributed as torch_dist
 from mmengine.device import get_device
 from mmengine.model import MMDistributedDataParallel
 from torch import nn
@@ -62,15 +64,34 @@ def compile_network(model: nn.Module, options: dict) -> int:
     return len(parts)
 
 
+def has_local_statistics(model: nn.Module) -> bool:
+    """Whether each rank would keep batch statistics of its own."""
+    return any(
+        isinstance(m, nn.modules.batchnorm._BatchNorm) and not isinstance(m, nn.SyncBatchNorm)
+        for m in model.modules()
+    )
+
+
 def wrap_ddp(model: nn.Module, options: dict) -> nn.Module:
     """DistributedDataParallel on this process's device: none on CPU, the local GPU on CUDA.
 
-    ``forward_sync_buffers`` is what current torch calls ``broadcast_buffers``; batch statistics
-    stay each rank's own, as in the toolbox the recipes come from.
+    Where batch norm is not synchronised the first rank's statistics are everybody's: they are what
+    a checkpoint holds, and ranks that validate with others could not be resumed exactly.
     """
     options = dict(options)
     kind = options.pop('type', 'MMDistributedDataParallel')
     wrapper = MODEL_WRAPPERS.get(kind) or MMDistributedDataParallel
-    options.setdefault('broadcast_buffers', False)
+    known = inspect.signature(nn.parallel.DistributedDataParallel.__init__).parameters
+    # Current torch warns at the older of the two names.
+    newer = 'forward_sync_buffers' in known
+    sync = options.pop('broadcast_buffers', has_local_statistics(model))
+    options.setdefault('forward_sync_buffers' if newer else 'broadcast_buffers', sync)
     options['device_ids'] = None if on_cpu() else [int(os.environ['LOCAL_RANK'])]
     return wrapper(module=model, **options)
+
+
+def share_buffers(model: nn.Module) -> None:
+    """Give all ranks the first rank's batch statistics, as DDP does before each training step."""
+    if torch_dist.is_available() and torch_dist.is_initialized() and has_local_statistics(model):
+        for buffer in model.buffers():
+            torch_dist.broadcast(buffer, 0)

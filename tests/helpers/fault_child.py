@@ -6,6 +6,7 @@ Starting Python and importing torch takes seconds, more than the training itself
 
 import multiprocessing
 import os
+import socket
 import sys
 import time
 from multiprocessing.process import BaseProcess
@@ -15,26 +16,31 @@ import torch
 from helpers.tiny_config import tiny_config
 
 from segkit.engine import Runner, components  # noqa: F401  (preloads all the engine registers)
+from segkit.engine.dist import leave_dist
 
 _SERVER = multiprocessing.get_context('forkserver')
 _SERVER.set_forkserver_preload(['helpers.fault_child'])
 
 
-def _train(work_dir: str, options: dict, log: str) -> None:
+def _train(work_dir: str, options: dict, log: str, environment: dict) -> None:
+    os.environ.update(environment)
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(handle, 1)
     os.dup2(handle, 2)
     sys.stdout, sys.stderr = os.fdopen(1, 'w', 1), os.fdopen(2, 'w', 1)
     torch.set_num_threads(1)
     Runner.from_cfg(tiny_config(Path(work_dir), **options)).train()
+    leave_dist()
 
 
 class Training:
     """A real training run in a process of its own; ``log`` is what it printed."""
 
-    def __init__(self, work_dir: Path, **options) -> None:
-        self.log_file = Path(f'{work_dir}.log')
-        arguments = (str(work_dir), dict(dict(resume=True), **options), str(self.log_file))
+    def __init__(self, work_dir: Path, environment: dict | None = None, **options) -> None:
+        environment = environment or {}
+        self.log_file = Path(f'{work_dir}{environment.get("RANK", "")}.log')
+        options = dict(dict(resume=True), **options)
+        arguments = (str(work_dir), options, str(self.log_file), environment)
         self.process: BaseProcess = _SERVER.Process(target=_train, args=arguments)
         self.started = time.monotonic()
         self.process.start()
@@ -79,3 +85,28 @@ def complete(work_dir: Path, **options) -> str:
     status = training.wait()
     assert status == 0, f'exit status {status}:\n{training.log[-3000:]}'
     return training.log
+
+
+def free_port() -> int:
+    """A port nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]
+
+
+def start_ranks(work_dir: Path, count: int = 2, **options) -> list[Training]:
+    """One process a rank, with the variables that torchrun sets."""
+    port = str(free_port())
+    shared = dict(WORLD_SIZE=str(count), MASTER_ADDR='127.0.0.1', MASTER_PORT=port)
+    shared['TORCHELASTIC_RUN_ID'] = 'test'
+    ranks = [dict(shared, RANK=str(r), LOCAL_RANK=str(r)) for r in range(count)]
+    return [Training(work_dir, environment=rank, **options) for rank in ranks]
+
+
+def complete_ranks(work_dir: Path, count: int = 2, **options) -> str:
+    """Run all ranks to the end; returns the log of the first."""
+    ranks = start_ranks(work_dir, count, **options)
+    for rank in ranks:
+        status = rank.wait()
+        assert status == 0, f'exit status {status}:\n{rank.log[-3000:]}'
+    return ranks[0].log

@@ -1,0 +1,135 @@
+"""Two processes on the CPU over gloo train, validate, save, resume and test like one."""
+
+import os
+import signal
+
+import pytest
+import torch
+from helpers.fault_child import complete, complete_ranks, start_ranks
+from helpers.runs import assert_same_run, read
+
+from segkit.engine import dist
+
+# Batch-independent normalisation and no dropout: what the ranks see then adds up to what one sees.
+_GN = dict(type='GN', num_groups=2)
+COMPARABLE = dict(
+    model__backbone__norm_cfg=dict(_GN, _delete_=True),
+    model__decode_head__norm_cfg=dict(_GN, _delete_=True),
+    model__auxiliary_head__norm_cfg=dict(_GN, _delete_=True),
+    model__decode_head__dropout_ratio=0.0,
+    model__auxiliary_head__dropout_ratio=0.0,
+    default_hooks__logger__interval=1,
+    log_processor__window_size=8,
+)
+
+
+def history(path, name: str) -> list[float]:
+    return read(path)['message_hub']['history'][name][0]
+
+
+def test_two_ranks_follow_one_process(tmp_path):
+    log = complete_ranks(tmp_path / 'two', **COMPARABLE, train_dataloader__batch_size=1)
+    complete(tmp_path / 'one', **COMPARABLE, train_dataloader__batch_size=2)
+    two, one = (tmp_path / name / 'iter_8.pth' for name in ('two', 'one'))
+    assert len(history(one, 'train/loss')) == 8
+    for name in ('train/loss', 'train/decode.loss_ce', 'train/aux.loss_ce'):
+        assert history(two, name) == pytest.approx(history(one, name), rel=1e-5)
+    for name in ('val/mIoU', 'val/aAcc'):
+        assert history(two, name) == pytest.approx(history(one, name), abs=0.1)
+    assert 'rank 0 of 2 joined through pytorch' in log
+    assert 'backend gloo' in log
+
+
+def test_the_same_weights_are_scored_alike_by_any_number_of_ranks(tmp_path):
+    """No training: three images over two ranks give the digits that one process gives."""
+    still = dict(optim_wrapper__optimizer__lr=0.0, param_scheduler=[], train_cfg__max_iters=4)
+    still.update(COMPARABLE)
+    complete_ranks(tmp_path / 'two', **still)
+    complete(tmp_path / 'one', **still)
+    two, one = (tmp_path / name / 'iter_4.pth' for name in ('two', 'one'))
+    for name in ('val/mIoU', 'val/aAcc', 'val/mAcc'):
+        assert history(two, name) == history(one, name)
+
+
+def test_two_ranks_resume_exactly_after_one_was_told_to_stop(tmp_path):
+    complete_ranks(tmp_path / 'straight')
+    ranks = start_ranks(tmp_path / 'run')
+    ranks[0].wait_for('Iter(train) [2/8]')
+    ranks[1].kill_after(0, signal.SIGTERM)
+    statuses = [rank.wait() for rank in ranks]
+    assert statuses in ([75, 75], [0, 0])
+    complete_ranks(tmp_path / 'run')
+    assert_same_run(tmp_path / 'run' / 'iter_8.pth', tmp_path / 'straight' / 'iter_8.pth')
+
+
+def test_another_number_of_ranks_keeps_the_order_of_samples(tmp_path):
+    options = dict(COMPARABLE, default_hooks__checkpoint__max_keep_ckpts=-1)
+    complete_ranks(tmp_path / 'run', **options, train_cfg__max_iters=4,
+                   train_dataloader__batch_size=1)  # fmt: skip
+    log = complete(tmp_path / 'run', **options, train_dataloader__batch_size=2)
+    assert 'Resumed on 1 process(es) what ran on 2' in log
+    assert 'the order of samples goes on at sample 8; images per step 2 -> 2' in log
+    complete(tmp_path / 'one', **options, train_dataloader__batch_size=2)
+    run, one = (tmp_path / name / 'iter_8.pth' for name in ('run', 'one'))
+    assert history(run, 'train/loss') == pytest.approx(history(one, 'train/loss'), rel=1e-4)
+
+
+def test_accumulation_over_ranks_equals_the_large_batch(tmp_path):
+    options = dict(COMPARABLE, train_dataloader__batch_size=1)
+    options['auto_scale_lr'] = dict(base_batch_size=4)
+    log = complete_ranks(tmp_path / 'two', **options, train_cfg__accumulate='auto')
+    assert "2 batches of 2 are averaged into each step, which keeps the recipe's 4 images" in log
+    complete(tmp_path / 'one', **COMPARABLE, train_dataloader__batch_size=4)
+    two, one = (tmp_path / name / 'iter_8.pth' for name in ('two', 'one'))
+    assert history(two, 'train/loss') == pytest.approx(history(one, 'train/loss'), rel=1e-5)
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT',
+                 'TORCHELASTIC_RUN_ID', 'SLURM_PROCID', 'SLURM_NTASKS'):  # fmt: skip
+        monkeypatch.delenv(name, raising=False)
+    return monkeypatch
+
+
+def test_torchrun_is_recognised_without_the_flag(environment):
+    assert dist.resolve_launcher('none') == 'none'
+    environment.setenv('TORCHELASTIC_RUN_ID', 'x')
+    assert dist.resolve_launcher('none') == 'pytorch'
+    assert dist.resolve_launcher('slurm') == 'slurm'
+
+
+@pytest.mark.parametrize(
+    ('launcher', 'variable', 'starter'),
+    [
+        ('pytorch', 'RANK', 'torchrun'),
+        ('slurm', 'SLURM_PROCID', 'srun'),
+        ('mpi', 'OMPI_COMM_WORLD_RANK', 'mpirun'),
+    ],
+)
+def test_a_missing_variable_is_named_with_its_cure(environment, launcher, variable, starter):
+    with pytest.raises(dist.LaunchError, match=rf'{variable}, which is not set.*{starter}'):
+        dist.init_dist(launcher)
+
+
+@pytest.mark.parametrize(
+    ('nodes', 'first'),
+    [('gpu[03-07,12],cpu1', 'gpu03'), ('node7', 'node7'), ('a1,a2', 'a1'), ('n[5,9]', 'n5')],
+)
+def test_the_first_slurm_host_is_found_without_scontrol(monkeypatch, nodes, first):
+    monkeypatch.setenv('PATH', '')
+    assert dist._first_host(nodes) == first
+
+
+def test_slurm_variables_become_torchs(environment):
+    for name, value in dict(SLURM_PROCID='3', SLURM_NTASKS='4', SLURM_LOCALID='1',
+                            SLURM_NODELIST='n[1-2]', SLURM_JOB_ID='70001').items():  # fmt: skip
+        environment.setenv(name, value)
+    environment.setenv('PATH', '')
+    dist._from_slurm()
+    assert [os.environ[k] for k in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK')] == ['3', '4', '1']
+    assert (os.environ['MASTER_ADDR'], os.environ['MASTER_PORT']) == ('n1', '30001')
+
+
+def test_nccl_on_a_cpu_machine_becomes_gloo():
+    assert dist.choose_backend('nccl') == ('nccl' if torch.cuda.is_available() else 'gloo')
