@@ -48,7 +48,7 @@ def probe(head: nn.Module) -> Iterator[Read]:
         for name, module in modules.items()
     ]
     try:
-        yield lambda points: read(head, kept, points)
+        yield torch.no_grad()(lambda points: read(head, kept, points))
     finally:
         for handle in handles:
             handle.remove()

@@ -7,11 +7,15 @@ from pathlib import Path
 import numpy as np
 
 
+class ImageReadError(ValueError):
+    """There is no picture where one was expected."""
+
+
 def read_rgb(path: str | Path) -> np.ndarray:
     """(H, W, 3) uint8 RGB of an image file.
 
     Raises:
-        ValueError: there is no such file, or it is no image.
+        ImageReadError: there is no such file, or it is no image.
     """
     import cv2
 
@@ -20,7 +24,7 @@ def read_rgb(path: str | Path) -> np.ndarray:
     image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data is not None and data.size else None
     if image is None:
         why = 'is not an image that OpenCV reads' if data is not None else 'does not exist'
-        raise ValueError(f'{path} {why}.')
+        raise ImageReadError(f'{path} {why}.')
     return np.ascontiguousarray(image[..., ::-1])
 
 
@@ -35,7 +39,7 @@ def image_of(sample: object, data_batch: dict | None, index: int) -> np.ndarray:
         return read_rgb(path)
     inputs = (data_batch or {}).get('inputs')
     if inputs is None:
-        raise ValueError(f'{path or "A sample"}: neither an image file nor a network input.')
+        raise ImageReadError(f'{path or "A sample"}: neither an image file nor a network input.')
     image = inputs[index]
     # With several views an image (ms+flip) the largest serves.
     if isinstance(image, (list, tuple)):

@@ -1,0 +1,39 @@
+"""What a run scored, from its folder, its result file or its config."""
+
+import pytest
+from helpers.eval_samples import META, random_samples
+from helpers.run_folders import write_run
+
+from segkit.evaluation import EvaluationError, IoUMetric
+from segkit.evaluation.run_results import differences, flat_config, read_run
+
+
+def test_work_directory(tmp_path):
+    run = read_run(write_run(tmp_path / 'a'))
+    assert run.metrics == {'aAcc': 80.0, 'mIoU': 60.0}
+    assert run.classes == {'sky': 90.0, 'car': 60.0}
+    assert run.config.name == 'net.py'
+
+
+def test_result_file(tmp_path):
+    metric = IoUMetric(result_file=str(tmp_path / 'r'))
+    metric.dataset_meta = META
+    metric.process({}, random_samples(2))
+    results = metric.evaluate(2)
+    run = read_run(tmp_path / 'r.json')
+    assert run.metrics['mIoU'] == results['mIoU']
+    assert list(run.classes) == list(META['classes'])
+
+
+@pytest.mark.parametrize('name', ['nowhere', 'empty', 'bad.json'])
+def test_nothing_to_read(tmp_path, name):
+    (tmp_path / 'empty').mkdir()
+    (tmp_path / 'bad.json').write_text('{}')
+    with pytest.raises(EvaluationError, match=name):
+        read_run(tmp_path / name)
+
+
+def test_flat_config_and_differences():
+    a = flat_config({'a': {'b': 1, 'c': [1, 2]}, 'd': [{'e': 3}]})
+    assert a == {'a.b': 1, 'a.c': [1, 2], 'd.0.e': 3}
+    assert differences(a, {**a, 'a.b': 2, 'x': 0}) == [('a.b', 1, 2), ('x', '-', 0)]

@@ -1,0 +1,22 @@
+from helpers.run_folders import write_run
+from helpers.run_tool import run_tool
+
+
+def test_table_and_picture_of_two_runs(tmp_path):
+    a, b = write_run(tmp_path / 'a'), write_run(tmp_path / 'b', gain=5)
+    status, text = run_tool('analyze_logs', a, b, '--out', tmp_path / 'c.png', '--smooth')
+    assert status == 0, text
+    assert '| b   |   mIoU |      3 |   65 |    25 |   65 |' in text
+    assert (tmp_path / 'c.png').stat().st_size > 10_000
+
+
+def test_unknown_scalar_lists_those_there_are(tmp_path):
+    status, text = run_tool('analyze_logs', write_run(tmp_path / 'a'), '--keys', 'los')
+    assert status == 1
+    assert '--keys los: in no run. There are: aAcc, loss, lr, mIoU, memory' in text
+
+
+def test_folder_without_a_run(tmp_path):
+    status, text = run_tool('analyze_logs', tmp_path)
+    assert status == 1
+    assert f'{tmp_path}: no scalars found' in text

@@ -1,0 +1,23 @@
+from helpers.run_folders import write_run
+from helpers.run_tool import run_tool
+
+
+def test_settings_metrics_and_classes(tmp_path):
+    a, b = write_run(tmp_path / 'a'), write_run(tmp_path / 'b', lr=0.02, gain=5)
+    status, text = run_tool('compare_runs', a, b)
+    assert status == 0, text
+    assert '| optim_wrapper.optimizer.lr | 0.01 | 0.02 |' in text
+    assert 'model.type' not in text
+    assert '| mIoU   | 60.00 | 65.00 |  5.00 |' in text
+    assert text.index('| car') < text.index('| sky'), 'most changed first'
+
+
+def test_equal_configs_say_so(tmp_path):
+    run = write_run(tmp_path / 'a')
+    assert 'The configs are the same.' in run_tool('compare_runs', run, run)[1]
+
+
+def test_missing_run(tmp_path):
+    status, text = run_tool('compare_runs', tmp_path / 'x', tmp_path / 'y')
+    assert status == 1
+    assert 'no such work directory' in text

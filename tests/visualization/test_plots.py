@@ -1,0 +1,21 @@
+"""Chart files: that they are pictures with something on them."""
+
+import numpy as np
+from PIL import Image
+
+from segkit.visualization.plots import plot_confusion, plot_curves
+
+
+def test_curves_of_two_runs(tmp_path):
+    runs = {'a': ([1, 2, 3], [3.0, 2.0, 1.0]), 'b': ([1, 2], [2.0, 2.0])}
+    plot_curves({'loss': runs, 'mIoU': runs, 'lr': runs}, tmp_path / 'x/c.png', 'title')
+    picture = np.array(Image.open(tmp_path / 'x/c.png').convert('RGB'))
+    assert min(picture.shape[:2]) > 400
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 50
+
+
+def test_confusion_of_few_and_of_many_classes(tmp_path):
+    for k in (3, 40):
+        names = [f'class {i}' for i in range(k)]
+        plot_confusion(100 * np.eye(k), names, tmp_path / f'{k}.svg')
+    assert '>class 2<' in (tmp_path / '3.svg').read_text() or (tmp_path / '3.svg').stat().st_size
