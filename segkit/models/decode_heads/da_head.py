@@ -64,9 +64,12 @@ class CAM(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
         flat = x.flatten(2)
-        energy = flat @ flat.transpose(1, 2)
-        attention = (energy.amax(dim=-1, keepdim=True) - energy).softmax(dim=-1)
-        return self.gamma((attention @ flat).reshape(x.shape)) + x
+        with torch.autocast(x.device.type, enabled=False):
+            # Sums over all pixels: half precision would round away what tells channels apart.
+            exact = flat.to(torch.promote_types(flat.dtype, torch.float32))
+            energy = exact @ exact.transpose(1, 2)
+            attention = (energy.amax(dim=-1, keepdim=True) - energy).softmax(dim=-1)
+        return self.gamma((attention.to(flat.dtype) @ flat).reshape(x.shape)) + x
 
 
 @MODELS.register_module()

@@ -188,6 +188,12 @@ class BaseDecodeHead(nn.Module):
 
     def _stack_batch_gt(self, batch_data_samples: Sequence) -> Tensor:
         """Labels of the batch (N, 1, H, W), in the dtype they came in."""
+        bare = [s for s in batch_data_samples if getattr(s, 'gt_sem_seg', None) is None]
+        if bare:
+            raise ValueError(
+                f'No labels for {bare[0].get("img_path", "an image")} in a training batch: the train pipeline needs '
+                "dict(type='LoadAnnotations') before PackSegInputs."
+            )
         labels = [sample.gt_sem_seg.data for sample in batch_data_samples]
         shapes = sorted({tuple(label.shape) for label in labels})
         if len(shapes) > 1:

@@ -38,9 +38,20 @@ class PSPHead(BaseDecodeHead):
         joined = self.in_channels + len(self.pool_scales) * self.channels
         self.bottleneck = self._conv(joined, self.channels, 3, padding=1)
 
+    def _check_batch(self, x: Tensor) -> None:
+        """Batch norm over a 1x1 cell has no variance to go by when there is one image."""
+        norm = self.psp_modules[0][1].norm
+        alone = isinstance(norm, nn.BatchNorm2d) and norm.training and x.shape[0] == 1
+        if alone and 1 in self.pool_scales:
+            raise ValueError(
+                'PSPHead: batch norm over the 1x1 pooled map cannot train on one image. Use a '
+                "batch_size of at least 2, or norm_cfg=dict(type='GN', num_groups=32)."
+            )
+
     def _forward_feature(self, inputs: Sequence[Tensor]) -> Tensor:
         """The features before the classifier, (N, channels, h, w)."""
         x = self._transform_inputs(inputs)
+        self._check_batch(x)
         pooled = [module(x) for module in self.psp_modules]
         return join_upsampled(self.bottleneck, x, pooled, self.align_corners)
 

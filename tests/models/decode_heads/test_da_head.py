@@ -5,6 +5,7 @@ import torch
 from helpers.heads import SMALL, check_head, random_labels, samples_of, with_random_state
 
 from segkit.models.decode_heads import DAHead, pixel_attention
+from segkit.models.decode_heads.da_head import CAM
 
 CHUNKED = pixel_attention.pixel_attention
 
@@ -110,6 +111,19 @@ def test_half_precision_errs_no_more_than_the_written_out_form():
     own = (CHUNKED(q, k, v).double() - want).abs().max()
     written_out = (exact_attention(q, k, v).double() - want).abs().max()
     assert own <= 1.2 * written_out
+
+
+def test_channel_attention_in_half_precision_keeps_its_energies():
+    """On a large map bfloat16 energies would be off by more than the differences between them."""
+    torch.manual_seed(0)
+    cam = CAM()
+    cam.gamma.scale.data.fill_(1)
+    base = torch.rand(1, 1, 64, 64)
+    x = (base + 0.02 * torch.randn(1, 6, 64, 64)).bfloat16()
+    want = channel(cam, x.double())
+    with torch.autocast('cpu', torch.bfloat16):
+        got = cam(x)
+    assert (got.double() - want).abs().max() < 0.02 * want.abs().max()
 
 
 def test_exports_with_any_number_of_pixels():

@@ -14,6 +14,7 @@ from mmengine.registry import DefaultScope, Registry
 from segkit.models.decode_heads import BaseDecodeHead, DAHead, FCNHead, ISAHead, PSAHead, PSPHead
 from segkit.models.losses import CrossEntropyLoss, accuracy
 from segkit.registry import MODELS
+from segkit.structures import SegDataSample
 
 CE = {'type': 'CrossEntropyLoss'}
 
@@ -217,6 +218,12 @@ def test_dropout_drops_whole_channels_in_training_only():
 def test_labels_of_different_sizes_are_refused(x):
     samples = samples_of(random_labels(1, (8, 8))) + samples_of(random_labels(1, (8, 9)))
     with pytest.raises(ValueError, match='labels of one batch differ in size'):
+        linear().loss([x], samples)
+
+
+def test_samples_without_labels_are_named(x):
+    samples = [SegDataSample(metainfo={'img_path': '/data/a.jpg'}) for _ in x]
+    with pytest.raises(ValueError, match="No labels for /data/a.jpg .*'LoadAnnotations'"):
         linear().loss([x], samples)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers.heads import check_head, upsampled
+from helpers.heads import SMALL, check_head, upsampled
 
 from segkit.models.decode_heads import PSPHead
 
@@ -24,6 +24,14 @@ def test_matches_the_written_out_head(kwargs, align_corners):
 @pytest.mark.parametrize('size', [(3, 12), (5, 4)])
 def test_pools_maps_smaller_than_the_cells(size):
     check_head(PSPHead, written, size=size)
+
+
+def test_one_image_a_batch_cannot_train_batch_norm():
+    head = PSPHead(**SMALL)
+    with pytest.raises(ValueError, match='PSPHead: .* batch_size of at least 2'):
+        head([torch.randn(1, 16, 6, 7)])
+    PSPHead(**{**SMALL, 'norm_cfg': {'type': 'GN', 'num_groups': 2}})([torch.randn(1, 16, 6, 7)])
+    assert head.eval()([torch.randn(1, 16, 6, 7)]).shape == (1, 5, 6, 7)
 
 
 def test_an_unusual_convolution_is_evaluated_as_written():
