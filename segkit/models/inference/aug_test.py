@@ -9,6 +9,7 @@ Sizes are (height, width); a pipeline's scale is (longer, shorter) when the aspe
 (width, height) when it is not.
 """
 
+import copy
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
@@ -106,12 +107,16 @@ def enable_aug_test(cfg: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Turn a config's test into multi-scale and flip testing, in place; returns the config.
 
     Reads ``cfg.aug_test`` (``img_ratios``, ``flip``, ``flip_direction``; the published protocol
-    where it says nothing) and rewrites the pipeline of every test dataset.
+    where it says nothing) and rewrites the pipeline of every test dataset. Done twice it is done
+    once.
     """
-    aug_test = cfg.get('aug_test')
-    for dataset in _datasets(cfg['test_dataloader']['dataset']):
-        dataset['pipeline'] = views_pipeline(dataset['pipeline'], aug_test)
+    # A copy of its own: validation, or a shallow copy of the config, may share these dicts.
+    loader = copy.deepcopy(cfg['test_dataloader'])
+    for dataset in _datasets(loader['dataset']):
+        if all(step['type'] != 'MultiScaleViews' for step in dataset['pipeline']):
+            dataset['pipeline'] = views_pipeline(dataset['pipeline'], cfg.get('aug_test'))
         cfg['test_pipeline'] = dataset['pipeline']
+    cfg['test_dataloader'] = loader
     return cfg
 
 

@@ -90,6 +90,13 @@ def test_enabling_rewrites_the_pipeline_of_the_config():
     assert [step.type for step in steps[1].transforms] == ['PhotoMetricDistortion']
 
 
+def test_enabling_twice_is_enabling_once_and_a_copy_leaves_the_original_alone():
+    cfg = config()
+    once = enable_aug_test(cfg.copy()).test_dataloader
+    assert [s.type for s in cfg.test_dataloader.dataset.dataset.pipeline][1] == 'Resize'
+    assert enable_aug_test(enable_aug_test(cfg)).test_dataloader == once
+
+
 @pytest.mark.parametrize('flip', [True, False])
 def test_the_rewritten_pipeline_gives_the_derived_views_and_the_whole_label(tmp_path, flip):
     image = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
