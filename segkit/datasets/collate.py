@@ -15,6 +15,7 @@ from mmengine.structures import PixelData
 from torch.utils.data import get_worker_info
 
 from segkit.registry import FUNCTIONS
+from segkit.structures import ImageViews, SegDataSample
 
 
 def _shared_buffer(numel: int, dtype: torch.dtype) -> torch.Tensor:
@@ -90,23 +91,25 @@ def _collate_inputs(tensors: list[torch.Tensor]) -> torch.Tensor | PackedTensors
 
 
 def _collate_samples(samples: list) -> list:
-    dtypes = {s.gt_sem_seg.data.dtype if 'gt_sem_seg' in s else None for s in samples}
-    return samples if len(dtypes) > 1 or None in dtypes else PackedSamples(samples)
+    """Labelled samples of one dtype packed; others (tests without labels) as they are."""
+    if not all(isinstance(s, SegDataSample) and 'gt_sem_seg' in s for s in samples):
+        return samples
+    dtypes = {sample.gt_sem_seg.data.dtype for sample in samples}
+    return PackedSamples(samples) if len(dtypes) == 1 else samples
 
 
 @FUNCTIONS.register_module()
 def seg_collate(batch: Sequence[dict]) -> dict[str, Any]:
     """Collate the results of ``PackSegInputs``; anything else is left as lists of values.
 
-    ``inputs``: (N, C, H, W), or a list of (C, H, W), or a list of lists of views of one image.
+    ``inputs``: (N, C, H, W), or a list of (C, H, W), or a list of ImageViews.
     """
     first = batch[0]
-    if not isinstance(first, dict) or not isinstance(first.get('inputs'), (torch.Tensor, list)):
+    inputs = first.get('inputs') if isinstance(first, dict) else None
+    if not isinstance(inputs, torch.Tensor | ImageViews):
         return pseudo_collate(batch)
     out = {key: [sample[key] for sample in batch] for key in first}
-    if isinstance(first['inputs'], list):
-        out['inputs'] = [PackedTensors(views) for views in out['inputs']]
-    else:
+    if isinstance(inputs, torch.Tensor):
         out['inputs'] = _collate_inputs(out['inputs'])
     if 'data_samples' in out:
         out['data_samples'] = _collate_samples(out['data_samples'])

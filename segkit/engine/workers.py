@@ -39,7 +39,13 @@ def start_worker(worker_id: int, then: Callable | None = None) -> None:
 
 
 def fit_loader_config(config: dict) -> dict:
-    """A loader config without the settings that ``num_workers=0`` makes torch refuse."""
+    """A loader config without the settings that ``num_workers=0`` makes torch refuse.
+
+    Unless it names another way, batches travel as few large buffers (``seg_collate``).
+    """
+    from segkit.datasets import seg_collate
+
+    config = {'collate_fn': dict(type=seg_collate), **config}
     if config.get('num_workers', 0) == 0:
         config = {k: v for k, v in config.items() if k != 'prefetch_factor'}
         config['persistent_workers'] = False

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from segkit.datasets import seg_collate
 from segkit.registry import FUNCTIONS
-from segkit.structures import SegDataSample
+from segkit.structures import ImageViews, SegDataSample
 
 
 def sample(seed, height, width, labelled=True):
@@ -75,10 +75,11 @@ def test_images_without_labels_and_views_and_other_things_are_left_in_their_orde
     assert batch['inputs'].shape == (2, 3, 4, 5)
     assert [s.metainfo['img_path'] for s in batch['data_samples']] == ['0.png', '1.png']
 
-    views = [dict(inputs=[torch.full((1, n, n), i) for n in (1, 2)]) for i in range(2)]
+    views = [dict(inputs=ImageViews([torch.full((1, n, n), i) for n in (1, 2)])) for i in range(2)]
     inputs = pickle.loads(ForkingPickler.dumps(seg_collate(views)))['inputs']
-    assert [[tuple(v.shape) for v in views] for views in inputs] == [[(1, 1, 1), (1, 2, 2)]] * 2
-    assert [views[0].item() for views in inputs] == [0, 1]
+    shapes = [[tuple(view.shape) for view in image.tensors] for image in inputs]
+    assert shapes == [[(1, 1, 1), (1, 2, 2)]] * 2
+    assert [image.tensors[0].item() for image in inputs] == [0, 1]
 
     assert seg_collate([1, 2]) == [1, 2]
 

@@ -131,7 +131,6 @@ def test_blur_is_opencvs_and_rotation_leaves_the_image_when_not_drawn():
         (dict(type='RandomRotate', degree=(5, -5)), 'degree'),
         (dict(type='RandomRotate', center=(1, 1), auto_bound=True), 'not both'),
         (dict(type='RandomGaussianBlur', kernel_size=4), 'must be odd'),
-        (dict(type='ResizeToViews', scale=(8, 8), ratios=[]), 'at least one ratio'),
     ],
 )
 def test_impossible_arguments_are_named(config, words):
@@ -150,17 +149,3 @@ def test_packing_keeps_every_value(dtype, view):
     assert label.dtype == torch.uint8
     assert np.array_equal(label[0].numpy(), view(LABEL))
     assert out['data_samples'].metainfo == dict(img_path='a.png')
-
-
-def test_views_are_resized_from_the_test_scale_not_from_the_image():
-    ratios = [0.5, 0.75, 1.0, 1.25, 1.5, 1.75]
-    out = run(dict(type='ResizeToViews', scale=(120, 30), ratios=ratios))
-    # The image is 40x60; at ratio 1 its short side fits 30: 30x45. At 0.75 the scale is (90, 22).
-    shapes = [view.shape[:2] for view in out['views']]
-    assert shapes == [(15, 23), (22, 33), (30, 45), (37, 56), (45, 68), (52, 78)]
-    for ratio, view in zip(ratios, out['views']):
-        scale = (int(120 * ratio), int(30 * ratio))
-        resize = TRANSFORMS.build(dict(type='Resize', scale=scale, keep_ratio=True))
-        assert np.array_equal(view, resize({'img': IMAGE})['img'])
-    packed = TRANSFORMS.build(dict(type='PackSegInputs'))(out)
-    assert [tuple(view.shape[1:]) for view in packed['inputs']] == shapes

@@ -23,11 +23,13 @@ from timing import interleaved, machine, markdown_table, write_csv
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / 'tests')]
-from helpers.plain_pipeline import pipeline_config, plain_pipeline
+from helpers.plain_pipeline import pipeline_config, plain_pipeline  # noqa: E402
 
-from segkit.datasets import BaseSegDataset, decode
-from segkit.datasets.cache_writer import write_cache
-from segkit.datasets.scan import find_stems
+from segkit.datasets import BaseSegDataset, decode  # noqa: E402
+from segkit.datasets.cache_writer import write_cache  # noqa: E402
+from segkit.datasets.scan import find_stems  # noqa: E402
+from segkit.models.inference.aug_test import views_pipeline  # noqa: E402
+from segkit.structures import ImageViews  # noqa: E402
 
 PREFIX = dict(img_path='img', seg_map_path='ann')
 STREET = ((2048, 1024), (512, 1024))
@@ -105,10 +107,14 @@ class Bench:
     def views(self) -> None:
         """ms+flip: twelve separately packed views with their labels, or ours."""
         ratios = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
-        load = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
         for kind, (scale, _) in (('street', STREET), ('room', ROOM)):
-            ours = [load[0], dict(type='ResizeToViews', scale=scale, ratios=ratios), load[1]]
-            ours = self.dataset(kind, [*ours, dict(type='PackSegInputs')], test_mode=True)
+            test = [
+                dict(type='LoadImageFromFile'),
+                dict(type='Resize', scale=scale, keep_ratio=True),
+                dict(type='LoadAnnotations'),
+                dict(type='PackSegInputs'),
+            ]
+            ours = self.dataset(kind, views_pipeline(test, dict(img_ratios=ratios)), test_mode=True)
             plain = self.dataset(kind, [_PlainViews(scale, ratios)], test_mode=True)
             decode.FAST_PNG = False
             calls = {'plain': lambda p=plain: p[0], 'ours': lambda o=ours: o[0]}
@@ -131,12 +137,12 @@ class Bench:
             'ours': lambda: find_stems(str(root / 'img'), str(root / 'ann'), '.jpg', '.png'),
             'pairs': ours.load_data_list,
             'scandir alone': lambda: [list(os.scandir(root / f)) for f in ('img', 'ann')],
-            'whole dataset': lambda: BaseSegDataset(**{**kwargs, 'lazy_init': False}),
+            'dataset': lambda: BaseSegDataset(**{**kwargs, 'lazy_init': False}),
         }
         medians = interleaved(calls, self.repeats)
         equal = str(_stat_scan(root) == calls['ours']())
         extra = f'scandir alone {medians["scandir alone"] * 1e3:.0f} ms, with paths '
-        extra += f'{medians["pairs"] * 1e3:.0f} ms, dataset ready {medians["whole dataset"] * 1e3:.0f} ms'
+        extra += f'{medians["pairs"] * 1e3:.0f} ms, whole dataset {medians["dataset"] * 1e3:.0f} ms'
         self.row(f'scan of 20,000 pairs ({extra})', medians, 6, equal)
 
 
@@ -165,13 +171,13 @@ def _bytes(sample: dict) -> int:
     if 'views' in sample:
         return sum(_bytes(view) for view in sample['views'])
     inputs = sample['inputs']
-    inputs = inputs if isinstance(inputs, list) else [inputs]
+    inputs = inputs.tensors if isinstance(inputs, ImageViews) else [inputs]
     tensors = [*inputs, sample['data_samples'].gt_sem_seg.data]
     return sum(t.numel() * t.element_size() for t in tensors)
 
 
 def _equal_views(plain: BaseSegDataset, ours: BaseSegDataset) -> str:
-    mine = ours[0]['inputs']
+    mine = ours[0]['inputs'].tensors
     both = [view for one in mine for view in (one, one.flip(-1))]
     return str(all(torch.equal(a['inputs'], b) for a, b in zip(plain[0]['views'], both)))
 

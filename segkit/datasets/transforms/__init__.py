@@ -10,7 +10,6 @@ from .formatting import PackSegInputs
 from .geometric import RandomCrop, RandomFlip, RandomRotate
 from .loading import LoadAnnotations, LoadImageFromFile
 from .photometric import PhotoMetricDistortion, RandomGaussianBlur
-from .views import ResizeToViews
 
 __all__ = [
     'Compose',
@@ -24,5 +23,4 @@ __all__ = [
     'RandomFlip',
     'RandomGaussianBlur',
     'RandomRotate',
-    'ResizeToViews',
 ]

@@ -54,8 +54,6 @@ def label_to_tensor(label: np.ndarray) -> torch.Tensor:
 class PackSegInputs(BaseTransform):
     """``dict(inputs=(C, H, W) uint8, data_samples=SegDataSample)`` from a results dict.
 
-    After ``ResizeToViews`` the inputs are a list of such tensors.
-
     Args:
         meta_keys: entries of the results kept as the sample's metainfo, where present.
     """
@@ -65,9 +63,7 @@ class PackSegInputs(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         packed = {}
-        if 'views' in results:
-            packed['inputs'] = [image_to_tensor(view) for view in results['views']]
-        elif 'img' in results:
+        if 'img' in results:
             packed['inputs'] = image_to_tensor(results['img'])
         sample = SegDataSample(
             metainfo={key: results[key] for key in self.meta_keys if key in results}
