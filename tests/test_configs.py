@@ -9,7 +9,7 @@ import torch
 from helpers.published_keys import published_shapes
 from mmengine.config import Config
 
-from segkit.engine.checkpoint import build_on_meta
+from segkit.engine.checkpoint import build_on_meta, load_into
 from segkit.engine.config import shipped_configs
 from segkit.model_zoo import PUBLISHED, read_rows
 
@@ -62,6 +62,25 @@ def test_keys_and_shapes_are_the_published_ones(name):
     expected = published_shapes(name.split('_')[0], RECIPES[name])
     assert ours == expected
     assert all(tensor.is_meta for tensor in model.state_dict().values())
+
+
+@pytest.mark.parametrize('depth', [50, 101])
+@pytest.mark.parametrize('method', ['psanet', 'pspnet', 'danet', 'isanet'])
+def test_a_published_file_fills_a_model_without_weights(method, depth):
+    """Expanded zeros take no memory, whatever their shape."""
+    name = f'{method}_r{depth}-d8_512x512_80k_ade20k'
+    shapes = published_shapes(method, RECIPES[name])
+    state = {key: torch.zeros(()).expand(shape) for key, shape in shapes.items()}
+    classes = tuple(f'c{i}' for i in range(150))
+    model = build_on_meta(load(name).model)
+
+    report = load_into(model, {'meta': {'CLASSES': classes}, 'state_dict': state})
+
+    assert report.rows() == []
+    assert model.dataset_meta['classes'] == list(classes)
+    assert not any(tensor.is_meta for tensor in model.state_dict().values())
+    mean = model.data_preprocessor.mean.flatten().tolist()
+    assert mean == pytest.approx([123.675, 116.28, 103.53])
 
 
 @pytest.mark.parametrize('name', RECIPES)

@@ -55,7 +55,15 @@ def fetch(url: str, target: Path, timeout: float = 30) -> Path:
     """
     if target.is_file():
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(target.parent, os.W_OK):
+            raise PermissionError('no permission to write')
+    except OSError as error:
+        raise DownloadError(
+            f'{target.parent}: downloads cannot be kept there ({error}); set SEGKIT_CACHE to a '
+            'folder that can be written.'
+        ) from None
     with _only_one(target.with_name(target.name + '.lock')):
         if target.is_file():  # another process was faster
             return target

@@ -91,6 +91,12 @@ def test_a_missing_file_is_not_tried_again(server, tmp_path):
     assert len(server.requests) == 1
 
 
+def test_a_cache_that_cannot_be_written_says_so(server, tmp_path):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(DownloadError, match=r'file/cache: downloads cannot .*set SEGKIT_CACHE'):
+        fetch(f'{server.url}/{NAME}', tmp_path / 'file/cache' / NAME)
+
+
 def test_no_server_at_all(tmp_path):
     with pytest.raises(DownloadError, match='Without a network, fetch the file elsewhere'):
         fetch('http://127.0.0.1:9/a.pth', tmp_path / 'a.pth', timeout=1)
