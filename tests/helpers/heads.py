@@ -111,6 +111,7 @@ def _check_bfloat16(head: nn.Module, x: Tensor, labels: Tensor) -> None:
     """Under autocast a few steps of SGD lower the loss, and gradients stay finite."""
     head.train()
     optimizer = torch.optim.SGD(head.parameters(), lr=0.05)
+    _check_bfloat16_prediction(head, x)
     history = []
     for _ in range(4):
         optimizer.zero_grad()
@@ -122,6 +123,18 @@ def _check_bfloat16(head: nn.Module, x: Tensor, labels: Tensor) -> None:
         optimizer.step()
         history.append(float(total.detach()))
     assert history[-1] < history[0], f'no progress under bfloat16: {history}'
+
+
+def _check_bfloat16_prediction(head: nn.Module, x: Tensor) -> None:
+    """Within a few units of bfloat16 of the float32 prediction."""
+    head.eval()
+    metas = [{'img_shape': tuple(8 * s for s in x.shape[2:])}] * len(x)
+    with torch.no_grad():
+        want = head.predict([x], metas)
+        with torch.autocast('cpu', torch.bfloat16):
+            got = head.predict([x], metas)
+    head.train()
+    assert (got - want).abs().max() <= 0.05 * want.abs().max()
 
 
 def upsampled(low: Tensor, x: Tensor, align_corners: bool) -> Tensor:

@@ -190,8 +190,9 @@ class BaseDecodeHead(nn.Module):
         """Labels of the batch (N, 1, H, W), in the dtype they came in."""
         bare = [s for s in batch_data_samples if getattr(s, 'gt_sem_seg', None) is None]
         if bare:
+            image = bare[0].get('img_path', 'an image')
             raise ValueError(
-                f'No labels for {bare[0].get("img_path", "an image")} in a training batch: the train pipeline needs '
+                f'No labels for {image} in a training batch: the train pipeline needs '
                 "dict(type='LoadAnnotations') before PackSegInputs."
             )
         labels = [sample.gt_sem_seg.data for sample in batch_data_samples]

@@ -1,0 +1,57 @@
+"""The benchmarks of losses and heads compare computations that give the same answer."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+import torch
+
+FOLDER = Path(__file__).resolve().parents[2] / 'tools' / 'benchmarks'
+
+
+@pytest.fixture
+def load(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return importlib.import_module
+
+
+def test_both_losses_have_one_gradient(load):
+    bench = load('bench_loss')
+    labels = torch.randint(0, 3, (2, 40, 48), dtype=torch.uint8)
+    torch.manual_seed(0)
+    logits = torch.randn(2, 3, 5, 6)
+    gradients = []
+    for form in bench.FORMS.values():
+        leaf = logits.clone().requires_grad_()
+        form(leaf, labels, True)
+        gradients.append(leaf.grad)
+    torch.testing.assert_close(*gradients)
+
+
+def test_both_attentions_give_one_context(load):
+    bench = load('bench_pam')
+    inputs = bench.make_inputs(300, 'cpu', 'float32', grad=False)
+    torch.testing.assert_close(*(form(*inputs) for form in bench.FORMS.values()))
+
+
+def test_both_training_steps_are_of_one_network(load):
+    bench = load('bench_train_step')
+    networks = [bench.make_network(form, 5) for form in bench.HEADS]
+    maps = [torch.randn(2, c, 6, 6) for c in (256, 512, 1024, 2048)]
+    labels = torch.randint(0, 5, (2, 1, 48, 48), dtype=torch.uint8)
+    samples = [bench.SegDataSample(gt_sem_seg=bench.PixelData(data=label)) for label in labels]
+    for name in ('decode', 'aux'):
+        losses = [network[name].eval().loss(maps, samples) for network in networks]
+        assert losses[0].keys() == losses[1].keys()
+        for key, value in losses[0].items():
+            torch.testing.assert_close(value, losses[1][key], rtol=1e-4, atol=1e-5)
+
+
+def test_whole_heads_agree_with_their_written_out_form(load):
+    bench = load('bench_heads')
+    small = {'in_channels': 16, 'channels': 8, 'num_classes': 5, 'norm_cfg': {'type': 'BN'}}
+    for cls, written, extra, *_ in (bench.CASES[0], bench.CASES[-1]):
+        extra = dict.fromkeys(extra, (9, 9))
+        head = cls(**small, **extra).eval()
+        x = torch.randn(1, 16, 9, 9)
+        torch.testing.assert_close(head([x]), written(head, x), rtol=1e-4, atol=1e-5)
