@@ -194,8 +194,8 @@ def detail(tmp_path):
     sky, dog, toy = (np.zeros((20, 30), bool) for _ in range(3))
     sky[:8], dog[10:17, 3:21], toy[18:, 25:] = True, True, True
     masks = [
-        (1, 'sky', {'size': [20, 30], 'counts': compress(runs(sky))}),
-        (1, 'dog', {'size': [20, 30], 'counts': runs(dog)}),
+        (1, 'sky', {'size': [20, 30], 'counts': runs(sky)}),
+        (1, 'dog', {'size': [20, 30], 'counts': compress(runs(dog))}),
         (1, 'accordion', [[25, 18, 29, 18, 29, 19, 25, 19]]),
         (2, 'table', {'size': [20, 30], 'counts': compress(runs(~dog))}),
     ]
