@@ -151,10 +151,20 @@ class ValLoop(MMValLoop):
         self._loss_sums: dict[str, float] = {}
 
     def run(self) -> dict:
+        runner = self.runner
+        runner.call_hook('before_val')
+        runner.call_hook('before_val_epoch')
         self._loss_sums = {}
-        share_buffers(self.runner.bare_model)
+        share_buffers(runner.bare_model)
+        runner.model.eval()
         with preserved_randomness():
-            return super().run()
+            for idx, data_batch in enumerate(self.dataloader):
+                self.run_iter(idx, data_batch)
+        metrics = self.evaluator.evaluate(len(self.dataloader.dataset))
+        metrics.update(self.losses())
+        runner.call_hook('after_val_epoch', metrics=metrics)
+        runner.call_hook('after_val')
+        return metrics
 
     @torch.no_grad()
     def run_iter(self, idx: int, data_batch: Sequence[dict]) -> None:

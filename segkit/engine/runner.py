@@ -2,6 +2,7 @@
 
 import copy
 
+import torch
 import torch.distributed as torch_dist
 from mmengine.device import get_device
 from mmengine.logging import MessageHub
@@ -163,6 +164,14 @@ class Runner(Persistence, BatchAccounting, MMRunner):
             return model
         options = dict(find_unused_parameters=self.cfg.get('find_unused_parameters', False))
         return model_setup.wrap_ddp(model, {**options, **(model_wrapper_cfg or {})})
+
+    def _init_model_weights(self) -> None:
+        """In the usual layout: an initialiser fills memory in order, whatever the order means."""
+        if self.cfg.get('channels_last'):
+            self.bare_model.to(memory_format=torch.contiguous_format)
+        super()._init_model_weights()
+        if self.cfg.get('channels_last'):
+            self.bare_model.to(memory_format=torch.channels_last)
 
     def _maybe_compile(self, target: str) -> None:
         """Compile the parts of the network; mmengine compiles the train step around it."""

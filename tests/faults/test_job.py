@@ -49,18 +49,22 @@ class Job:
             time.sleep(0.05)
 
     def ranks(self) -> list[int]:
-        """Process ids of the ranks, from the command lines of this session."""
-        found = []
+        """Process ids of the ranks: this job's descendants that run train.py themselves."""
+        parents, is_rank = {}, set()
         for folder in Path('/proc').glob('[0-9]*'):
             try:
                 words = (folder / 'cmdline').read_bytes().split(b'\0')
-                session = int((folder / 'stat').read_text().rpartition(')')[2].split()[3])
+                parent = int((folder / 'stat').read_text().rpartition(')')[2].split()[1])
             except OSError:
                 continue
-            is_rank = any(w.endswith(b'train.py') for w in words[:3])
-            if session == self.process.pid and is_rank:
-                found.append(int(folder.name))
-        return sorted(found)
+            parents[int(folder.name)] = parent
+            if any(word.endswith(b'train.py') for word in words[:3]):
+                is_rank.add(int(folder.name))
+
+        def ours(pid: int) -> bool:
+            return pid == self.process.pid or (pid in parents and ours(parents[pid]))
+
+        return sorted(pid for pid in is_rank if ours(pid))
 
 
 @pytest.fixture(scope='module')

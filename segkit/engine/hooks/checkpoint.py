@@ -103,9 +103,7 @@ class CheckpointHook(Hook):
 
     def _save(self, runner, step: int, meta: dict) -> None:
         name = self.filename_tmpl.format(step)
-        kept = [k for k in runner.message_hub.get_info(_KEPT, []) if k != name] + [name]
-        surplus = kept[: -self.max_keep_ckpts] if self.max_keep_ckpts > 0 else []
-        kept = kept[len(surplus) :]
+        kept, surplus = self._rotate(runner.message_hub.get_info(_KEPT, []), name)
         self.last_ckpt = name
         runner.message_hub.update_info(_KEPT, kept)
         runner.message_hub.update_info('last_ckpt', name)
@@ -116,6 +114,13 @@ class CheckpointHook(Hook):
             for old in surplus:
                 (self.folder / old).unlink(missing_ok=True)
         runner.call_hook('after_checkpoint', folder=str(self.folder))
+
+    def _rotate(self, kept: list[str], name: str) -> tuple[list[str], list[str]]:
+        """(names to keep, names to remove) once ``name`` is written; ([], []) to keep all."""
+        if self.max_keep_ckpts <= 0:
+            return [], []
+        names = [k for k in kept if k != name] + [name]
+        return names[-self.max_keep_ckpts :], names[: -self.max_keep_ckpts]
 
     def _pointer(self, runner, name: str) -> str:
         """The path of the checkpoint from the work directory, which may be moved as a whole."""
