@@ -28,7 +28,7 @@ def load_checkpoint(
 
     Args:
         filename: a path, ``http(s)://``, ``open-mmlab://``, ``torchvision://`` or ``timm://``.
-        map_location: as in ``torch.load``; 'cpu' by default.
+        map_location: as in ``torch.load``; 'cpu' by default, and for None.
         logger: accepted for mmengine's ``CheckpointLoader``, unused.
         mmap: leave tensors on disk until touched; the file must stay unchanged meanwhile.
 
@@ -39,7 +39,9 @@ def load_checkpoint(
         CheckpointError: with a sentence that names the file; see ``errors`` for the kinds.
     """
     del logger
-    checkpoint = read_file(local_file(filename), map_location, mmap)
+    # torch's None means "where it was saved": a GPU that this machine may not have.
+    where = 'cpu' if map_location is None else map_location
+    checkpoint = read_file(local_file(filename), where, mmap)
     if not isinstance(checkpoint, dict):
         raise CheckpointError(
             f'{filename}: holds a {type(checkpoint).__name__}, not a dict of weights; save '

@@ -1,7 +1,9 @@
 """Every format that was ever published loads, with the same weights."""
 
+import io
 import json
 import struct
+import zipfile
 
 import numpy as np
 import pytest
@@ -129,3 +131,22 @@ def test_safetensors_offsets_outside_the_file_are_refused(tmp_path):
 
     with pytest.raises(RuntimeError, match=r"a\.safetensors: not a complete .*tensor 'a' lies out"):
         load_checkpoint(path)
+
+
+def test_tensors_saved_on_a_gpu_come_to_the_cpu(tmp_path):
+    """A file whose storages are marked as on 'cuda:0', as every published one."""
+    path = save(published(tiny_model()), tmp_path / 'a.pth')
+    old = zipfile.ZipFile(io.BytesIO(path.read_bytes()))
+    with zipfile.ZipFile(path, 'w', zipfile.ZIP_STORED) as new:
+        for item in old.infolist():
+            data = old.read(item)
+            if item.filename.endswith('data.pkl'):
+                # BINUNICODE with its length: the location is pickled once and then referred to.
+                marked = data.replace(b'X\x03\x00\x00\x00cpu', b'X\x06\x00\x00\x00cuda:0')
+                assert marked != data
+                data = marked
+            new.writestr(item, data)
+
+    for map_location in ('cpu', None):
+        state = load_checkpoint(path, map_location)['state_dict']
+        assert {tensor.device.type for tensor in state.values()} == {'cpu'}
