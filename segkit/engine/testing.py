@@ -78,6 +78,8 @@ def _apply_output(args: argparse.Namespace, cfg: Config) -> None:
             evaluator.output_dir = args.out
         if args.format_only:
             evaluator.format_only = True
+        elif evaluator.get('type') == 'IoUMetric' and cfg.get('work_dir'):
+            evaluator.setdefault('result_file', str(Path(cfg.work_dir) / 'results'))
 
 
 def _apply_drawing(args: argparse.Namespace, cfg: Config) -> None:

@@ -1,7 +1,8 @@
 """What a run scored, from whatever it left behind.
 
-A result file of ``IoUMetric(result_file=...)``, or a work directory: the last values of every
-scalar, per-class IoU among them, and the config that was dumped beside them.
+A result file of ``IoUMetric(result_file=...)``, or a work directory: the ``results.json`` that a
+test left there, else the last values of every scalar, per-class IoU among them; and the config that
+was dumped beside them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from .errors import EvaluationError
 from .report.scalars import read_curves, scalar_files
 
 _CLASS = 'class_IoU/'
+_SCORES = ('aAcc', 'mIoU', 'mAcc', 'FWIoU', 'mDice', 'mFscore', 'mPrecision', 'mRecall', 'mBIoU')
 
 
 @dataclass
@@ -51,12 +53,13 @@ def read_run(path: str | Path) -> RunResults:
     if not curves and not configs:
         raise EvaluationError(f'{path}: holds neither a config nor vis_data/scalars.json of a run.')
     last = {name: values[-1] for name, (_, values) in curves.items()}
-    return RunResults(
-        path.name,
-        {k: v for k, v in last.items() if k in ('aAcc', 'FWIoU') or k[:1] == 'm' and k != 'memory'},
-        {k.removeprefix(_CLASS): v for k, v in last.items() if k.startswith(_CLASS)},
-        configs[-1] if configs else None,
-    )
+    config = configs[-1] if configs else None
+    if (path / 'results.json').is_file():  # a test's, which is more than the last validation's
+        tested = _of_result_file(path / 'results.json')
+        return RunResults(path.name, tested.metrics, tested.classes, config)
+    scores = {k: v for k, v in last.items() if k in _SCORES}
+    classes = {k.removeprefix(_CLASS): v for k, v in last.items() if k.startswith(_CLASS)}
+    return RunResults(path.name, scores, classes, config)
 
 
 def _of_result_file(path: Path) -> RunResults:

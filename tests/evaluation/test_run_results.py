@@ -1,5 +1,7 @@
 """What a run scored, from its folder, its result file or its config."""
 
+import json
+
 import pytest
 from helpers.eval_samples import META, random_samples
 from helpers.run_folders import write_run
@@ -23,6 +25,15 @@ def test_result_file(tmp_path):
     run = read_run(tmp_path / 'r.json')
     assert run.metrics['mIoU'] == results['mIoU']
     assert list(run.classes) == list(META['classes'])
+
+
+def test_work_directory_of_a_test(tmp_path):
+    folder = write_run(tmp_path / 'a')
+    content = {'metrics': {'mIoU': 1.5}, 'classes': [{'class': 'sky', 'IoU': 1.5}]}
+    (folder / 'results.json').write_text(json.dumps(content))
+    run = read_run(folder)
+    assert (run.metrics, run.classes) == ({'mIoU': 1.5}, {'sky': 1.5})
+    assert run.config.name == 'net.py'
 
 
 @pytest.mark.parametrize('name', ['nowhere', 'empty', 'bad.json'])

@@ -1,5 +1,6 @@
 """tools/test.py as a user types it."""
 
+import json
 import pickle
 import runpy
 import sys
@@ -43,6 +44,13 @@ def test_prints_the_tables_and_a_progress_bar(call):
     assert 'mIoU' in said
     assert '3/3' in said
     assert 'eta 0:00' in said
+
+
+def test_leaves_every_class_as_json_and_csv(call):
+    call()
+    results = json.loads(Path('w/results.json').read_text())
+    assert results['classes'][0]['class'] == 'sky'
+    assert len(Path('w/results.csv').read_text().splitlines()) == 1 + 13 + 1
 
 
 def test_every_kind_of_output_at_once(call, tmp_path):

@@ -26,6 +26,8 @@ def row_shares(matrix: np.ndarray) -> np.ndarray:
 def heat_map(matrix: np.ndarray, classes: Sequence[str]) -> str:
     """SVG with class names on both axes, and numbers in the cells where there is room."""
     k = len(classes)
+    if not k:
+        return '<p class="muted">No image has labels.</p>'
     cell = 34 if k <= _NUMBERS_UP_TO else max(7, 850 // k)
     letters = max(5, min(12, cell - 2))
     margin = 14 + int(0.6 * letters * max(map(len, classes)))

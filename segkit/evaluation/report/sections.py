@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # Curves of a training run, by the picture they go to.
 _SCORE_CURVES = ('mIoU', 'mAcc', 'aAcc', 'mDice', 'mFscore')
+# Rows from which a table scrolls in its box.
+_LONG = 40
 _PHOTOGRAPHS = ('image', 'errors')
 # Recall is Acc, and the F-score with beta 1 is Dice: each is shown once.
 _COLUMNS = ('IoU', 'Acc', 'Precision', 'Dice')
@@ -115,7 +117,8 @@ def classes(report: Report) -> str:
         rows.append([swatch(report.palette[i]) + escape(str(name)), bar, *values, *counts])
     headings = ['Class', '', *columns, '% of pixels', 'Images']
     marked = table(headings, rows).replace('<td><i><b', '<td class="meter"><i><b')
-    return f'<div class="box">{marked}</div>'
+    long = ' long' if len(rows) > _LONG else ''
+    return f'<div class="box{long}">{marked}</div>'
 
 
 def confusion(report: Report) -> str:
@@ -128,8 +131,12 @@ def confusion(report: Report) -> str:
     ]
     most = table(['Label', 'Predicted as', '% of label', 'Pixels'], rows, text=(0, 1))
     note = '<p class="muted">Rows are labels, columns predictions; each row sums to 100 %.</p>'
-    picture = heat_map(report.scores.matrix, names)
-    layout = 'two' if len(names) <= 13 else 'stack'
+    seen = np.flatnonzero(report.scores.matrix.sum(0) + report.scores.matrix.sum(1))
+    picture = heat_map(report.scores.matrix[np.ix_(seen, seen)], [str(names[i]) for i in seen])
+    hidden = len(names) - len(seen)
+    if hidden:
+        note += f'<p class="muted">{hidden} classes in no label and no prediction are left out.</p>'
+    layout = 'two' if len(seen) <= 13 else 'stack'
     return (
         f'<div class="{layout}"><div class="box">{note}{picture}</div>'
         f'<div class="box"><h3>Most pixels mixed up</h3>{most}</div></div>'
