@@ -11,7 +11,7 @@ from segkit.engine.config_check import check_part
 
 from .batch import batch_finding
 from .examine import Examiner, Record
-from .findings import ERROR, Finding, judge
+from .findings import ERROR, WARNING, Finding, judge
 from .leaves import LOADERS, Leaf, Problem, leaves_of
 from .summary import Summary, add_up
 
@@ -114,6 +114,9 @@ def check(
             summary = _read(leaf, workers, max_images)
             part = Checked(leaf, summary, [])
             part.findings = judge(cfg, summary, part.classes, split)
+            if leaf.orphans:
+                text = f'labels without an image, not used: {len(leaf.orphans)}'
+                part.findings.append(Finding(WARNING, text, leaf.orphans))
             result.datasets.append(part)
     batch = batch_finding(cfg, name, gpus) if 'train' in splits else None
     result.general += [batch] if batch else []

@@ -27,12 +27,16 @@ class Problem:
 
 @dataclass
 class Leaf:
-    """One dataset of a split, its samples as ``get_data_info`` gives them, and what is missing."""
+    """One dataset of a split, its samples as ``get_data_info`` gives them, and what is missing.
+
+    orphans: labels without an image; training passes over them, but it may not be meant so.
+    """
 
     name: str
     dataset: BaseSegDataset
     infos: list[dict] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    orphans: list[str] = field(default_factory=list)
     loaders: tuple[dict, dict] = ({}, {})
 
 
@@ -94,6 +98,9 @@ def _list_pairs(leaf: Leaf) -> None:
     present = [set(list_files(f, s)) if f else None for f, s in zip(folders, suffixes)]
     for stem in stems:
         _add_pair(leaf, stem, folders, suffixes, present)
+    if present[1] is not None and not dataset.ann_file:
+        spare = present[1] - {stem + suffixes[1] for stem in stems}
+        leaf.orphans = sorted(os.path.join(folders[1], name) for name in spare)
 
 
 def _stems(leaf: Leaf, image_dir: str) -> list[str]:

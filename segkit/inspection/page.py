@@ -20,7 +20,7 @@ _EXTRA = """
 .samples { display: grid; grid-template-columns: repeat(auto-fill, minmax(220px, 1fr)); gap: 12px; }
 .samples img { width: 100%; border-radius: 4px; } .samples figure { margin: 0; }
 .samples figcaption { font-size: .8em; color: var(--muted); overflow-wrap: anywhere; }
-.share { background: var(--accent); height: .7em; border-radius: 2px; min-width: 1px; }
+.share { background: var(--accent); height: .7em; border-radius: 2px; }
 """
 _PICTURES, _WIDTH = 12, 360
 
@@ -49,7 +49,7 @@ def _dataset(part: Checked) -> str:
     findings = ''.join(_finding(finding) for finding in part.findings)
     return (
         f'<section><h2>{escape(summary.name)}</h2><p>{facts}</p>{findings}'
-        f'{_classes(part)}{_sizes(part)}{_samples(part)}</section>'
+        f'{_samples(part)}{_classes(part)}{_sizes(part)}</section>'
     )
 
 

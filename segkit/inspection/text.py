@@ -13,7 +13,8 @@ def as_text(check: Check, all_files: bool = False) -> str:
     parts += [_finding(finding, all_files) for finding in check.general]
     errors = sum(f.level == 'error' for part in check.datasets for f in part.findings)
     errors += sum(finding.level == 'error' for finding in check.general)
-    verdict = 'training would work' if check.ok else f'{errors} errors: training would fail'
+    count = '1 error' if errors == 1 else f'{errors} errors'
+    verdict = 'training would work' if check.ok else f'{count}: training would fail'
     return '\n\n'.join(parts) + f'\n\n{check.config}: {verdict}'
 
 

@@ -89,6 +89,14 @@ def test_all_missing_files_are_listed(root):
     assert 'ann/lonely2.png: there is no such file' in error
 
 
+def test_labels_without_an_image_are_mentioned(root):
+    paint(root, 77, np.zeros((4, 4), np.uint8))
+
+    (warning,) = warnings_of(config(root))
+
+    assert warning == f'labels without an image, not used: 1\n{root}/ann/077.png'
+
+
 def test_images_of_a_split_file_that_are_missing(root, tmp_path):
     (tmp_path / 'split.txt').write_text('000\n777\n')
 
