@@ -113,7 +113,9 @@ def check(
         for leaf in leaves_of(cfg, split):
             summary = _read(leaf, workers, max_images)
             part = Checked(leaf, summary, [])
-            part.findings = judge(cfg, summary, part.classes, split)
+            dataset = leaf.dataset
+            skips = getattr(dataset, 'on_error', '') == 'skip' and not dataset.test_mode
+            part.findings = judge(cfg, summary, part.classes, split, skips)
             if leaf.orphans:
                 text = f'labels without an image, not used: {len(leaf.orphans)}'
                 part.findings.append(Finding(WARNING, text, leaf.orphans))

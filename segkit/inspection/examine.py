@@ -21,6 +21,9 @@ _KINDS = (
     ('does not exist', 'missing file'),
 )
 
+# What ``on_error='skip'`` of a dataset passes over.
+DAMAGE = {kind for _, kind in _KINDS} | {'cannot be used'}
+
 
 @dataclass
 class Record:

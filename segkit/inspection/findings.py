@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from .examine import DAMAGE
 from .summary import IGNORE, Summary
 
 ERROR, WARNING, NOTE = 'error', 'warning', 'note'
@@ -24,15 +25,18 @@ class Finding:
     files: list[str] = field(default_factory=list)
 
 
-def judge(cfg: Config, summary: Summary, classes: list[str], split: str) -> list[Finding]:
+def judge(
+    cfg: Config, summary: Summary, classes: list[str], split: str, skips: bool = False
+) -> list[Finding]:
     """All findings about a split, errors first.
 
     Args:
         classes: names of the dataset's classes; may be empty for a dataset that names none.
+        skips: the dataset passes over damaged samples (``on_error='skip'``).
     """
     num_classes = _num_classes(cfg) or len(classes)
     found = [
-        *_files(summary),
+        *_files(summary, skips),
         *_class_counts(cfg, classes),
         *_values(summary, num_classes, split),
         *_seen(summary, classes, num_classes, split),
@@ -55,12 +59,14 @@ def _num_classes(cfg: Config) -> int | None:
     return next((head['num_classes'] for _, head in _heads(cfg) if 'num_classes' in head), None)
 
 
-def _files(summary: Summary) -> Iterator[Finding]:
+def _files(summary: Summary, skips: bool) -> Iterator[Finding]:
     kinds = Counter(problem.kind for problem in summary.problems)
     for kind, count in kinds.most_common():
         messages = [p.message for p in summary.problems if p.kind == kind]
         plural = '' if count == 1 else f', {count} times'
-        yield Finding(ERROR, f'{kind}{plural}', messages)
+        skipped = skips and kind in DAMAGE and count < summary.examined
+        passed = " (passed over: on_error='skip')" if skipped else ''
+        yield Finding(WARNING if skipped else ERROR, f'{kind}{plural}{passed}', messages)
 
 
 def _class_counts(cfg: Config, classes: list[str]) -> Iterator[Finding]:

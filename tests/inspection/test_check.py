@@ -132,6 +132,20 @@ def test_unreadable_files_are_named_and_the_rest_is_examined(root):
     assert len(errors) == 2
 
 
+def test_a_dataset_that_passes_over_damage_can_train(root):
+    with open(f'{root}/img/001.png', 'rb+') as file:
+        file.truncate(60)
+
+    (warning,) = warnings_of(config(root, on_error='skip'))
+    assert warning.startswith("unreadable image (passed over: on_error='skip')")
+    assert errors_of(config(root, on_error='skip', test_mode=True))
+
+    for name in ('000', '002'):
+        with open(f'{root}/img/{name}.png', 'rb+') as file:
+            file.truncate(60)
+    assert errors_of(config(root, on_error='skip'))  # nothing is left to train with
+
+
 def test_a_size_mismatch_names_both_sizes(root):
     path = paint(root, 1, np.zeros((20, 30), np.uint8))
 
