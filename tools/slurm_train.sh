@@ -28,7 +28,8 @@ srun --partition="$PARTITION" --job-name="$JOB_NAME" \
     --cpus-per-task="$CPUS_PER_TASK" --kill-on-bad-exit=1 ${SRUN_ARGS:-} \
     "$PYTHON" -u "$HERE/train.py" "$CONFIG" --launcher slurm "$@" &
 STEP=$!
-trap 'kill -TERM $STEP 2>/dev/null' TERM USR1
+# srun passes SIGUSR1 on to the tasks and goes on waiting for them.
+trap 'kill -USR1 $STEP 2>/dev/null' TERM USR1
 STATUS=0
 wait "$STEP" || STATUS=$?
 while kill -0 "$STEP" 2>/dev/null; do

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from helpers.fault_child import complete
-from helpers.reliability import COLUMNS, CSV, PAGE, page
+from helpers.reliability import COLUMNS, CSV, PAGE, page, rows
 
 _rows: list[tuple] = []
 KILLS = int(os.environ.get('SEGKIT_SOAK_KILLS', 0))
@@ -62,6 +62,8 @@ def reference(tmp_path_factory):
 def pytest_sessionfinish(session) -> None:
     if not (KILLS and _rows) or session.testsfailed:
         return
+    measured = {row[0]: row for row in [*rows(), *_rows]}
     with open(CSV, 'w', newline='') as file:
-        csv.writer(file, lineterminator='\n').writerows([COLUMNS, *sorted(_rows)])
+        writer = csv.writer(file, lineterminator='\n')
+        writer.writerows([COLUMNS, *(measured[fault] for fault in sorted(measured))])
     PAGE.write_text(page())

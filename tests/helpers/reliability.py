@@ -36,10 +36,16 @@ part of these runs.
 """
 
 
+def rows() -> list[list[str]]:
+    """The table as it is, without its head; empty if there is none yet."""
+    if not CSV.exists():
+        return []
+    with open(CSV, newline='') as file:
+        return list(csv.reader(file))[1:]
+
+
 def page() -> str:
     """The page as it must be, from the table as it is."""
-    with open(CSV, newline='') as file:
-        rows = list(csv.reader(file))
-    lines = ['| ' + ' | '.join(cells) + ' |' for cells in rows]
+    lines = ['| ' + ' | '.join(cells) + ' |' for cells in [COLUMNS, *rows()]]
     lines.insert(1, '| --- | ---: | ---: | --- |')
     return _HEAD + '\n'.join(lines) + '\n' + _TAIL
