@@ -11,6 +11,7 @@ import torch.multiprocessing as mp
 from helpers.eval_samples import CLASSES, META, random_samples, sample_of
 from sklearn.metrics import confusion_matrix, jaccard_score
 
+from segkit.evaluation.report import ReportBuilder
 from segkit.registry import METRICS
 
 
@@ -143,6 +144,15 @@ OPTIONS = {'iou_metrics': ['mIoU', 'mFscore'], 'bootstrap': 50, 'boundary': True
 CASES = [(5, False), (5, True), (1, False)]
 
 
+def report_on(samples, path: str) -> None:
+    builder = ReportBuilder(CLASSES, META['palette'], keep=2)
+    panel = np.zeros((4, 6, 3), np.uint8)
+    for sample in samples:
+        maps = sample.gt_sem_seg.data, sample.pred_sem_seg.data
+        builder.add(sample.img_path, *maps, lambda: {'image': panel})
+    builder.write(path, 'ranks')
+
+
 def _rank(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group(
@@ -157,6 +167,7 @@ def _rank(rank: int, folder: str) -> None:
             metric.process({}, [samples[i].to_dict()])
         results.append(metric.evaluate(images))
     Path(folder, f'{rank}.json').write_text(json.dumps(results))
+    report_on(random_samples(5)[rank::2], f'{folder}/report_{rank}.html')
     torch.distributed.destroy_process_group()
 
 
@@ -166,3 +177,7 @@ def test_two_ranks_equal_one_process_to_the_last_digit(tmp_path):
     expected = [evaluate(random_samples(images), **OPTIONS)[0] for images, _ in CASES]
     for rank in range(2):
         assert json.loads((tmp_path / f'{rank}.json').read_text()) == expected
+    # The first rank writes the page of all, the same as one process would.
+    report_on(random_samples(5), str(tmp_path / 'one.html'))
+    assert (tmp_path / 'report_0.html').read_text() == (tmp_path / 'one.html').read_text()
+    assert not (tmp_path / 'report_1.html').exists()

@@ -185,7 +185,7 @@ def statistics(report: Report) -> str:
     sizes = Counter(map(tuple, report.sizes.tolist()))
     rows = [
         [f'{w} x {h}', f'{count:,}', number(100 * count / len(report.sizes), 1)]
-        for (h, w), count in sizes.most_common(8)
+        for (h, w), count in sorted(sizes.items(), key=_often)[:8]
     ]
     more = len(sizes) - len(rows)
     note = f'<p class="muted">and {more:,} other sizes</p>' if more > 0 else ''
@@ -195,6 +195,12 @@ def statistics(report: Report) -> str:
         f'<div class="box"><h3>Frequent classes and rare ones</h3>{dots}</div></div>'
         f'<div class="box below"><h3>Image sizes</h3>{listed}</div>'
     )
+
+
+def _often(entry: tuple[tuple, int]) -> tuple:
+    """Most images first, then by size: the same page in whatever order images came."""
+    size, count = entry
+    return -count, size
 
 
 def run(report: Report) -> str:
