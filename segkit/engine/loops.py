@@ -20,9 +20,9 @@ from mmengine.runner.utils import calc_dynamic_intervals
 from torch.utils.data import DataLoader
 
 from segkit.engine.data_position import endless_batches
+from segkit.engine.errors import explained
 from segkit.engine.model_setup import share_buffers
 from segkit.engine.randomness import preserved_randomness, seed_iteration
-from segkit.engine.workers import explained_death
 from segkit.registry import LOOPS
 
 
@@ -71,7 +71,7 @@ class IterBasedTrainLoop(MMIterBasedTrainLoop):
             self._validate_if_due()
         self._start_counting()
         batches = self._open()
-        with explained_death():
+        with explained(lambda: f'iteration {self._iter + 1}'):
             while self._iter < self._max_iters and not self.stop_training:
                 runner.model.train()
                 self._run_iteration(batches)
@@ -199,5 +199,5 @@ class TestLoop(MMTestLoop):
     def run(self) -> dict:
         if len(self.dataloader) == 0:
             print_log('the test split is empty: nothing to evaluate', 'current')
-        with explained_death():
+        with explained(lambda: 'testing'):
             return super().run()

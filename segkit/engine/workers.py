@@ -5,13 +5,10 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 
 from torch.utils.data import DataLoader
-
-from segkit.engine.errors import TrainingError
 
 _SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
@@ -65,18 +62,3 @@ def guard_workers(loader: DataLoader) -> DataLoader:
     """Have the workers of ``loader`` ignore the first signal."""
     loader.worker_init_fn = partial(start_worker, then=loader.worker_init_fn)
     return loader
-
-
-@contextmanager
-def explained_death() -> Iterator[None]:
-    """Say what to do when a data worker dies. torch raises wherever the main process then is."""
-    try:
-        yield
-    except RuntimeError as error:
-        if 'DataLoader worker' not in str(error):
-            raise
-        raise TrainingError(
-            f'a data worker died ({str(error).strip()}). Usually the machine ran out of memory or '
-            'of /dev/shm: lower train_dataloader.num_workers or batch_size, then go on with '
-            '--resume'
-        ) from error
