@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from segkit.structures import ImageViews
+
 
 class ImageReadError(ValueError):
     """There is no picture where one was expected."""
@@ -41,7 +43,6 @@ def image_of(sample: object, data_batch: dict | None, index: int) -> np.ndarray:
     if inputs is None:
         raise ImageReadError(f'{path or "A sample"}: neither an image file nor a network input.')
     image = inputs[index]
-    # With several views an image (ms+flip) the largest serves.
-    if isinstance(image, (list, tuple)):
-        image = max(image, key=lambda view: view.shape[-1])
+    if isinstance(image, ImageViews):  # of several scales the largest shows most
+        image = max(image.tensors, key=lambda view: view.shape[-1])
     return np.ascontiguousarray(image.permute(1, 2, 0).flip(-1).cpu().numpy())

@@ -73,7 +73,10 @@ def test_predictions_only(call, tmp_path):
 @pytest.mark.parametrize('flag', ['--aug-test', '--tta'])
 def test_multi_scale_and_flip(call, flag):
     ratios = ('--cfg-options', 'aug_test.img_ratios=[0.5,1.0]', 'aug_test.flip=True')
-    assert 'mIoU' in call(flag, *ratios)
+    pictures = ('--show-dir', 'shown', '--report', 'page.html')
+    assert 'mIoU' in call(flag, *pictures, *ratios)
+    assert len(list(Path('shown').iterdir())) == 3
+    assert Path('page.html').is_file()
 
 
 def test_a_work_directory_stands_for_its_best_checkpoint(call, trained):

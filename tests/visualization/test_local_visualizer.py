@@ -97,3 +97,14 @@ def test_hook_reads_the_image_file_where_there_is_one(tmp_path):
     (tmp_path / 'b.png').write_text('no image')
     with pytest.raises(ValueError, match='b.png is not an image'):
         read_rgb(tmp_path / 'b.png')
+
+
+def test_of_several_views_the_largest_is_shown():
+    from segkit.structures import ImageViews
+    from segkit.visualization.images import image_of
+
+    views = [torch.zeros(3, 4 * i, 6 * i, dtype=torch.uint8) for i in (1, 3, 2)]
+    sample = random_samples(1)[0]
+    assert image_of(sample, {'inputs': [ImageViews(views)]}, 0).shape == (12, 18, 3)
+    with pytest.raises(ValueError, match='images/000.jpg: neither an image file nor'):
+        image_of(sample, None, 0)
