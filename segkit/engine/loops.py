@@ -23,6 +23,7 @@ from segkit.engine.data_position import endless_batches
 from segkit.engine.errors import explained
 from segkit.engine.model_setup import share_buffers
 from segkit.engine.randomness import preserved_randomness, seed_iteration
+from segkit.engine.sharding import gathered
 from segkit.registry import LOOPS
 
 
@@ -157,7 +158,7 @@ class ValLoop(MMValLoop):
         self._loss_sums = {}
         share_buffers(runner.bare_model)
         runner.model.eval()
-        with preserved_randomness():
+        with preserved_randomness(), gathered(runner.bare_model):
             for idx, data_batch in enumerate(self.dataloader):
                 self.run_iter(idx, data_batch)
         metrics = self.evaluator.evaluate(len(self.dataloader.dataset))
@@ -199,5 +200,5 @@ class TestLoop(MMTestLoop):
     def run(self) -> dict:
         if len(self.dataloader) == 0:
             print_log('the test split is empty: nothing to evaluate', 'current')
-        with explained(lambda: 'testing'):
+        with explained(lambda: 'testing'), gathered(self.runner.bare_model):
             return super().run()

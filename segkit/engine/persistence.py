@@ -22,6 +22,13 @@ from segkit.engine.errors import TrainingError
 from segkit.engine.resume import config_differences, load_latest, load_verified
 from segkit.engine.saving import save_checkpoint_file
 from segkit.engine.scalars import hub_state, load_hub_state, plain
+from segkit.engine.sharding import (
+    is_sharded,
+    load_whole_optimizer_state,
+    load_whole_state,
+    whole_optimizer_state,
+    whole_state,
+)
 
 
 class Persistence:
@@ -67,17 +74,19 @@ class Persistence:
         The file holds plain Python values and tensors only, so that
         ``torch.load(path, weights_only=True)`` reads it.
         """
-        self._refuse_broken_weights(filename)
+        weights = whole_state(self.bare_model)  # a collective call where the model is sharded
+        optimizer = self._optimizer_state() if save_optimizer else {}
         gradients = self._partial_gradients() if save_optimizer else {}
+        self._refuse_broken_weights(filename)
         if not is_main_process():
             return
         checkpoint = dict(
             meta=self._meta(meta),
-            state_dict=self.bare_model.state_dict(),
+            state_dict=weights,
             message_hub=hub_state(self.message_hub, self.log_processor.window_size),
         )
         if save_optimizer:
-            checkpoint['optimizer'] = self.optim_wrapper.state_dict()
+            checkpoint['optimizer'] = optimizer
             if gradients:
                 checkpoint['partial_gradients'] = gradients
         if save_param_scheduler and self.param_schedulers:
@@ -85,6 +94,11 @@ class Persistence:
         self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
         save_checkpoint_file(checkpoint, Path(out_dir) / filename)
         self.message_hub.update_info('last_good_ckpt', filename)
+
+    def _optimizer_state(self) -> dict:
+        if is_sharded(self.bare_model):
+            return whole_optimizer_state(self.bare_model, self.optim_wrapper.optimizer)
+        return self.optim_wrapper.state_dict()
 
     def _refuse_broken_weights(self, filename: str) -> None:
         """A loss is computed before the update of its step, which may break the weights."""
@@ -174,17 +188,24 @@ class Persistence:
         """Weights alone. Fine-tuning takes what fits and prints the rest; testing needs all."""
         checkpoint = load_checkpoint(filename, map_location=map_location)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        report = load_into(self.bare_model, checkpoint, self._purpose, source=str(filename))
-        self.logger.info(str(report))
+        self._load_weights(checkpoint, self._purpose, str(filename))
         self._has_loaded = True
         return checkpoint
+
+    def _load_weights(self, checkpoint: dict, purpose: str, source: str) -> None:
+        if is_sharded(self.bare_model):
+            load_whole_state(self.bare_model, checkpoint['state_dict'])
+            return
+        report = load_into(self.bare_model, checkpoint, purpose, source=source)
+        if purpose == 'finetune' or not report.complete or self._purpose == 'test':
+            self.logger.info(str(report))
 
     def resume(self, filename: str, **ignored) -> None:
         """Go on from ``filename``: weights, optimizer, schedule, place in the data, scores."""
         path, checkpoint = self._resumed or (Path(filename), load_verified(filename))
         self._resumed = None
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        load_into(self.bare_model, checkpoint, 'test', source=str(path))
+        self._load_weights(checkpoint, 'test', str(path))
         meta = checkpoint['meta']
         self.train_loop._epoch, self.train_loop._iter = meta['epoch'], meta['iter']
         self.samples_seen = meta.get('samples_seen', meta['iter'] * self.effective_batch)
@@ -197,7 +218,11 @@ class Persistence:
     def _resume_optimizer(self, checkpoint: dict) -> None:
         if 'optimizer' in checkpoint:
             self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
-            self.optim_wrapper.load_state_dict(checkpoint['optimizer'])
+            if is_sharded(self.bare_model):
+                optimizer = self.optim_wrapper.optimizer
+                load_whole_optimizer_state(self.bare_model, optimizer, checkpoint['optimizer'])
+            else:
+                self.optim_wrapper.load_state_dict(checkpoint['optimizer'])
         for name, gradient in checkpoint.get('partial_gradients', {}).items():
             parameter = self.bare_model.get_parameter(name)
             parameter.grad = gradient.to(parameter.device)

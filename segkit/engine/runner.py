@@ -22,6 +22,7 @@ from segkit.engine.env import collect_env
 from segkit.engine.persistence import Persistence
 from segkit.engine.randomness import make_deterministic
 from segkit.engine.scalars import shorten
+from segkit.engine.sharding import is_sharded, shard
 from segkit.engine.workers import fit_loader_config, guard_workers
 from segkit.registry import RUNNERS
 
@@ -162,11 +163,16 @@ class Runner(Persistence, BatchAccounting, MMRunner):
             model = model_setup.use_channels_last(model)
         if not self.distributed:
             return model
+        if (model_wrapper_cfg or {}).get('type') == 'FSDP2':
+            options = {k: v for k, v in model_wrapper_cfg.items() if k != 'type'}
+            return shard(model, options)
         options = dict(find_unused_parameters=self.cfg.get('find_unused_parameters', False))
         return model_setup.wrap_ddp(model, {**options, **(model_wrapper_cfg or {})})
 
     def _init_model_weights(self) -> None:
         """In the usual layout: an initialiser fills memory in order, whatever the order means."""
+        if is_sharded(self.bare_model):
+            return  # done before the model was sharded
         if self.cfg.get('channels_last'):
             self.bare_model.to(memory_format=torch.contiguous_format)
         super()._init_model_weights()

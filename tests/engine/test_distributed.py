@@ -62,6 +62,20 @@ def test_two_ranks_resume_exactly_after_one_was_told_to_stop(tmp_path):
     assert_same_run(tmp_path / 'run' / 'iter_8.pth', tmp_path / 'straight' / 'iter_8.pth')
 
 
+def test_sharded_ranks_train_save_and_resume_like_one_process(tmp_path):
+    """FSDP2 over gloo: whole tensors in the checkpoint, the losses of one process."""
+    options = dict(COMPARABLE, train_dataloader__batch_size=1)
+    options['model_wrapper_cfg'] = dict(type='FSDP2')
+    options['env_cfg__dist_cfg'] = dict(timeout=40)
+    complete_ranks(tmp_path / 'two', **options, train_cfg__max_iters=4)
+    complete_ranks(tmp_path / 'two', **options)
+    complete(tmp_path / 'one', **COMPARABLE, train_dataloader__batch_size=2)
+    two, one = (tmp_path / name / 'iter_8.pth' for name in ('two', 'one'))
+    assert history(two, 'train/loss') == pytest.approx(history(one, 'train/loss'), rel=1e-4)
+    shapes = [{k: v.shape for k, v in read(p)['state_dict'].items()} for p in (two, one)]
+    assert shapes[0] == shapes[1]
+
+
 def test_another_number_of_ranks_keeps_the_order_of_samples(tmp_path):
     options = dict(COMPARABLE, default_hooks__checkpoint__max_keep_ckpts=-1)
     complete_ranks(tmp_path / 'run', **options, train_cfg__max_iters=4,
