@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from segkit.engine import model_setup
 from segkit.engine.batch import BatchAccounting
+from segkit.engine.compat import restore_find_loader
 from segkit.engine.config_text import plain_config
 from segkit.engine.dist import init_dist, resolve_launcher
 from segkit.engine.env import collect_env
@@ -26,6 +27,7 @@ from segkit.engine.sharding import is_sharded, shard
 from segkit.engine.workers import fit_loader_config, guard_workers
 from segkit.registry import RUNNERS
 
+restore_find_loader()
 _used_timestamps: set[str] = set()
 
 
