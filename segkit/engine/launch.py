@@ -95,5 +95,15 @@ def leave_job() -> None:
 
 
 def _foreseen(error: Exception) -> bool:
-    """Whether the message was written for the person who made the call."""
-    return type(error).__module__.startswith('segkit.') or isinstance(error, FileNotFoundError)
+    """Whether the message was written for the person who made the call.
+
+    Errors of our own types are; so is a ``ValueError`` that this package itself raised.
+    """
+    if type(error).__module__.startswith('segkit.') or isinstance(error, FileNotFoundError):
+        return True
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    package = str(Path(__file__).resolve().parents[1])
+    inside = frame is not None and frame.tb_frame.f_code.co_filename.startswith(package)
+    return isinstance(error, ValueError) and inside
