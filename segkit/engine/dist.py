@@ -12,7 +12,8 @@ import subprocess
 import torch
 import torch.distributed as torch_dist
 
-LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
+from segkit.engine.launch import LAUNCHERS
+
 _DEFAULT_PORT = '29500'
 
 

@@ -5,6 +5,7 @@ import copy
 import torch
 import torch.distributed as torch_dist
 from mmengine.device import get_device
+from mmengine.dist import get_rank
 from mmengine.logging import MessageHub
 from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop
@@ -142,10 +143,16 @@ class Runner(Persistence, BatchAccounting, MMRunner):
     def build_dataloader(
         dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
     ) -> DataLoader:
-        """Without workers drop what torch then refuses; with them, let them survive a signal."""
+        """Without workers drop what torch then refuses; with them, let them survive a signal.
+
+        The sampler's seed is the same on all ranks, with ``diff_rank_seed`` too: mmengine then
+        draws a new one at each start, and a resumed run would not see the order it had.
+        """
+        if diff_rank_seed and seed is not None:
+            seed -= get_rank()
         if isinstance(dataloader, dict):
             dataloader = fit_loader_config(dataloader)
-        return guard_workers(MMRunner.build_dataloader(dataloader, seed, diff_rank_seed))
+        return guard_workers(MMRunner.build_dataloader(dataloader, seed))
 
     def get_hooks_info(self) -> str:
         """One line in order of execution; mmengine's list by stage fills two screens."""
