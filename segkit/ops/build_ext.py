@@ -94,14 +94,14 @@ def build(target: Path, archs: str | None = None) -> Path:
         CannotBuildError: something is missing, or a compiler failed (its output is in the message).
     """
     nvcc, torch_folder = find_nvcc(), find_torch()
-    archs = arch_flags(archs or os.environ.get('SEGKIT_CUDA_ARCHS'))
+    arch_options = arch_flags(archs or os.environ.get('SEGKIT_CUDA_ARCHS'))
     version = sum(part << shift for part, shift in zip(TORCH_TARGET, (56, 48)))
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as work:
         kernels, binding = f'{work}/kernels.o', f'{work}/torch.o'
         common = ['-std=c++17', '-O3']
         source = str(SOURCES / 'psa_mask_cuda.cu')
-        _run([nvcc, *common, *archs, '-Xcompiler', '-fPIC', '-c', source, '-o', kernels])
+        _run([nvcc, *common, *arch_options, '-Xcompiler', '-fPIC', '-c', source, '-o', kernels])
         flags = [f'-I{torch_folder / "include"}', f'-DTORCH_TARGET_VERSION={version:#x}', '-fPIC']
         source = str(SOURCES / 'psa_mask_torch.cpp')
         _run([os.environ.get('CXX', 'g++'), *common, *flags, '-c', source, '-o', binding])

@@ -75,8 +75,8 @@ def _upsampled_share(
     """
     tall = [_mix_and_raise(*pair, size[0], align_corners) for pair in zip(lows, weights)]
     matrices = [shifted_interpolation(low.shape[3], size[1], align_corners, low) for low in lows]
-    tall, matrices = _cat(tall, dim=3), torch.cat(matrices, dim=1)
-    return product_nt(tall.flatten(0, 2), matrices).view(*tall.shape[:3], size[1])
+    wide, matrix = _cat(tall, dim=3), torch.cat(matrices, dim=1)
+    return product_nt(wide.flatten(0, 2), matrix).view(*wide.shape[:3], size[1])
 
 
 def _mix_and_raise(low: Tensor, weight: Tensor, height: int, align_corners: bool | None) -> Tensor:
@@ -85,8 +85,8 @@ def _mix_and_raise(low: Tensor, weight: Tensor, height: int, align_corners: bool
     out_channels = weight.shape[0]
     taps = weight.permute(3, 0, 2, 1).reshape(TAPS, out_channels * TAPS, channels)  # dx, (Cout, dy)
     tokens = low.flatten(2).transpose(1, 2).reshape(n * h * w, channels)
-    mixed = [product_nt(tap, tokens).view(-1, n, h, w).transpose(0, 1) for tap in taps]
-    mixed = torch.stack(mixed, dim=3)  # (N, Cout * dy, h, dx, w)
+    parts = [product_nt(tap, tokens).view(-1, n, h, w).transpose(0, 1) for tap in taps]
+    mixed = torch.stack(parts, dim=3)  # (N, Cout * dy, h, dx, w)
     matrix = shifted_interpolation(h, height, align_corners, low)  # (H, dy * h)
     mixed = mixed.view(n * out_channels, TAPS * h, TAPS * w)
     raised = torch.bmm(matrix.expand(n * out_channels, -1, -1), mixed)

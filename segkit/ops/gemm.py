@@ -7,6 +7,7 @@ operand transposed in place, and is used here where it exists. Everywhere else, 
 """
 
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,7 +48,7 @@ def _takes(left: Tensor, right: Tensor) -> bool:
     """Whether the inner product computes this one."""
     fits = left.device.type == 'cpu' and left.dtype == right.dtype == torch.float32
     filled = left.numel() > 0 and right.numel() > 0
-    return fits and filled and torch.backends.mkldnn.enabled and has_inner_product()
+    return fits and filled and bool(torch.backends.mkldnn.enabled) and has_inner_product()
 
 
 def _inner_product(left: Tensor, right: Tensor) -> Tensor:
@@ -64,11 +65,11 @@ def _(left: Tensor, right: Tensor) -> Tensor:
     return left.new_empty(left.shape[0], right.shape[0])
 
 
-def _save(ctx, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+def _save(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
     ctx.save_for_backward(*inputs)
 
 
-def _gradient(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+def _gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
     left, right = ctx.saved_tensors
     need_left, need_right = ctx.needs_input_grad
     return (

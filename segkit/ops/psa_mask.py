@@ -17,6 +17,7 @@ autograd would differentiate the gather into a scatter-add.
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -125,15 +126,15 @@ def _(grad: Tensor, mode: int, mask_h: int, mask_w: int) -> Tensor:
     return grad.new_empty(n, mask_h * mask_w, h, w)
 
 
-def _save_geometry(ctx, inputs: tuple, output: Tensor) -> None:
+def _save_geometry(ctx: Any, inputs: tuple, output: Tensor) -> None:
     ctx.geometry = inputs[1:]  # a linear operator: no tensor is kept
 
 
-def _grad_of_mask(ctx, grad: Tensor) -> tuple:
+def _grad_of_mask(ctx: Any, grad: Tensor) -> tuple:
     return _psa_mask_backward(grad, *ctx.geometry), None, None, None
 
 
-def _grad_of_backward(ctx, grad: Tensor) -> tuple:
+def _grad_of_backward(ctx: Any, grad: Tensor) -> tuple:
     return _psa_mask(grad, *ctx.geometry), None, None, None
 
 

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from segkit.ops.gemm import matmul_nt
 from segkit.ops.psa.logits import LogitsGradient
-from segkit.ops.psa.patches import Patch, Patches
+from segkit.ops.psa.patches import ALL, Patch, Patches
 
 
 @dataclass
@@ -43,12 +43,12 @@ class Saved:
         """(N, H, W) at the pixels the softmax belongs to: (N, own, 1) or (N, 1, other)."""
         if self.collect:
             return maps[patch.own].flatten(1)[:, :, None]
-        return maps[(slice(None), *patch.other)].flatten(1)[:, None, :]
+        return maps[ALL + patch.other].flatten(1)[:, None, :]
 
     def weights(self, patch: Patch) -> Tensor:
         """P (N, own, other), or the logits without a softmax; fresh."""
         if self.attention is not None:
-            kept = self.attention[(*patch.own, *patch.other)]
+            kept = self.attention[patch.own + patch.other]
             return kept.to(self.lse.dtype, copy=True).flatten(3, 4).flatten(1, 2)
         logits = patch.logits(self.lse.dtype)
         return logits.sub_(self.at(self.lse, patch)).exp_() if self.softmax else logits
@@ -73,7 +73,7 @@ class ValueGradient:
             weights.sub_(floor)
         weights = weights.to(query.dtype)
         if self.saved.collect:
-            target = self.total[(slice(None), slice(None), *patch.other)]
+            target = self.total[ALL + ALL + patch.other]
             target += matmul_nt(query, weights.transpose(1, 2)).view(target.shape)
             if missing:
                 self.common += (query * floor.transpose(1, 2)).sum(2)

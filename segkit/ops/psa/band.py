@@ -88,10 +88,11 @@ class BandGradient:
     def unskew(self, grad: Tensor, row: Tile, column: Tile, dtype: torch.dtype) -> Tensor:
         """(N, Kb * T, S * U) -> (N * Kb * T, P * Q) in the dtype of the products."""
         shape = (row.owns, column.owns, row.others, column.others)
-        if shape != self.shape:
+        band = self.band
+        if band is None or shape != self.shape:
             count = grad.shape[0] * row.owns * column.owns
-            self.band = grad.new_zeros(count, row.span * column.span, dtype=dtype)
+            band = self.band = grad.new_zeros(count, row.span * column.span, dtype=dtype)
             self.shape = shape
-        pairs = pairs_of(self.band, row, column)
+        pairs = pairs_of(band, row, column)
         pairs.copy_(grad.view(pairs.shape))
-        return self.band
+        return band

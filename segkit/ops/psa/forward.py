@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from segkit.ops.gemm import matmul_nt
-from segkit.ops.psa.patches import Patches
+from segkit.ops.psa.patches import ALL, Patches
 from segkit.ops.psa.tiles import Range
 
 
@@ -59,15 +59,15 @@ def distribute_forward(value: Tensor, patches: Patches, softmax: bool, result: R
     total = value.sum((2, 3), dtype=lse.dtype)
     for own, other in patches.chunks():
         logits = gather_chunk(patches, own, other, lse.dtype).transpose(1, 2)
-        own, other = _slices(own), _slices(other)
+        seen_at, at = _slices(own), _slices(other)
         z, floor = None, None
         if softmax:
-            z, floor = exponentiate_(logits, patches.pixels, lse[other])
+            z, floor = exponentiate_(logits, patches.pixels, lse[ALL + at])
         if attention is not None:
-            pairs = attention[(..., *other[1:])].permute(0, 3, 4, 1, 2)
-            keep(pairs, own[1:], logits, z, floor)
-        seen = value[(slice(None), *own)].flatten(2)
-        copy_into(out[(slice(None), *other)], aggregate_(logits, seen, z, floor, total))
+            pairs = attention[ALL * 3 + at].permute(0, 3, 4, 1, 2)
+            keep(pairs, seen_at, logits, z, floor)
+        seen = value[ALL * 2 + seen_at].flatten(2)
+        copy_into(out[ALL * 2 + at], aggregate_(logits, seen, z, floor, total))
 
 
 def gather_chunk(
@@ -82,8 +82,8 @@ def gather_chunk(
         for patch in column_patches:
             corners = (own[0][0], own[1][0], other[0][0], other[1][0])
             ranges = (patch.row.own, patch.column.own, patch.row.other, patch.column.other)
-            place = (slice(r.start - c, r.stop - c) for r, c in zip(ranges, corners))
-            chunk[(slice(None), *place)] = patch.pairs()
+            place = tuple(slice(r.start - c, r.stop - c) for r, c in zip(ranges, corners))
+            chunk[ALL + place] = patch.pairs()
     return chunk.flatten(3, 4).flatten(1, 2)
 
 
@@ -98,7 +98,7 @@ def exponentiate_(logits: Tensor, pixels: int, lse: Tensor) -> tuple[Tensor, Ten
         peak.clamp_(min=0)
     z = logits.sub_(peak).exp_().sum(2, keepdim=True)
     floor = (-peak).exp_() if outside else None
-    if outside:
+    if floor is not None:
         z.add_(floor, alpha=outside)
     copy_into(lse, z.log().add_(peak))
     return z, floor
@@ -120,17 +120,18 @@ def aggregate_(
 
 
 def keep(
-    pairs: Tensor, reach: tuple, weights: Tensor, z: Tensor | None, floor: Tensor | None
+    pairs: Tensor, reach: tuple[slice, ...], weights: Tensor, z: Tensor | None, floor: Tensor | None
 ) -> None:
     """Store the normalised weights (N, M, K) in pairs (N, *M, H, W), and exp(0) out of reach."""
-    if floor is not None:
+    if floor is not None and z is not None:  # a softmax has both
         pairs.copy_((floor / z).view(*pairs.shape[:3], 1, 1).expand_as(pairs))
-    copy_into(pairs[(..., *reach)], weights if z is None else weights / z)
+    copy_into(pairs[ALL * 3 + reach], weights if z is None else weights / z)
 
 
 def copy_into(target: Tensor, source: Tensor) -> None:
     target.copy_(source.reshape(target.shape))
 
 
-def _slices(ranges: tuple[Range, Range]) -> tuple:
-    return slice(None), *(slice(*r) for r in ranges)
+def _slices(ranges: tuple[Range, Range]) -> tuple[slice, slice]:
+    rows, columns = ranges
+    return slice(*rows), slice(*columns)

@@ -8,6 +8,9 @@ Shapes: value, grad, out (N, Cv, H, W); feat (N, C, H, W); weight (Mh * Mw, C); 
 (N, HW own, HW other); lse, delta (N, H, W), of own pixels for collect, of others for distribute.
 """
 
+from collections.abc import Sequence
+from itertools import repeat
+
 import torch
 from torch import Tensor
 
@@ -30,12 +33,13 @@ def forward_in_turns(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(out, lse, attention), as many images at a time as the budget holds; attention is empty
     unless saved."""
-    turns = zip(*(t.split(images_at_once(feat, mask)) for t in (value, feat)))
+    length = images_at_once(feat, mask)
     parts = []
-    for turn in turns:
-        out, lse, attention = grouped_forward(*turn, weight, collect, mask)
+    for some_value, some_feat in zip(value.split(length), feat.split(length)):
+        out, lse, attention = grouped_forward(some_value, some_feat, weight, collect, mask)
         parts.append((out, lse, attention if save else value.new_empty(0)))
-    return tuple(part[0] if len(part) == 1 else torch.cat(part) for part in zip(*parts))
+    outs, lses, attentions = (_join(part) for part in zip(*parts))
+    return outs, lses, attentions
 
 
 def backward_in_turns(
@@ -46,12 +50,18 @@ def backward_in_turns(
     weight_grad = weight.new_zeros(weight.shape, dtype=lse.dtype)
     delta = (grad * out).sum(1, dtype=lse.dtype)
     length = images_at_once(feat, mask)
-    turns = [t.split(length) for t in (grad, value, feat)]
-    turns += [[weight] * len(turns[0]), lse.split(length), delta.split(length)]
-    kept = [None] * len(turns[0]) if attention is None else attention.split(length)
-    parts = [grouped_backward(*turn, collect, mask, weight_grad) for turn in zip(*turns, kept)]
-    dvalue, dfeat = (part[0] if len(part) == 1 else torch.cat(part) for part in zip(*parts))
+    turns = zip(*(t.split(length) for t in (grad, value, feat, lse, delta)))
+    kept = repeat(None) if attention is None else attention.split(length)
+    parts = [
+        grouped_backward(g, v, f, weight, s, d, probs, collect, mask, weight_grad)
+        for (g, v, f, s, d), probs in zip(turns, kept)
+    ]
+    dvalue, dfeat = (_join(part) for part in zip(*parts))
     return dvalue, dfeat, weight_grad.to(weight.dtype)
+
+
+def _join(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 def grouped_forward(

@@ -17,7 +17,7 @@ def all_logits(patches: Patches) -> Tensor:
     pairs = patches.tokens.new_zeros(n, h, w, h, w)
     for _, column_patches in patches.column_passes():
         for patch in column_patches:
-            pairs[(*patch.own, *patch.other)] = patch.pairs()
+            pairs[patch.own + patch.other] = patch.pairs()
     return pairs
 
 
@@ -26,7 +26,7 @@ def logits_backward(grad: Tensor, patches: Patches) -> tuple[Tensor, Tensor]:
     dlogits = LogitsGradient(patches)
     for _, column_patches in patches.column_passes(weight_grad=dlogits.weight):
         for patch in column_patches:
-            part = grad[(*patch.own, *patch.other)]
+            part = grad[patch.own + patch.other]
             dlogits.add(patch, part.flatten(3, 4).flatten(1, 2))
     return dlogits.finish()
 
@@ -45,6 +45,7 @@ class LogitsGradient:
         band = self.bands.unskew(grad, patch.row, patch.column, self.dtype)
         target = self.tokens[patch.own]
         target.copy_(matmul_nt(band, patch.matrix.t()).view(target.shape))
+        assert patch.matrix_grad is not None, 'a pass with weight_grad gives one to every patch'
         patch.matrix_grad.add_(matmul_nt(band.t(), patch.tokens.t()))
 
     def finish(self) -> tuple[Tensor, Tensor]:

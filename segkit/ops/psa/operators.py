@@ -4,6 +4,8 @@ Schemas hold tensors, ints and bools only. ``attention`` is (N, HW, HW) if saved
 is (N, H, W). Second derivatives are refused here: the composite form has them.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -68,7 +70,10 @@ def windowed_logits_backward(
 
 
 @windowed_attention.register_fake
-def _(value, feat, weight, collect, mask_h, mask_w, softmax, save):
+def _(
+    value: Tensor, feat: Tensor, weight: Tensor, collect: bool, mask_h: int, mask_w: int,
+    softmax: bool, save: bool,
+) -> Tensors3:  # fmt: skip
     n, _, h, w = value.shape
     statistics = torch.promote_types(value.dtype, torch.float32)
     attention = value.new_empty((n, h * w, h * w) if save else (0,))
@@ -76,42 +81,47 @@ def _(value, feat, weight, collect, mask_h, mask_w, softmax, save):
 
 
 @windowed_attention_backward.register_fake
-def _(grad, value, feat, weight, out, lse, attention, collect, mask_h, mask_w, softmax):
-    return tuple(t.new_empty(t.shape) for t in (value, feat, weight))
+def _(
+    grad: Tensor, value: Tensor, feat: Tensor, weight: Tensor, out: Tensor, lse: Tensor,
+    attention: Tensor, collect: bool, mask_h: int, mask_w: int, softmax: bool,
+) -> Tensors3:  # fmt: skip
+    return value.new_empty(value.shape), feat.new_empty(feat.shape), weight.new_empty(weight.shape)
 
 
 @windowed_logits.register_fake
-def _(feat, weight, mask_h, mask_w):
+def _(feat: Tensor, weight: Tensor, mask_h: int, mask_w: int) -> Tensor:
     n, _, h, w = feat.shape
     return feat.new_empty(n, h * w, h * w)
 
 
 @windowed_logits_backward.register_fake
-def _(grad, feat, weight, mask_h, mask_w):
+def _(
+    grad: Tensor, feat: Tensor, weight: Tensor, mask_h: int, mask_w: int
+) -> tuple[Tensor, Tensor]:
     return feat.new_empty(feat.shape), weight.new_empty(weight.shape)
 
 
-def _save_attention(ctx, inputs: tuple, output: Tensors3) -> None:
+def _save_attention(ctx: Any, inputs: tuple, output: Tensors3) -> None:
     value, feat, weight, *ctx.flags, _ = inputs
     ctx.mark_non_differentiable(*output[1:])
     ctx.save_for_backward(value, feat, weight, *output)
 
 
-def _grad_attention(ctx, grad: Tensor, *_) -> tuple:
+def _grad_attention(ctx: Any, grad: Tensor, *_: Tensor) -> tuple:
     grads = windowed_attention_backward(grad, *ctx.saved_tensors, *ctx.flags)
     return *grads, *(None,) * 5
 
 
-def _save_logits(ctx, inputs: tuple, output: Tensor) -> None:
+def _save_logits(ctx: Any, inputs: tuple, output: Tensor) -> None:
     feat, weight, *ctx.mask = inputs
     ctx.save_for_backward(feat, weight)
 
 
-def _grad_logits(ctx, grad: Tensor) -> tuple:
+def _grad_logits(ctx: Any, grad: Tensor) -> tuple:
     return *windowed_logits_backward(grad, *ctx.saved_tensors, *ctx.mask), None, None
 
 
-def _refuse(ctx, *_) -> None:
+def _refuse(ctx: Any, *_: object) -> None:
     raise RuntimeError(
         'The windowed PSA backend is differentiable once. For second derivatives call '
         "psa_attention(..., backend='composite')."

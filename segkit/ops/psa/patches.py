@@ -16,6 +16,8 @@ from segkit.ops.psa.policy import chunk_lengths, patch_lengths
 from segkit.ops.psa.tiles import Range, Tile, cut, runs, widen
 from segkit.ops.psa.window import Reach
 
+ALL = (slice(None),)  # index of one whole axis, to be added to those of others
+
 
 @dataclass
 class Patch:
@@ -28,12 +30,12 @@ class Patch:
     matrix_grad: Tensor | None = None  # like matrix, to be added to
 
     @property
-    def own(self) -> tuple:
+    def own(self) -> tuple[slice, ...]:
         """Index of the own pixels in (N, H, W, ...)."""
         return slice(None), self.row.own, self.column.own
 
     @property
-    def own_map(self) -> tuple:
+    def own_map(self) -> tuple[slice, ...]:
         """Index of the own pixels in (N, C, H, W)."""
         return slice(None), slice(None), self.row.own, self.column.own
 
@@ -77,10 +79,10 @@ class Patches:
 
         Adds the gradient that a pass leaves in ``matrix_grad`` to ``weight_grad`` (Mh * Mw, C).
         """
-        own = own or (None, None)
-        other = other or (None, None)
-        rows = [t for t in cut(self.rows, self.lengths[0], own[0], other[0]) if t.others]
-        for column in cut(self.columns, self.lengths[1], own[1], other[1]):
+        own_rows, own_columns = own or (None, None)
+        other_rows, other_columns = other or (None, None)
+        rows = [t for t in cut(self.rows, self.lengths[0], own_rows, other_rows) if t.others]
+        for column in cut(self.columns, self.lengths[1], own_columns, other_columns):
             if not (rows and column.others):
                 continue
             packing = Packing(self.window, rows, column)
@@ -89,10 +91,12 @@ class Patches:
             if weight_grad is not None:
                 grad = torch.zeros_like(packed, dtype=weight_grad.dtype)
             yield column, self._patches(rows, column, packing, packed, grad)
-            if grad is not None:
+            if grad is not None and weight_grad is not None:
                 packing.add_to(trim(weight_grad, self.rows, self.columns), grad)
 
-    def _patches(self, rows, column, packing, packed, grad) -> Iterator[Patch]:
+    def _patches(
+        self, rows: list[Tile], column: Tile, packing: Packing, packed: Tensor, grad: Tensor | None
+    ) -> Iterator[Patch]:
         for row in rows:
             tokens = self.tokens[:, row.own, column.own].reshape(-1, self.tokens.shape[3])
             matrix_grad = None if grad is None else packing.matrix(grad, row)
