@@ -212,6 +212,21 @@ def test_a_subset_of_classes_maps_the_others_to_ignore(root):
         Letters(metainfo=dict(classes=['bb']), lazy_init=True)
 
 
+def test_repetition_and_concatenation_keep_the_seed_of_an_index(root):
+    crop = [*LOAD, dict(type='RandomCrop', crop_size=(8, 8)), dict(type='PackSegInputs')]
+    config = dict(type='BaseSegDataset', data_root=root, data_prefix=PREFIX, img_suffix='.png')
+    config.update(metainfo=CLASSES, pipeline=crop)
+    one = DATASETS.build(config)
+    three = DATASETS.build(dict(type='RepeatDataset', dataset=config, times=3))
+    joined = DATASETS.build(dict(type='ConcatDataset', datasets=[config, config]))
+    assert (len(three), len(joined)) == (12, 8)
+    wanted = one[SeededIndex(2, 9)]['inputs']
+    for whole, index in ((three, 10), (joined, 6)):
+        assert torch.equal(whole[SeededIndex(index, 9)]['inputs'], wanted)
+    with pytest.raises(ValueError, match='at least one dataset'):
+        DATASETS.build(dict(type='ConcatDataset', datasets=[]))
+
+
 def test_index_cache_notices_a_new_file_and_needs_no_listing_otherwise(root, tmp_path, monkeypatch):
     path = str(tmp_path / 'cache/index.json')
     names = relative(build(root, index_cache=path))
