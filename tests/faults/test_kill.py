@@ -18,6 +18,7 @@ def test_killed_at_random_instants(tmp_path, reference, kills, chance, record):
             status = training.wait()
             if not hit:
                 assert status == 0, training.log[-3000:]
+                seconds = min(seconds, training.seconds)  # the machine may be less busy by now
                 break
             killed += 1
         complete(folder)
