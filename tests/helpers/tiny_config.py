@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-_TEXT = '''
+_TEXT = """
 default_scope = 'segkit'
 num_classes = 13
 norm_cfg = dict(type='SyncBN', requires_grad=True)
@@ -73,7 +73,7 @@ default_hooks = dict(
     logger=dict(type='LoggerHook', interval=2),
     checkpoint=dict(type='CheckpointHook', interval=2, max_keep_ckpts=2, save_best='mIoU'))
 log_processor = dict(by_epoch=False)
-'''
+"""
 
 
 def write_tiny_config(folder: Path) -> Path:
