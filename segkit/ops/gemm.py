@@ -4,6 +4,9 @@ On CPU, ``torch.mm`` in float32 is MKL's, which takes its AVX2 path on processor
 Intel's: half of what an AVX-512 machine can do (measured on Zen 5: 110 against 250 GFLOP/s). The
 inner product of oneDNN, which torch ships and Inductor calls, is not held back, reads either
 operand transposed in place, and is used here where it exists. Everywhere else, torch.matmul.
+
+That inner product adds up all of k in one go, which costs accuracy: logits over 512 channels are
+off by 4e-6 where MKL's are off by 2e-6. Added up in runs of 128 they are off by 1.5e-6.
 """
 
 from functools import lru_cache
@@ -11,6 +14,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+RUN = 128
 
 
 @lru_cache(maxsize=1)
@@ -36,6 +41,19 @@ def matmul_nt(left: Tensor, right: Tensor) -> Tensor:
     return torch.stack([_inner_product(a, b) for a, b in zip(left, right)])
 
 
+def runs_of(tensor: Tensor, k: int) -> int:
+    """How many runs a sum over k is best split into for ``sum_of_products_nt``."""
+    return k // RUN if _takes(tensor, tensor) and k % RUN == 0 else 1
+
+
+def sum_of_products_nt(left: Tensor, right: Tensor) -> Tensor:
+    """left (runs, m, k) times right (runs, n, k) transposed, added up: (m, n)."""
+    total = matmul_nt(left[0], right[0])
+    for a, b in zip(left[1:], right[1:]):
+        total.add_(matmul_nt(a, b))
+    return total
+
+
 def product_nt(left: Tensor, right: Tensor) -> Tensor:
     """left (m, k) times right (n, k) transposed, differentiable; traced as a plain product."""
     traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
@@ -52,7 +70,12 @@ def _takes(left: Tensor, right: Tensor) -> bool:
 
 
 def _inner_product(left: Tensor, right: Tensor) -> Tensor:
-    return torch.ops.mkldnn._linear_pointwise(left, right, None, 'none', [], '')
+    return torch.ops.mkldnn._linear_pointwise(_dense(left), _dense(right), None, 'none', [], '')
+
+
+def _dense(matrix: Tensor) -> Tensor:
+    """A matrix without gaps, transposed or not: oneDNN takes a slow way through any other."""
+    return matrix if matrix.is_contiguous() or matrix.t().is_contiguous() else matrix.contiguous()
 
 
 @torch.library.custom_op('segkit::product_nt', mutates_args=())

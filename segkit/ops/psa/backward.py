@@ -73,7 +73,7 @@ class ValueGradient:
             weights.sub_(floor)
         weights = weights.to(query.dtype)
         if self.saved.collect:
-            target = self.total[ALL + ALL + patch.other]
+            target = self.total[ALL * 2 + patch.other]
             target += matmul_nt(query, weights.transpose(1, 2)).view(target.shape)
             if missing:
                 self.common += (query * floor.transpose(1, 2)).sum(2)

@@ -10,7 +10,8 @@ memory, the pairs are a strided view of the band, with every stride positive and
 inside. Reading it is the mask operator; writing through it, onto zeros, is the adjoint.
 
 Shapes: patch of Kb x T own pixels and S x U others; P = S + Kb - 1, Q = U + T - 1; trimmed window
-(R, Q', C); packed window (rows, Q, C), zero where the mask ends.
+(R, Q', C); packed window (runs, rows, Q, C / runs), zero where the mask ends. Channels come in runs
+that are multiplied one by one (segkit/ops/gemm.py says why).
 """
 
 import torch
@@ -26,19 +27,26 @@ def trim(weight: Tensor, rows: Reach, columns: Reach) -> Tensor:
     return window.narrow(0, rows.start, rows.span).narrow(1, columns.start, columns.span)
 
 
+def in_runs(window: Tensor, runs: int) -> Tensor:
+    """(R, Q', C) -> (runs, R, Q', C / runs), a view."""
+    return window.unflatten(2, (runs, -1)).permute(2, 0, 1, 3)
+
+
 class Packing:
     """The slice of the window that one column tile needs, for all row tiles of a pass."""
 
     def __init__(self, window: Tensor, rows: list[Tile], column: Tile) -> None:
+        """window (runs, R, Q', C / runs)."""
         self.first = min(tile.window_start for tile in rows)
         span = max(tile.window_start + tile.span for tile in rows) - self.first
-        self.shape = (span, column.span, window.shape[2])
-        row_in, row_out = _overlap(self.first, span, window.shape[0])
-        column_in, column_out = _overlap(column.window_start, column.span, window.shape[1])
-        self.inside, self.target = (row_in, column_in), (row_out, column_out)
+        self.shape = (window.shape[0], span, column.span, window.shape[3])
+        row_in, row_out = _overlap(self.first, span, window.shape[1])
+        column_in, column_out = _overlap(column.window_start, column.span, window.shape[2])
+        runs = slice(None)
+        self.inside, self.target = (runs, row_in, column_in), (runs, row_out, column_out)
 
     def pack(self, window: Tensor) -> Tensor:
-        """(rows, Q, C), contiguous, so that a run of rows is a matrix."""
+        """(runs, rows, Q, C / runs), contiguous, so that consecutive rows are matrices."""
         packed = window.new_empty(self.shape)
         if packed[self.target].shape != packed.shape:
             packed.zero_()
@@ -50,8 +58,8 @@ class Packing:
         window[self.inside] += packed[self.target]
 
     def matrix(self, packed: Tensor, row: Tile) -> Tensor:
-        """(P * Q, C): the rows of one tile, a view."""
-        return packed.narrow(0, row.window_start - self.first, row.span).flatten(0, 1)
+        """(runs, P * Q, C / runs): the rows of one tile, a view."""
+        return packed.narrow(1, row.window_start - self.first, row.span).flatten(1, 2)
 
 
 def _overlap(start: int, span: int, size: int) -> tuple[slice, slice]:

@@ -44,9 +44,11 @@ class LogitsGradient:
         """grad (N, own, other). Writes the patch's features, adds to ``patch.matrix_grad``."""
         band = self.bands.unskew(grad, patch.row, patch.column, self.dtype)
         target = self.tokens[patch.own]
-        target.copy_(matmul_nt(band, patch.matrix.t()).view(target.shape))
+        parts = [matmul_nt(band, run.t()) for run in patch.matrix]
+        target.copy_(torch.cat(parts, dim=1).view(target.shape))
         assert patch.matrix_grad is not None, 'a pass with weight_grad gives one to every patch'
-        patch.matrix_grad.add_(matmul_nt(band.t(), patch.tokens.t()))
+        for grad_of_run, run in zip(patch.matrix_grad, patch.tokens):
+            grad_of_run.add_(matmul_nt(band.t(), run.t()))
 
     def finish(self) -> tuple[Tensor, Tensor]:
         """(dfeat (N, C, H, W), dweight (Mh * Mw, C))."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from segkit.ops.gemm import matmul_nt
-from segkit.ops.psa.band import Packing, pairs_of, trim
+from segkit.ops.gemm import runs_of, sum_of_products_nt
+from segkit.ops.psa.band import Packing, in_runs, pairs_of, trim
 from segkit.ops.psa.policy import chunk_lengths, patch_lengths
 from segkit.ops.psa.tiles import Range, Tile, cut, runs, widen
 from segkit.ops.psa.window import Reach
@@ -25,8 +25,8 @@ class Patch:
 
     row: Tile
     column: Tile
-    tokens: Tensor  # (N * Kb * T, C)
-    matrix: Tensor  # (P * Q, C)
+    tokens: Tensor  # (runs, N * Kb * T, C / runs)
+    matrix: Tensor  # (runs, P * Q, C / runs)
     matrix_grad: Tensor | None = None  # like matrix, to be added to
 
     @property
@@ -46,7 +46,7 @@ class Patch:
 
     def pairs(self) -> Tensor:
         """Logits (N, Kb, T, S, U), a skewed view of a fresh product."""
-        return pairs_of(matmul_nt(self.tokens, self.matrix), self.row, self.column)
+        return pairs_of(sum_of_products_nt(self.tokens, self.matrix), self.row, self.column)
 
     def logits(self, dtype: torch.dtype) -> Tensor:
         """Logits (N, Kb * T, S * U), contiguous."""
@@ -66,7 +66,8 @@ class Patches:
         self.lengths = patch_lengths(n, h, w, feat.device)
         self.tokens = feat.permute(0, 2, 3, 1).contiguous()
         self.weight_shape = weight.shape
-        self.window = trim(weight, self.rows, self.columns)
+        self.runs = runs_of(feat, feat.shape[1])
+        self.window = in_runs(trim(weight, self.rows, self.columns), self.runs)
         self.statistics = torch.promote_types(feat.dtype, torch.float32)
 
     def column_passes(
@@ -92,13 +93,15 @@ class Patches:
                 grad = torch.zeros_like(packed, dtype=weight_grad.dtype)
             yield column, self._patches(rows, column, packing, packed, grad)
             if grad is not None and weight_grad is not None:
-                packing.add_to(trim(weight_grad, self.rows, self.columns), grad)
+                window_grad = in_runs(trim(weight_grad, self.rows, self.columns), self.runs)
+                packing.add_to(window_grad, grad)
 
     def _patches(
         self, rows: list[Tile], column: Tile, packing: Packing, packed: Tensor, grad: Tensor | None
     ) -> Iterator[Patch]:
         for row in rows:
-            tokens = self.tokens[:, row.own, column.own].reshape(-1, self.tokens.shape[3])
+            tokens = self.tokens[:, row.own, column.own].flatten(0, 2)
+            tokens = tokens.unflatten(1, (self.runs, -1)).transpose(0, 1).contiguous()
             matrix_grad = None if grad is None else packing.matrix(grad, row)
             yield Patch(row, column, tokens, packing.matrix(packed, row), matrix_grad)
 
