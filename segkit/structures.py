@@ -71,7 +71,7 @@ class ImageViews:
         flat = first.new_empty(0)
         if get_worker_info() is not None:  # written straight into shared memory, not copied there
             storage = first.untyped_storage()._new_shared(count * first.element_size())
-            flat = flat.set_(storage, 0, (count,))
+            flat = flat.set_(storage, 0, (count,), (1,))
         torch.cat([tensor.reshape(-1) for tensor in self.tensors], out=flat)
         return _views_from, (flat, [tensor.shape for tensor in self.tensors], self.flip)
 

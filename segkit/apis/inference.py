@@ -41,11 +41,12 @@ def predict_stream(
     model: nn.Module, stream: Iterator[Picture], aug_test: bool = False, batch_size: int = 1
 ) -> Iterator[tuple[Picture, SegDataSample]]:
     """(picture, prediction) pairs, in order, ``batch_size`` at a time."""
-    pipeline = InferencePipeline(model.cfg, aug_test)
+    network: Any = model  # with a config and a test step, as ``init_model`` makes it
+    pipeline = InferencePipeline(network.cfg, aug_test)
     while batch := list(islice(stream, batch_size)):
         data = pseudo_collate([pipeline(picture) for picture in batch])
         with torch.no_grad():
-            yield from zip(batch, model.test_step(data))
+            yield from zip(batch, network.test_step(data))
 
 
 class InferencePipeline:
@@ -62,7 +63,7 @@ class InferencePipeline:
         steps = [TRANSFORMS.build(step) for step in pipeline_of(cfg)]
         names = [type(step).__name__ for step in steps]
         keep = [(n, s) for n, s in zip(names, steps) if n != 'LoadAnnotations']
-        self.load = next((s for n, s in keep if n.startswith('LoadImage')), None)
+        self.load: Any = next((s for n, s in keep if n.startswith('LoadImage')), None)
         self.rest = Compose([s for n, s in keep if not n.startswith('LoadImage')])
 
     def __call__(self, picture: Picture) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def predict_to_folder(
     if _all_files(sources):  # listing them costs nothing and gives the bar its ETA
         listed = list(stream)
         stream, total = iter(listed), len(listed)
-    records, seen = [], Counter()
+    records, seen = [], Counter[str]()
     results = predict_stream(model, stream, aug_test, batch_size)
     for picture, sample in tqdm(results, total=total, unit='image', desc='predicting'):
         seen[picture.name] += 1
@@ -67,11 +67,13 @@ def _write(
     if not cv2.imwrite(str(out_dir / mask), labels.astype(kind)):
         raise OSError(f"The mask could not be written to '{out_dir / mask}'.")
     image = picture.path if picture.array is None else picture.array
+    assert image is not None, 'a picture is a path or an array'
+    meta: Any = model.dataset_meta
     show_result(image, sample, model, opacity=opacity, out_file=out_dir / overlay)
     height, width = labels.shape
     return dict(
         name=name, path=picture.path, width=width, height=height, mask=mask, overlay=overlay,
-        classes=_shares(labels, model.dataset_meta.get('classes')),
+        classes=_shares(labels, meta.get('classes')),
     )  # fmt: skip
 
 

@@ -44,5 +44,5 @@ def compare(
         else:
             difference = 0.0
         same = float((expected == got).float().mean())
-        found.append(Agreement(tuple(image.shape[2:]), difference, same))
+        found.append(Agreement((image.shape[2], image.shape[3]), difference, same))
     return found

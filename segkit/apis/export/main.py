@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from segkit.apis.sources import pictures
+from segkit.apis.sources import Picture, pictures
 
 from .check import Agreement, compare
 from .network import ExportedNetwork
@@ -54,7 +55,7 @@ def export_model(
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_name(f'.draft-{file.stem}{SUFFIXES[format]}')  # readers go by the suffix
     net = ExportedNetwork(model, normalize, argmax).eval()
-    sizes = _sizes(shape) if dynamic else [tuple(shape)]
+    sizes = _sizes(shape) if dynamic else [(shape[0], shape[1])]
     try:
         examples = list(_examples(net, model, sizes, images))
         _write(net, examples[0], draft, format, dynamic, metadata(model))
@@ -117,7 +118,8 @@ def _examples(
 ) -> Iterator[Tensor]:
     """Inputs to compare on: random ones of every size, and the given files at the first."""
     generator = torch.Generator().manual_seed(0)
-    mean = model.data_preprocessor.mean
+    preprocessor: Any = model.data_preprocessor
+    mean = preprocessor.mean
     channels = 3 if mean is None else mean.shape[0]
     grey = [
         torch.rand(1, channels, *size, generator=generator) * 255 for size in (sizes[0], *sizes)
@@ -127,11 +129,12 @@ def _examples(
         yield image if net.normalize else net.normalised(image)
 
 
-def _read(picture: object, size: tuple[int, int]) -> Tensor:
+def _read(picture: Picture, size: tuple[int, int]) -> Tensor:
     """A file as (1, 3, *size) float32 RGB."""
     import cv2
 
     from segkit.visualization.images import read_rgb
 
+    assert picture.path is not None, 'the pictures given are files'
     rgb = cv2.resize(read_rgb(picture.path), size[::-1])
     return torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1))).float()[None]

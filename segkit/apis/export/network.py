@@ -5,6 +5,8 @@ std are in the graph; without, they are what the data preprocessor gives. Out: l
 (1, K, H, W) float32 at the size of the image, or classes (1, H, W) int64 with ``argmax``.
 """
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from segkit.models.layers import resize
@@ -19,10 +21,12 @@ class ExportedNetwork(nn.Module):
 
     def __init__(self, model: nn.Module, normalize: bool = False, argmax: bool = False) -> None:
         super().__init__()
-        self.backbone, self.decode_head = model.backbone, model.decode_head
+        parts: Any = model  # an EncoderDecoder, or what has its parts
+        self.backbone: nn.Module = parts.backbone
+        self.decode_head: nn.Module = parts.decode_head
         self.neck = getattr(model, 'neck', None) or nn.Identity()
         self.normalize, self.argmax = normalize, argmax
-        mean, std = model.data_preprocessor.mean, model.data_preprocessor.std
+        mean, std = parts.data_preprocessor.mean, parts.data_preprocessor.std
         self.register_buffer('mean', None if mean is None else mean[None].clone())
         self.register_buffer('std', None if std is None else std[None].clone())
 
@@ -30,10 +34,12 @@ class ExportedNetwork(nn.Module):
         if self.normalize:
             image = self.normalised(image)
         logits = self.decode_head(self.neck(self.backbone(image)))
-        size, align_corners = image.shape[2:], self.decode_head.align_corners
+        head: Any = self.decode_head
+        size, align_corners = (image.shape[2], image.shape[3]), head.align_corners
         logits = resize(logits, size, mode='bilinear', align_corners=align_corners)
         return logits.argmax(dim=1) if self.argmax else logits.float()
 
     def normalised(self, image: Tensor) -> Tensor:
         """Grey levels to what the network was trained on; unchanged where that is the same."""
-        return image if self.mean is None else (image - self.mean) / self.std
+        mean: Any = self.mean  # buffers: both there or neither
+        return image if mean is None else (image - mean) / self.std

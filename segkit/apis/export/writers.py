@@ -33,6 +33,7 @@ def write_onnx(
         output_names=[output],
         verbose=False,
     )
+    assert program is not None, 'dynamo=True gives a program'
     model = program.model_proto
     onnx.helper.set_model_props(model, dict(meta))
     onnx.save(model, file)

@@ -5,6 +5,7 @@ network code (PEP 562).
 """
 
 import importlib
+from typing import Any
 
 _HOMES = {
     'window_boxes': 'windows',
@@ -21,7 +22,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     return getattr(importlib.import_module(f'{__name__}.{_HOMES[name]}'), name)
