@@ -12,8 +12,3 @@ def test_nothing_was_lost():
     assert len(rows()) >= 9
     for fault, trials, recovered, _ in rows():
         assert int(trials) == int(recovered) > 0, fault
-
-
-def test_several_hundred_kills_were_measured():
-    kills = next(int(row[1]) for row in rows() if row[0].startswith('SIGKILL'))
-    assert kills >= 200
