@@ -36,8 +36,20 @@ def explained(place: Callable[[], str]) -> Iterator[None]:
     except TrainingError:
         raise
     except RuntimeError as error:
-        for words, meaning in _MEANINGS:
-            if any(word in str(error) for word in words):
-                said = str(error).strip().split('\n')[0][:300]
-                raise TrainingError(f'{place()}: {meaning}. torch said: {said}') from error
+        for said in _chain(error):
+            for words, meaning in _MEANINGS:
+                if any(word in said for word in words):
+                    said = said.strip().split('\n')[0][:300]
+                    raise TrainingError(f'{place()}: {meaning}. torch said: {said}') from error
         raise
+
+
+def _chain(error: BaseException | None) -> Iterator[str]:
+    """An error's words and those of the errors it arose from.
+
+    A worker's death is raised wherever the main process happens to be, inside ``torch.save`` too,
+    which then fails over the file it leaves half-written.
+    """
+    while error is not None:
+        yield str(error)
+        error = error.__cause__ or error.__context__
