@@ -23,6 +23,8 @@ $(VENV)/.ready: setup.py $(wildcard requirements/*.txt)
 	$(PIP) install --no-deps --no-build-isolation -e .
 	touch $@
 
+# One thread: the network is small, and two that share a busy core wait for one another.
+demo: export OMP_NUM_THREADS = 1
 demo: setup
 	$(PY) tools/train.py $(DEMO_CONFIG) --work-dir $(DEMO_DIR) --resume
 	$(PY) tools/test.py $(DEMO_CONFIG) $(DEMO_DIR) --work-dir $(DEMO_DIR) \
