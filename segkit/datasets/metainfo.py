@@ -33,8 +33,8 @@ def dataset_metainfo(name: str) -> dict:
 
 
 def make_palette(num_classes: int) -> list[list[int]]:
-    """Distinct, reproducible RGB colours for classes that come without a palette."""
-    colours = np.random.RandomState(42).randint(0, 256, size=(num_classes, 3))
+    """Reproducible RGB colours for classes without a palette: those of the older toolbox."""
+    colours = np.random.RandomState(42).randint(0, 255, size=(num_classes, 3))
     return colours.tolist()
 
 

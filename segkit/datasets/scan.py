@@ -3,7 +3,7 @@
 No file is asked for its status: a name with the right suffix is taken for a file, and among the
 others ``os.scandir`` tells folders from files without a stat call. So a tree of 20,000 pairs is
 listed in the time its directories take to read. Stems are paths relative to their folder, without
-suffix, with '/' between parts, sorted.
+suffix, with '/' between parts, in the order of the file names.
 """
 
 import os
@@ -48,7 +48,7 @@ def list_files(root: str, suffix: str, folders: list[str] | None = None) -> list
 def list_stems(
     root: str, suffix: str, backend_args: dict | None = None, folders: list[str] | None = None
 ) -> list[str]:
-    """Sorted stems of a folder, local or of a storage service."""
+    """Stems of a folder in the order of their files' names, local or of a storage service."""
     if is_local(root, backend_args):
         names = list_files(root, suffix, folders)
     else:
@@ -56,7 +56,8 @@ def list_stems(
             dir_path=root, list_dir=False, suffix=suffix, recursive=True, backend_args=backend_args
         )
     cut = -len(suffix) or None
-    return sorted([name[:cut] for name in names])
+    # By full name, as published splits are ordered: "a-1.jpg" comes before "a.jpg".
+    return [name[:cut] for name in sorted(names)]
 
 
 def read_split(ann_file: str, backend_args: dict | None = None) -> list[str]:

@@ -1,0 +1,5 @@
+"""The import path users know for the metric."""
+
+from .iou_metric import IoUMetric
+
+__all__ = ['IoUMetric']
