@@ -5,11 +5,11 @@ works after ``from segkit.registry import MODELS`` alone and nothing needs a sta
 Another project in the same process reaches ours as ``type='segkit.PSAHead'``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mmengine import registry as mmengine_registry
-from mmengine.registry import Registry
+from mmengine.registry import Registry, build_from_cfg
 
 _MODELS = [
     'segkit.models.backbones',
@@ -23,10 +23,19 @@ _DATA = ['segkit.datasets', 'segkit.datasets.transforms']
 _ENGINE = ['segkit.engine.components']
 
 
-def _child(name: str, locations: list[str]) -> Registry:
+def _child(name: str, locations: list[str], build_func: Callable | None = None) -> Registry:
     """A registry of ours that falls back to the mmengine root registry of the same kind."""
     parent = getattr(mmengine_registry, name)
-    return Registry(parent.name, parent=parent, scope='segkit', locations=locations)
+    return Registry(parent.name, build_func, parent, scope='segkit', locations=locations)
+
+
+def _build_model(cfg: Any, registry: Registry, default_args: Any = None) -> Any:
+    """As mmengine's, which imports all that training needs for the sake of a list of modules."""
+    if not isinstance(cfg, list):
+        return build_from_cfg(cfg, registry, default_args)
+    from torch import nn
+
+    return nn.Sequential(*(build_from_cfg(part, registry, default_args) for part in cfg))
 
 
 def build_ours(registry: Registry, cfg: Mapping[str, Any], **default_args: Any) -> Any:
@@ -43,7 +52,7 @@ def build_ours(registry: Registry, cfg: Mapping[str, Any], **default_args: Any) 
     return registry.build(args)
 
 
-MODELS = _child('MODELS', _MODELS)
+MODELS = _child('MODELS', _MODELS, _build_model)
 TASK_UTILS = _child('TASK_UTILS', _MODELS)
 MODEL_WRAPPERS = _child('MODEL_WRAPPERS', _ENGINE)
 WEIGHT_INITIALIZERS = _child('WEIGHT_INITIALIZERS', _MODELS)

@@ -9,10 +9,14 @@ python tools/test.py CONFIG CHECKPOINT --show-dir overlays --report
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from segkit.engine.launch import add_common_arguments, read_config, run_script
+from segkit.engine.launch import add_common_arguments, read_config, run_script, starting_up
+
+if TYPE_CHECKING:
+    from segkit.engine import Runner
 
 
 def parse_args() -> argparse.Namespace:
@@ -35,17 +39,25 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> None:
-    args = parse_args()
+def build_runner(args: argparse.Namespace) -> 'Runner':
     cfg = read_config(args)
 
     from segkit.engine import Runner, check_config
+    from segkit.engine.checkpoint import Undrawn
     from segkit.engine.testing import apply_test_arguments, require_checkpoint
 
     args.checkpoint = require_checkpoint(args.checkpoint)
     apply_test_arguments(args, cfg)
     check_config(cfg)
-    Runner.from_cfg(cfg).test()
+    with Undrawn():  # testing takes every weight from the checkpoint, or fails
+        return Runner.from_cfg(cfg)
+
+
+def main() -> None:
+    args = parse_args()
+    with starting_up():
+        runner = build_runner(args)
+    runner.test()
 
 
 if __name__ == '__main__':

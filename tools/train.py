@@ -9,10 +9,14 @@ python tools/train.py CONFIG --resume      go on where it stopped
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from segkit.engine.launch import add_common_arguments, read_config, run_script
+from segkit.engine.launch import add_common_arguments, read_config, run_script, starting_up
+
+if TYPE_CHECKING:
+    from segkit.engine import Runner
 
 
 def parse_args() -> argparse.Namespace:
@@ -75,15 +79,21 @@ def apply_start(args: argparse.Namespace, cfg) -> None:
         cfg.load_from = args.load_from
 
 
-def main() -> None:
-    args = parse_args()
+def build_runner(args: argparse.Namespace) -> 'Runner':
     cfg = read_config(args)
     apply_arguments(args, cfg)
 
     from segkit.engine import Runner, check_config
 
     check_config(cfg)
-    Runner.from_cfg(cfg).train()
+    return Runner.from_cfg(cfg)
+
+
+def main() -> None:
+    args = parse_args()
+    with starting_up():
+        runner = build_runner(args)
+    runner.train()
 
 
 if __name__ == '__main__':

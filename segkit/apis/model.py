@@ -8,10 +8,10 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
-from segkit.engine.checkpoint import build_on_meta, load_into
+from segkit.engine.checkpoint import build_undrawn, initialise, load_into
 from segkit.engine.config import load_config
 from segkit.models.layers import revert_sync_bn
-from segkit.registry import DATASETS, MODELS
+from segkit.registry import DATASETS, MODELS, build_ours
 
 
 def init_model(
@@ -45,11 +45,12 @@ def init_model(
 
     cfg = load_config(config, cfg_options)
     if checkpoint is None:
-        model = MODELS.build({**cfg.model, 'pretrained': None})
+        model = build_ours(MODELS, {**cfg.model, 'pretrained': None})
         model.init_weights()
     else:
-        model = build_on_meta(cfg.model)
-        load_into(model, checkpoint, purpose='test')
+        model = build_undrawn(cfg.model)
+        report = load_into(model, checkpoint, purpose='test', assign=True)
+        initialise(model, report.missing)
     model.cfg = cfg
     if getattr(model, 'dataset_meta', None) is None:
         model.dataset_meta = _meta_of_dataset(cfg)

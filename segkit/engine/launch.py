@@ -4,9 +4,11 @@ Nothing heavy is imported by this module: the scripts answer ``--help`` before t
 """
 
 import argparse
+import gc
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,6 +71,22 @@ def read_config(args: argparse.Namespace) -> 'Config':
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / Path(cfg.filename).stem)
     return cfg
+
+
+@contextmanager
+def starting_up() -> Iterator[None]:
+    """Around the imports and what is built once: the garbage collector rests.
+
+    It would go through all objects of torch time and again, a fifth of the start, and find nothing.
+    They stay for good, so afterwards it does not look at them either, nor do forked workers then
+    copy the pages they lie on.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def run_script(main: Callable[[], None]) -> None:

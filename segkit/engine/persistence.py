@@ -186,17 +186,24 @@ class Persistence:
 
     def load_checkpoint(self, filename: str, map_location: str = 'cpu', **ignored) -> dict:
         """Weights alone. Fine-tuning takes what fits and prints the rest; testing needs all."""
-        checkpoint = load_checkpoint(filename, map_location=map_location)
+        checkpoint = load_checkpoint(filename, map_location=map_location, mmap=True)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        self._load_weights(checkpoint, self._purpose, str(filename))
+        self._load_weights(checkpoint, self._purpose, str(filename), self._may_assign())
         self._has_loaded = True
         return checkpoint
 
-    def _load_weights(self, checkpoint: dict, purpose: str, source: str) -> None:
+    def _may_assign(self) -> bool:
+        """Whether nothing but the bare model knows its tensors, so that others may replace them."""
+        alone = self.model is self.bare_model and not isinstance(self.optim_wrapper, OptimWrapper)
+        return alone and self._purpose == 'test' and not self.cfg.get('channels_last')
+
+    def _load_weights(
+        self, checkpoint: dict, purpose: str, source: str, assign: bool = False
+    ) -> None:
         if is_sharded(self.bare_model):
             load_whole_state(self.bare_model, checkpoint['state_dict'])
             return
-        report = load_into(self.bare_model, checkpoint, purpose, source=source)
+        report = load_into(self.bare_model, checkpoint, purpose, source=source, assign=assign)
         if purpose == 'finetune' or not report.complete or self._purpose == 'test':
             self.logger.info(str(report))
 

@@ -22,8 +22,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseDataPreprocessor
-from torch import Tensor
+from mmengine.structures import BaseDataElement
+from torch import Tensor, nn
 
 from segkit.registry import MODELS
 from segkit.structures import ImageViews, SegDataSample
@@ -32,7 +32,7 @@ Padding = tuple[int, int, int, int]  # left, right, top, bottom
 
 
 @MODELS.register_module()
-class SegDataPreProcessor(BaseDataPreprocessor):
+class SegDataPreProcessor(nn.Module):
     """Normalise, reorder channels and pad.
 
     Args:
@@ -44,6 +44,7 @@ class SegDataPreProcessor(BaseDataPreprocessor):
         bgr_to_rgb, rgb_to_bgr: swap the channels of three-channel images.
         batch_augments: configs of callables (inputs, data_samples) -> (inputs, data_samples).
         test_cfg: `size` or `size_divisor` for testing; nothing is padded there by default.
+        non_blocking: let copies from pinned memory overlap with what the device does.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class SegDataPreProcessor(BaseDataPreprocessor):
         test_cfg: Mapping[str, Any] | None = None,
         non_blocking: bool = True,
     ) -> None:
-        super().__init__(non_blocking)
+        super().__init__()
         if bgr_to_rgb and rgb_to_bgr:
             raise ValueError('data_preprocessor: set bgr_to_rgb or rgb_to_bgr, not both.')
         if (mean is None) != (std is None):
@@ -69,10 +70,28 @@ class SegDataPreProcessor(BaseDataPreprocessor):
         self.pad_val, self.seg_pad_val = pad_val, seg_pad_val
         self.swap_channels = bgr_to_rgb or rgb_to_bgr
         self.test_cfg = dict(test_cfg or {})
+        self.non_blocking = non_blocking
         self.batch_augments = [MODELS.build(dict(cfg)) for cfg in batch_augments or []]
         for name, values in (('mean', mean), ('std', std)):
             tensor = None if values is None else torch.tensor(values).float().view(-1, 1, 1)
             self.register_buffer(name, tensor, persistent=False)
+        # Without a mean no other tensor would say where the network went.
+        self.register_buffer('_place', torch.empty(0), persistent=False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is, and images and labels are brought."""
+        return self._place.device
+
+    def cast_data(self, data: Any) -> Any:
+        """``data`` with every tensor and sample in it on ``device``, however deep."""
+        if isinstance(data, Tensor | BaseDataElement):
+            return data.to(self.device, non_blocking=self.non_blocking)
+        if isinstance(data, Mapping):
+            return {key: self.cast_data(value) for key, value in data.items()}
+        if isinstance(data, list | tuple):
+            return [self.cast_data(item) for item in data]
+        return data
 
     def forward(self, data: Mapping[str, Any], training: bool = False) -> dict[str, Any]:
         """Cast, normalise and pad a collated batch; see the legend."""

@@ -1,105 +1,182 @@
-"""From a checkpoint file to a model ready to predict: initialise and copy, or map and assign.
+"""Start-up: from nothing, or from imported modules, to a network ready to predict.
 
-python tools/benchmarks/bench_start.py        writes results/start.csv; needs 400 MB of /tmp
+python tools/benchmarks/bench_start.py        writes results/start.csv; needs 300 MB of /tmp
 
-Both ways end with the same weights (checked). CPU seconds of this process and peak memory of a
-fresh one each, medians of alternating runs; files are in the page cache.
+Each way runs in fresh processes, the ways of a case in turn; medians of CPU seconds, from the start
+of the interpreter unless the case says otherwise, and of the resident peak. Files are in the page
+cache, and both ways end with the same weights (checked).
+
+    weights      the imports are done: build the network, read the checkpoint
+    init_model   the function that a program calls, with all it imports
+    test run     tools/test.py up to its first image; against mmengine's Runner on the same config,
+                 with the modules of mmcv that a toolbox on top of it imports
 """
 
 import argparse
-import csv
+import importlib.util
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from timing import markdown_table, write_csv
+
+if TYPE_CHECKING:
+    from torch import nn
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
-WAYS = ('initialise, load, copy', 'meta device, map, assign')
+CONFIG = 'psanet_r50-d8_512x1024_80k_cityscapes'
 
 
-def once(way: str, config: str, path: str) -> None:
-    """Run one way in this process and print CPU seconds, peak MiB above the imports, a checksum."""
+def weights_written_out(path: str) -> 'nn.Module':
     import torch
 
-    from segkit.engine.checkpoint import build_on_meta, load_into
     from segkit.engine.config import load_config
     from segkit.registry import MODELS
 
-    torch.set_num_threads(1)
-    cfg = load_config(config)
-    cfg.model.pretrained = None
-    build_on_meta(cfg.model)  # all imports: they are not what is measured
-    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
-    if way == WAYS[0]:
-        model = MODELS.build(cfg.model)
-        model.init_weights()
-        loaded = torch.load(path, map_location='cpu', weights_only=True)
-        model.load_state_dict(loaded['state_dict'])
-    else:
-        model = build_on_meta(cfg.model)
-        load_into(model, path)
-    seconds = time.process_time() - start
-    peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    model = MODELS.build(load_config(CONFIG).model)
+    model.load_state_dict(torch.load(path, map_location='cpu')['state_dict'])
+    return model
+
+
+def weights_ours(path: str) -> 'nn.Module':
+    from segkit.engine.checkpoint import build_undrawn, load_into
+    from segkit.engine.config import load_config
+
+    model = build_undrawn(load_config(CONFIG).model)
+    load_into(model, path, assign=True)
+    return model
+
+
+def init_model_written_out(path: str) -> 'nn.Module':
+    import mmcv.cnn
+    import mmcv.transforms
+    import mmengine.runner
+    import mmengine.visualization  # noqa: F401
+
+    return weights_written_out(path).eval()
+
+
+def init_model_ours(path: str) -> 'nn.Module':
+    from segkit.apis import init_model
+
+    return init_model(CONFIG, path)
+
+
+def test_run_written_out(path: str) -> 'nn.Module':
+    import mmcv.cnn
+    import mmcv.transforms  # noqa: F401
+    from mmengine.config import Config
+    from mmengine.runner import Runner
+
+    cfg = Config.fromfile(next(ROOT.glob(f'configs/*/{CONFIG}.py')))
+    cfg.merge_from_dict(_run_options(path))
+    cfg.log_processor = cfg.custom_hooks = None
+    cfg.default_hooks = {'logger': {'type': 'LoggerHook'}}
+    # Its survey of the environment imports torchvision; here it only prints the config.
+    Runner._log_env = lambda self, env: self.logger.info(self.cfg.pretty_text)
+    runner = Runner.from_cfg(cfg)
+    runner.build_test_loop(runner._test_loop)
+    runner.load_checkpoint(path)
+    return runner.model
+
+
+def test_run_ours(path: str) -> 'nn.Module':
+    spec = importlib.util.spec_from_file_location('tool', ROOT / 'tools/test.py')
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    options = [f'{key}={value}' for key, value in _run_options(path).items()]
+    sys.argv = ['test.py', CONFIG, path, '--cfg-options', *options]
+    with tool.starting_up():
+        runner = tool.build_runner(tool.parse_args())
+    runner._purpose = 'test'
+    runner.build_test_loop(runner._test_loop)
+    runner.load_or_resume()
+    return runner.model
+
+
+def _run_options(path: str) -> dict[str, str]:
+    """The built-in dataset, whose pictures are no files, so that there is something to test."""
+    return {
+        'work_dir': str(Path(path).parent / 'work'),
+        'test_dataloader.dataset.type': 'ShapesDataset',
+        'test_dataloader.dataset.data_root': str(Path(path).parent / 'shapes'),
+    }
+
+
+CASES: dict[str, dict[str, Callable[[str], 'nn.Module']]] = {
+    'weights': {'written out': weights_written_out, 'ours': weights_ours},
+    'init_model': {'written out': init_model_written_out, 'ours': init_model_ours},
+    'test run': {'written out': test_run_written_out, 'ours': test_run_ours},
+}
+
+
+def once(case: str, way: str, path: str) -> None:
+    """Run one way in this process and print CPU seconds, peak MiB, and the sum of all weights."""
+    seconds, peak = 0.0, 0.0
+    if case == 'weights':
+        import torch
+
+        torch.set_num_threads(1)
+        with torch.device('meta'):  # all imports: they are not what is measured
+            weights_ours(path)
+        seconds, peak = time.process_time(), _peak()
+    model = CASES[case][way](path)
+    seconds, peak = time.process_time() - seconds, _peak() - peak
     checksum = sum(tensor.double().sum().item() for tensor in model.state_dict().values())
-    print(seconds, peak, checksum)
+    print('\n', seconds, peak, checksum)
 
 
-def write_checkpoint(config: str, path: Path) -> None:
+def _peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def write_checkpoint(path: Path) -> None:
     import torch
 
-    from segkit.engine.config import load_config
-    from segkit.registry import MODELS
+    from segkit.apis import init_model
 
-    cfg = load_config(config)
-    cfg.model.pretrained = None
-    torch.save({'meta': {}, 'state_dict': MODELS.build(cfg.model).state_dict()}, path)
+    torch.save({'meta': {}, 'state_dict': init_model(CONFIG).state_dict()}, path)
 
 
-def measure(config: str, repeats: int) -> list[dict]:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / 'model.pth'
-        write_checkpoint(config, path)
-        results = {way: [] for way in WAYS}
-        for _ in range(repeats):
-            for way in WAYS:
-                command = [sys.executable, __file__, '--once', way, '--config', config, str(path)]
-                out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-                results[way].append([float(x) for x in out.split()])
-        size = path.stat().st_size / 2**20
+def measure(case: str, path: Path, repeats: int) -> dict:
+    results: dict[str, list[list[float]]] = {way: [] for way in CASES[case]}
+    for _ in range(repeats):
+        for way, rows in results.items():
+            command = [sys.executable, __file__, '--once', case, way, str(path)]
+            out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            rows.append([float(x) for x in out.split('\n')[-2].split()])
     if len({row[2] for rows in results.values() for row in rows}) != 1:
-        raise SystemExit('the two ways ended with different weights')
-    return [
-        {
-            'config': config, 'way': way, 'file MiB': round(size),
-            'CPU s': round(statistics.median(row[0] for row in rows), 3),
-            'peak MiB': round(statistics.median(row[1] for row in rows)),
-        }
-        for way, rows in results.items()
-    ]  # fmt: skip
+        raise SystemExit(f'{case}: the two ways ended with different weights')
+    theirs, ours = ([statistics.median(c) for c in zip(*rows)] for rows in results.values())
+    return {
+        'case': case, 'config': CONFIG, 'written out CPU s': f'{theirs[0]:.3f}',
+        'ours CPU s': f'{ours[0]:.3f}', 'times faster': f'{theirs[0] / ours[0]:.2f}',
+        'written out peak MiB': round(theirs[1]), 'ours peak MiB': round(ours[1]),
+        'share of memory': f'{ours[1] / theirs[1]:.2f}',
+    }  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('path', nargs='?')
-    parser.add_argument('--once', choices=WAYS, help='for the child processes')
-    parser.add_argument('--config', default='psanet_r50-d8_512x1024_80k_cityscapes')
-    parser.add_argument('--repeats', type=int, default=5)
+    parser.add_argument('--once', nargs=3, help='for the child processes: CASE WAY CHECKPOINT')
+    parser.add_argument('--repeats', type=int, default=7)
     args = parser.parse_args()
     if args.once:
-        once(args.once, args.config, args.path)
+        once(*args.once)
         return
-    rows = measure(args.config, args.repeats)
-    target = Path(__file__).with_name('results') / 'start.csv'
-    with target.open('w', newline='') as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator='\n')
-        writer.writeheader()
-        writer.writerows(rows)
-    for row in rows:
-        print(row)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / 'model.pth'
+        write_checkpoint(path)
+        rows = [measure(case, path, args.repeats) for case in CASES]
+    write_csv('start', rows)
+    print(markdown_table(rows))
 
 
 if __name__ == '__main__':

@@ -16,8 +16,8 @@ from .errors import (
     DownloadError,
     UnsafeCheckpointError,
 )
+from .fresh import Undrawn, build_undrawn, initialise
 from .loading import LoadReport, load_into
-from .meta import build_on_meta
 from .sources import local_file
 
 __all__ = [
@@ -25,10 +25,12 @@ __all__ = [
     'CheckpointNotFoundError',
     'DownloadError',
     'LoadReport',
+    'Undrawn',
     'UnsafeCheckpointError',
-    'build_on_meta',
+    'build_undrawn',
     'dataset_meta_of',
     'inflate_stem',
+    'initialise',
     'load_backbone_weights',
     'load_checkpoint',
     'load_into',

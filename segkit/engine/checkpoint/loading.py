@@ -13,7 +13,6 @@ from torch import nn
 
 from .contents import dataset_meta_of, load_checkpoint, state_dict_of
 from .errors import CheckpointError
-from .meta import materialise
 
 # Older torch saved no batch counters, and nothing but momentum=None reads them.
 _OPTIONAL = ('num_batches_tracked',)
@@ -85,16 +84,16 @@ def load_into(
     purpose: Literal['test', 'finetune'] = 'test',
     *,
     source: str | None = None,
+    assign: bool = False,
 ) -> LoadReport:
     """Load weights into ``model`` and say what was loaded and what was not.
-
-    A model on the meta device is materialised here: its tensors become those of the file, which
-    is left memory-mapped, and whatever the file lacks is initialised on the CPU.
 
     Args:
         checkpoint: a path or name (see ``load_checkpoint``), or what that returned.
         purpose: 'test' refuses a file that does not fit; 'finetune' loads what fits.
         source: the name for messages when ``checkpoint`` is a dict.
+        assign: let the tensors of the file become those of the model, memory-mapped where it is
+            read here; otherwise they are copied. For a model no optimizer knows yet.
 
     Raises:
         CheckpointError: nothing fits, or, when testing, anything differs; holds the table.
@@ -110,7 +109,7 @@ def load_into(
     report = compare(model, state, source)
     report.dataset_meta = dataset_meta_of(checkpoint)
     _judge(report, purpose)
-    _fill(model, {name: state[name] for name in report.loaded})
+    _fill(model, {name: state[name] for name in report.loaded}, assign)
     if purpose == 'test' and report.dataset_meta:
         model.dataset_meta = report.dataset_meta
     return report
@@ -140,11 +139,8 @@ def _advice(report: LoadReport) -> str:
     return 'use the config it was trained with.'
 
 
-def _fill(model: nn.Module, state: dict[str, torch.Tensor]) -> None:
-    """Copy into existing tensors; on the meta device there are none, so take those of the file."""
+def _fill(model: nn.Module, state: dict[str, torch.Tensor], assign: bool) -> None:
     ours = model.state_dict()
-    state = {name: tensor.to(ours[name].dtype) for name, tensor in state.items()}
-    on_meta = any(tensor.is_meta for tensor in ours.values())
-    model.load_state_dict(state, strict=False, assign=on_meta)
-    if on_meta:
-        materialise(model, keep=state)
+    if assign:  # copying converts by itself
+        state = {n: t.to(device=ours[n].device, dtype=ours[n].dtype) for n, t in state.items()}
+    model.load_state_dict(state, strict=False, assign=assign)

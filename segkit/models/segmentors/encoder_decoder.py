@@ -15,7 +15,6 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from segkit.registry import MODELS, build_ours
@@ -23,12 +22,13 @@ from segkit.structures import SegDataSample
 
 from ..inference.logits import SlideLogits
 from ..inference.predict import postprocess, predict_samples, window_logits
+from .base import BaseSegmentor
 
 Config = Mapping[str, Any]
 
 
 @MODELS.register_module()
-class EncoderDecoder(BaseModel):
+class EncoderDecoder(BaseSegmentor):
     """Encoder and decoder of a segmentation network; see the legend above.
 
     Args:
@@ -78,17 +78,6 @@ class EncoderDecoder(BaseModel):
     @property
     def with_auxiliary_head(self) -> bool:
         return hasattr(self, 'auxiliary_head')
-
-    def init_weights(self) -> None:
-        """Each part initialises itself. (mmengine's own walk also takes the mean of every weight
-        before and after, to log which changed: a third of the time a network takes to start.)"""
-        if self.init_cfg:
-            super().init_weights()
-            return
-        heads = self._auxiliary_heads()
-        for part in (self.backbone, getattr(self, 'neck', None), self.decode_head, *heads):
-            if hasattr(part, 'init_weights'):
-                part.init_weights()
 
     def _auxiliary_heads(self) -> list[nn.Module]:
         if not self.with_auxiliary_head:

@@ -1,0 +1,75 @@
+"""Models about to be filled from a file: their weights are neither drawn nor, so far, in memory.
+
+Drawing the 50 to 90 million weights of a network takes longer than reading the file that then
+replaces them. Left undrawn they are memory that no page was ever given to, so what a network takes
+is what ``load_into(..., assign=True)`` maps from the file.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+_DRAWS = {
+    torch.Tensor.normal_,
+    torch.Tensor.uniform_,
+    nn.init.normal_,
+    nn.init.uniform_,
+    nn.init.kaiming_uniform_,
+}
+
+
+class Undrawn(TorchFunctionMode):
+    """Within it, drawing random values leaves a tensor as it is; constants are written as ever.
+
+    For building a model whose every weight then comes from a file. The random state stays put.
+    """
+
+    def __torch_function__(
+        self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in _DRAWS:
+            return args[0] if args else kwargs['tensor']
+        return func(*args, **kwargs)
+
+
+def build_undrawn(cfg: dict) -> nn.Module:
+    """Build a model config for ``load_into(model, file, assign=True)`` to fill.
+
+    ``initialise(model, report.missing)`` then draws what the file did not hold.
+    """
+    from segkit.registry import MODELS, build_ours
+
+    # A pretrained backbone would be read for nothing: the file brings all weights.
+    with Undrawn():
+        return build_ours(MODELS, {k: v for k, v in cfg.items() if k != 'pretrained'})
+
+
+def initialise(model: nn.Module, names: Iterable[str]) -> None:
+    """Draw the tensors of these state-dict names as their layers do, and leave the others alone.
+
+    A tensor of a layer that cannot ``reset_parameters`` becomes zero.
+    """
+    by_layer: dict[str, set[str]] = {}
+    for name in names:
+        path, _, own = name.rpartition('.')
+        by_layer.setdefault(path, set()).add(own)
+    for path, missing in by_layer.items():
+        layer = model.get_submodule(path)
+        held = {n: t.clone() for n, t in _own(layer).items() if n not in missing}
+        if hasattr(layer, 'reset_parameters'):
+            layer.reset_parameters()
+        else:
+            for own in missing:
+                _own(layer)[own].zero_()
+        for name, tensor in held.items():
+            _own(layer)[name].copy_(tensor)
+
+
+def _own(layer: nn.Module) -> dict[str, torch.Tensor]:
+    """The layer's parameters and buffers, not those of its children, outside the graph."""
+    tensors = [*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)]
+    return {name: tensor.detach() for name, tensor in tensors}
