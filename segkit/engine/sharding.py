@@ -7,13 +7,19 @@ whole tensors, as those of DDP do, so that a run may change between the two.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import ModuleType
 
 import torch
 import torch.distributed as torch_dist
 from torch import nn
-from torch.distributed.checkpoint import state_dict as dcp
 
 _WHOLE = dict(full_state_dict=True, cpu_offload=True)
+
+
+def _dcp() -> ModuleType:
+    from torch.distributed.checkpoint import state_dict  # slow to import, and seldom needed
+
+    return state_dict
 
 
 def shard(model: nn.Module, options: dict) -> nn.Module:
@@ -67,23 +73,25 @@ def whole_state(model: nn.Module) -> dict[str, torch.Tensor]:
     """The state dict with whole tensors; all ranks must call, only the first gets it if sharded."""
     if not is_sharded(model):
         return model.state_dict()
-    return dcp.get_model_state_dict(model, options=dcp.StateDictOptions(**_WHOLE))
+    return _dcp().get_model_state_dict(model, options=_dcp().StateDictOptions(**_WHOLE))
 
 
 def load_whole_state(model: nn.Module, state: dict[str, torch.Tensor]) -> None:
     """Spread whole tensors over the ranks; every rank must hold all of ``state``."""
-    options = dcp.StateDictOptions(full_state_dict=True, strict=True)
-    dcp.set_model_state_dict(model, state, options=options)
+    options = _dcp().StateDictOptions(full_state_dict=True, strict=True)
+    _dcp().set_model_state_dict(model, state, options=options)
 
 
 def whole_optimizer_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict:
     """State of a sharded model's optimizer, by parameter name, with whole tensors."""
-    return dcp.get_optimizer_state_dict(model, optimizer, options=dcp.StateDictOptions(**_WHOLE))
+    return _dcp().get_optimizer_state_dict(
+        model, optimizer, options=_dcp().StateDictOptions(**_WHOLE)
+    )
 
 
 def load_whole_optimizer_state(
     model: nn.Module, optimizer: torch.optim.Optimizer, state: dict
 ) -> None:
     """Undo :func:`whole_optimizer_state`."""
-    options = dcp.StateDictOptions(full_state_dict=True)
-    dcp.set_optimizer_state_dict(model, optimizer, state, options=options)
+    options = _dcp().StateDictOptions(full_state_dict=True)
+    _dcp().set_optimizer_state_dict(model, optimizer, state, options=options)

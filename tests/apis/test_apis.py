@@ -1,5 +1,8 @@
 """init_model, inference_model and show_result as a user calls them."""
 
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -59,6 +62,28 @@ def test_a_checkpoint_gives_weights_classes_and_palette(model, checkpoint, image
         assert torch.equal(loaded.state_dict()[name], value), name
     first, second = (inference_model(m, images[0]) for m in (model, loaded))
     assert torch.equal(first.pred_sem_seg.data, second.pred_sem_seg.data)
+
+
+def test_a_checkpoint_without_auxiliary_head_leaves_none_undrawn(model, tmp_path):
+    state = {k: v for k, v in model.state_dict().items() if not k.startswith('auxiliary_head.')}
+    torch.save(state, tmp_path / 'model.pth')
+
+    loaded = build(checkpoint=tmp_path / 'model.pth')
+
+    for name, value in loaded.auxiliary_head.named_parameters():
+        assert value.isfinite().all(), name
+    assert loaded.auxiliary_head.conv_seg.weight.std() > 0
+
+
+def test_nothing_that_only_training_needs_is_imported(checkpoint):
+    code = (
+        'import sys; from segkit.apis import init_model; '
+        f'init_model("pspnet_r18-d8_shapes", {str(checkpoint)!r}, cfg_options={SMALL}); '
+        'heavy = {"mmengine.model", "mmengine.runner", "torch.distributed.fsdp", "torch._dynamo", '
+        '"sympy", "matplotlib.pyplot"} & set(sys.modules); sys.exit(", ".join(heavy) or 0)'
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_checkpoint_of_other_classes_is_refused(checkpoint):

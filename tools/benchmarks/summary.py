@@ -30,6 +30,8 @@ ROWS = [
     ('ms+flip merge', 'inference', 'ms+flip|default', 'times faster', 'share of memory'),
     ('ms+flip loading', 'data_views', '', 'times_faster', ''),
     ('confusion matrix', 'metric_cpu', 'uint8', 'speed ratio', ''),
+    ('a program up to its network', 'start', 'init_model', 'speed-up', ''),
+    ('`tools/test.py` up to its first image', 'start', 'test run', 'speed-up', ''),
     ('training data, ADE20K-like', 'data_pipelines', 'ADE20K-like,', 'times_faster', ''),
     ('training data, Cityscapes-like', 'data_pipelines', 'stock decoder', 'times_faster', ''),
     ('the same from a raw cache', 'data_pipelines', 'raw cache|True', 'times_faster', ''),

@@ -1,0 +1,76 @@
+"""The steps a Runner asks for, against mmengine's BaseModel."""
+
+import pytest
+import torch
+from mmengine.model import BaseDataPreprocessor, BaseModel
+from torch import nn
+
+from segkit.models.data_preprocessor import SegDataPreProcessor
+from segkit.models.segmentors import BaseSegmentor
+
+
+class Ours(BaseSegmentor):
+    def __init__(self, preprocessor=None, init_cfg=None):
+        super().__init__(preprocessor or SegDataPreProcessor(), init_cfg)
+        self.first, self.second = nn.Linear(2, 2), Part()
+
+
+class Part(nn.Module):
+    """A part that starts its weight by itself, and not its bias."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(2, 2)
+
+    def init_weights(self):
+        nn.init.constant_(self.linear.weight, 5)
+
+
+def test_losses_are_reduced_as_mmengine_does():
+    losses = {
+        'decode.loss_ce': torch.tensor([1.0, 3.0]),
+        'decode.acc_seg': torch.tensor([80.0]),
+        'aux.loss_ce': [torch.tensor(0.5), torch.tensor([2.0, 4.0])],
+    }
+
+    total, to_log = Ours().parse_losses(losses)
+
+    expected, logged = BaseModel.parse_losses(None, losses)
+    assert total == expected == 5.5
+    assert list(to_log) == list(logged)
+    assert all(torch.equal(to_log[key], logged[key]) for key in logged)
+
+
+def test_a_loss_that_is_no_tensor_is_named():
+    with pytest.raises(TypeError, match=r'decode\.loss_ce is a float'):
+        Ours().parse_losses({'decode.loss_ce': 1.0})
+
+
+def test_init_cfg_comes_before_what_the_parts_do_themselves():
+    model = Ours(init_cfg={'type': 'Constant', 'layer': 'Linear', 'val': 2, 'bias': 3})
+
+    model.init_weights()
+
+    assert (model.first.weight == 2).all()
+    assert (model.second.linear.weight == 5).all()
+    assert (model.second.linear.bias == 3).all()
+
+
+def test_whole_weights_have_the_last_word(tmp_path):
+    source = Ours()
+    torch.save(source.state_dict(), tmp_path / 'all.pth')
+    model = Ours(init_cfg=[{'type': 'Pretrained', 'checkpoint': str(tmp_path / 'all.pth')}])
+
+    model.init_weights()
+
+    assert torch.equal(model.second.linear.weight, source.second.linear.weight)
+
+
+@pytest.mark.parametrize('preprocessor', [SegDataPreProcessor(), BaseDataPreprocessor()])
+def test_the_preprocessor_follows_the_network(preprocessor):
+    model = Ours(preprocessor).to('meta')
+
+    cast = model.data_preprocessor.cast_data({'inputs': [torch.zeros(3, 4, 4)], 'name': 'a'})
+
+    assert cast['inputs'][0].device.type == 'meta'
+    assert cast['name'] == 'a'
