@@ -13,6 +13,8 @@ rows of their own, so that nothing is gathered.
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -88,8 +90,11 @@ def _fits_uint8(x: Tensor) -> bool:
     return 0 <= np.bitwise_or.reduce(x.numpy(), axis=None) <= 255
 
 
-def _to_uint8(x: Tensor) -> np.ndarray:
-    return np.ascontiguousarray(x.to(torch.uint8).numpy()).reshape(-1, 1)
+def _low_bytes(x: Tensor) -> np.ndarray:
+    """(H W, 1, bytes of an element): a wider integer is a picture whose first channel counts."""
+    if sys.byteorder != 'little' or x.dtype == torch.bool:
+        x = x.to(torch.uint8)
+    return x.contiguous().numpy().reshape(-1, 1).view(np.uint8)[:, None]
 
 
 def _histogram(label: Tensor, pred: Tensor, k: int, ignore_index: int) -> tuple[Tensor, int, int]:
@@ -97,10 +102,11 @@ def _histogram(label: Tensor, pred: Tensor, k: int, ignore_index: int) -> tuple[
     import cv2
 
     matrix, strays, others = np.zeros((k, k), np.int64), 0, 0
-    label, pred = _to_uint8(label), _to_uint8(pred)
+    label, pred = _low_bytes(label), _low_bytes(pred)
+    channels = [0, label.shape[2]]  # numbered through both pictures
     for start in range(0, len(label), _EXACT_FLOAT32):
         part = [a[start : start + _EXACT_FLOAT32] for a in (label, pred)]
-        counts = cv2.calcHist(part, [0, 1], None, [256, 256], [0, 256, 0, 256])
+        counts = cv2.calcHist(part, channels, None, [256, 256], [0, 256, 0, 256])
         counts = counts.reshape(256, 256)
         if 0 <= ignore_index < 256:
             counts[ignore_index] = 0
