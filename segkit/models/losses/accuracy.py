@@ -5,6 +5,7 @@ the hits and the total, unlike in the loss, whose mean counts them.
 """
 
 from collections.abc import Sequence
+from typing import overload
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,26 @@ EPS = torch.finfo(torch.float32).eps
 def percent(correct: Tensor, total: Tensor) -> Tensor:
     """Hits over total in percent, shape (1,); with nothing labelled it reads 100, as published."""
     return ((correct.float() + EPS) * 100.0 / (total.float() + EPS)).reshape(1)
+
+
+@overload
+def accuracy(
+    pred: Tensor,
+    target: Tensor,
+    topk: int = 1,
+    thresh: float | None = None,
+    ignore_index: int | None = None,
+) -> Tensor: ...
+
+
+@overload
+def accuracy(
+    pred: Tensor,
+    target: Tensor,
+    topk: Sequence[int],
+    thresh: float | None = None,
+    ignore_index: int | None = None,
+) -> list[Tensor]: ...
 
 
 def accuracy(

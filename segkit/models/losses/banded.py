@@ -9,13 +9,14 @@ those of ``F.cross_entropy(F.interpolate(logits, size), label)`` to rounding; so
 Legend: logits (N, K, h, w), label (N, H, W), a band (N, K, R, W) with R rows of the label.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+At = TypeVar('At', Tensor, float)
 BAND_ROWS = 32
 BLOCK = 256  # label columns of one product in the adjoint
 
@@ -35,7 +36,7 @@ class _Taps(NamedTuple):
     part: Tensor
 
 
-def _source(i: Tensor | int, small: int, large: int, align: bool) -> Tensor | float:
+def _source(i: At, small: int, large: int, align: bool) -> At:
     """Where output ``i`` of an axis reads, in units of the input."""
     if align:
         return i * ((small - 1) / (large - 1) if large > 1 else 0.0)
@@ -122,11 +123,19 @@ def _band_loss(
 
 class _BandedCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, logits, label, weights, ignore_index, align, accurate):
+    def forward(
+        ctx: Any,
+        logits: Tensor,
+        label: Tensor,
+        weights: Tensor | None,
+        ignore_index: int,
+        align: bool,
+        accurate: bool,
+    ) -> tuple[Tensor, Tensor | None]:
         small = logits.detach().to(torch.promote_types(logits.dtype, torch.float32))
         grad = torch.zeros_like(small) if logits.requires_grad else None
         height = label.shape[1]
-        resize = _Resize(small, tuple(label.shape[1:]), align)
+        resize = _Resize(small, (height, label.shape[2]), align)
         losses, hits = [], []
         for first in range(0, height, BAND_ROWS):
             last = min(first + BAND_ROWS, height)
@@ -139,7 +148,8 @@ class _BandedCrossEntropy(torch.autograd.Function):
             if grad is not None:
                 resize.add_back(grad, band, first, last)
             losses.append(loss)
-            hits.append((hit & valid).sum() if accurate else None)
+            if accurate:
+                hits.append((hit & valid).sum())
         ctx.save_for_backward(grad)
         ctx.dtype = logits.dtype
         correct = torch.stack(hits).sum() if accurate else None
@@ -149,7 +159,7 @@ class _BandedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad_loss, _):
+    def backward(ctx: Any, grad_loss: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
         (grad,) = ctx.saved_tensors
         return (grad * grad_loss).to(ctx.dtype), None, None, None, None, None
 

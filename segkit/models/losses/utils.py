@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -54,13 +55,13 @@ def loss_list(losses: nn.Module) -> list[nn.Module]:
 class _ArrayUnpickler(pickle.Unpickler):
     """Unpickles plain containers, numbers and numpy arrays, never code."""
 
-    def find_class(self, module: str, name: str) -> object:
+    def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ARRAY_GLOBALS:
             raise ValueError(f'it asks to run {module}.{name}')
         return super().find_class(module, name)
 
 
-def _read(path: str) -> object:
+def _read(path: str) -> Any:
     """The content of a .npy, .json or .pkl file."""
     import numpy as np
 
@@ -89,7 +90,7 @@ def load_class_weight(
     try:
         if isinstance(class_weight, (str, os.PathLike)):
             source = f'class_weight file {os.fspath(class_weight)}'
-            class_weight = _read(os.fspath(class_weight))
+            return [float(value) for value in _read(os.fspath(class_weight))]
         return [float(value) for value in class_weight]
     except (OSError, ValueError, TypeError, pickle.UnpicklingError, EOFError) as error:
         raise ValueError(
