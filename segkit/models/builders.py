@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 Config = Mapping[str, Any]
+Conv = nn.modules.conv._ConvNd  # what all of torch's convolutions are
 
 # type string -> (prefix of the attribute's name in the state dict, class)
 NORMS: dict[str, tuple[str, type[nn.Module]]] = {
@@ -25,7 +26,7 @@ NORMS: dict[str, tuple[str, type[nn.Module]]] = {
     'IN1d': ('in', nn.InstanceNorm1d),
     'IN2d': ('in', nn.InstanceNorm2d),
 }
-CONVS: dict[str, type[nn.Module]] = {
+CONVS: dict[str, type[Conv]] = {
     'Conv': nn.Conv2d,
     'Conv1d': nn.Conv1d,
     'Conv2d': nn.Conv2d,
@@ -70,7 +71,7 @@ def _look_up(kind: str, cfg: Config, table: Mapping[str, Any]) -> tuple[Any, dic
     return found, args
 
 
-def build_conv(cfg: Config | None, *args: Any, **kwargs: Any) -> nn.Module:
+def build_conv(cfg: Config | None, *args: Any, **kwargs: Any) -> Conv:
     """A convolution of ``cfg['type']`` (None: Conv2d); the other arguments go to its class."""
     cls, extra = _look_up('conv_cfg', cfg or {'type': 'Conv2d'}, CONVS)
     return cls(*args, **kwargs, **extra)

@@ -8,12 +8,13 @@ Legend: x (N, C, H, W) float.
 """
 
 import warnings
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .builders import Config, build_activation, build_conv, build_norm
+from .builders import Config, Conv, build_activation, build_conv, build_norm
 
 __all__ = [
     'Config',
@@ -51,19 +52,24 @@ def resize(
     return F.interpolate(input, size, scale_factor, mode, align_corners)
 
 
-def kaiming_init(module: nn.Module, a: float = 0.0, nonlinearity: str = 'relu') -> None:
+def kaiming_init(
+    module: Conv | nn.Linear,
+    a: float = 0.0,
+    nonlinearity: Literal['relu', 'leaky_relu'] = 'relu',
+) -> None:
     """He initialisation over the fan out (arXiv:1502.01852, section 2.2), bias 0."""
     nn.init.kaiming_normal_(module.weight, a=a, mode='fan_out', nonlinearity=nonlinearity)
-    if getattr(module, 'bias', None) is not None:
-        nn.init.zeros_(module.bias)
+    bias = getattr(module, 'bias', None)  # a convolution from elsewhere may have no such attribute
+    if bias is not None:
+        nn.init.zeros_(bias)
 
 
 def constant_init(module: nn.Module, value: float, bias: float = 0.0) -> None:
     """Fill the weight with ``value`` and the bias with ``bias``, where there are such."""
-    if getattr(module, 'weight', None) is not None:
-        nn.init.constant_(module.weight, value)
-    if getattr(module, 'bias', None) is not None:
-        nn.init.constant_(module.bias, bias)
+    for name, number in (('weight', value), ('bias', bias)):
+        tensor = getattr(module, name, None)
+        if tensor is not None:
+            nn.init.constant_(tensor, number)
 
 
 class ConvModule(nn.Module):
@@ -97,7 +103,7 @@ class ConvModule(nn.Module):
             bias=bias,
         )  # fmt: skip
         self.in_channels, self.out_channels = in_channels, out_channels
-        self.norm_name = None
+        self.norm_name: str | None = None
         if norm_cfg is not None:
             self.norm_name, norm = build_norm(norm_cfg, out_channels)
             self.add_module(self.norm_name, norm)
@@ -120,17 +126,18 @@ class ConvModule(nn.Module):
 
     def init_weights(self) -> None:
         """He for the convolution (with the slope of a leaky ReLU), one and zero for the norm."""
-        leaky = self.with_activation and self.act_cfg['type'] == 'LeakyReLU'
-        slope = self.act_cfg.get('negative_slope', 0.01) if leaky else 0.0
+        act_cfg = self.act_cfg or {}
+        leaky = act_cfg.get('type') == 'LeakyReLU'
+        slope = act_cfg.get('negative_slope', 0.01) if leaky else 0.0
         kaiming_init(self.conv, slope, 'leaky_relu' if leaky else 'relu')
-        if self.with_norm:
+        if self.norm is not None:
             constant_init(self.norm, 1)
 
     def forward(self, x: Tensor, activate: bool = True, norm: bool = True) -> Tensor:
         """(N, in_channels, H, W) -> (N, out_channels, H', W')."""
         x = self.conv(x)
-        if norm and self.with_norm:
-            x = self.norm(x)
+        if norm and self.norm_name is not None:
+            x = getattr(self, self.norm_name)(x)
         return self.activate(x) if activate and self.with_activation else x
 
 
