@@ -34,6 +34,11 @@ class _Block(nn.Module):
         self.add_module(name, norm)
         self.norm_names.append(name)
 
+    def _add_end(self, downsample: nn.Module | None) -> None:
+        """What follows the convolutions; after them, since the order of parameters is published."""
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = downsample
+
     @property
     def last_norm(self) -> nn.Module:
         """The norm that scales the residual branch."""
@@ -75,8 +80,7 @@ class BasicBlock(_Block):
         super().__init__(with_cp, norm_cfg, conv_cfg)
         self._add_conv(inplanes, planes, 3, stride=stride, padding=dilation, dilation=dilation)
         self._add_conv(planes, planes, 3, padding=1)
-        self.relu = nn.ReLU(inplace=True)
-        self.downsample = downsample
+        self._add_end(downsample)
 
 
 class Bottleneck(_Block):
@@ -105,5 +109,4 @@ class Bottleneck(_Block):
         self._add_conv(inplanes, planes, 1, stride=first)
         self._add_conv(planes, planes, 3, stride=second, padding=dilation, dilation=dilation)
         self._add_conv(planes, planes * self.expansion, 1)
-        self.relu = nn.ReLU(inplace=True)
-        self.downsample = downsample
+        self._add_end(downsample)

@@ -84,7 +84,7 @@ class ResNet(nn.Module):
         self.out_indices, self.frozen_stages = tuple(out_indices), frozen_stages
         self.norm_eval, self.zero_init_residual = norm_eval, zero_init_residual
         self.pretrained, self.init_cfg = pretrained, init_cfg
-        self._block_args = {
+        self._block_args: dict[str, Any] = {
             'style': style, 'with_cp': with_cp, 'conv_cfg': conv_cfg, 'norm_cfg': norm_cfg,
         }  # fmt: skip
         self._make_stem(in_channels, stem_channels)

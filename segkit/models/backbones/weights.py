@@ -1,14 +1,18 @@
 """How a backbone starts: from published weights if some were named, else from He initialisation."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from torch import nn
 
 from ..layers import constant_init, kaiming_init
 
+if TYPE_CHECKING:
+    from .resnet import ResNet
 
-def init_backbone(backbone: nn.Module) -> None:
-    """Initialise a backbone that carries `pretrained`, `init_cfg` and `zero_init_residual`."""
+
+def init_backbone(backbone: 'ResNet') -> None:
+    """By `pretrained` or `init_cfg` if they say something, else as He with `zero_init_residual`."""
     source = pretrained_source(backbone)
     if source is not None:
         from segkit.engine.checkpoint import load_backbone_weights  # engine stands above models
@@ -22,7 +26,7 @@ def init_backbone(backbone: nn.Module) -> None:
         _he(backbone, backbone.zero_init_residual)
 
 
-def pretrained_source(backbone: nn.Module) -> str | None:
+def pretrained_source(backbone: 'ResNet') -> str | None:
     """The checkpoint named by `pretrained` or by an `init_cfg` of type 'Pretrained', or None."""
     cfg = backbone.init_cfg
     if isinstance(cfg, Mapping) and cfg.get('type') == 'Pretrained':
@@ -40,5 +44,6 @@ def _he(backbone: nn.Module, zero_init_residual: bool) -> None:
             constant_init(module, 1)
     if zero_init_residual:
         for module in backbone.modules():
-            if hasattr(module, 'last_norm'):
-                constant_init(module.last_norm, 0)
+            norm = getattr(module, 'last_norm', None)
+            if norm is not None:
+                constant_init(norm, 0)
