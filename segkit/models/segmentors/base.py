@@ -37,8 +37,9 @@ class BaseSegmentor(nn.Module):
         self._initialise([cfg for cfg in cfgs if cfg['type'] != 'Pretrained'])
         for part in self.children():
             for module in part if isinstance(part, nn.ModuleList) else [part]:
-                if hasattr(module, 'init_weights'):
-                    module.init_weights()
+                init_weights = getattr(module, 'init_weights', None)
+                if init_weights is not None:
+                    init_weights()
         self._initialise([cfg for cfg in cfgs if cfg['type'] == 'Pretrained'])
 
     def _initialise(self, cfgs: list[Mapping]) -> None:
@@ -77,8 +78,9 @@ class BaseSegmentor(nn.Module):
         """``to``, ``cuda`` and their kind. mmengine's own preprocessors have no tensor that would
         move with the network, and have to be told where it went."""
         super()._apply(fn, recurse)
-        if hasattr(self.data_preprocessor, '_device'):
-            self.data_preprocessor._device = next(self.parameters()).device
+        preprocessor: Any = self.data_preprocessor
+        if hasattr(preprocessor, '_device'):
+            preprocessor._device = next(self.parameters()).device
         return self
 
 

@@ -12,7 +12,7 @@ from ``encode_decode`` and ``inference``, or into the samples with ``test_cfg.ke
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,9 @@ from segkit.structures import SegDataSample
 from ..inference.logits import SlideLogits
 from ..inference.predict import postprocess, predict_samples, window_logits
 from .base import BaseSegmentor
+
+if TYPE_CHECKING:
+    from ..decode_heads import BaseDecodeHead
 
 Config = Mapping[str, Any]
 
@@ -52,15 +55,15 @@ class EncoderDecoder(BaseSegmentor):
         init_cfg: Config | None = None,
     ) -> None:
         super().__init__(_build(data_preprocessor or {'type': 'SegDataPreProcessor'}), init_cfg)
-        self.backbone = _build(_with_pretrained(backbone, pretrained))
+        self.backbone: nn.Module = _build(_with_pretrained(backbone, pretrained))
         if neck is not None:
-            self.neck = _build(neck)
-        self.decode_head = _build(decode_head)
+            self.neck: nn.Module = _build(neck)
+        self.decode_head: BaseDecodeHead = _build(decode_head)
         self.align_corners = self.decode_head.align_corners
         self.num_classes = self.decode_head.num_classes
         self.out_channels = self.decode_head.out_channels
         if isinstance(auxiliary_head, Sequence):
-            self.auxiliary_head = nn.ModuleList(_build(cfg) for cfg in auxiliary_head)
+            self.auxiliary_head: nn.Module = nn.ModuleList(_build(cfg) for cfg in auxiliary_head)
         elif auxiliary_head is not None:
             self.auxiliary_head = _build(auxiliary_head)
         self.train_cfg = {} if train_cfg is None else train_cfg
@@ -93,11 +96,11 @@ class EncoderDecoder(BaseSegmentor):
     ) -> Tensor | dict[str, Tensor] | list[SegDataSample]:
         """Dispatch on ``mode``; see the legend."""
         if mode == 'loss':
-            return self.loss(inputs, data_samples)
+            return self.loss(inputs, data_samples)  # type: ignore[arg-type]  # as the mode has it
         if mode == 'predict':
             return self.predict(inputs, data_samples)
         if mode == 'tensor':
-            return self._forward(inputs, data_samples)
+            return self._forward(inputs, data_samples)  # type: ignore[arg-type]  # the same
         raise RuntimeError(f"mode is {mode!r}; choose 'tensor', 'loss' or 'predict'.")
 
     def extract_feat(self, inputs: Tensor) -> Sequence[Tensor]:
@@ -114,7 +117,7 @@ class EncoderDecoder(BaseSegmentor):
         """Losses and accuracies of the decode head ('decode.') and the auxiliary ones ('aux.', or
         'aux_0.', 'aux_1.', ... if there is a list of them)."""
         maps = self.extract_feat(inputs)
-        heads = {'decode': self.decode_head}
+        heads: dict[str, Any] = {'decode': self.decode_head}
         if self.with_auxiliary_head:
             several = isinstance(self.auxiliary_head, nn.ModuleList)
             for i, head in enumerate(self._auxiliary_heads()):
@@ -173,7 +176,8 @@ class EncoderDecoder(BaseSegmentor):
         return torch.cat([logits.at_input(0, logits.num_channels) for logits in images])
 
 
-def _build(cfg: Config | nn.Module) -> nn.Module:
+def _build(cfg: Config | nn.Module) -> Any:
+    """The part itself, or the one a config stands for."""
     return cfg if isinstance(cfg, nn.Module) else build_ours(MODELS, cfg)
 
 
