@@ -72,9 +72,12 @@ class SegDataPreProcessor(nn.Module):
         self.test_cfg = dict(test_cfg or {})
         self.non_blocking = non_blocking
         self.batch_augments = [MODELS.build(dict(cfg)) for cfg in batch_augments or []]
+        self.mean: Tensor | None
+        self.std: Tensor | None
         for name, values in (('mean', mean), ('std', std)):
             tensor = None if values is None else torch.tensor(values).float().view(-1, 1, 1)
             self.register_buffer(name, tensor, persistent=False)
+        self._place: Tensor
         # Without a mean no other tensor would say where the network went.
         self.register_buffer('_place', torch.empty(0), persistent=False)
 
@@ -150,15 +153,16 @@ class SegDataPreProcessor(nn.Module):
         """(C, H, W) any dtype -> ``out``, the same shape in float32."""
         if self.swap_channels and image.shape[0] == 3:
             image = image.flip(0)
-        if self.mean is None:
+        mean, std = self.mean, self.std
+        if mean is None or std is None:  # __init__ took both or neither
             out.copy_(image)
             return
-        if self.mean.shape[0] not in (1, image.shape[0]):
+        if mean.shape[0] not in (1, image.shape[0]):
             raise ValueError(
-                f'data_preprocessor: mean has {self.mean.shape[0]} values, but images have '
+                f'data_preprocessor: mean has {mean.shape[0]} values, but images have '
                 f'{image.shape[0]} channels; give one value a channel.'
             )
-        torch.sub(image, self.mean, out=out).div_(self.std)
+        torch.sub(image, mean, out=out).div_(std)
 
     def _pad_labels(self, sample: SegDataSample, padding: Padding) -> None:
         if 'gt_sem_seg' in sample and any(padding):
@@ -167,7 +171,7 @@ class SegDataPreProcessor(nn.Module):
             sample.gt_sem_seg.data = F.pad(labels, padding, value=self.seg_pad_val)
 
 
-class Views(Sequence):
+class Views(Sequence[tuple[Tensor, Padding]]):
     """Views of one image, moved to the device and normalised when they are taken.
 
     Items are ((C, PH, PW) float32, padding); ``flip`` as in ImageViews.
@@ -181,7 +185,8 @@ class Views(Sequence):
     def __len__(self) -> int:
         return len(self._images)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Padding]:
+    # One at a time: a slice would hold several on the device.
+    def __getitem__(self, index: int) -> tuple[Tensor, Padding]:  # type: ignore[override]
         image = self._preprocessor.cast_data(self._images[index])
         batch, paddings = self._preprocessor._stack([image], self._preprocessor.test_cfg)
         return batch[0], paddings[0]
