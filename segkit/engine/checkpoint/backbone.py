@@ -37,8 +37,8 @@ def load_backbone_weights(module: nn.Module, source: str | Path) -> LoadReport:
     Raises:
         CheckpointError: the file lacks weights of this backbone; the message holds the table.
     """
-    state = state_dict_of(load_checkpoint(source, mmap=True), str(source))
-    state = to_our_names(state, set(module.state_dict()))
+    theirs = state_dict_of(load_checkpoint(source, mmap=True), str(source))
+    state = to_our_names(theirs, set(module.state_dict()))
     _inflate(module, state)
     report = compare(module, state, str(source))
     if report.missing or report.mismatched:

@@ -16,6 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, BinaryIO
 
 from .errors import DownloadError
 
@@ -33,13 +34,12 @@ def expected_hash(name: str) -> str | None:
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file, as 64 hex digits."""
     with path.open('rb') as file:
-        return hashlib.file_digest(file, 'sha256').hexdigest() if _FAST else _digest(file)
+        if sys.version_info >= (3, 11):
+            return hashlib.file_digest(file, 'sha256').hexdigest()
+        return _digest(file)
 
 
-_FAST = hasattr(hashlib, 'file_digest')  # Python 3.11
-
-
-def _digest(file) -> str:
+def _digest(file: BinaryIO) -> str:
     digest = hashlib.sha256()
     while block := file.read(_CHUNK):
         digest.update(block)
@@ -143,7 +143,7 @@ def _finish_or_restart(part: Path, content_range: str) -> None:
         raise OSError('the partial file does not fit the one on the server')
 
 
-def _copy(response, file, total: int, name: str) -> None:
+def _copy(response: http.client.HTTPResponse, file: IO[bytes], total: int, name: str) -> None:
     show = sys.stderr.isatty() and total
     while block := response.read(_CHUNK):
         file.write(block)

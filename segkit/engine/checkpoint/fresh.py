@@ -60,8 +60,9 @@ def initialise(model: nn.Module, names: Iterable[str]) -> None:
     for path, missing in by_layer.items():
         layer = model.get_submodule(path)
         held = {n: t.clone() for n, t in _own(layer).items() if n not in missing}
-        if hasattr(layer, 'reset_parameters'):
-            layer.reset_parameters()
+        reset_parameters = getattr(layer, 'reset_parameters', None)
+        if reset_parameters is not None:
+            reset_parameters()
         else:
             for own in missing:
                 _own(layer)[own].zero_()

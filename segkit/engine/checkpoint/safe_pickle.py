@@ -9,7 +9,8 @@ numpy then follows as pointers. So the file gets stand-ins that check what they 
 """
 
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ _PLAIN_DTYPE = re.compile(r'(\?|[fiubcSU]\d+)')
 _STATISTICS = ('min', 'max', 'current', 'mean')
 
 
-def _refuse(what: str) -> None:
+def _refuse(what: str) -> NoReturn:
     raise ValueError(what)
 
 
@@ -49,8 +50,9 @@ class ArrayStandIn:
         count = int(np.prod(shape, dtype=object)) * dtype.value.itemsize
         if count != len(data):
             _refuse(f'a numpy array whose {len(data)} bytes do not fill its shape {tuple(shape)}')
-        order = 'F' if fortran else 'C'
-        self.value = np.ndarray(shape, dtype.value, buffer=bytearray(data), order=order)
+        self.value = np.ndarray(
+            shape, dtype.value, buffer=bytearray(data), order='F' if fortran else 'C'
+        )
 
 
 class HistoryStandIn:
@@ -80,13 +82,13 @@ def _getattr(owner: Any, name: str) -> str:
     return name
 
 
-def allowed_globals() -> list[tuple[Any, str]]:
+def allowed_globals() -> list[Callable | tuple[Callable, str]]:
     """Pairs (stand-in, dotted name) for ``torch.serialization.safe_globals``.
 
     numpy moved ``numpy.core`` to ``numpy._core`` in 2.0, and files of both times are around.
     dtype instances are pickled as ``numpy.dtype`` calls, so no dtype class needs a name here.
     """
-    pairs = [
+    pairs: list[Callable | tuple[Callable, str]] = [
         (DtypeStandIn, 'numpy.dtype'),
         (ArrayStandIn, 'numpy.ndarray'),
         (HistoryStandIn, 'mmengine.logging.history_buffer.HistoryBuffer'),
