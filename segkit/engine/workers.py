@@ -1,6 +1,5 @@
 """Data workers that outlive a signal to the job, so that it can save before it goes."""
 
-import atexit
 import multiprocessing
 import os
 import signal
@@ -18,9 +17,12 @@ def _obey_parent_only() -> None:
 
     A handler is not told who sent a signal, a thread that waits for one is. multiprocessing ends
     its workers by SIGTERM and then waits for them without limit, so that one cannot be ignored.
+    The status is 0, so that torch does not report the worker as lost. ``os.getppid()`` would be
+    the fork server where that starts the workers.
     """
+    parent = multiprocessing.parent_process().pid
     while True:
-        if signal.sigwaitinfo(_SIGNALS).si_pid == os.getppid():
+        if signal.sigwaitinfo(_SIGNALS).si_pid == parent:
             os._exit(0)
 
 
@@ -49,16 +51,7 @@ def fit_loader_config(config: dict) -> dict:
     return config
 
 
-@atexit.register
-def _end_workers() -> None:
-    """multiprocessing ends idle workers with one SIGTERM at exit, which ours ignore, and waits."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch would report each as a lost worker
-    for process in multiprocessing.active_children():
-        if process.daemon:
-            process.kill()
-
-
 def guard_workers(loader: DataLoader) -> DataLoader:
-    """Have the workers of ``loader`` ignore the first signal."""
+    """Have the workers of ``loader`` leave SIGTERM and SIGUSR1 to the process that owns it."""
     loader.worker_init_fn = partial(start_worker, then=loader.worker_init_fn)
     return loader

@@ -1,0 +1,66 @@
+"""Data workers of a process: they outlive a signal to all, and its exit does not wait for them."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import signal
+import sys
+
+from torch.utils.data import DataLoader
+
+from segkit.engine.workers import guard_workers
+
+if __name__ == '__main__':
+    seen = []
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, lambda number, frame: seen.append(number))
+    loader = guard_workers(DataLoader(
+        range(12), num_workers=2, persistent_workers=True, multiprocessing_context=sys.argv[1]))
+    batches = iter(loader)
+    print(next(batches).item(), flush=True)
+    sys.stdin.readline()
+    print([batch.item() for batch in batches], [signal.Signals(n).name for n in seen])
+"""
+
+
+def start(tmp_path, method: str) -> subprocess.Popen:
+    """A process that has got a first batch, with its workers in a process group of its own."""
+    script = tmp_path / 'load.py'
+    script.write_text(SCRIPT)
+    process = subprocess.Popen(
+        [sys.executable, str(script), method], text=True, start_new_session=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path), OMP_NUM_THREADS='1'),
+    )  # fmt: skip
+    assert process.stdout.readline() == '0\n'
+    return process
+
+
+def finish(process: subprocess.Popen) -> str:
+    """What else it prints, warnings included, up to its end."""
+    try:
+        output, _ = process.communicate('go on\n', timeout=60)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 0, output
+    return output
+
+
+@pytest.mark.parametrize('method', ['fork', 'forkserver'])
+def test_a_process_ends_at_once_with_idle_workers(tmp_path, method):
+    """Neither waiting for workers that ignore it nor reporting them as killed."""
+    assert finish(start(tmp_path, method)) == f'{list(range(1, 12))} []\n'
+
+
+@pytest.mark.parametrize('name', ['SIGTERM', 'SIGUSR1'])
+def test_workers_outlive_a_signal_to_the_whole_group(tmp_path, name):
+    process = start(tmp_path, 'fork')
+    os.killpg(process.pid, getattr(signal, name))
+
+    assert finish(process) == f"{list(range(1, 12))} ['{name}']\n"
