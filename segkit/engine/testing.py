@@ -1,6 +1,8 @@
 """What the arguments of tools/test.py mean in a config."""
 
 import argparse
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,7 +47,7 @@ def apply_test_arguments(args: argparse.Namespace, cfg: Config) -> None:
     _apply_output(args, cfg)
     _apply_drawing(args, cfg)
     if args.report is not None:
-        _add_hook(cfg, dict(type='ReportHook', path=args.report or None))
+        _add_hook(cfg, dict(type='ReportHook', path=_file('--report', args.report, 'report.html')))
     if args.aug_test:
         from segkit.models.inference import enable_aug_test
 
@@ -70,7 +72,10 @@ def _apply_output(args: argparse.Namespace, cfg: Config) -> None:
     if args.format_only and (not args.out or to_pickle):
         raise ConfigError('--format-only writes a PNG per image: name their folder with --out DIR')
     if to_pickle:
-        _add_hook(cfg, dict(type='PredictionFileHook', path=args.out))
+        path = _file('--out', args.out, 'predictions.pkl')
+        _add_hook(cfg, dict(type='PredictionFileHook', path=path))
+    elif args.out:
+        _make_folder('--out', args.out)
     for evaluator in _evaluators(cfg):
         if args.eval:
             evaluator.iou_metrics = args.eval
@@ -87,8 +92,41 @@ def _apply_drawing(args: argparse.Namespace, cfg: Config) -> None:
         return
     if not 0 < args.opacity <= 1:
         raise ConfigError(f'--opacity {args.opacity} must be in (0, 1]')
+    if args.show and not _has_display():
+        raise ConfigError('--show needs a display and there is none; write files: --show-dir DIR')
+    if args.show_dir:
+        _make_folder('--show-dir', args.show_dir)
     hook = dict(type='SegVisualizationHook', draw=True, interval=1, show=args.show)
     hook.update(wait_time=args.wait_time, show_dir=args.show_dir)
     cfg.default_hooks = dict(cfg.get('default_hooks') or {}, visualization=hook)
     drawer = dict(type='SegLocalVisualizer', vis_backends=[dict(type='LocalVisBackend')])
     cfg.visualizer = dict(cfg.get('visualizer') or drawer, alpha=args.opacity)
+
+
+def _has_display() -> bool:
+    """Whether a window can be opened; only X11 and Wayland say so beforehand."""
+    names = ('DISPLAY', 'WAYLAND_DISPLAY')
+    return sys.platform != 'linux' or any(os.environ.get(name) for name in names)
+
+
+def _file(option: str, path: str, name: str) -> str | None:
+    """A file that can be written: ``path``, or ``name`` in it where it is a folder."""
+    if not path:
+        return None
+    if Path(path).is_dir():
+        return str(Path(path) / name)
+    _make_folder(option, str(Path(path).parent))
+    return path
+
+
+def _make_folder(option: str, folder: str) -> None:
+    """Make it now: after hours of testing is too late to learn that it cannot be made."""
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK)
+    except OSError as error:
+        raise ConfigError(
+            f'{option}: cannot make the folder {folder} ({error.strerror}); choose another place'
+        ) from None
+    if not writable:
+        raise ConfigError(f'{option}: the folder {folder} is not writable; choose another place')

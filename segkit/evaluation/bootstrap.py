@@ -34,6 +34,8 @@ def confidence_interval(
 ) -> tuple[float, float]:
     """Percentile interval (low, high) of mIoU, in [0, 1]."""
     values = bootstrap_miou(counts, resamples, seed)
+    if np.isnan(values).all():  # no labelled pixel at all; nanquantile would warn
+        return float('nan'), float('nan')
     tail = (1 - level) / 2
     low, high = np.nanquantile(values, [tail, 1 - tail])
     return float(low), float(high)

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from .errors import EvaluationError
+
 _OUTSIDE = 255
 
 
@@ -40,6 +42,11 @@ def boundary_counts(
 
     ``label`` and ``pred`` are (H, W) maps; at most 255 classes.
     """
+    if num_classes > _OUTSIDE:
+        raise EvaluationError(
+            f'boundary IoU counts at most {_OUTSIDE} classes, not {num_classes}; '
+            'set boundary=False in IoUMetric.'
+        )
     ignored = label == ignore_index
     label = np.where(ignored, _OUTSIDE, label).astype(np.uint8)
     pred = np.where(ignored, _OUTSIDE, pred).astype(np.uint8)

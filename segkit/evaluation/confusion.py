@@ -47,7 +47,7 @@ def confusion_matrix(
     Raises:
         StrayLabelError: a label outside [0, K) that is not ``ignore_index``, or a prediction
             outside [0, K) on a pixel that counts.
-        EvaluationError: the two maps differ in size.
+        EvaluationError: the two maps differ in size, or hold floating-point numbers.
     """
     label, pred = flat_map(label), flat_map(pred)
     if label.shape != pred.shape:
@@ -55,6 +55,11 @@ def confusion_matrix(
             f'{name}: the label map is {_size(label)} but the prediction is {_size(pred)}; '
             'predictions are scored at the size of the label map, so check that the image and '
             'its label file have the same size.'
+        )
+    if label.is_floating_point() or pred.is_floating_point():
+        raise EvaluationError(
+            f'{name}: label map and prediction must hold integers, not {label.dtype} and '
+            f'{pred.dtype}; round or argmax them first.'
         )
     if pred.device.type == 'cpu':
         label = label.cpu()
@@ -82,7 +87,7 @@ def _size(x: Tensor) -> str:
 
 def _fits_uint8(x: Tensor) -> bool:
     """Whether OpenCV can count it as bytes; it counts on the CPU only."""
-    if x.device.type != 'cpu' or x.is_floating_point():
+    if x.device.type != 'cpu':
         return False
     if x.dtype in (torch.uint8, torch.bool) or x.numel() == 0:
         return True
@@ -122,16 +127,22 @@ def _bincount(label: Tensor, pred: Tensor, k: int, ignore_index: int) -> tuple[T
 
     Row K collects ignored pixels, row K + 1 stray labels, column K predictions that are no class.
     """
-    row = label.reshape(-1).to(torch.int32)
+    row = _index(label)
     stray = (row < 0) | (row >= k)
     # Order matters: ignore_index is usually outside [0, K), hence also stray.
     row = torch.where(row == ignore_index, k, row.masked_fill(stray, k + 1))
-    column = pred.reshape(-1).to(torch.int32)
+    column = _index(pred)
     column = column.masked_fill((column < 0) | (column >= k), k)
     size = (k + 2) * (k + 1)
     table = torch.bincount(row * (k + 1) + column, minlength=size).reshape(k + 2, k + 1)
     strays, others = torch.stack([table[k + 1].sum(), table[:k, k].sum()]).tolist()
     return table[:k, :k].clone(), strays, others
+
+
+def _index(x: Tensor) -> Tensor:
+    """Flat, wide enough to compute with; int64 stays, as cutting it could make a class of a stray
+    value."""
+    return x.reshape(-1) if x.dtype == torch.int64 else x.reshape(-1).to(torch.int32)
 
 
 def _stray_message(label: Tensor, count: int, k: int, ignore_index: int, name: str) -> str:

@@ -57,6 +57,16 @@ class SegLocalVisualizer(Visualizer):
         if classes or palette:
             self.dataset_meta = {'classes': classes, 'palette': palette}
 
+    @property
+    def dataset_meta(self) -> dict | None:
+        """Classes and palette; mmengine keeps them from all but the first rank, whose pictures
+        would then come in colours of their own."""
+        return self._dataset_meta
+
+    @dataset_meta.setter
+    def dataset_meta(self, meta: dict | None) -> None:
+        self._dataset_meta = meta
+
     def _initialize_fig(self, fig_cfg: dict) -> tuple:
         if not self._has_figure:
             return None, _FigureToCome(), None

@@ -38,3 +38,8 @@ def test_equal_images_give_a_point():
 def test_more_images_give_a_narrower_interval():
     few, many = (np.ptp(confidence_interval(counts_of(n))) for n in (20, 320))
     assert many < 0.5 * few
+
+
+def test_no_labelled_pixel_is_nan_without_a_warning(recwarn):
+    assert np.isnan(confidence_interval(np.zeros((2, 3, 4), np.int64), resamples=5)).all()
+    assert not recwarn

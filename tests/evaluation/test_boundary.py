@@ -5,6 +5,7 @@ import pytest
 from scipy.ndimage import binary_erosion
 
 from segkit.evaluation.boundary import band, boundary_counts
+from segkit.evaluation.errors import EvaluationError
 
 
 def blobs(seed: int, k: int = 4, shape=(60, 80)) -> np.ndarray:
@@ -48,3 +49,9 @@ def test_a_shifted_edge_costs_more_at_the_boundary_than_inside():
     boundary = intersect / (area + guess - intersect)
     assert (boundary < 0.9).all()
     assert (label == pred).mean() > 0.97
+
+
+def test_more_classes_than_a_byte_tells_apart_are_refused():
+    label = np.zeros((4, 4), np.int64)
+    with pytest.raises(EvaluationError, match='at most 255 classes, not 256'):
+        boundary_counts(label, label, 256)

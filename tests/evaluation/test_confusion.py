@@ -7,6 +7,7 @@ from sklearn.metrics import confusion_matrix as sklearn_matrix
 
 from segkit.evaluation import confusion as module
 from segkit.evaluation.confusion import StrayLabelError, confusion_matrix
+from segkit.evaluation.errors import EvaluationError
 
 
 def maps(k: int, shape=(37, 53), seed: int = 0, ignored: float = 0.1):
@@ -110,3 +111,15 @@ def test_device_counts_equal_cpu_counts():
     matrix = confusion_matrix(label, pred.cuda(), 150)
     assert matrix.is_cuda
     assert torch.equal(matrix.cpu(), confusion_matrix(label, pred, 150))
+
+
+def test_a_stray_value_that_32_bits_would_make_a_class():
+    label = torch.tensor([[0, 2**32 + 1]])
+    with pytest.raises(StrayLabelError, match='4294967297'):
+        confusion_matrix(label, torch.zeros(1, 2, dtype=torch.uint8), 3)
+
+
+def test_probabilities_are_no_classes():
+    label = torch.zeros(1, 2, dtype=torch.uint8)
+    with pytest.raises(EvaluationError, match='integers, not torch.uint8 and torch.float32'):
+        confusion_matrix(label, torch.tensor([[0.2, 0.9]]), 3)

@@ -63,6 +63,12 @@ def test_every_kind_of_output_at_once(call, tmp_path):
     assert (tmp_path / 'r' / 'page.html').read_text().startswith('<!')
 
 
+def test_files_go_into_a_folder_that_is_there(call, tmp_path):
+    (tmp_path / 'there').mkdir()
+    call('--report', 'there')
+    assert (tmp_path / 'there' / 'report.html').is_file()
+
+
 def test_predictions_only(call, tmp_path):
     call('--format-only', '--out', 'ids')
     files = sorted((tmp_path / 'ids').iterdir())
@@ -90,10 +96,20 @@ def test_a_work_directory_stands_for_its_best_checkpoint(call, trained):
         ([], '.', 'this folder holds no checkpoint'),
         (['--format-only'], None, '--out DIR'),
         (['--show-dir', 'x', '--opacity', '2'], None, '--opacity 2.0 must be in (0, 1]'),
+        (['--out', 'w.py/p.pkl'], None, '--out: cannot make the folder w.py (File exists)'),
+        (['--out', 'w.py/ids'], None, '--out: cannot make the folder w.py/ids (Not a directory)'),
+        (['--report', 'w.py/x/page.html'], None, '--report: cannot make the folder w.py/x'),
+        (['--show'], None, '--show needs a display'),
+        (['--cfg-options', 'model.test_cfg.mode=slide'], None, 'needs crop_size=(height, width)'),
         (['--cfg-options', 'model.decode_head.num_classes=4'], None, '13 classes'),
     ],
 )
-def test_mistakes_end_with_one_sentence(call, capfd, trained, arguments, checkpoint, message):
+def test_mistakes_end_with_one_sentence(
+    call, capfd, monkeypatch, trained, arguments, checkpoint, message
+):
+    Path('w.py').touch()  # where a folder is wanted
+    for name in ('DISPLAY', 'WAYLAND_DISPLAY'):
+        monkeypatch.delenv(name, raising=False)
     with pytest.raises(SystemExit) as stopped:
         call(*arguments, checkpoint=checkpoint or trained / 'iter_2.pth')
     assert stopped.value.code == 1

@@ -52,6 +52,11 @@ def test_prediction_alone_keeps_the_size(tmp_path):
     assert list(tmp_path.rglob('a_0.png'))
 
 
+def test_every_rank_draws_in_the_colours_of_the_data_set(tmp_path, monkeypatch):
+    monkeypatch.setattr('mmengine.dist.utils.get_rank', lambda group=None: 1)
+    assert visualizer_of(tmp_path).dataset_meta == META
+
+
 def test_opacity_out_of_range_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r'alpha=2.*\(0, 1\]'):
         visualizer_of(tmp_path, alpha=2)

@@ -48,7 +48,7 @@ def slide_settings(test_cfg: Mapping[str, Any]) -> tuple[Size, Size]:
     for key in ('crop_size', 'stride'):
         value = test_cfg.get(key)
         if value is None:
-            raise KeyError(f"model.test_cfg: mode='slide' needs {key}=(height, width).")
+            raise ValueError(f"model.test_cfg: mode='slide' needs {key}=(height, width).")
         pair = (value, value) if isinstance(value, int) else tuple(value)
         if len(pair) != 2 or min(pair) <= 0:
             raise ValueError(f'model.test_cfg.{key}: {value!r} must be two positive numbers.')

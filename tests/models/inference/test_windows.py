@@ -27,5 +27,5 @@ def test_settings_accept_one_number_and_refuse_gaps():
     assert slide_settings({'crop_size': 64, 'stride': (48, 32)}) == ((64, 64), (48, 32))
     with pytest.raises(ValueError, match='make the stride at most the crop'):
         slide_settings({'crop_size': 64, 'stride': 65})
-    with pytest.raises(KeyError, match='needs crop_size'):
+    with pytest.raises(ValueError, match='needs crop_size'):
         slide_settings({'stride': 65})
