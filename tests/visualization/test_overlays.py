@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from segkit.datasets import BaseSegDataset
 from segkit.visualization import (
     attention_overlay,
     colourise,
@@ -13,7 +14,6 @@ from segkit.visualization import (
     palette_of,
     side_by_side,
 )
-from segkit.visualization.palette import distinct_palette
 
 PALETTE = [[200, 0, 0], [0, 100, 0]]
 IMAGE = np.full((2, 3, 3), 100, np.uint8)
@@ -52,9 +52,12 @@ def test_side_by_side_keeps_panels_and_adds_a_gap():
     assert (picture[:, 5:] == IMAGE).all()
 
 
-def test_distinct_colours_are_distinct():
-    assert len({tuple(colour) for colour in distinct_palette(150)}) == 150
-    assert palette_of({'classes': ('a', 'b')}) == distinct_palette(2)
+def test_classes_without_a_palette_have_the_colours_their_dataset_gives_them():
+    names = tuple(f'c{i}' for i in range(150))
+    dataset = BaseSegDataset(metainfo=dict(classes=names), lazy_init=True)
+
+    assert palette_of({'classes': names}) == palette_of(dataset.metainfo)
+    assert len({tuple(colour) for colour in palette_of({'classes': names})}) == 150
     assert palette_of({'classes': ('a', 'b'), 'palette': PALETTE}) == PALETTE
 
 
