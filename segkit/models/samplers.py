@@ -6,7 +6,7 @@ where a pixel is kept and 0 elsewhere, and multiplies the per-pixel loss.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,13 @@ from segkit.registry import TASK_UTILS, build_ours
 def build_pixel_sampler(cfg: Mapping[str, Any], **default_args: Any) -> 'BasePixelSampler':
     """The sampler of ``cfg['type']``; ``context`` is the head it serves."""
     return build_ours(TASK_UTILS, cfg, **default_args)
+
+
+class Context(Protocol):
+    """What a sampler reads of the head it serves."""
+
+    ignore_index: int
+    loss_decode: nn.Module
 
 
 class BasePixelSampler(ABC):
@@ -39,7 +46,7 @@ class OHEMPixelSampler(BasePixelSampler):
     """
 
     def __init__(
-        self, context: nn.Module, thresh: float | None = None, min_kept: int = 100000
+        self, context: Context, thresh: float | None = None, min_kept: int = 100000
     ) -> None:
         if min_kept <= 1:
             raise ValueError(f'OHEMPixelSampler: min_kept must be above 1, got {min_kept}.')
@@ -75,10 +82,11 @@ class OHEMPixelSampler(BasePixelSampler):
     def _losses(self, seg_logit: Tensor, label: Tensor) -> Tensor:
         """Sum of the head's losses per pixel."""
         ignore = self.context.ignore_index
-        return sum(
+        total = sum(
             loss(seg_logit, label, weight=None, ignore_index=ignore, reduction_override='none')
             for loss in loss_list(self.context.loss_decode)
         )
+        return torch.as_tensor(total)
 
     def _hardest(self, losses: Tensor, kept: int) -> Tensor:
         """1 for the ``kept`` highest losses."""

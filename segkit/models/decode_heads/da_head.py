@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from segkit.registry import MODELS
 
-from .decode_head import BaseDecodeHead
+from .decode_head import BaseDecodeHead, Config
 from .pixel_attention import pixel_attention
 
 
@@ -117,7 +117,10 @@ class DAHead(BaseDecodeHead):
         return self.cls_seg(pam + cam)
 
     def loss(
-        self, inputs: Sequence[Tensor], batch_data_samples: Sequence, train_cfg: dict | None = None
+        self,
+        inputs: Sequence[Tensor],
+        batch_data_samples: Sequence,
+        train_cfg: Config | None = None,
     ) -> dict[str, Tensor]:
         """Losses of the three outputs, in training and evaluation mode alike."""
         self._calls += 1
@@ -127,13 +130,13 @@ class DAHead(BaseDecodeHead):
         self,
         inputs: Sequence[Tensor],
         batch_img_metas: Sequence[dict],
-        test_cfg: dict | None = None,
+        test_cfg: Config | None = None,
     ) -> Tensor:
         """The fused logits (N, K, H, W) at the size the network was fed."""
         pam, cam = self._branches(inputs)
         return self.predict_by_feat(self.cls_seg(pam + cam), batch_img_metas)
 
-    def loss_by_feat(
+    def loss_by_feat(  # type: ignore[override]  # it has three outputs where others have one
         self, seg_logits: Sequence[Tensor], batch_data_samples: Sequence
     ) -> dict[str, Tensor]:
         """The base losses of each output, under 'pam_cam.', 'pam.' and 'cam.'."""

@@ -79,9 +79,8 @@ class BaseDecodeHead(nn.Module):
         self.conv_seg = nn.Conv2d(channels, self.out_channels, kernel_size=1)
         self.dropout = nn.Dropout2d(dropout_ratio) if dropout_ratio > 0 else None
 
-    def _init_inputs(
-        self, in_channels: int | Sequence[int], in_index: int | Sequence[int], transform: str | None
-    ) -> None:
+    def _init_inputs(self, in_channels: Any, in_index: Any, transform: str | None) -> None:
+        """Integers, or with a transform lists; Any, since that is what is checked here."""
         if transform not in (None, 'resize_concat', 'multiple_select'):
             raise ValueError(
                 f'{type(self).__name__}: input_transform={transform!r} is none of None, '
@@ -97,7 +96,10 @@ class BaseDecodeHead(nn.Module):
                 f'in_index must be {want}, got {in_channels!r} and {in_index!r}.'
             )
         self.input_transform, self.in_index = transform, in_index
-        self.in_channels = sum(in_channels) if transform == 'resize_concat' else in_channels
+        # Any: a list with 'multiple_select'.
+        self.in_channels: int | Any = (
+            sum(in_channels) if transform == 'resize_concat' else in_channels
+        )
 
     def _init_outputs(
         self, num_classes: int, out_channels: int | None, threshold: float | None
@@ -111,7 +113,8 @@ class BaseDecodeHead(nn.Module):
         if out_channels == 1 and threshold is None:
             threshold = 0.3
             warnings.warn('threshold is not given for a binary head: 0.3 is used.', stacklevel=4)
-        self.num_classes, self.out_channels, self.threshold = num_classes, out_channels, threshold
+        self.num_classes, self.out_channels = num_classes, out_channels
+        self.threshold: float | Any = threshold  # None with more channels than one, where none asks
 
     def extra_repr(self) -> str:
         return (
@@ -123,7 +126,8 @@ class BaseDecodeHead(nn.Module):
         """The classifier's (or ``init_cfg``'s) start; the ConvModules drew theirs when built."""
         if self.init_cfg is None:
             nn.init.normal_(self.conv_seg.weight, std=0.01)
-            nn.init.zeros_(self.conv_seg.bias)
+            if self.conv_seg.bias is not None:
+                nn.init.zeros_(self.conv_seg.bias)
             return
         from mmengine.model import initialize  # slow to import, and seldom asked for
 
@@ -136,8 +140,8 @@ class BaseDecodeHead(nn.Module):
         cfgs = {'conv_cfg': self.conv_cfg, 'norm_cfg': self.norm_cfg, 'act_cfg': self.act_cfg}
         return ConvModule(in_channels, out_channels, kernel_size, **{**cfgs, **kwargs})
 
-    def _transform_inputs(self, inputs: Sequence[Tensor]) -> Tensor | list[Tensor]:
-        """The map(s) this head works on."""
+    def _transform_inputs(self, inputs: Sequence[Tensor]) -> Tensor | Any:
+        """The map this head works on; a list of them if it was built with 'multiple_select'."""
         if self.input_transform is None:
             return inputs[self.in_index]
         chosen = [inputs[i] for i in self.in_index]
@@ -147,7 +151,7 @@ class BaseDecodeHead(nn.Module):
         return torch.cat([self._resize(x, size) for x in chosen], dim=1)
 
     def _resize(self, x: Tensor, size: Sequence[int]) -> Tensor:
-        return resize(x, size=tuple(size), mode='bilinear', align_corners=self.align_corners)
+        return resize(x, size=(size[0], size[1]), mode='bilinear', align_corners=self.align_corners)
 
     def cls_seg(self, feat: Tensor) -> Tensor:
         """Dropout and classifier: (N, channels, h, w) -> (N, K, h, w)."""
@@ -155,8 +159,8 @@ class BaseDecodeHead(nn.Module):
             feat = self.dropout(feat)
         return self.conv_seg(feat)
 
-    def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Logits (N, K, h, w) of the backbone's maps."""
+    def forward(self, inputs: Sequence[Tensor]) -> Tensor | tuple[Tensor, ...]:
+        """Logits (N, K, h, w) of the backbone's maps; several where a head has several outputs."""
         raise TypeError(f'{type(self).__name__} defines no forward(inputs).')
 
     def loss(
@@ -181,7 +185,7 @@ class BaseDecodeHead(nn.Module):
     def predict_by_feat(self, seg_logits: Tensor, batch_img_metas: Sequence[dict]) -> Tensor:
         """Resize to the padded input; a sliding window sets img_shape to its crop as torch.Size."""
         meta = batch_img_metas[0]
-        size = meta.get('img_shape')
+        size: Any = meta.get('img_shape')
         if not isinstance(size, torch.Size):
             size = meta.get('pad_shape', size)
         return self._resize(seg_logits, size[:2])

@@ -5,19 +5,23 @@ Legend: logits (N, K, h, w), label (N, 1, H, W).
 
 from collections.abc import Callable
 from functools import cache
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from segkit.models.losses import accuracy
 from segkit.models.losses.accuracy import percent
 from segkit.models.losses.utils import loss_list
 
+if TYPE_CHECKING:
+    from .decode_head import BaseDecodeHead
+
 Maker = Callable[[], Tensor]
 
 
 def head_losses(
-    head: nn.Module, logits: Tensor, label: Tensor, with_accuracy: bool = True
+    head: 'BaseDecodeHead', logits: Tensor, label: Tensor, with_accuracy: bool = True
 ) -> dict[str, Tensor]:
     """Every loss of ``head.loss_decode`` under its name (same names add up), and 'acc_seg'.
 
@@ -50,7 +54,7 @@ def head_losses(
     return losses
 
 
-def _accuracy(head: nn.Module, full: Maker, label: Tensor, correct: Tensor | None) -> Tensor:
+def _accuracy(head: 'BaseDecodeHead', full: Maker, label: Tensor, correct: Tensor | None) -> Tensor:
     """Percent of labelled pixels that are right, (1,); from the bands' count if they made one."""
     if correct is not None:
         return percent(correct, (label != head.ignore_index).sum())

@@ -8,7 +8,7 @@ Legend: the padded map is (N, C, Qh * Ph, Qw * Pw) with P = down_factor pixels a
 a side; tokens of one attention (G, C, L) with G groups of L pixels.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -29,7 +29,7 @@ class SelfAttentionBlock(nn.Module):
             ``in_channels``.
     """
 
-    def __init__(self, in_channels: int, channels: int, **cfgs: Mapping[str, Any] | None) -> None:
+    def __init__(self, in_channels: int, channels: int, **cfgs: Any) -> None:
         super().__init__()
 
         def two_convs() -> nn.Sequential:

@@ -5,6 +5,7 @@ it does not cover (another kernel, stride or convolution class) is evaluated as 
 """
 
 from collections.abc import Sequence
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from segkit.ops import conv_cat_upsampled
 from .open_sizes import is_open, resize_to
 
 
-def _commutes(conv: nn.Module) -> bool:
+def _commutes(conv: nn.Module) -> TypeGuard[nn.Conv2d]:
     """Whether the identity holds for this convolution: plain 3x3, padding 1 with zeros."""
     return type(conv) is nn.Conv2d and (
         (conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups, conv.padding_mode)
@@ -31,7 +32,7 @@ def join_upsampled(
     if is_open(*size) or not _commutes(module.conv):
         lows = [resize_to(y, size, align_corners) for y in lows]
         return module(torch.cat([x, *lows], dim=1))
-    out = conv_cat_upsampled(module.conv, x, list(lows), size, align_corners)
-    if module.with_norm:
+    out = conv_cat_upsampled(module.conv, x, list(lows), size, bool(align_corners))
+    if module.norm is not None:
         out = module.norm(out)
     return module.activate(out) if module.with_activation else out

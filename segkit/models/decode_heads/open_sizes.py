@@ -23,7 +23,7 @@ def is_open(*sizes: int) -> bool:
 def resize_to(x: Tensor, size: Sequence[int], align_corners: bool | int) -> Tensor:
     """Bilinear (N, C, h, w) -> (N, C, *size); an open ``align_corners`` is 0 or 1."""
     if not is_open(*x.shape[2:], *size):
-        return resize(x, tuple(size), mode='bilinear', align_corners=bool(align_corners))
+        return resize(x, (size[0], size[1]), mode='bilinear', align_corners=bool(align_corners))
     rows, columns = (
         _interpolation(source, target, align_corners, x)
         for source, target in zip(x.shape[2:], size)
@@ -46,10 +46,14 @@ def _interpolation(source: int, target: int, align_corners: bool | int, like: Te
 class CellPool(nn.AdaptiveAvgPool2d):
     """Adaptive average pooling, with open sizes too; no parameters either way."""
 
+    def __init__(self, cells: int) -> None:
+        super().__init__(cells)
+        self.cells = cells
+
     def forward(self, x: Tensor) -> Tensor:
         if not is_open(*x.shape[2:]):
             return super().forward(x)
-        rows, columns = (_averages(source, self.output_size, x) for source in x.shape[2:])
+        rows, columns = (_averages(source, self.cells, x) for source in x.shape[2:])
         return rows @ x @ columns.transpose(0, 1)
 
 

@@ -8,6 +8,8 @@ On CUDA a fused kernel does the same where one accepts the channel counts.
 Legend: query, key (N, D, L), value (N, C, L) for L pixels; one chunk of scores (N, T, L).
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -40,14 +42,14 @@ def _forward_chunks(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, 
 
 class _ChunkedAttention(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, query, key, value):
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         out, logs = _forward_chunks(query, key, value)
         ctx.save_for_backward(query, key, value, out, logs)
         return out
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
         query, key, value, out, logs = ctx.saved_tensors
         grads = [torch.zeros_like(x, dtype=logs.dtype) for x in (key, value)]
         d_query, (d_key, d_value) = torch.empty_like(query), grads
@@ -82,9 +84,9 @@ def pixel_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     if torch.is_autocast_enabled(query.device.type):
         dtype = torch.get_autocast_dtype(query.device.type)
         query, key, value = (x.to(dtype) for x in (query, key, value))
-    tokens = [x.transpose(1, 2).unsqueeze(1) for x in (query, key, value)]
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or _fused(*tokens):
-        context = F.scaled_dot_product_attention(*tokens, scale=1.0)
+    q, k, v = (x.transpose(1, 2).unsqueeze(1) for x in (query, key, value))
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or _fused(q, k, v):
+        context = F.scaled_dot_product_attention(q, k, v, scale=1.0)
         return context.squeeze(1).transpose(1, 2)
     with torch.autocast(query.device.type, enabled=False):
         return _ChunkedAttention.apply(query, key, value)

@@ -130,10 +130,11 @@ class PSAHead(BaseDecodeHead):
 
     def _attend(self, x: Tensor, attention: nn.Sequential, direction: str) -> Tensor:
         """One branch on the shrunk map: (N, channels, h, w) -> the same shape."""
-        predictor, weight = attention[0](x), attention[1].weight
+        last: Any = attention[1]
+        predictor, weight = attention[0](x), last.weight
         scale = 1.0 / self.normalization_factor
         if self.compact:
-            return self._compact(x, attention[1](predictor), direction) * scale
+            return self._compact(x, last(predictor), direction) * scale
         return psa_attention(
             x,
             predictor,

@@ -40,7 +40,8 @@ class PSPHead(BaseDecodeHead):
 
     def _check_batch(self, x: Tensor) -> None:
         """Batch norm over a 1x1 cell has no variance to go by when there is one image."""
-        norm = self.psp_modules[0][1].norm
+        pool: Any = self.psp_modules[0]
+        norm = pool[1].norm
         alone = isinstance(norm, nn.BatchNorm2d) and norm.training and x.shape[0] == 1
         if alone and 1 in self.pool_scales:
             raise ValueError(

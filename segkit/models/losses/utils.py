@@ -47,7 +47,7 @@ def weight_reduce_loss(
     return loss.sum() / (avg_factor + torch.finfo(torch.float32).eps)
 
 
-def loss_list(losses: nn.Module) -> list[nn.Module]:
+def loss_list(losses: nn.Module) -> list[Any]:
     """The losses of a head as a list, whether it has one or several."""
     return list(losses) if isinstance(losses, nn.ModuleList) else [losses]
 
