@@ -1,62 +1,13 @@
-"""Every kind of bad data is found, named and given a cure, and good data pass."""
+"""All files of a dataset are examined: bad ones are found and named, good ones counted."""
 
 import cv2
 import numpy as np
 import pytest
-from helpers.make_data import PREFIX, write_dataset, write_pair
-from mmengine.config import Config
+from helpers.checks import SIZES, config, errors_of, paint, warnings_of
+from helpers.make_data import write_dataset, write_pair
 
 from segkit.inspection.check import check
-from segkit.inspection.page import as_page
 from segkit.inspection.text import as_text
-
-PIPELINE = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs'),
-]
-SIZES = [(40, 56), (48, 64), (40, 56)]
-
-
-def config(root, num_classes=5, head=None, **dataset) -> Config:
-    names = tuple(f'c{i}' for i in range(dataset.pop('names', num_classes)))
-    values = dict(
-        type='BaseSegDataset', data_root=str(root), data_prefix=PREFIX, img_suffix='.png',
-        metainfo=dict(classes=names), pipeline=PIPELINE,
-    )  # fmt: skip
-    loader = dict(batch_size=2, dataset={**values, **dataset})
-    model = dict(
-        data_preprocessor=dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]),
-        decode_head=dict(num_classes=num_classes, **(head or {})),
-        auxiliary_head=dict(num_classes=num_classes),
-    )
-    return Config(dict(model=model, train_dataloader=loader))
-
-
-def errors_of(cfg: Config, **options) -> list[str]:
-    """Texts of all errors with the messages of their files."""
-    found = check(cfg, 'x', ('train',), workers=0, **options)
-    assert not found.ok
-    findings = [*found.general, *found.datasets[0].findings]
-    return ['\n'.join([f.text, *f.files]) for f in findings if f.level == 'error']
-
-
-def warnings_of(cfg: Config, split='train', **options) -> list[str]:
-    found = check(cfg, options.pop('name', 'x'), (split,), workers=0, **options)
-    assert found.ok, as_text(found)
-    findings = [*found.general, *found.datasets[0].findings]
-    return ['\n'.join([f.text, *f.files]) for f in findings if f.level == 'warning']
-
-
-@pytest.fixture
-def root(tmp_path):
-    return write_dataset(tmp_path, SIZES)
-
-
-def paint(root, index, label) -> str:
-    path = f'{root}/ann/{index:03d}.png'
-    cv2.imwrite(path, label)
-    return path
 
 
 def test_good_data_pass_with_exact_sums(root):
@@ -181,110 +132,6 @@ def test_colours_outside_the_palette(root):
     assert '(7, 7, 7)' in error
 
 
-def labels_of(root, *values) -> None:
-    for index, size in enumerate(SIZES):
-        label = np.resize(np.array(values, np.uint8), size)
-        paint(root, index, label)
-
-
-@pytest.mark.parametrize(
-    ('values', 'num_classes', 'cure'),
-    [
-        ((1, 2, 3, 4, 5, 255), 5, 'they count from 1; set reduce_zero_label=True'),
-        ((0, 1, 2, 3, 4, 5), 5, 'if 0 means "unlabelled", set reduce_zero_label=True'),
-        ((0, 1, 2, 3, 4, 5), 5, 'there are 6: set num_classes in both heads'),
-        ((0, 128), 2, 'set label_map={128: 1}'),
-        ((7, 11, 26, 255), 3, 'map them with label_map={stored value: class}'),
-    ],
-)
-def test_values_outside_the_classes_get_the_likely_cure(root, values, num_classes, cure):
-    labels_of(root, *values)
-
-    (error,) = errors_of(config(root, num_classes=num_classes))
-
-    assert cure in error
-    assert f'neither a class (0 to {num_classes - 1}) nor 255' in error
-    assert f'{root}/ann/000.png' in error
-
-
-def test_the_cures_cure(root):
-    labels_of(root, 1, 2, 3, 4, 5, 255)
-    assert check(config(root, reduce_zero_label=True), 'x', ('train',), workers=0).ok
-    labels_of(root, 7, 11, 26, 255)
-    cfg = config(root, num_classes=3, label_map={7: 0, 11: 1, 26: 2})
-    assert check(cfg, 'x', ('train',), workers=0).ok
-
-
-def test_16_bit_values_are_found(root):
-    label = np.zeros(SIZES[0], np.uint16)
-    label[5:9] = 24001
-    paint(root, 0, label)
-
-    (error,) = errors_of(config(root))
-
-    assert 'label values 24001' in error
-
-
-def test_masks_of_0_and_255(root):
-    labels_of(root, 0, 255)
-
-    (warning,) = warnings_of(config(root, num_classes=2))
-
-    assert 'masks of 0 and 255? Then set label_map={255: 1}' in warning
-
-
-def test_labels_that_are_all_ignored(root):
-    paint(root, 1, np.full(SIZES[1], 255, np.uint8))
-    (warning,) = [w for w in warnings_of(config(root)) if 'no labelled pixel' in w]
-    assert f'{root}/ann/001.png' in warning
-
-    labels_of(root, 255)
-    assert 'nothing to learn' in errors_of(config(root))[0]
-
-
-def test_classes_never_labelled(root):
-    labels_of(root, 0, 2, 3)
-
-    (warning,) = warnings_of(config(root))
-
-    assert '2 of 5 classes are never labelled: 1 (c1), 4 (c4)' in warning
-
-
-def test_class_counts_and_weights(root):
-    errors = errors_of(config(root, names=6))
-    assert any('model.decode_head.num_classes is 5, but the dataset has 6' in e for e in errors)
-    assert any('model.auxiliary_head.num_classes=6' in e for e in errors)
-
-    head = dict(loss_decode=dict(type='CrossEntropyLoss', class_weight=[1.0, 2.0]))
-    (error,) = errors_of(config(root, head=head))
-    assert 'model.decode_head.loss_decode.class_weight has 2 values for 5 classes' in error
-
-    head = dict(loss_decode=[dict(type='CrossEntropyLoss', class_weight='no.npy')])
-    (error,) = errors_of(config(root, head=head))
-    assert 'class_weight: no file no.npy' in error
-
-
-def test_normalisation_far_from_the_images(root):
-    cfg = config(root)
-    cfg.model.data_preprocessor = dict(mean=[0.5, 0.5, 0.5], std=[0.2, 0.2, 0.2])
-    (warning,) = warnings_of(cfg)
-    assert 'the config normalises by [0.5, 0.5, 0.5]' in warning
-
-    cfg.model.data_preprocessor = dict(mean=[100.0], std=[50.0])
-    assert 'data_preprocessor.mean has 1 values, but the images have 3' in errors_of(cfg)[0]
-
-
-def test_the_effective_batch_is_compared_with_the_recipe(root):
-    name = 'pspnet_r50-d8_512x512_80k_ade20k'  # 4 GPUs x 4
-    cfg = config(root)
-    cfg.optim_wrapper = dict(optimizer=dict(lr=0.01))
-
-    (warning,) = warnings_of(cfg, name=name, gpus=2)
-    assert 'effective batch 4 (2 a GPU x 2 GPU), the recipe has 16' in warning
-    assert '--auto-scale-lr (lr 0.0025 instead of 0.01)' in warning
-    assert warnings_of(cfg, name=name, gpus=8) == []
-
-
 def test_parts_of_a_concatenation_are_checked_one_by_one(root, tmp_path):
     other = write_dataset(tmp_path / 'other', [(20, 20)])
     parts = [config(folder).train_dataloader.dataset for folder in (root, other)]
@@ -321,17 +168,3 @@ def test_workers_give_the_same_result(root):
     one, two = (check(cfg, 'x', ('train',), workers=n).to_json() for n in (0, 2))
 
     assert one == two
-
-
-def test_the_page_shows_pictures_findings_and_escapes_names(root):
-    paint(root, 1, np.full(SIZES[1], 77, np.uint8))
-    cfg = config(root, metainfo=dict(classes=('<b>', 'c1', 'c2', 'c3', 'c4')))
-
-    page = as_page(check(cfg, 'x', ('train',), workers=0))
-
-    assert page.count('<img src="data:image/jpeg;base64,') == 3
-    assert '&lt;b&gt;' in page
-    assert '<b>error</b>: label values 77' in page
-    assert 'Training would fail.' in page
-    assert 'http://' not in page
-    assert 'https://' not in page

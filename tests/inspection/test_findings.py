@@ -1,0 +1,105 @@
+"""What the values of labels and the settings of a config are judged by, and the cures named."""
+
+import numpy as np
+import pytest
+from helpers.checks import SIZES, config, errors_of, labels_of, paint, warnings_of
+
+from segkit.inspection.check import check
+
+
+@pytest.mark.parametrize(
+    ('values', 'num_classes', 'cure'),
+    [
+        ((1, 2, 3, 4, 5, 255), 5, 'they count from 1; set reduce_zero_label=True'),
+        ((0, 1, 2, 3, 4, 5), 5, 'if 0 means "unlabelled", set reduce_zero_label=True'),
+        ((0, 1, 2, 3, 4, 5), 5, 'there are 6: set num_classes in both heads'),
+        ((0, 128), 2, 'set label_map={128: 1}'),
+        ((7, 11, 26, 255), 3, 'map them with label_map={stored value: class}'),
+    ],
+)
+def test_values_outside_the_classes_get_the_likely_cure(root, values, num_classes, cure):
+    labels_of(root, *values)
+
+    (error,) = errors_of(config(root, num_classes=num_classes))
+
+    assert cure in error
+    assert f'neither a class (0 to {num_classes - 1}) nor 255' in error
+    assert f'{root}/ann/000.png' in error
+
+
+def test_the_cures_cure(root):
+    labels_of(root, 1, 2, 3, 4, 5, 255)
+    assert check(config(root, reduce_zero_label=True), 'x', ('train',), workers=0).ok
+    labels_of(root, 7, 11, 26, 255)
+    cfg = config(root, num_classes=3, label_map={7: 0, 11: 1, 26: 2})
+    assert check(cfg, 'x', ('train',), workers=0).ok
+
+
+def test_16_bit_values_are_found(root):
+    label = np.zeros(SIZES[0], np.uint16)
+    label[5:9] = 24001
+    paint(root, 0, label)
+
+    (error,) = errors_of(config(root))
+
+    assert 'label values 24001' in error
+
+
+def test_masks_of_0_and_255(root):
+    labels_of(root, 0, 255)
+
+    (warning,) = warnings_of(config(root, num_classes=2))
+
+    assert 'masks of 0 and 255? Then set label_map={255: 1}' in warning
+
+
+def test_labels_that_are_all_ignored(root):
+    paint(root, 1, np.full(SIZES[1], 255, np.uint8))
+    (warning,) = [w for w in warnings_of(config(root)) if 'no labelled pixel' in w]
+    assert f'{root}/ann/001.png' in warning
+
+    labels_of(root, 255)
+    assert 'nothing to learn' in errors_of(config(root))[0]
+
+
+def test_classes_never_labelled(root):
+    labels_of(root, 0, 2, 3)
+
+    (warning,) = warnings_of(config(root))
+
+    assert '2 of 5 classes are never labelled: 1 (c1), 4 (c4)' in warning
+
+
+def test_class_counts_and_weights(root):
+    errors = errors_of(config(root, names=6))
+    assert any('model.decode_head.num_classes is 5, but the dataset has 6' in e for e in errors)
+    assert any('model.auxiliary_head.num_classes=6' in e for e in errors)
+
+    head = dict(loss_decode=dict(type='CrossEntropyLoss', class_weight=[1.0, 2.0]))
+    (error,) = errors_of(config(root, head=head))
+    assert 'model.decode_head.loss_decode.class_weight has 2 values for 5 classes' in error
+
+    head = dict(loss_decode=[dict(type='CrossEntropyLoss', class_weight='no.npy')])
+    (error,) = errors_of(config(root, head=head))
+    assert 'class_weight: no file no.npy' in error
+
+
+def test_normalisation_far_from_the_images(root):
+    cfg = config(root)
+    cfg.model.data_preprocessor = dict(mean=[0.5, 0.5, 0.5], std=[0.2, 0.2, 0.2])
+    (warning,) = warnings_of(cfg)
+    assert 'the config normalises by [0.5, 0.5, 0.5]' in warning
+
+    cfg.model.data_preprocessor = dict(mean=[100.0], std=[50.0])
+    assert 'data_preprocessor.mean has 1 values, but the images have 3' in errors_of(cfg)[0]
+
+
+def test_the_effective_batch_is_compared_with_the_recipe(root):
+    name = 'pspnet_r50-d8_512x512_80k_ade20k'  # 4 GPUs x 4
+    cfg = config(root)
+    cfg.optim_wrapper = dict(optimizer=dict(lr=0.01))
+
+    (warning,) = warnings_of(cfg, name=name, gpus=2)
+    assert 'effective batch 4 (2 a GPU x 2 GPU), the recipe has 16' in warning
+    assert '--auto-scale-lr (lr 0.0025 instead of 0.01)' in warning
+    assert warnings_of(cfg, name=name, gpus=8) == []
