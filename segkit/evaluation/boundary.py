@@ -24,7 +24,9 @@ def band(label: np.ndarray, distance: int) -> np.ndarray:
 
     side = 2 * distance + 1
     kernel = np.ones((side, side), np.uint8)
-    framed = cv2.copyMakeBorder(label, *[distance] * 4, cv2.BORDER_CONSTANT, value=_OUTSIDE)
+    framed = cv2.copyMakeBorder(
+        label, distance, distance, distance, distance, cv2.BORDER_CONSTANT, value=_OUTSIDE
+    )
     inside = slice(distance, -distance)
     high = cv2.dilate(framed, kernel)[inside, inside]
     low = cv2.erode(framed, kernel)[inside, inside]

@@ -107,10 +107,10 @@ def _histogram(label: Tensor, pred: Tensor, k: int, ignore_index: int) -> tuple[
     import cv2
 
     matrix, strays, others = np.zeros((k, k), np.int64), 0, 0
-    label, pred = _low_bytes(label), _low_bytes(pred)
-    channels = [0, label.shape[2]]  # numbered through both pictures
-    for start in range(0, len(label), _EXACT_FLOAT32):
-        part = [a[start : start + _EXACT_FLOAT32] for a in (label, pred)]
+    pictures = _low_bytes(label), _low_bytes(pred)
+    channels = [0, pictures[0].shape[2]]  # numbered through both pictures
+    for start in range(0, len(pictures[0]), _EXACT_FLOAT32):
+        part = [a[start : start + _EXACT_FLOAT32] for a in pictures]
         counts = cv2.calcHist(part, channels, None, [256, 256], [0, 256, 0, 256])
         counts = counts.reshape(256, 256)
         if 0 <= ignore_index < 256:

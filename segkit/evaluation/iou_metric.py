@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.dist import all_reduce, get_rank, get_world_size
@@ -120,7 +121,7 @@ class IoUMetric(BaseMetric):
                     f'{_name_of(sample)}: no pred_sem_seg; the model must run in mode="predict".'
                 )
             if self.output_dir:
-                self._write(sample, pred)
+                self._write(self.output_dir, sample, pred)
             if not self.format_only:
                 self._count(sample, pred)
 
@@ -138,14 +139,14 @@ class IoUMetric(BaseMetric):
         if self.bootstrap:
             self._rows.append(counts_of_matrix(matrix))
         if self.boundary:
-            maps = [flat_map(x).cpu().numpy() for x in (label, pred)]
-            counts = boundary_counts(*maps, k, self.ignore_index)
+            masks, found = (flat_map(x).cpu().numpy() for x in (label, pred))
+            counts = boundary_counts(masks, found, k, self.ignore_index)
             self._boundary_rows.append(torch.from_numpy(counts))
 
-    def _write(self, sample: object, pred: Tensor) -> None:
+    def _write(self, folder: str, sample: object, pred: Tensor) -> None:
         if self._writer is None:
             palette = self.dataset_meta.get('palette') if self.dataset_meta else None
-            self._writer = IdImageWriter(self.output_dir, self.classes, palette)
+            self._writer = IdImageWriter(folder, self.classes, palette)
         reduce_zero_label = bool(_meta_of(sample, 'reduce_zero_label', False))
         self._writer.write(flat_map(pred).cpu().numpy(), _name_of(sample), reduce_zero_label)
 
@@ -201,6 +202,8 @@ class IoUMetric(BaseMetric):
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Headline results of the scores made by ``evaluate``; ``results`` is not used."""
+        if self.scores is None:
+            raise EvaluationError('IoUMetric: there are no scores yet; call evaluate(size) first.')
         return self.scores.summary(self.iou_metrics)
 
     def _report(self, scores: Scores, images: int) -> dict[str, float]:
@@ -218,7 +221,7 @@ class IoUMetric(BaseMetric):
         return {prefix + name: value for name, value in results.items()}
 
 
-def _map_of(sample: object, field: str) -> Tensor | None:
+def _map_of(sample: Any, field: str) -> Tensor | None:
     """The label map of a sample that is a dict or a SegDataSample; None where it has none."""
     value = sample.get(field) if hasattr(sample, 'get') else getattr(sample, field, None)
     if value is None:
@@ -226,7 +229,7 @@ def _map_of(sample: object, field: str) -> Tensor | None:
     return value['data'] if isinstance(value, dict) else value.data
 
 
-def _meta_of(sample: object, key: str, default: object) -> object:
+def _meta_of(sample: Any, key: str, default: object) -> object:
     return sample.get(key, default)
 
 

@@ -69,7 +69,9 @@ class Predictions:
         return _decode(np.array(Image.open(file)), self.classes, reduce_zero_label, file)
 
 
-def _decode(ids: np.ndarray, classes: Sequence[str], reduce_zero_label: bool, file: Path):
+def _decode(
+    ids: np.ndarray, classes: Sequence[str], reduce_zero_label: bool, file: Path
+) -> np.ndarray:
     coding = coding_table(classes, reduce_zero_label).astype(np.int64)
     table = np.full(max(int(ids.max()), int(coding.max())) + 1, -1)
     table[coding] = np.arange(len(classes))

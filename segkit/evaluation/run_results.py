@@ -8,6 +8,7 @@ was dumped beside them.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,13 +81,14 @@ def _of_result_file(path: Path) -> RunResults:
 
 def flat_config(config: object, prefix: str = '') -> dict[str, object]:
     """Nested dicts and lists of dicts -> 'a.b.0.c': value."""
+    items: Iterable[tuple[object, object]]
     if isinstance(config, dict):
         items = config.items()
     elif isinstance(config, (list, tuple)) and any(isinstance(v, dict) for v in config):
         items = enumerate(config)
     else:
         return {prefix.rstrip('.'): config}
-    flat = {}
+    flat: dict[str, object] = {}
     for key, value in items:
         flat.update(flat_config(value, f'{prefix}{key}.'))
     return flat

@@ -54,7 +54,7 @@ class ReportBuilder:
         """
         matrix = confusion_matrix(label, pred, len(self.classes), self.ignore_index, name).cpu()
         counts = counts_of_matrix(matrix)
-        size = tuple(label.shape[-2:])
+        size = (label.shape[-2], label.shape[-1])
         self._matrix += matrix
         self._rows.append(counts)
         self._sizes.append(torch.tensor(size))

@@ -88,7 +88,7 @@ def _names(names: Sequence[str]) -> str:
     return f'<div class="names">{entries}</div>'
 
 
-def histogram(values: Sequence[float], x_label: str, bins: int = 20) -> str:
+def histogram(values: np.ndarray | Sequence[float], x_label: str, bins: int = 20) -> str:
     """How many images fall into each of ``bins`` equal parts of 0 to 100."""
     counts, edges = np.histogram(np.clip(values, 0, 100), bins=bins, range=(0, 100))
     frame = Frame((0, 100), (0, max(int(counts.max()), 1) * 1.08))

@@ -7,6 +7,7 @@ import bisect
 import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -83,7 +84,7 @@ class Ranking:
         """Take in what other ranks kept."""
         for other in others:
             for example in other.everything():
-                self.offer(example, lambda example=example: example.panels)
+                self.offer(example, partial(_panels, example))
 
     def everything(self) -> list[Example]:
         """All kept examples once, lowest first."""
@@ -100,3 +101,7 @@ class Ranking:
 
 def _score(example: Example) -> float:
     return example.score
+
+
+def _panels(example: Example) -> Panels:
+    return example.panels

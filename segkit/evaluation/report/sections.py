@@ -131,7 +131,7 @@ def confusion(report: Report) -> str:
     ]
     most = table(['Label', 'Predicted as', '% of label', 'Pixels'], rows, text=(0, 1))
     note = '<p class="muted">Rows are labels, columns predictions; each row sums to 100 %.</p>'
-    seen = np.flatnonzero(report.scores.matrix.sum(0) + report.scores.matrix.sum(1))
+    seen = np.flatnonzero(report.scores.matrix.sum(0) + report.scores.matrix.sum(1)).tolist()
     picture = heat_map(report.scores.matrix[np.ix_(seen, seen)], [str(names[i]) for i in seen])
     hidden = len(names) - len(seen)
     if hidden:
