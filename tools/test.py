@@ -43,12 +43,13 @@ def build_runner(args: argparse.Namespace) -> 'Runner':
     cfg = read_config(args)
 
     from segkit.engine import Runner, check_config
-    from segkit.engine.checkpoint import Undrawn
+    from segkit.engine.checkpoint import Undrawn, without_pretrained
     from segkit.engine.testing import apply_test_arguments, require_checkpoint
 
     args.checkpoint = require_checkpoint(args.checkpoint)
     apply_test_arguments(args, cfg)
     check_config(cfg)
+    cfg.model = without_pretrained(cfg.model)
     with Undrawn():  # testing takes every weight from the checkpoint, or fails
         return Runner.from_cfg(cfg)
 

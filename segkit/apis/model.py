@@ -49,7 +49,10 @@ def init_model(
         model.init_weights()
     else:
         model = build_undrawn(cfg.model)
-        report = load_into(model, checkpoint, purpose='test', assign=True)
+        # To a GPU straight from the file. On the CPU a copy: a program may save to where it loaded
+        # from, and writing over a mapped file would kill it.
+        on_cpu = torch.device(device).type == 'cpu'
+        report = load_into(model, checkpoint, purpose='test', assign=not on_cpu)
         initialise(model, report.missing)
     model.cfg = cfg
     if getattr(model, 'dataset_meta', None) is None:

@@ -17,7 +17,7 @@ from mmengine.optim import OptimWrapper
 from torch import nn
 
 import segkit
-from segkit.engine.checkpoint import load_checkpoint, load_into
+from segkit.engine.checkpoint import initialise, load_checkpoint, load_into
 from segkit.engine.errors import TrainingError
 from segkit.engine.resume import config_differences, load_latest, load_verified
 from segkit.engine.saving import save_checkpoint_file
@@ -204,6 +204,8 @@ class Persistence:
             load_whole_state(self.bare_model, checkpoint['state_dict'])
             return
         report = load_into(self.bare_model, checkpoint, purpose, source=source, assign=assign)
+        if self._purpose == 'test':
+            initialise(self.bare_model, report.missing)  # an auxiliary head, perhaps left undrawn
         if purpose == 'finetune' or not report.complete or self._purpose == 'test':
             self.logger.info(str(report))
 

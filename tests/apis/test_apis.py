@@ -75,6 +75,22 @@ def test_a_checkpoint_without_auxiliary_head_leaves_none_undrawn(model, tmp_path
     assert loaded.auxiliary_head.conv_seg.weight.std() > 0
 
 
+def test_a_model_can_be_saved_to_where_it_was_loaded_from(model, tmp_path):
+    """In a process of its own, which a write over a mapped file would kill."""
+    torch.save(model.state_dict(), tmp_path / 'model.pth')
+    path = tmp_path / 'model.pth'
+    code = (
+        'import torch; from segkit.apis import init_model; '
+        f'model = init_model("pspnet_r18-d8_shapes", {str(path)!r}, cfg_options={SMALL}); '
+        f'torch.save(model.state_dict(), {str(path)!r})'
+    )
+
+    subprocess.run([sys.executable, '-c', code], check=True)
+
+    again = torch.load(path)
+    assert torch.equal(again['decode_head.conv_seg.weight'], model.decode_head.conv_seg.weight)
+
+
 def test_nothing_that_only_training_needs_is_imported(checkpoint):
     code = (
         'import sys; from segkit.apis import init_model; '

@@ -16,7 +16,7 @@ from .errors import (
     DownloadError,
     UnsafeCheckpointError,
 )
-from .fresh import Undrawn, build_undrawn, initialise
+from .fresh import Undrawn, build_undrawn, initialise, without_pretrained
 from .loading import LoadReport, load_into
 from .sources import local_file
 
@@ -38,6 +38,7 @@ __all__ = [
     'state_dict_of',
     'to_our_names',
     'use_in_mmengine',
+    'without_pretrained',
 ]
 
 

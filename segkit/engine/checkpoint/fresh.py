@@ -1,11 +1,10 @@
 """Models about to be filled from a file: their weights are neither drawn nor, so far, in memory.
 
 Drawing the 50 to 90 million weights of a network takes longer than reading the file that then
-replaces them. Left undrawn they are memory that no page was ever given to, so what a network takes
-is what ``load_into(..., assign=True)`` maps from the file.
+replaces them. Left undrawn they are memory that no page was given to yet.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -22,9 +21,10 @@ _DRAWS = {
 
 
 class Undrawn(TorchFunctionMode):
-    """Within it, drawing random values leaves a tensor as it is; constants are written as ever.
+    """Within it, drawing random values leaves a parameter as it is; constants are written.
 
-    For building a model whose every weight then comes from a file. The random state stays put.
+    For building a model whose every parameter then comes from a file. Other tensors are drawn as
+    ever: what no checkpoint holds may have been derived from them.
     """
 
     def __torch_function__(
@@ -32,20 +32,30 @@ class Undrawn(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if func in _DRAWS:
-            return args[0] if args else kwargs['tensor']
+            tensor = args[0] if args else kwargs['tensor']
+            if isinstance(tensor, nn.Parameter):
+                return tensor
         return func(*args, **kwargs)
 
 
-def build_undrawn(cfg: dict) -> nn.Module:
-    """Build a model config for ``load_into(model, file, assign=True)`` to fill.
+def without_pretrained(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """A model config that names no weights to start from: a file that brings all is read later."""
+    cfg = {key: value for key, value in cfg.items() if key != 'pretrained'}
+    backbone = cfg.get('backbone')
+    if isinstance(backbone, Mapping) and backbone.get('pretrained'):
+        cfg['backbone'] = {**backbone, 'pretrained': None}
+    return cfg
+
+
+def build_undrawn(cfg: Mapping[str, Any]) -> nn.Module:
+    """Build a model config for ``load_into(model, file)`` to fill.
 
     ``initialise(model, report.missing)`` then draws what the file did not hold.
     """
     from segkit.registry import MODELS, build_ours
 
-    # A pretrained backbone would be read for nothing: the file brings all weights.
     with Undrawn():
-        return build_ours(MODELS, {k: v for k, v in cfg.items() if k != 'pretrained'})
+        return build_ours(MODELS, without_pretrained(cfg))
 
 
 def initialise(model: nn.Module, names: Iterable[str]) -> None:

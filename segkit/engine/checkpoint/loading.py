@@ -93,7 +93,8 @@ def load_into(
         purpose: 'test' refuses a file that does not fit; 'finetune' loads what fits.
         source: the name for messages when ``checkpoint`` is a dict.
         assign: let the tensors of the file become those of the model, memory-mapped where it is
-            read here; otherwise they are copied. For a model no optimizer knows yet.
+            read here; otherwise they are copied. For a model no optimizer knows yet, and a file
+            nobody writes to: a process dies when a file it has mapped is cut short.
 
     Raises:
         CheckpointError: nothing fits, or, when testing, anything differs; holds the table.
@@ -142,5 +143,12 @@ def _advice(report: LoadReport) -> str:
 def _fill(model: nn.Module, state: dict[str, torch.Tensor], assign: bool) -> None:
     ours = model.state_dict()
     if assign:  # copying converts by itself
-        state = {n: t.to(device=ours[n].device, dtype=ours[n].dtype) for n, t in state.items()}
+        state = {name: _like(tensor, ours[name]) for name, tensor in state.items()}
     model.load_state_dict(state, strict=False, assign=assign)
+
+
+def _like(tensor: torch.Tensor, ours: torch.Tensor) -> torch.Tensor:
+    """On the device and in the dtype of ours, and not channels last: the maps would be, too."""
+    tensor = tensor.to(device=ours.device, dtype=ours.dtype)
+    nhwc = tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
+    return tensor.contiguous() if nhwc else tensor

@@ -4,13 +4,19 @@ import torch
 from helpers.checkpoint_files import tiny_model
 from torch import nn
 
-from segkit.engine.checkpoint import Undrawn, build_undrawn, initialise, load_into
+from segkit.engine.checkpoint import (
+    Undrawn,
+    build_undrawn,
+    initialise,
+    load_into,
+    without_pretrained,
+)
 from segkit.registry import MODELS
 
 
 def test_random_values_are_not_drawn_and_the_random_state_stays():
     before = torch.get_rng_state()
-    tensors = [torch.full((4, 4), 7.0) for _ in range(6)]
+    tensors = [nn.Parameter(torch.full((4, 4), 7.0), requires_grad=False) for _ in range(6)]
 
     with Undrawn():
         tensors[0].normal_()
@@ -34,6 +40,15 @@ def test_constants_and_computed_buffers_are_written():
     assert grid.tolist() == [0, 2, 4, 6]
 
 
+def test_what_is_derived_from_random_values_and_in_no_file_is_drawn():
+    with Undrawn():
+        layer = nn.Module()
+        basis = torch.empty(8, 4).normal_(generator=torch.Generator().manual_seed(3))
+        layer.register_buffer('basis', basis, persistent=False)
+
+    assert torch.equal(basis, torch.randn(8, 4, generator=torch.Generator().manual_seed(3)))
+
+
 def test_drawing_goes_on_afterwards():
     with Undrawn():
         pass
@@ -50,6 +65,24 @@ class NetWithAGrid(nn.Module):
         self.pretrained = pretrained
         self.conv = nn.Conv2d(3, 2, 1)
         self.register_buffer('grid', torch.arange(5), persistent=False)
+
+
+class FetchingBackbone(nn.Module):
+    """Fetches its weights when it is built, as timm's do."""
+
+    def __init__(self, pretrained: bool = False) -> None:
+        super().__init__()
+        self.fetched = bool(pretrained)
+
+
+def test_a_backbone_fetches_nothing_that_the_file_replaces():
+    cfg = {'backbone': {'type': FetchingBackbone, 'pretrained': True}, 'pretrained': 'elsewhere'}
+
+    kept = without_pretrained(cfg)
+
+    assert 'pretrained' not in kept
+    assert not MODELS.build(kept['backbone']).fetched
+    assert cfg['backbone']['pretrained'] is True, 'the config itself stays as it is'
 
 
 def test_a_built_model_is_filled_from_a_file_and_keeps_its_own_buffers():

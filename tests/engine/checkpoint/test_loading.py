@@ -119,6 +119,18 @@ def test_assigned_weights_are_the_tensors_of_the_file():
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
+def test_assigned_weights_are_laid_out_as_usual():
+    """A run with channels_last writes such tensors, and a convolution's answer follows them."""
+    theirs = tiny_model(seed=1).to(memory_format=torch.channels_last)
+    model = tiny_model(seed=2)
+    assert not theirs.backbone[0].weight.is_contiguous()
+
+    load_into(model, {'state_dict': theirs.state_dict()}, assign=True)
+
+    assert model.backbone[0].weight.is_contiguous()
+    assert torch.equal(model.backbone[0].weight, theirs.backbone[0].weight)
+
+
 def test_copied_weights_are_the_models_own():
     theirs = tiny_model(seed=1)
     model = tiny_model(seed=2)
