@@ -176,7 +176,7 @@ class ValLoop(MMValLoop):
     def _add_loss(self, data_batch: dict) -> None:
         model = self.runner.model
         model = model.module if is_model_wrapper(model) else model
-        losses = model(**model.data_preprocessor(data_batch, training=False), mode='loss')
+        losses = model._run_forward(model.data_preprocessor(data_batch, False), mode='loss')
         total, terms = model.parse_losses(losses)
         size = len(data_batch['inputs'])
         for key, value in dict(terms, loss=total).items():

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from segkit.registry import MODELS, build_ours
+
 if TYPE_CHECKING:
     from mmengine.optim import OptimWrapper
 
@@ -19,16 +21,19 @@ class BaseSegmentor(nn.Module):
     """A data preprocessor, ``forward(inputs, data_samples, mode)`` of a subclass, and the steps.
 
     Args:
-        data_preprocessor: called as ``data_preprocessor(data, training)`` with what the loader
-            collated; returns the arguments of ``forward`` but ``mode``, by name.
+        data_preprocessor: a module or its config, SegDataPreProcessor by default; called as
+            ``data_preprocessor(data, training)`` with what the loader collated, it returns the
+            arguments of ``forward`` but ``mode``, as a dict or in their order.
         init_cfg: mmengine's initialisers; the parts' own come after them, 'Pretrained' after all.
     """
 
     def __init__(
-        self, data_preprocessor: nn.Module, init_cfg: Mapping | Sequence[Mapping] | None = None
+        self,
+        data_preprocessor: Mapping[str, Any] | nn.Module | None = None,
+        init_cfg: Mapping | Sequence[Mapping] | None = None,
     ) -> None:
         super().__init__()
-        self.data_preprocessor = data_preprocessor
+        self.data_preprocessor = build_part(data_preprocessor or {'type': 'SegDataPreProcessor'})
         self.init_cfg = init_cfg
 
     def init_weights(self) -> None:
@@ -51,16 +56,19 @@ class BaseSegmentor(nn.Module):
     def train_step(self, data: Any, optim_wrapper: 'OptimWrapper') -> dict[str, Tensor]:
         """Forward, backward and update; returns what ``parse_losses`` gives to log."""
         with optim_wrapper.optim_context(self):
-            losses = self(**self.data_preprocessor(data, True), mode='loss')
+            losses = self._run_forward(self.data_preprocessor(data, True), 'loss')
         loss, to_log = self.parse_losses(losses)
         optim_wrapper.update_params(loss)
         return to_log
 
     def val_step(self, data: Any) -> list:
         """Predictions for a collated batch."""
-        return self(**self.data_preprocessor(data, False), mode='predict')
+        return self._run_forward(self.data_preprocessor(data, False), 'predict')
 
     test_step = val_step
+
+    def _run_forward(self, data: Mapping[str, Any] | Sequence, mode: str) -> Any:
+        return self(**data, mode=mode) if isinstance(data, Mapping) else self(*data, mode=mode)
 
     def parse_losses(
         self, losses: Mapping[str, Tensor | Sequence[Tensor]]
@@ -82,6 +90,11 @@ class BaseSegmentor(nn.Module):
         if hasattr(preprocessor, '_device'):
             preprocessor._device = next(self.parameters()).device
         return self
+
+
+def build_part(part: Mapping[str, Any] | nn.Module) -> Any:
+    """The part itself, or the one a config stands for."""
+    return part if isinstance(part, nn.Module) else build_ours(MODELS, part)
 
 
 def _mean(name: str, value: Tensor | Sequence[Tensor]) -> Tensor:

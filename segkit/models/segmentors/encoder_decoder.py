@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from segkit.registry import MODELS, build_ours
+from segkit.registry import MODELS
 from segkit.structures import SegDataSample
 
 from ..inference.logits import SlideLogits
 from ..inference.predict import postprocess, predict_samples, window_logits
-from .base import BaseSegmentor
+from .base import BaseSegmentor, build_part
 
 if TYPE_CHECKING:
     from ..decode_heads import BaseDecodeHead
@@ -54,18 +54,20 @@ class EncoderDecoder(BaseSegmentor):
         pretrained: str | None = None,
         init_cfg: Config | None = None,
     ) -> None:
-        super().__init__(_build(data_preprocessor or {'type': 'SegDataPreProcessor'}), init_cfg)
-        self.backbone: nn.Module = _build(_with_pretrained(backbone, pretrained))
+        super().__init__(data_preprocessor, init_cfg)
+        self.backbone: nn.Module = build_part(_with_pretrained(backbone, pretrained))
         if neck is not None:
-            self.neck: nn.Module = _build(neck)
-        self.decode_head: BaseDecodeHead = _build(decode_head)
+            self.neck: nn.Module = build_part(neck)
+        self.decode_head: BaseDecodeHead = build_part(decode_head)
         self.align_corners = self.decode_head.align_corners
         self.num_classes = self.decode_head.num_classes
         self.out_channels = self.decode_head.out_channels
         if isinstance(auxiliary_head, Sequence):
-            self.auxiliary_head: nn.Module = nn.ModuleList(_build(cfg) for cfg in auxiliary_head)
+            self.auxiliary_head: nn.Module = nn.ModuleList(
+                build_part(cfg) for cfg in auxiliary_head
+            )
         elif auxiliary_head is not None:
-            self.auxiliary_head = _build(auxiliary_head)
+            self.auxiliary_head = build_part(auxiliary_head)
         self.train_cfg = {} if train_cfg is None else train_cfg
         self.test_cfg = {'mode': 'whole'} if test_cfg is None else test_cfg
         # How many windows, images or flips fitted the device together; see forward_parts.
@@ -174,11 +176,6 @@ class EncoderDecoder(BaseSegmentor):
         """Logits (N, K, H, W), averaged where windows overlap."""
         images: list[SlideLogits] = window_logits(self, inputs, batch_img_metas)
         return torch.cat([logits.at_input(0, logits.num_channels) for logits in images])
-
-
-def _build(cfg: Config | nn.Module) -> Any:
-    """The part itself, or the one a config stands for."""
-    return cfg if isinstance(cfg, nn.Module) else build_ours(MODELS, cfg)
 
 
 def _with_pretrained(backbone: Config | nn.Module, pretrained: str | None) -> Config | nn.Module:

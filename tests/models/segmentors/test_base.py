@@ -74,3 +74,37 @@ def test_the_preprocessor_follows_the_network(preprocessor):
 
     assert cast['inputs'][0].device.type == 'meta'
     assert cast['name'] == 'a'
+
+
+class Plain(BaseSegmentor):
+    """As a segmentor of the older toolbox is written: the preprocessor comes as it may."""
+
+    def __init__(self, data_preprocessor=None, init_cfg=None):
+        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        return inputs, data_samples, mode
+
+
+class AsTuple(BaseDataPreprocessor):
+    def forward(self, data, training=False):
+        return torch.stack(data['inputs']), data['data_samples']
+
+
+@pytest.mark.parametrize('preprocessor', [None, {'type': 'SegDataPreProcessor', 'pad_val': 3}])
+def test_a_preprocessor_is_built_from_its_config_and_there_by_default(preprocessor):
+    model = Plain(preprocessor)
+
+    inputs, samples, mode = model.val_step({'inputs': [torch.ones(3, 4, 4, dtype=torch.uint8)]})
+
+    assert isinstance(model.data_preprocessor, SegDataPreProcessor)
+    assert model.data_preprocessor.pad_val == (3 if preprocessor else 0)
+    assert inputs.shape == (1, 3, 4, 4)
+    assert (samples, mode) == (None, 'predict')
+
+
+def test_a_preprocessor_may_return_the_arguments_in_their_order():
+    inputs, samples, _ = Plain(AsTuple()).val_step({'inputs': [torch.ones(2)], 'data_samples': 'a'})
+
+    assert inputs.shape == (1, 2)
+    assert samples == 'a'
