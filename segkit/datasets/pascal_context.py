@@ -18,22 +18,6 @@ class PascalContextDataset(BaseSegDataset):
 
     METAINFO = dataset_metainfo('pascal_context')
 
-    def __init__(
-        self,
-        ann_file: str = '',
-        img_suffix: str = '.jpg',
-        seg_map_suffix: str = '.png',
-        reduce_zero_label: bool = False,
-        **kwargs,
-    ) -> None:
-        super().__init__(
-            ann_file=ann_file,
-            img_suffix=img_suffix,
-            seg_map_suffix=seg_map_suffix,
-            reduce_zero_label=reduce_zero_label,
-            **kwargs,
-        )
-
 
 @DATASETS.register_module()
 class PascalContextDataset59(PascalContextDataset):

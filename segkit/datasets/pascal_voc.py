@@ -19,19 +19,3 @@ class PascalVOCDataset(BaseSegDataset):
     """21 classes with the background as class 0."""
 
     METAINFO = dataset_metainfo('pascal_voc12')
-
-    def __init__(
-        self,
-        ann_file: str = '',
-        img_suffix: str = '.jpg',
-        seg_map_suffix: str = '.png',
-        reduce_zero_label: bool = False,
-        **kwargs,
-    ) -> None:
-        super().__init__(
-            ann_file=ann_file,
-            img_suffix=img_suffix,
-            seg_map_suffix=seg_map_suffix,
-            reduce_zero_label=reduce_zero_label,
-            **kwargs,
-        )

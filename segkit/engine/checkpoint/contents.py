@@ -15,8 +15,6 @@ from .errors import CheckpointError
 from .formats import read_file
 from .sources import local_file
 
-StateDict = OrderedDict[str, torch.Tensor]
-
 _WRAPPERS = ('module.', '_orig_mod.')
 _WEIGHT_KEYS = ('state_dict', 'model')
 
