@@ -34,16 +34,14 @@ def to_classes(logits: Logits, threshold: float, budget: int) -> Tensor:
 
 def _running_maximum(logits: Logits, chunk: int) -> Tensor:
     """(H, W) classes; chunks of ``chunk`` classes."""
-    count, best, classes = logits.num_channels, None, None
-    for start in range(0, count, chunk):
-        values = logits.channels(start, min(start + chunk, count))
-        top, index = (values[0], None) if len(values) == 1 else values.max(dim=0)
-        if best is None:
-            best = top.clone()  # one channel can be a view of the small logits
-            classes = torch.zeros(best.shape, dtype=class_dtype(count), device=best.device)
-            if index is not None:
-                classes.copy_(index)
-            continue
+    count = logits.num_channels
+    top, index = _largest(logits, 0, min(chunk, count))
+    best = top.clone()  # one channel can be a view of the small logits
+    classes = torch.zeros(best.shape, dtype=class_dtype(count), device=best.device)
+    if index is not None:
+        classes.copy_(index)
+    for start in range(chunk, count, chunk):
+        top, index = _largest(logits, start, min(start + chunk, count))
         greater = top > best
         torch.maximum(best, top, out=best)
         if index is None:
@@ -51,6 +49,15 @@ def _running_maximum(logits: Logits, chunk: int) -> Tensor:
         else:
             torch.where(greater, (index + start).to(classes.dtype), classes, out=classes)
     return classes
+
+
+def _largest(logits: Logits, start: int, stop: int) -> tuple[Tensor, Tensor | None]:
+    """(H, W) largest logits among classes [start, stop), and of which; None for a single class."""
+    values = logits.channels(start, stop)
+    if len(values) == 1:
+        return values[0], None
+    largest = values.max(dim=0)
+    return largest.values, largest.indices
 
 
 def argmax_classes(scores: Tensor, threshold: float) -> Tensor:

@@ -8,6 +8,8 @@ bf16            the network runs under bfloat16 autocast, logits are resized in 
                 three digits: classes change where two are nearly equal. Never set silently.
 """
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -32,22 +34,23 @@ def fuse_conv_bn(model: nn.Module) -> nn.Module:
             continue
         children = list(module.named_children())
         for (_, conv), (name, norm) in zip(children, children[1:]):
-            if type(conv) is nn.Conv2d and isinstance(norm, _BatchNorm) and _can_fold(norm):
-                _fold(conv, norm)
+            if type(conv) is nn.Conv2d and isinstance(norm, _BatchNorm) and _fold(conv, norm):
                 setattr(module, name, nn.Identity())
     return model
 
 
-def _can_fold(norm: nn.Module) -> bool:
-    return norm.running_mean is not None and not norm.training
+def _fold(conv: nn.Conv2d, norm: _BatchNorm) -> bool:
+    """conv <- norm(conv), computed in float64 so that only one rounding is added.
 
-
-def _fold(conv: nn.Conv2d, norm: nn.Module) -> None:
-    """conv <- norm(conv), computed in float64 so that only one rounding is added."""
-    gain = (norm.running_var.double() + norm.eps).rsqrt()
+    False, with nothing done, for a norm whose statistics are those of the batch.
+    """
+    mean, var = norm.running_mean, norm.running_var
+    if mean is None or var is None or norm.training:
+        return False
+    gain = (var.double() + norm.eps).rsqrt()
     if norm.weight is not None:
         gain = gain * norm.weight.double()
-    shift = -norm.running_mean.double() * gain
+    shift = -mean.double() * gain
     if norm.bias is not None:
         shift = shift + norm.bias.double()
     if conv.bias is not None:
@@ -55,6 +58,7 @@ def _fold(conv: nn.Conv2d, norm: nn.Module) -> None:
     weight = conv.weight.double() * gain.view(-1, 1, 1, 1)
     conv.weight = nn.Parameter(weight.to(conv.weight.dtype), requires_grad=False)
     conv.bias = nn.Parameter(shift.to(conv.weight.dtype), requires_grad=False)
+    return True
 
 
 def speed_up(
@@ -65,7 +69,8 @@ def speed_up(
     if fuse_bn:
         fuse_conv_bn(model)
     if channels_last:
-        model.to(memory_format=torch.channels_last)
-    model.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-    model.autocast_dtype = torch.bfloat16 if bf16 else None
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its stub
+    segmentor: Any = model  # an EncoderDecoder, or what tests like one
+    segmentor.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+    segmentor.autocast_dtype = torch.bfloat16 if bf16 else None
     return model

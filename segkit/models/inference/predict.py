@@ -49,7 +49,7 @@ def postprocess(
 ) -> list[SegDataSample]:
     """Samples with classes of logits (N, K, PH, PW) at the network's input size."""
     samples = [SegDataSample() for _ in seg_logits] if samples is None else samples
-    size = tuple(seg_logits.shape[-2:])
+    size = (seg_logits.shape[-2], seg_logits.shape[-1])
     results = []
     for logits, sample in zip(seg_logits, samples):
         geometry = Geometry.from_meta(sample.metainfo, size, model.align_corners)
@@ -57,7 +57,9 @@ def postprocess(
     return results
 
 
-def image_logits(model: 'EncoderDecoder', inputs: Tensor, metas: Sequence[Meta]) -> list[Logits]:
+def image_logits(
+    model: 'EncoderDecoder', inputs: Tensor, metas: Sequence[Meta]
+) -> Sequence[Logits]:
     """Deferred logits of each image, whole or by windows as `test_cfg.mode` says."""
     mode = model.test_cfg.get('mode', 'whole')
     if mode == 'slide':
@@ -65,7 +67,7 @@ def image_logits(model: 'EncoderDecoder', inputs: Tensor, metas: Sequence[Meta])
     if mode != 'whole':
         raise ValueError(f"model.test_cfg.mode is {mode!r}; choose 'whole' or 'slide'.")
     small = _forward_parts(model, list(inputs.split(1)), len(inputs), 'images')
-    size = tuple(inputs.shape[-2:])
+    size = (inputs.shape[-2], inputs.shape[-1])
     return [
         WholeLogits(one, size, Geometry.from_meta(meta, size, model.align_corners))
         for one, meta in zip(small, metas)
@@ -76,7 +78,7 @@ def window_logits(
     model: 'EncoderDecoder', inputs: Tensor, metas: Sequence[Meta]
 ) -> list[SlideLogits]:
     """Deferred logits of each image from windows, `test_cfg.batch_windows` in one forward pass."""
-    size = tuple(inputs.shape[-2:])
+    size = (inputs.shape[-2], inputs.shape[-1])
     boxes = window_boxes(size, *slide_settings(model.test_cfg))
     parts = [inputs[:, :, y1:y2, x1:x2] for y1, y2, x1, x2 in boxes]
     small = _forward_parts(model, parts, model.test_cfg.get('batch_windows', 1), 'windows')

@@ -27,15 +27,17 @@ from .memory import channel_chunk, run_shrinking
 class ViewSum:
     """Streaming: the sum of the views' probabilities."""
 
-    total: Tensor | None = None
-    buffer: Tensor | None = None
+    total: Tensor
+    buffer: Tensor
     count: int = 0
 
+    @classmethod
+    def like(cls, logits: Logits) -> 'ViewSum':
+        """For views of the image that ``logits`` are of."""
+        total = logits.small.new_zeros((logits.num_channels, *logits.geometry.ori_shape))
+        return cls(total, torch.empty_like(total))
+
     def add(self, logits: Logits, chunk: int) -> None:
-        if self.total is None:
-            shape = (logits.num_channels, *logits.geometry.ori_shape)
-            self.total = logits.small.new_zeros(shape)
-            self.buffer = torch.empty_like(self.total)
         run_shrinking(lambda classes: self._fill(logits, classes), chunk, 'classes')
         for rows in row_strips(self.total):
             self.total[:, rows] += _probabilities(self.buffer[:, rows])
@@ -49,7 +51,7 @@ class ViewSum:
 
     def scores(self) -> Tensor:
         """Mean probabilities (K, H, W); no further view can be added."""
-        self.buffer = None
+        self.buffer = self.buffer.new_empty(0)
         return self.total.div_(self.count)
 
     def classes(self, threshold: float) -> Tensor:
@@ -94,14 +96,15 @@ class ViewStack:
 
 def merge_views(views: Iterable[Logits], budget: int) -> ViewSum | ViewStack:
     """Add the views one by one as they come; the first decides which way fits ``budget`` bytes."""
-    merged, chunk = None, 1
-    for logits in views:
-        if merged is None:
-            height, width = logits.geometry.ori_shape
-            full = 2 * 4 * logits.num_channels * height * width
-            merged = ViewSum() if full <= budget else ViewStack()
-            pixels = max(height * width, logits.size[0] * logits.size[1])
-            chunk = channel_chunk(logits.num_channels, pixels, budget, logits.small.device)
+    rest = iter(views)
+    logits = next(rest)
+    height, width = logits.geometry.ori_shape
+    full = 2 * 4 * logits.num_channels * height * width
+    merged = ViewSum.like(logits) if full <= budget else ViewStack()
+    pixels = max(height * width, logits.size[0] * logits.size[1])
+    chunk = channel_chunk(logits.num_channels, pixels, budget, logits.small.device)
+    merged.add(logits, chunk)
+    for logits in rest:
         merged.add(logits, chunk)
     return merged
 

@@ -68,8 +68,8 @@ class EncoderDecoder(BaseSegmentor):
             )
         elif auxiliary_head is not None:
             self.auxiliary_head = build_part(auxiliary_head)
-        self.train_cfg = {} if train_cfg is None else train_cfg
-        self.test_cfg = {'mode': 'whole'} if test_cfg is None else test_cfg
+        self.train_cfg: Config = {} if train_cfg is None else train_cfg
+        self.test_cfg: Config = {'mode': 'whole'} if test_cfg is None else test_cfg
         # How many windows, images or flips fitted the device together; see forward_parts.
         self.at_once: dict[str, int] = {}
         # Set by inference.fast.speed_up; they concern testing alone.
