@@ -35,7 +35,10 @@ def main() -> None:
     args = parse_args()
     from segkit.evaluation.report.scalars import smooth
     from segkit.evaluation.tables import format_table
+    from segkit.visualization.plots import check_format, plot_curves
 
+    if args.out:
+        check_format(args.out)
     names = args.names or unique_names(args.runs)
     runs = {name: read(run) for name, run in zip(names, args.runs)}
     curves = {key: pick(runs, key) for key in args.keys}
@@ -48,8 +51,6 @@ def main() -> None:
     rows = [[*row[:3], *(f'{value:.4g}' for value in row[3:])] for row in rows]
     print(format_table(['Run', 'Scalar', 'Points', 'Last', 'Least', 'Most'], rows))
     if args.out:
-        from segkit.visualization.plots import plot_curves
-
         if args.smooth:
             curves = {
                 key: {name: (steps, smooth(values)) for name, (steps, values) in lines.items()}
@@ -69,8 +70,9 @@ def read(run: str) -> dict:
     """All curves of a run."""
     from segkit.evaluation.report.scalars import read_curves, scalar_files
 
-    files = scalar_files(run)
-    curves = read_curves(files)
+    if not Path(run).exists():
+        raise SystemExit(f'{run}: there is no such folder or file.')
+    curves = read_curves(scalar_files(run))
     if not curves:
         raise SystemExit(f'{run}: no scalars found; give a work directory or a scalars.json.')
     return curves

@@ -60,6 +60,7 @@ def main() -> None:
     for name, value in result.items():
         print(f'{name + ":":24}{value}')
     if args.out:
+        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
         Path(args.out).write_text(json.dumps(result, indent=1) + '\n')
 
 

@@ -22,7 +22,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--key', help='print this part only, e.g. model.decode_head')
     parser.add_argument('--out', help='also write the config to this .py, .json or .yml file')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.out and not args.out.endswith(('.py', '.json', '.yml', '.yaml')):
+        parser.error(f'--out {args.out}: the name must end with .py, .json or .yml')
+    return args
 
 
 def main() -> None:
@@ -32,6 +35,7 @@ def main() -> None:
     cfg = load_config(args.config, parse_options(args.cfg_options))
     print(part(cfg, args.key) if args.key else cfg.pretty_text)
     if args.out:
+        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
         cfg.dump(args.out)
 
 

@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
+# What the system says about a path it was given; the path is in the message.
+_FILE_ERRORS = (
+    FileNotFoundError,
+    FileExistsError,
+    IsADirectoryError,
+    NotADirectoryError,
+    PermissionError,
+)
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -117,7 +125,7 @@ def _foreseen(error: Exception) -> bool:
 
     Errors of our own types are; so is a ``ValueError`` that this package itself raised.
     """
-    if type(error).__module__.startswith('segkit.') or isinstance(error, FileNotFoundError):
+    if type(error).__module__.startswith('segkit.') or isinstance(error, _FILE_ERRORS):
         return True
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:

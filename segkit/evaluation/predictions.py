@@ -33,13 +33,16 @@ def read_pickle(path: str | Path) -> list[np.ndarray]:
     """The list of (H, W) maps that ``tools/test.py --out FILE.pkl`` wrote.
 
     Raises:
-        EvaluationError: the file is damaged or holds anything but arrays.
+        EvaluationError: there is no such file, it is damaged or holds anything but arrays.
     """
+    if not Path(path).is_file():
+        raise EvaluationError(f'{path}: there is no such file; make it with tools/test.py --out.')
     try:
         maps = _ArraysOnly(io.BytesIO(Path(path).read_bytes())).load()
     except (pickle.UnpicklingError, EOFError, ValueError) as error:
+        why = str(error).partition('\n')[0]
         raise EvaluationError(
-            f'{path}: not a pickle of label maps ({error}); make one with tools/test.py --out.'
+            f'{path}: not a pickle of label maps ({why}); make one with tools/test.py --out.'
         ) from None
     if not isinstance(maps, list) or not all(isinstance(m, np.ndarray) for m in maps):
         raise EvaluationError(f'{path}: must hold a list of (H, W) arrays of class indices.')

@@ -49,6 +49,10 @@ def read_run(path: str | Path) -> RunResults:
         return RunResults(path.stem, config=path)
     if path.suffix == '.json':
         return _of_result_file(path)
+    if path.is_file():
+        raise EvaluationError(
+            f'{path}: give a work directory, a result file (.json) or a config (.py).'
+        )
     configs = sorted(path.glob('*.py')) or sorted(path.glob('*/vis_data/config.py'))
     curves = read_curves(scalar_files(path))
     if not curves and not configs:
@@ -68,7 +72,7 @@ def _of_result_file(path: Path) -> RunResults:
         data = json.loads(path.read_text(encoding='utf-8'))
         classes = {entry['class']: entry['IoU'] for entry in data['classes']}
         metrics = data['metrics']
-    except (json.JSONDecodeError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         raise EvaluationError(
             f'{path}: not a result file; IoUMetric(result_file=...) writes them.'
         ) from None

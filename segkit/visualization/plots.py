@@ -7,6 +7,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+
+class ChartFormatError(ValueError):
+    """A chart is asked for in a format that it cannot be written in."""
+
+
 Points = tuple[Sequence[float], Sequence[float]]
 
 
@@ -72,6 +77,15 @@ def _grid(rows: int, columns: int, size: tuple[float, float]) -> tuple:
     return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
 
 
+def check_format(path: str | os.PathLike) -> None:
+    """Refuse a file name that says no format a chart can be written in."""
+    known = ('.png', '.svg', '.pdf', '.jpg')
+    if os.path.splitext(path)[1].lower() not in known:
+        raise ChartFormatError(f'{path}: name a chart with one of {", ".join(known)}.')
+
+
 def _save(figure, path: str | os.PathLike) -> None:
+    check_format(path)
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    figure.savefig(path, dpi=130)
+    # 'tight': a square picture leaves the layout too little room for the axis' name.
+    figure.savefig(path, dpi=130, bbox_inches='tight')

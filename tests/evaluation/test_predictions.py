@@ -50,6 +50,8 @@ def test_wrong_number_missing_file_and_foreign_id(tmp_path):
     (tmp_path / 'p.pkl').write_bytes(pickle.dumps([MAP]))
     with pytest.raises(EvaluationError, match='holds 1 predictions.* 2 images'):
         Predictions(tmp_path / 'p.pkl', CLASSES, 2)
+    with pytest.raises(EvaluationError, match='q.pkl: there is no such file'):
+        Predictions(tmp_path / 'q.pkl', CLASSES, 1)
     with pytest.raises(EvaluationError, match='b.png: there is no prediction for x/b.jpg'):
         Predictions(tmp_path, CLASSES, 1).of(0, 'x/b.jpg')
     Image.fromarray(MAP + 3).save(tmp_path / 'c.png')

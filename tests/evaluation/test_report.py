@@ -153,6 +153,10 @@ def test_smoothing_keeps_a_straight_line():
     np.testing.assert_allclose(smooth(line)[10:-10], line[10:-10])
 
 
+def test_smoothing_leaves_a_few_points_alone():
+    assert smooth([27.5, 43.0]) == [27.5, 43.0]
+
+
 @pytest.mark.parametrize(
     ('low', 'high', 'ticks'),
     [(0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]), (3, 97, [20, 40, 60, 80]), (5, 5, [5])],

@@ -36,8 +36,10 @@ def test_work_directory_of_a_test(tmp_path):
     assert run.config.name == 'net.py'
 
 
-@pytest.mark.parametrize('name', ['nowhere', 'empty', 'bad.json'])
+@pytest.mark.parametrize('name', ['nowhere', 'empty', 'bad.json', 'binary.json', 'net.pth'])
 def test_nothing_to_read(tmp_path, name):
+    for binary in ('binary.json', 'net.pth'):
+        (tmp_path / binary).write_bytes(b'\x80\x02')
     (tmp_path / 'empty').mkdir()
     (tmp_path / 'bad.json').write_text('{}')
     with pytest.raises(EvaluationError, match=name):

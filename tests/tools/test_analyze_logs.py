@@ -20,3 +20,18 @@ def test_folder_without_a_run(tmp_path):
     status, text = run_tool('analyze_logs', tmp_path)
     assert status == 1
     assert f'{tmp_path}: no scalars found' in text
+
+
+def test_mistakes_are_told_before_the_table(tmp_path):
+    run = write_run(tmp_path / 'a')
+    status, text = run_tool('analyze_logs', tmp_path / 'nowhere')
+    assert (status, text.strip()) == (1, f'{tmp_path}/nowhere: there is no such folder or file.')
+    status, text = run_tool('analyze_logs', run, '--out', tmp_path / 'c.xyz')
+    assert status == 1
+    assert text.startswith(f'ChartFormatError: {tmp_path}/c.xyz')
+    (tmp_path / 'file').write_bytes(b'\x80')
+    status, text = run_tool('analyze_logs', run, '--out', tmp_path / 'file' / 'c.png')
+    assert status == 1
+    assert text.splitlines()[-1].startswith(('NotADirectoryError:', 'FileExistsError:'))
+    status, text = run_tool('analyze_logs', tmp_path / 'file')
+    assert (status, 'no scalars found' in text) == (1, True)

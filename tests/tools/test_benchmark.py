@@ -7,7 +7,7 @@ from helpers.tiny_config import write_tiny_config
 
 @pytest.mark.parametrize('mode', [[], ['--train', '--batch-size', 2]])
 def test_speed_and_memory(tmp_path, mode):
-    out = tmp_path / 'r.json'
+    out = tmp_path / 'new' / 'r.json'
     size = ['--shape', 64, 96, '--repeats', 2, '--warmup', 1]
     status, text = run_tool('benchmark', write_tiny_config(tmp_path), *size, *mode, '--out', out)
     assert status == 0, text

@@ -3,7 +3,7 @@ from helpers.tiny_config import write_tiny_config
 
 
 def test_whole_config_with_an_option(tmp_path):
-    out = tmp_path / 'full.py'
+    out = tmp_path / 'new' / 'full.py'
     config = write_tiny_config(tmp_path)
     option = 'model.decode_head.channels=24'
     status, text = run_tool('print_config', config, '--cfg-options', option, '--out', out)
@@ -31,3 +31,9 @@ def test_unknown_config():
     status, text = run_tool('print_config', 'pspnet_r50-d8_512x512_80k_ade2k')
     assert status == 1
     assert 'pspnet_r50-d8_512x512_80k_ade20k' in text
+
+
+def test_a_file_of_unknown_kind_is_refused(tmp_path):
+    status, text = run_tool('print_config', write_tiny_config(tmp_path), '--out', 'x.txt')
+    assert status == 2
+    assert 'must end with .py, .json or .yml' in text

@@ -27,7 +27,7 @@ def read_curves(files: Iterable[str | os.PathLike]) -> Curves:
     """All numbers in the files by name, sorted by step. Lines cut short by a crash are left out."""
     points: dict[str, dict[int, float]] = {}
     for file in files:
-        for line in Path(file).read_text(encoding='utf-8').splitlines():
+        for line in Path(file).read_text('utf-8', 'replace').splitlines():
             for name, step, value in _numbers(line):
                 points.setdefault(name, {})[step] = value
     return {
@@ -48,8 +48,11 @@ def _numbers(line: str) -> list[tuple[str, int, float]]:
 
 
 def smooth(values: list[float], part: float = 0.06) -> list[float]:
-    """Mean over a window of ``part`` of the curve, centred, so that it does not lag behind."""
-    half = max(1, round(len(values) * part / 2))
+    """Mean over a window of ``part`` of the curve, centred, so that it does not lag behind.
+
+    A curve too short for a window of three points stays as it is.
+    """
+    half = round(len(values) * part / 2)
     total = [0.0]
     for value in values:
         total.append(total[-1] + value)
