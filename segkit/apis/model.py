@@ -40,9 +40,11 @@ def init_model(
 
     Raises:
         FileNotFoundError: no such config. CheckpointError: the file does not fit, with a table.
+        ValueError: this machine, or this torch, has no such device.
     """
     from segkit.models.inference import speed_up
 
+    device = _usable(device)
     cfg = load_config(config, cfg_options)
     if checkpoint is None:
         model = build_ours(MODELS, {**cfg.model, 'pretrained': None})
@@ -51,7 +53,7 @@ def init_model(
         model = build_undrawn(cfg.model)
         # To a GPU straight from the file. On the CPU a copy: a program may save to where it loaded
         # from, and writing over a mapped file would kill it.
-        on_cpu = torch.device(device).type == 'cpu'
+        on_cpu = device.type == 'cpu'
         report = load_into(model, checkpoint, purpose='test', assign=not on_cpu)
         initialise(model, report.missing)
     model.cfg = cfg
@@ -60,6 +62,15 @@ def init_model(
     # SyncBatchNorm serves training alone: with stored statistics it computes what BN does.
     model = revert_sync_bn(model).to(device).eval()
     return speed_up(model, fuse_bn=fuse_bn, channels_last=channels_last, bf16=bf16)
+
+
+def _usable(device: str | torch.device) -> torch.device:
+    """The device, tried before anything is read for it."""
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:  # AssertionError: a torch without CUDA
+        why = str(error).partition('\n')[0]
+        raise ValueError(f"device '{device}' cannot be used here ({why}); 'cpu' can.") from None
 
 
 def _meta_of_dataset(cfg: Config) -> dict[str, Any]:

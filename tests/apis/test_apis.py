@@ -108,6 +108,13 @@ def test_a_checkpoint_of_other_classes_is_refused(checkpoint):
         init_model('pspnet_r18-d8_shapes', checkpoint, cfg_options=options)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason='has the device')
+@pytest.mark.parametrize('device', ['cuda', 'tpu'])
+def test_a_device_that_is_not_there_is_named(device):
+    with pytest.raises(ValueError, match=f"device '{device}' cannot be used here .*'cpu' can"):
+        init_model(CONFIG, device=device)
+
+
 def test_one_image_gives_one_sample_at_its_own_size(model, images):
     result = inference_model(model, images[3])
     assert result.pred_sem_seg.data.shape == (1, 70, 90)
