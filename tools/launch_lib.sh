@@ -1,4 +1,4 @@
-# Shared by dist_train.sh and dist_test.sh: starts torchrun and passes on signals and exit status.
+# Shared by dist_*.sh, which start torchrun and pass on signals and exit status, and slurm_*.sh.
 
 HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 PYTHON="${PYTHON:-python}"
@@ -45,4 +45,18 @@ run_torchrun() {
     fi
     rm -f "$code_file"
     return "$status"
+}
+
+# become_srun PARTITION JOB_NAME SCRIPT ARGS...: one task a GPU. This very process becomes srun, so
+# that its process id, in the background too, is the one to signal.
+become_srun() {
+    local partition="$1" job_name="$2"
+    shift 2
+    local gpus="${GPUS:-4}"
+    local per_node="${GPUS_PER_NODE:-$((gpus < 8 ? gpus : 8))}"
+    # shellcheck disable=SC2086  # SRUN_ARGS holds several arguments
+    exec srun --partition="$partition" --job-name="$job_name" \
+        --gres="gpu:$per_node" --ntasks="$gpus" --ntasks-per-node="$per_node" \
+        --cpus-per-task="${CPUS_PER_TASK:-5}" --kill-on-bad-exit=1 ${SRUN_ARGS:-} \
+        "$PYTHON" -u "$@" --launcher slurm
 }

@@ -8,25 +8,17 @@ if [ $# -lt 3 ]; then
     sed -n '2,6s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
-HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
-PYTHON="${PYTHON:-python}"
+source "$(dirname "${BASH_SOURCE[0]}")/launch_lib.sh"
 PARTITION="$1"
 JOB_NAME="$2"
 CONFIG="$3"
 shift 3
-GPUS="${GPUS:-4}"
-GPUS_PER_NODE="${GPUS_PER_NODE:-$((GPUS < 8 ? GPUS : 8))}"
-CPUS_PER_TASK="${CPUS_PER_TASK:-5}"
 # A requeued job starts from the top: it must find its checkpoint, or start afresh at first.
 case " $* " in
     *" --resume"* | *" --load-from"*) ;;
     *) set -- "$@" --resume ;;
 esac
-# shellcheck disable=SC2086  # SRUN_ARGS holds several arguments
-srun --partition="$PARTITION" --job-name="$JOB_NAME" \
-    --gres="gpu:$GPUS_PER_NODE" --ntasks="$GPUS" --ntasks-per-node="$GPUS_PER_NODE" \
-    --cpus-per-task="$CPUS_PER_TASK" --kill-on-bad-exit=1 ${SRUN_ARGS:-} \
-    "$PYTHON" -u "$HERE/train.py" "$CONFIG" --launcher slurm "$@" &
+become_srun "$PARTITION" "$JOB_NAME" "$HERE/train.py" "$CONFIG" "$@" &
 STEP=$!
 # srun passes SIGUSR1 on to the tasks and goes on waiting for them.
 trap 'kill -USR1 $STEP 2>/dev/null' TERM USR1
