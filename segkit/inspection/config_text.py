@@ -86,7 +86,7 @@ def config_text(
     splits: dict[str, dict],
     size: tuple[int, int],
     channels: int,
-    statistics: tuple[list, list] | None,
+    statistics: tuple[list | None, list | None] | None,
 ) -> str:
     """The text of the config.
 
@@ -138,7 +138,7 @@ def _indented(value: object) -> str:
     return pformat(value, width=92, compact=True).replace('\n', '\n    ')
 
 
-def _statistics(statistics: tuple[list, list] | None) -> str:
+def _statistics(statistics: tuple[list | None, list | None] | None) -> str:
     if statistics is None:
         return ''
     return f', mean={statistics[0]}, std={statistics[1]}, bgr_to_rgb=False'

@@ -3,6 +3,7 @@
 Legend: K classes; counts maps a class index (after reduce_zero_label and label_map) to pixels.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -58,23 +59,24 @@ class Examiner:
             self._loaders = [TRANSFORMS.build(dict(cfg)) for cfg in self.configs]
         record = Record(info['img_path'], info.get('seg_map_path'))
         results = dict(info)
-        for step in (self._image, self._label) if record.label is not None else (self._image,):
+        steps = (self._image, self._label) if record.label is not None else (self._image,)
+        for load, step in zip(self._loaders, steps):
             try:
-                step(record, results)
+                step(load, record, results)
             except (DataError, OSError, ValueError) as error:
                 record.problems.append(_problem(str(error)))
         return record
 
-    def _image(self, record: Record, results: dict) -> None:
-        results.update(self._loaders[0](results))
+    def _image(self, load: Callable, record: Record, results: dict) -> None:
+        results.update(load(results))
         image = results['img']
         record.size = image.shape[:2]
         pixels = image.reshape(-1, image.shape[2] if image.ndim == 3 else 1)
         record.means = pixels.mean(0, dtype=np.float64).tolist()
         record.squares = [float(np.square(c, dtype=np.float64).mean()) for c in pixels.T]
 
-    def _label(self, record: Record, results: dict) -> None:
-        label = self._loaders[1](results)['gt_seg_map']
+    def _label(self, load: Callable, record: Record, results: dict) -> None:
+        label = load(results)['gt_seg_map']
         record.counts = histogram(label)
 
 

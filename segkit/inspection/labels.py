@@ -75,7 +75,8 @@ def guess(pairs: Iterable[Pair]) -> Guess:
     Raises:
         ValueError: the labels are photographs, or there is no value to go by.
     """
-    values, colours = Counter(), Counter()
+    values: Counter[int] = Counter()
+    colours: Counter[tuple[int, ...]] = Counter()
     for pair in pairs:
         values.update(pair.values)
         colours.update(pair.colours)

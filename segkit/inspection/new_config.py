@@ -93,8 +93,8 @@ def _images(pairs: Sequence[Pair], suffix: str) -> tuple[tuple[int, int], int]:
     kinds = {3 if count in colour else count for count in channels}
     if len(kinds) > 1:
         raise ValueError(f'the images have different numbers of channels: {dict(channels)}.')
-    size = tuple(median_low(pair.size[axis] for pair in pairs) for axis in (0, 1))
-    return size, kinds.pop()
+    height, width = (median_low(pair.size[axis] for pair in pairs) for axis in (0, 1))
+    return (height, width), kinds.pop()
 
 
 def _class_names(given: str | None, found: Guess) -> list[str]:
@@ -122,7 +122,8 @@ def _reading(pairing: Pairing, found: Guess) -> dict:
 
 def _splits(pairing: Pairing, out: Path, share: float) -> dict[str, tuple[dict, list[str]]]:
     """'train', 'val' -> (arguments of the dataset, stems): by subfolder, else by a split file."""
-    folders, found = pairing.splits(), {}
+    folders = pairing.splits()
+    found: dict[str, tuple[dict, list[str]]] = {}
     if len(folders) == 2:
         for role, folder in folders.items():
             prefix = dict(
@@ -140,7 +141,9 @@ def _splits(pairing: Pairing, out: Path, share: float) -> dict[str, tuple[dict, 
     return found
 
 
-def _statistics(root: Path, pairing: Pairing, workers: int | None) -> tuple[list, list]:
+def _statistics(
+    root: Path, pairing: Pairing, workers: int | None
+) -> tuple[list[float] | None, list[float] | None]:
     """Mean and std of each channel, for images that no published statistics fit."""
     loaders = dict(type='LoadImageFromFile', color_type='unchanged'), dict(type='LoadAnnotations')
     examiner = Examiner(*loaders)

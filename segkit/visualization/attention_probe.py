@@ -16,9 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from segkit.models.decode_heads import DAHead, ISAHead, PSAHead
 
 Point = tuple[float, float]
 Read = Callable[[Sequence[Point]], dict[str, list[Tensor]]]
@@ -55,23 +59,24 @@ def probe(head: nn.Module) -> Iterator[Read]:
 
 
 def _place(point: Point, size: Sequence[int]) -> tuple[int, int]:
-    return tuple(min(n - 1, int(share * n)) for share, n in zip(point, size))
+    row, column = (min(n - 1, int(share * n)) for share, n in zip(point, size))
+    return row, column
 
 
-def _psa(head: nn.Module) -> tuple[dict, Callable]:
+def _psa(head: PSAHead) -> tuple[dict, Callable]:
     if head.psa_type == 'bi-direction':
         return {'collect': head.attention[0], 'distribute': head.attention_p[0]}, _read_psa
     return {head.psa_type: head.attention[0]}, _read_psa
 
 
-def _read_psa(head: nn.Module, kept: dict, points: Sequence[Point]) -> dict[str, list[Tensor]]:
+def _read_psa(head: PSAHead, kept: dict, points: Sequence[Point]) -> dict[str, list[Tensor]]:
     from segkit.ops import psa_logits
 
     maps = {}
     for direction, (_, feat) in kept.items():
         size = feat.shape[2:]
         second = direction == 'distribute' and head.psa_type == 'bi-direction'
-        predictor = (head.attention_p if second else head.attention)[1]
+        predictor: Any = (head.attention_p if second else head.attention)[1]
         if head.compact:
             # Channels are the others: (other, own) -> (own, other).
             pairs = predictor(feat)[0].flatten(1).t()
@@ -88,11 +93,11 @@ def _index(point: Point, size: Sequence[int]) -> int:
     return row * size[1] + column
 
 
-def _dual(head: nn.Module) -> tuple[dict, Callable]:
+def _dual(head: DAHead) -> tuple[dict, Callable]:
     return {'query': head.pam.query_project, 'key': head.pam.key_project}, _read_dual
 
 
-def _read_dual(head: nn.Module, kept: dict, points: Sequence[Point]) -> dict[str, list[Tensor]]:
+def _read_dual(head: DAHead, kept: dict, points: Sequence[Point]) -> dict[str, list[Tensor]]:
     query, key = kept['query'][1][0], kept['key'][1][0]
     size = query.shape[1:]
     query, key = query.flatten(1), key.flatten(1)
@@ -100,7 +105,7 @@ def _read_dual(head: nn.Module, kept: dict, points: Sequence[Point]) -> dict[str
     return {'position': rows}
 
 
-def _interlaced(head: nn.Module) -> tuple[dict, Callable]:
+def _interlaced(head: ISAHead) -> tuple[dict, Callable]:
     blocks = {'far': head.global_relation, 'near': head.local_relation}
     names = {
         f'{name}.{part}': getattr(block, f'{part}_project')
@@ -110,9 +115,7 @@ def _interlaced(head: nn.Module) -> tuple[dict, Callable]:
     return {'input': head.in_conv, **names}, _read_interlaced
 
 
-def _read_interlaced(
-    head: nn.Module, kept: dict, points: Sequence[Point]
-) -> dict[str, list[Tensor]]:
+def _read_interlaced(head: ISAHead, kept: dict, points: Sequence[Point]) -> dict[str, list[Tensor]]:
     h, w = kept['input'][1].shape[2:]
     ph, pw = head.down_factor
     far, near = (_weights(kept[f'{n}.query'][1], kept[f'{n}.key'][1]) for n in ('far', 'near'))
@@ -137,4 +140,4 @@ def _weights(query: Tensor, key: Tensor) -> Tensor:
     return torch.softmax(query.transpose(1, 2) @ key * query.shape[1] ** -0.5, dim=-1)
 
 
-_PROBES = {'PSAHead': _psa, 'DAHead': _dual, 'ISAHead': _interlaced}
+_PROBES: dict[str, Callable] = {'PSAHead': _psa, 'DAHead': _dual, 'ISAHead': _interlaced}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from mmengine.hooks import Hook
@@ -11,6 +12,11 @@ from segkit.registry import HOOKS
 
 from .images import image_of
 from .local_visualizer import write_image
+
+if TYPE_CHECKING:
+    from mmengine.runner import Runner
+
+    from segkit.structures import SegDataSample
 
 
 @HOOKS.register_module()
@@ -42,19 +48,25 @@ class SegVisualizationHook(Hook):
         self.show_dir = Path(show_dir) if show_dir else None
         self._seen = 0
 
-    def before_val_epoch(self, runner) -> None:
+    def before_val_epoch(self, runner: Runner) -> None:
         self._seen = 0
 
-    def before_test_epoch(self, runner) -> None:
+    def before_test_epoch(self, runner: Runner) -> None:
         self._seen = 0
 
-    def after_val_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+    def after_val_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
         self._draw(runner, data_batch, outputs, 'val', self.interval)
 
-    def after_test_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+    def after_test_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
         self._draw(runner, data_batch, outputs, 'test', 1)
 
-    def _draw(self, runner, data_batch, outputs, split: str, interval: int) -> None:
+    def _draw(
+        self, runner: Runner, data_batch: Any, outputs: Any, split: str, interval: int
+    ) -> None:
         if not self.draw:
             return
         for i, sample in enumerate(outputs):
@@ -64,10 +76,12 @@ class SegVisualizationHook(Hook):
             image = image_of(sample, data_batch, i)
             self._draw_one(runner, image, sample, f'{split}_{self._name(sample)}')
 
-    def _name(self, sample) -> str:
+    def _name(self, sample: SegDataSample) -> str:
         return Path(str(sample.get('img_path', None) or self._seen)).stem
 
-    def _draw_one(self, runner, image: np.ndarray, sample, name: str) -> None:
+    def _draw_one(
+        self, runner: Runner, image: np.ndarray, sample: SegDataSample, name: str
+    ) -> None:
         if self.show_dir is not None:
             # Not through add_datasample: that draws on the main process only, and every rank
             # has images of its own.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,7 @@ def read_rgb(path: str | Path) -> np.ndarray:
     return np.ascontiguousarray(image[..., ::-1])
 
 
-def image_of(sample: object, data_batch: dict | None, index: int) -> np.ndarray:
+def image_of(sample: Any, data_batch: dict | None, index: int) -> np.ndarray:
     """(H, W, 3) uint8 RGB of ``data_batch``'s image ``index``.
 
     The file is preferred, at full size. Generated pictures have none: then the network's input,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from mmengine.dist import master_only
@@ -47,7 +48,7 @@ class SegLocalVisualizer(Visualizer):
         alpha: float = 0.5,
         classes: Sequence[str] | None = None,
         palette: Sequence[Sequence[int]] | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         if not 0 < alpha <= 1:
             raise ValueError(f'SegLocalVisualizer(alpha={alpha}): opacity must be in (0, 1].')

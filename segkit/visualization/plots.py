@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 class ChartFormatError(ValueError):
@@ -59,7 +64,7 @@ def plot_confusion(
     _save(figure, path)
 
 
-def _write_numbers(axis, shares: np.ndarray) -> None:
+def _write_numbers(axis: Axes, shares: np.ndarray) -> None:
     for (row, column), share in np.ndenumerate(shares):
         if share >= 0.5:
             colour = 'white' if share > 30 else '#222'
@@ -84,7 +89,7 @@ def check_format(path: str | os.PathLike) -> None:
         raise ChartFormatError(f'{path}: name a chart with one of {", ".join(known)}.')
 
 
-def _save(figure, path: str | os.PathLike) -> None:
+def _save(figure: Figure, path: str | os.PathLike) -> None:
     check_format(path)
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     # 'tight': a square picture leaves the layout too little room for the axis' name.
