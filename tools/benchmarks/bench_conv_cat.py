@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from timing import interleaved, machine, markdown_table, write_csv
+from timing import interleaved, machine, options, parse, report
 
 from segkit.ops import conv_cat_upsampled
 
@@ -77,18 +77,9 @@ def measure(case: tuple, training: bool, args: argparse.Namespace) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--device', default='cpu')
-    parser.add_argument('--dtype', default='float32')
-    parser.add_argument('--repeats', type=int, default=5)
-    parser.add_argument('--csv', action='store_true', help='write results/conv_cat_*.csv')
-    args = parser.parse_args()
-    if args.device == 'cpu':
-        torch.set_num_threads(1)
+    args = parse(options(__doc__))
     rows = [measure(case, training, args) for case in CASES for training in (False, True)]
-    print(markdown_table(rows))
-    if args.csv:
-        print(write_csv(f'conv_cat_{args.device}_{args.dtype}', rows))
+    report(rows, 'conv_cat', args)
 
 
 if __name__ == '__main__':

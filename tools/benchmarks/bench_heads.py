@@ -7,7 +7,6 @@ before the bottleneck. Input of 2048 channels, one image.
     python tools/benchmarks/bench_heads.py [--device cuda] [--dtype bfloat16] [--csv]
 """
 
-import argparse
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from timing import interleaved, machine, markdown_table, write_csv
+from timing import interleaved, machine, options, parse, report
 from written_out_heads import written_psa_head, written_psp_head
 
 from segkit.models.decode_heads import PSAHead, PSPHead
@@ -78,20 +77,12 @@ def measure(case: tuple, device: str, dtype: str, repeats: int) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--device', default='cpu')
-    parser.add_argument('--dtype', default='float32')
-    parser.add_argument('--repeats', type=int, default=3)
+    parser = options(__doc__, repeats=3)
     parser.add_argument('--only', type=int, nargs='*', help='numbers of the cases, from 0')
-    parser.add_argument('--csv', action='store_true', help='write results/heads_DEVICE_DTYPE.csv')
-    args = parser.parse_args()
-    if args.device == 'cpu':
-        torch.set_num_threads(1)
+    args = parse(parser)
     chosen = CASES if args.only is None else [CASES[i] for i in args.only]
     rows = [measure(case, args.device, args.dtype, args.repeats) for case in chosen]
-    print(markdown_table(rows))
-    if args.csv:
-        print(write_csv(f'heads_{args.device}_{args.dtype}', rows))
+    report(rows, 'heads', args)
 
 
 if __name__ == '__main__':

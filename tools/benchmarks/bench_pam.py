@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from timing import interleaved, machine, markdown_table, peak_memory, write_csv
+from timing import interleaved, machine, options, parse, peak_memory, report
 
 from segkit.models.decode_heads.pixel_attention import pixel_attention
 
@@ -94,18 +94,9 @@ def measure(size: str, backward: bool, args: argparse.Namespace) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--device', default='cpu')
-    parser.add_argument('--dtype', default='float32')
-    parser.add_argument('--repeats', type=int, default=5)
-    parser.add_argument('--csv', action='store_true', help='write results/pam_DEVICE_DTYPE.csv')
-    args = parser.parse_args()
-    if args.device == 'cpu':
-        torch.set_num_threads(1)
+    args = parse(options(__doc__))
     rows = [measure(size, backward, args) for size in SIZES for backward in (False, True)]
-    print(markdown_table(rows))
-    if args.csv:
-        print(write_csv(f'pam_{args.device}_{args.dtype}', rows))
+    report(rows, 'pam', args)
 
 
 if __name__ == '__main__':

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from timing import interleaved, machine, markdown_table, peak_memory, write_csv
+from timing import interleaved, machine, options, parse, peak_memory, report
 from written_out_heads import written_attention
 
 from segkit.ops import psa_attention
@@ -112,25 +112,17 @@ def measure_error(case: tuple, psa_type: str, args: argparse.Namespace) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--device', default='cpu')
-    parser.add_argument('--dtype', default='float32')
-    parser.add_argument('--repeats', type=int, default=5)
+    parser = options(__doc__)
     parser.add_argument('--only', type=int, nargs='*', help='numbers of the cases, from 0')
     parser.add_argument('--memory', action='store_true', help='measure memory instead of time')
     parser.add_argument('--error', action='store_true', help='measure the error instead of time')
-    parser.add_argument('--csv', action='store_true', help='write results/psa_attention_*.csv')
-    args = parser.parse_args()
-    if args.device == 'cpu':
-        torch.set_num_threads(1)
+    args = parse(parser)
     what = 'memory' if args.memory else 'error' if args.error else 'time'
     measure = {'memory': measure_memory, 'error': measure_error, 'time': measure_time}[what]
     chosen = CASES if args.only is None else [CASES[i] for i in args.only]
     rows = [measure(case, psa_type, args) for case in chosen for psa_type in TYPES]
     rows = [row | {'machine': machine(args.device)} for row in rows]
-    print(markdown_table(rows))
-    if args.csv:
-        print(write_csv(f'psa_attention_{what}_{args.device}_{args.dtype}', rows))
+    report(rows, f'psa_attention_{what}', args)
 
 
 if __name__ == '__main__':

@@ -141,6 +141,33 @@ def markdown_table(rows: Iterable[dict]) -> str:
     return '\n'.join(lines)
 
 
+def options(doc: str, repeats: int = 5) -> argparse.ArgumentParser:
+    """The options of a benchmark that is a table of cases on one device in one dtype."""
+    parser = argparse.ArgumentParser(description=doc.split('\n')[0])
+    parser.add_argument('--device', default='cpu')
+    parser.add_argument('--dtype', default='float32')
+    parser.add_argument('--repeats', type=int, default=repeats)
+    parser.add_argument('--csv', action='store_true', help='write results/*_DEVICE_DTYPE.csv')
+    return parser
+
+
+def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Parsed ``options``. One thread on the CPU: CPU time would count how others wait for it."""
+    import torch
+
+    args = parser.parse_args()
+    if args.device == 'cpu':
+        torch.set_num_threads(1)
+    return args
+
+
+def report(rows: list[dict], name: str, args: argparse.Namespace) -> None:
+    """Print the table, and write it where ``--csv`` was given."""
+    print(markdown_table(rows))
+    if args.csv:
+        print(write_csv(f'{name}_{args.device}_{args.dtype}', rows))
+
+
 def main() -> None:
     """The child process of ``peak_memory``: prints one number."""
     parser = argparse.ArgumentParser(description='Peak extra memory of one call, in MiB.')
