@@ -63,7 +63,7 @@ class Patches:
         self.size = (n, h, w)
         self.pixels = h * w
         self.rows, self.columns = Reach(h, mask[0]), Reach(w, mask[1])
-        self.lengths = patch_lengths(n, h, w, feat.device)
+        self.lengths = patch_lengths(n, h, w)
         self.tokens = feat.permute(0, 2, 3, 1).contiguous()
         self.weight_shape = weight.shape
         self.runs = runs_of(feat, feat.shape[1])
@@ -107,7 +107,7 @@ class Patches:
 
     def chunks(self) -> Iterator[tuple[tuple[Range, Range], tuple[Range, Range]]]:
         """(own, other): rectangles of others that tile the map, and the owns that reach them."""
-        lengths = chunk_lengths(*self.size, self.rows, self.columns, self.statistics.itemsize)
+        lengths = chunk_lengths(*self.size, self.columns, self.statistics.itemsize)
         for rows in runs(self.rows.size, lengths[0]):
             for columns in runs(self.columns.size, lengths[1]):
                 own = (

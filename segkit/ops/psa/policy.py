@@ -4,8 +4,6 @@ A patch of Kb x T own pixels multiplies its features with (S + Kb - 1)(U + T - 1
 for S * U useful ones, so small patches waste less arithmetic and large ones run closer to peak.
 """
 
-import torch
-
 from segkit.ops.psa.window import Reach
 
 PATCH_ROWS = 200  # of the matrix product, over the batch: N * Kb * T
@@ -13,15 +11,13 @@ CHUNK_BYTES = 64 * 2**20  # logits that distribute holds at once
 NARROW = 0.7  # share of the columns that a narrow chunk may look at
 
 
-def patch_lengths(n: int, h: int, w: int, device: torch.device) -> tuple[int, int]:
+def patch_lengths(n: int, h: int, w: int) -> tuple[int, int]:
     """(Kb, T), own rows and columns of a patch."""
     side = max(1, round((PATCH_ROWS / max(1, n)) ** 0.5))
     return min(side, h), min(side, w)
 
 
-def chunk_lengths(
-    n: int, h: int, w: int, rows: Reach, columns: Reach, itemsize: int
-) -> tuple[int, int]:
+def chunk_lengths(n: int, h: int, w: int, columns: Reach, itemsize: int) -> tuple[int, int]:
     """Rows and columns of others whose logits from all own pixels in reach fit in the budget.
 
     A chunk takes all columns unless the mask reaches so few that narrow chunks skip most pairs.
