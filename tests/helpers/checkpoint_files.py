@@ -63,16 +63,22 @@ def save(content: Any, path: Path, legacy: bool = False) -> Path:
     return path
 
 
+def with_pickle_bytes(path: Path, old: bytes, new: bytes) -> Path:
+    """Rewrite a zip checkpoint with other bytes in its pickle, where these must occur."""
+    source = zipfile.ZipFile(io.BytesIO(path.read_bytes()))
+    with zipfile.ZipFile(path, 'w', zipfile.ZIP_STORED) as target:
+        for item in source.infolist():
+            data = source.read(item)
+            if item.filename.endswith('data.pkl'):
+                assert old in data
+                data = data.replace(old, new)
+            target.writestr(item, data)
+    return path
+
+
 def with_numpy_1_names(path: Path) -> Path:
     """Rewrite a zip checkpoint as numpy 1.x would have named its functions."""
-    old = zipfile.ZipFile(io.BytesIO(path.read_bytes()))
-    with zipfile.ZipFile(path, 'w', zipfile.ZIP_STORED) as new:
-        for item in old.infolist():
-            data = old.read(item)
-            if item.filename.endswith('data.pkl'):
-                data = data.replace(b'cnumpy._core.multiarray\n', b'cnumpy.core.multiarray\n')
-            new.writestr(item, data)
-    return path
+    return with_pickle_bytes(path, b'cnumpy._core.multiarray\n', b'cnumpy.core.multiarray\n')
 
 
 class Call:
