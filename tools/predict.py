@@ -25,11 +25,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--aug-test', action='store_true', help='multi-scale and flip')
     parser.add_argument('--batch-size', type=int, default=1)
-    parser.add_argument('--opacity', type=float, default=0.5)
+    parser.add_argument('--opacity', type=float, default=0.5, help='of the colours, in [0, 1]')
     parser.add_argument('--fuse-bn', action='store_true', help='fold batch norms (exact)')
     parser.add_argument('--channels-last', action='store_true', help='memory layout (exact)')
     parser.add_argument('--bf16', action='store_true', help='bfloat16 autocast (not exact)')
-    return parser.parse_args()
+    args = parser.parse_args()
+    if not 0 <= args.opacity <= 1:
+        parser.error(f'--opacity {args.opacity} must be in [0, 1]')
+    return args
 
 
 def main() -> None:

@@ -39,7 +39,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', default='attention.png')
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--opacity', type=float, default=0.55, help='of the heat, in (0, 1]')
-    return parser.parse_args()
+    args = parser.parse_args()
+    if not 0 < args.opacity <= 1:
+        parser.error(f'--opacity {args.opacity} must be in (0, 1]')
+    return args
 
 
 def main() -> None:

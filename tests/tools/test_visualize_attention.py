@@ -49,3 +49,9 @@ def test_missing_image(tmp_path):
     status, text = run_tool('visualize_attention', 'c.py', '', tmp_path / 'none.png')
     assert status == 1
     assert 'none.png does not exist' in text
+
+
+def test_opacity_out_of_range():
+    status, text = run_tool('visualize_attention', 'c.py', '', 'x.png', '--opacity', '3')
+    assert status == 2
+    assert '--opacity 3.0 must be in (0, 1]' in text
