@@ -6,6 +6,8 @@
 Labels: 0 is unlabelled, 1..150 are the classes.
 """
 
+from typing import Any
+
 from segkit.datasets.base import BaseSegDataset
 from segkit.datasets.metainfo import dataset_metainfo
 from segkit.registry import DATASETS
@@ -22,7 +24,7 @@ class ADE20KDataset(BaseSegDataset):
         img_suffix: str = '.jpg',
         seg_map_suffix: str = '.png',
         reduce_zero_label: bool = True,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(
             img_suffix=img_suffix,

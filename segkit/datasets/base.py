@@ -96,7 +96,8 @@ class BaseSegDataset(BaseDataset):
         self.backend_args = backend_args
         self.on_error = on_error
         self.index_cache = index_cache
-        self._cache_folder, self._cache = cache, None
+        self._cache_folder = cache
+        self._cache: DecodedCache | None = None
         # One slot a worker: each writes its own, the trainer reads the sum.
         self._skipped = torch.zeros(_MAX_WORKERS, dtype=torch.int64).share_memory_()
         prefix = dict(img_path='', seg_map_path='') if data_prefix is None else data_prefix
@@ -170,8 +171,8 @@ class BaseSegDataset(BaseDataset):
     def filter_data(self) -> list[dict]:
         """Nothing is filtered; the place where a decoded cache is opened and compared."""
         if self._cache_folder is not None:
-            self._cache = DecodedCache(self._cache_folder, self.data_root)
-            self._cache.check(self.data_list)
+            self._cache = cache = DecodedCache(self._cache_folder, self.data_root)
+            cache.check(self.data_list)
         return self.data_list
 
     def get_data_info(self, idx: int) -> dict:
@@ -185,19 +186,19 @@ class BaseSegDataset(BaseDataset):
         if isinstance(idx, SeededIndex):
             random.seed(idx.seed)
             np.random.seed(idx.seed)
-            idx = idx.index
+        place = int(idx.index if isinstance(idx, SeededIndex) else idx)
         if not self._fully_initialized:
             self.full_init()
         for _ in range(self.max_refetch + 1):
-            data = self._prepare_or_skip(int(idx))
+            data = self._prepare_or_skip(place)
             if data is not None:
                 return data
             if self.test_mode:
-                raise ValueError(f'The test pipeline gave nothing for sample {idx}.')
-            idx = self._rand_another()
+                raise ValueError(f'The test pipeline gave nothing for sample {place}.')
+            place = int(self._rand_another())
         raise RuntimeError(
             f'No usable sample in {self.max_refetch + 1} tries (max_refetch): the last one was '
-            f'{self.get_data_info(int(idx)).get("img_path")}.'
+            f'{self.get_data_info(place).get("img_path")}.'
         )
 
     def _prepare_or_skip(self, idx: int) -> dict | None:

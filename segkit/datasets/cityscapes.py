@@ -6,6 +6,8 @@
 The trainId labels are made from the polygons by ``tools/dataset_converters``.
 """
 
+from typing import Any
+
 from segkit.datasets.base import BaseSegDataset
 from segkit.datasets.metainfo import dataset_metainfo
 from segkit.registry import DATASETS
@@ -21,6 +23,6 @@ class CityscapesDataset(BaseSegDataset):
         self,
         img_suffix: str = '_leftImg8bit.png',
         seg_map_suffix: str = '_gtFine_labelTrainIds.png',
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs)

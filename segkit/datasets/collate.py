@@ -23,7 +23,7 @@ def _shared_buffer(numel: int, dtype: torch.dtype) -> torch.Tensor:
     if get_worker_info() is None:
         return torch.empty(numel, dtype=dtype)
     storage = torch.empty(0, dtype=dtype).untyped_storage()._new_shared(numel * dtype.itemsize)
-    return torch.empty(0, dtype=dtype).set_(storage, 0, (numel,))
+    return torch.empty(0, dtype=dtype).set_(storage, 0, (numel,), (1,))
 
 
 def pack_tensors(tensors: Sequence[torch.Tensor]) -> tuple[torch.Tensor, list[torch.Size]]:
@@ -43,7 +43,7 @@ def unpack_tensors(flat: torch.Tensor, shapes: Sequence[torch.Size]) -> list[tor
 class PackedTensors(list):
     """A list of tensors (images of different sizes) that is pickled as one flat buffer."""
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple:
         return _rebuild_tensors, pack_tensors(self)
 
     def pin_memory(self) -> 'PackedTensors':
@@ -55,7 +55,7 @@ class PackedTensors(list):
 class PackedSamples(list):
     """A list of data samples that is pickled as one label buffer and the rest."""
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple:
         return _rebuild_samples, self._take_apart()
 
     def pin_memory(self) -> 'PackedSamples':
@@ -82,7 +82,7 @@ def _rebuild_samples(rest: list, flat: torch.Tensor, shapes: list) -> PackedSamp
     return PackedSamples(rest)
 
 
-def _collate_inputs(tensors: list[torch.Tensor]) -> torch.Tensor | PackedTensors:
+def _collate_inputs(tensors: list[torch.Tensor]) -> torch.Tensor | list[torch.Tensor]:
     """(N, C, H, W) if all sizes agree, else a list: only the preprocessor knows how to pad."""
     if len({(t.shape, t.dtype) for t in tensors}) > 1:
         return PackedTensors(tensors) if len({t.dtype for t in tensors}) == 1 else tensors
@@ -108,7 +108,7 @@ def seg_collate(batch: Sequence[dict]) -> dict[str, Any]:
     inputs = first.get('inputs') if isinstance(first, dict) else None
     if not isinstance(inputs, torch.Tensor | ImageViews):
         return pseudo_collate(batch)
-    out = {key: [sample[key] for sample in batch] for key in first}
+    out: dict[str, Any] = {key: [sample[key] for sample in batch] for key in first}
     if isinstance(inputs, torch.Tensor):
         out['inputs'] = _collate_inputs(out['inputs'])
     if 'data_samples' in out:

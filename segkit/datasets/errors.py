@@ -8,6 +8,6 @@ class DataError(ValueError):
         super().__init__(f'{path}: {problem}. {cure}')
         self.path, self.problem, self.cure = path, problem, cure
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple:
         # A worker process sends its exception by pickle; the default would pass one argument.
         return type(self), (self.path, self.problem, self.cure)

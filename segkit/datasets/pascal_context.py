@@ -7,6 +7,8 @@
 Labels: 0 is the background (all other of the 459 annotated classes), 1..59 the frequent ones.
 """
 
+from typing import Any
+
 from segkit.datasets.base import BaseSegDataset
 from segkit.datasets.metainfo import dataset_metainfo
 from segkit.registry import DATASETS
@@ -25,5 +27,5 @@ class PascalContextDataset59(PascalContextDataset):
 
     METAINFO = dataset_metainfo('pascal_context_59')
 
-    def __init__(self, ann_file: str = '', reduce_zero_label: bool = True, **kwargs) -> None:
+    def __init__(self, ann_file: str = '', reduce_zero_label: bool = True, **kwargs: Any) -> None:
         super().__init__(ann_file=ann_file, reduce_zero_label=reduce_zero_label, **kwargs)

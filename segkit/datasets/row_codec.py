@@ -20,7 +20,7 @@ from segkit.datasets.errors import DataError
 try:
     import zstandard
 except ImportError:
-    zstandard = None
+    zstandard = None  # type: ignore[assignment]  # what is asked for later
 
 BAND = 64
 _decompressors: dict = {}
@@ -91,7 +91,7 @@ def decode_rows(
     stop = shape[0] if stop is None else min(stop, shape[0])
     header = block[:4].view('<i4')[0]
     ends = block[4 : 4 + 4 * header].view('<i4')
-    body = memoryview(block[4 + 4 * header :])
+    body = block[4 + 4 * header :].data
     width = int(np.prod(shape[1:]))
     out = np.empty((stop, *shape[1:]), np.uint8)
     sums = np.empty((BAND, width), np.uint8)  # of one band: stays in the processor's cache

@@ -24,7 +24,7 @@ _MASK = (1 << 64) - 1
 class SeededIndex(NamedTuple):
     """What a seeded sampler yields: the index of a sample and the seed of its augmentation."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody asks here
     seed: int
 
 
@@ -67,7 +67,7 @@ class InfiniteSeededSampler(Sampler):
         self.start = start
 
     def __iter__(self) -> Iterator[SeededIndex]:
-        position, epoch, order = self.start + self.rank, -1, None
+        position, epoch, order = self.start + self.rank, -1, np.arange(0)
         while True:
             if position // self.size != epoch:
                 epoch = position // self.size

@@ -9,6 +9,8 @@ with half its channels passes mIoU 80 % after 600 batches of 8; an FCN stays 9 p
 guesses lamps and mirrors.
 """
 
+from typing import Any
+
 import numpy as np
 
 from segkit.datasets.base import BaseSegDataset
@@ -35,13 +37,14 @@ class ShapesDataset(BaseSegDataset):
         num_images: int = 1000,
         size: tuple[int, int] = (96, 128),
         seed: int = 0,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         if num_images < 1:
             raise ValueError(f'num_images of ShapesDataset must be positive, not {num_images}.')
         if min(size) < 64:
             raise ValueError(f'size of ShapesDataset must be at least (64, 64), not {size}.')
-        self.split, self.num_images, self.size, self.seed = split, num_images, tuple(size), seed
+        self.split, self.num_images, self.seed = split, num_images, seed
+        self.size = (size[0], size[1])
         super().__init__(**kwargs)
 
     def load_data_list(self) -> list[dict]:
@@ -76,10 +79,10 @@ class PaintedScene:
         """(height, width), known without painting."""
         return self._arguments[3]
 
-    def image(self, stop: int | None = None):
+    def image(self, stop: int | None = None) -> np.ndarray:
         """(H, W, 3) uint8 BGR; its rows before ``stop`` when only those are wanted."""
         return self._paint()[0][:stop]
 
-    def label(self):
+    def label(self) -> np.ndarray:
         """(H, W) uint8, 255 = ignore."""
         return self._paint()[1]

@@ -11,6 +11,8 @@ Legend: image (H, W, 3) uint8 BGR; label (H, W) uint8; sizes follow u = min(H, W
 about two pixels around objects is 255 (ignored) as in Pascal VOC, and so is a hatched patch.
 """
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -177,7 +179,7 @@ class Scene:
 
     # Helpers
 
-    def _put(self, mask: np.ndarray, name: str, colour) -> None:
+    def _put(self, mask: np.ndarray, name: str, colour: np.ndarray | Sequence[float]) -> None:
         """Colour a mask, label it, and ignore the band along its outline."""
         inside = mask.astype(bool)
         colour = np.asarray(colour, np.float32)
@@ -186,7 +188,7 @@ class Scene:
         kernel = np.ones((_BOUNDARY + 1, _BOUNDARY + 1), np.uint8)
         outline = cv2.dilate(mask, kernel) != cv2.erode(mask, kernel)
         self.label[outline] = IGNORE
-        self.taken |= cv2.dilate(mask, np.ones((5, 5), np.uint8))
+        np.bitwise_or(self.taken, cv2.dilate(mask, np.ones((5, 5), np.uint8)), out=self.taken)
 
     def _free_place(self, w: int, h: int) -> tuple[int, int] | None:
         """A centre (x, y) on the ground whose box of half sizes (w, h) is free, if found."""
@@ -209,7 +211,7 @@ class Scene:
     def _length(self, low: float, high: float) -> int:
         return int(self.rng.uniform(low, high) * self.unit)
 
-    def _colour(self, bgr, spread: int) -> np.ndarray:
+    def _colour(self, bgr: Sequence[float], spread: int) -> np.ndarray:
         return np.asarray(bgr, np.float32) + self.rng.uniform(-spread, spread, 3)
 
     def _add_noise(self) -> np.ndarray:

@@ -5,6 +5,7 @@ numbers; these build ours and pass a :class:`SeededIndex` on.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import mmengine.dataset as mmengine_dataset
 from mmengine.dataset import BaseDataset
@@ -63,7 +64,7 @@ class ConcatDataset(mmengine_dataset.ConcatDataset):
 class RepeatDataset(mmengine_dataset.RepeatDataset):
     """One dataset ``times`` times: epochs of a small dataset that are worth their overhead."""
 
-    def __init__(self, dataset: dict | BaseDataset, times: int, **kwargs) -> None:
+    def __init__(self, dataset: dict | BaseDataset, times: int, **kwargs: Any) -> None:
         super().__init__(_build(dataset), times, **kwargs)
 
     def __getitem__(self, idx: Index) -> dict:

@@ -6,7 +6,7 @@ device. Against running the pipeline once for each of twelve views that is a fif
 Legend: img (H, W, 3) uint8 BGR; a view is (3, h, w) uint8.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import mmcv
@@ -44,7 +44,7 @@ class MultiScaleViews(BaseTransform):
         flip: str | None = 'horizontal',
         interpolation: str = 'bilinear',
         backend: str = 'cv2',
-        transforms: Sequence[Mapping[str, Any]] = (),
+        transforms: Sequence[dict[str, Any]] = (),
     ) -> None:
         self.ratios, self.flip = list(ratios), flip
         self.scale, self.keep_ratio = None if scale is None else tuple(scale), keep_ratio
@@ -59,7 +59,10 @@ class MultiScaleViews(BaseTransform):
         )
         if self.transforms is None:
             return view
-        return self.transforms({**results, 'img': view, 'img_shape': view.shape[:2]})['img']
+        done = self.transforms({**results, 'img': view, 'img_shape': view.shape[:2]})
+        if done is None:
+            raise ValueError(f'MultiScaleViews: {self.transforms} gave nothing for a view.')
+        return done['img']
 
     def transform(self, results: dict) -> dict:
         views = [image_to_tensor(self._view(results, ratio)) for ratio in self.ratios]

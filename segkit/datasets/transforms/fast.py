@@ -8,11 +8,13 @@ other list runs as it is written.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import mmcv
+import numpy as np
 from mmcv.transforms import RandomResize, Resize
 
-from .geometric import RandomCrop
+from .geometric import CropBox, RandomCrop, Windows
 from .loading import LoadAnnotations, LoadImageFromFile, check_same_size
 from .resize_window import bilinear_window, near_bilinear_window, nearest_window, source_stop
 
@@ -65,11 +67,11 @@ class LoadResizeCrop:
         results['keep_ratio'] = resize.keep_ratio
         return new[1], new[0]
 
-    def _label_windows(self, results: dict, stored, size: Size) -> Callable:
+    def _label_windows(self, results: dict, stored: np.ndarray, size: Size) -> Windows:
         """box -> class indices of that window; the last one is kept, as it is asked for again."""
         last: list = [None, None]
 
-        def get_window(box):
+        def get_window(box: CropBox) -> np.ndarray:
             if last[0] != box:
                 window = nearest_window(stored, size, box)
                 last[:] = box, self.load_label.map(window, results)
@@ -77,7 +79,7 @@ class LoadResizeCrop:
 
         return get_window
 
-    def _image_window(self, results: dict, shape: Size, size: Size, box):
+    def _image_window(self, results: dict, shape: Size, size: Size, box: CropBox) -> np.ndarray:
         rows = source_stop(shape[0], size[0], box[1])
         img, results['ori_shape'] = self.load_image.read_top(results, rows)
         check_same_size(results, shape)
@@ -95,7 +97,7 @@ def _scaled(size: Size, factor: tuple[float, float]) -> Size:
     return int(size[0] * float(factor[0]) + 0.5), int(size[1] * float(factor[1]) + 0.5)
 
 
-def _is_plain_resize(transform) -> bool:
+def _is_plain_resize(transform: Any) -> bool:
     """Whether a transform resizes as this module does: bilinear by OpenCV, boxless."""
     if type(transform) is RandomResize:
         return _is_plain_resize(transform.resize)
@@ -111,7 +113,7 @@ def fuse(transforms: Sequence[Callable], crop_first: bool = False) -> list[Calla
 
     Types are compared exactly: a subclass may do anything.
     """
-    found = list(transforms)
+    found: list[Any] = list(transforms)
     if len(found) < 3 or {type(t) for t in found[:2]} != {LoadImageFromFile, LoadAnnotations}:
         return found
     first, second = found[:2]

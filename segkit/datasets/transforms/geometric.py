@@ -4,7 +4,7 @@ Legend: img (H, W, C), gt_seg_map (H, W) class indices. A crop box is (y1, y2, x
 bounds exclusive.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import mmcv.transforms
@@ -14,6 +14,7 @@ from mmcv.transforms import BaseTransform
 from segkit.registry import TRANSFORMS
 
 CropBox = tuple[int, int, int, int]
+Windows = Callable[[CropBox], np.ndarray]  # a box -> that part of the label
 _MAX_RETRIES = 10
 _FLIP_CODES = {'horizontal': 1, 'vertical': 0, 'diagonal': -1}
 
@@ -68,7 +69,7 @@ class RandomCrop(BaseTransform):
         counts = counts[counts > 0]
         return len(counts) > 1 and counts.max() / counts.sum() < self.cat_max_ratio
 
-    def choose(self, height: int, width: int, get_window) -> CropBox:
+    def choose(self, height: int, width: int, get_window: Windows) -> CropBox:
         """Draw boxes until ``get_window(box)`` of labels is balanced or the tries are used up."""
         box = self.draw(height, width)
         if self.cat_max_ratio < 1.0:

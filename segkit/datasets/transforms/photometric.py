@@ -14,6 +14,8 @@ from mmcv.transforms import BaseTransform
 
 from segkit.registry import TRANSFORMS
 
+Step = tuple[int | None, np.ndarray]  # HSV channel or None for all of BGR, table of 256 bytes
+
 _BYTES = np.arange(256, dtype=np.float32)
 
 
@@ -54,13 +56,14 @@ class PhotoMetricDistortion(BaseTransform):
         self.saturation_lower, self.saturation_upper = saturation_range
         self.hue_delta = hue_delta
 
-    def draw(self) -> list[tuple[int | None, np.ndarray]]:
+    def draw(self) -> list[Step]:
         """The steps of one sample: (HSV channel or None for all of BGR, table of 256 bytes).
 
         The draws come in the order in which the steps are applied, as in the older toolbox, so
         that a seed gives the same pictures.
         """
-        rng, steps = np.random, []
+        rng = np.random
+        steps: list[Step] = []
         if rng.randint(2):
             beta = rng.uniform(-self.brightness_delta, self.brightness_delta)
             steps.append((None, linear_table(beta=beta)))
@@ -77,7 +80,7 @@ class PhotoMetricDistortion(BaseTransform):
             steps += self._draw_contrast()
         return steps
 
-    def _draw_contrast(self) -> list[tuple[None, np.ndarray]]:
+    def _draw_contrast(self) -> list[Step]:
         if not np.random.randint(2):
             return []
         return [(None, linear_table(np.random.uniform(self.contrast_lower, self.contrast_upper)))]
