@@ -13,6 +13,7 @@ from helpers.eval_samples import CLASSES, PALETTE, random_samples
 
 from segkit.evaluation.report import ReportBuilder
 from segkit.evaluation.report.axes import Frame, nice_ticks, short
+from segkit.evaluation.report.charts import scatter
 from segkit.evaluation.report.heat_map import worst_confusions
 from segkit.evaluation.report.pictures import Example, Ranking
 from segkit.evaluation.report.scalars import read_curves, scalar_files, smooth
@@ -173,6 +174,20 @@ def test_positions_on_a_chart():
     frame = Frame((0, 10), (0, 1), width=100, height=100, left=10, right=10, top=10, bottom=10)
     assert (frame.px(5), frame.py(0), frame.py(1)) == (50, 90, 10)
     assert Frame((1, 100), (0, 1), width=100, left=0, right=0, log_x=True).px(10) == 50
+
+
+def test_names_of_dots_stay_off_the_axis_and_each_other():
+    svg = scatter(
+        ['tent', 'lamp', 'boat'],
+        np.array([2.0, 2.1, 2.2]),
+        np.zeros(3),
+        [(0, 0, 0)] * 3,
+        ('x', 'y'),
+    )
+    floor = 260 - 38
+    heights = [float(y) for _, y in re.findall(r'<text x="([\d.]+)" y="([\d.]+)">[a-z]{4}<', svg)]
+    assert len(set(heights)) == 3
+    assert max(heights) < floor - 2
 
 
 def test_worst_confusions_are_sorted_by_pixels():

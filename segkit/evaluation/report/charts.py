@@ -120,24 +120,28 @@ def scatter(
             f'<circle class="ball" style="fill:{fill}" cx="{x}" cy="{y}" r="6"><title>'
             f'{escape(names[i])}: IoU {ys[i]:.1f} %, {xs[i]:.3g} % of pixels</title></circle>'
         )
-    texts = dot_names([str(names[i]) for i in shown], places, frame.width)
+    texts = dot_names([str(names[i]) for i in shown], places, frame)
     return svg(frame, frame.grid(*labels) + ''.join(dots) + texts, ' and '.join(labels))
 
 
-def dot_names(names: Sequence[str], places: Sequence[tuple[float, float]], width: int) -> str:
+def dot_names(names: Sequence[str], places: Sequence[tuple[float, float]], frame: Frame) -> str:
     """Names beside their dots, to the right, left, above or below, wherever nothing is yet.
 
     A name without room is left out; the dot still tells it when pointed at.
     """
-    taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in places]
+    floor = frame.height - frame.bottom  # the axis and its numbers are there
+    taken = [(0.0, floor - 2.0, float(frame.width), float(frame.height))]
+    taken += [(x - 6, y - 6, x + 6, y + 6) for x, y in places]
     texts = []
     for name, (x, y) in zip(names, places):
         size = 6.2 * len(name)
         for left, top in (
-            (x + 9, y - 6), (x - 9 - size, y - 6), (x - size / 2, y - 20), (x - size / 2, y + 8)
+            (x + 9, y - 6), (x - 9 - size, y - 6), (x - size / 2, y - 20), (x - size / 2, y + 8),
+            (x - size / 2, y - 33), (x - size / 2, y - 46),
         ):  # fmt: skip
             box = (left, top, left + size, top + 12)
-            if left > 40 and box[2] < width and not any(_overlap(box, other) for other in taken):
+            inside = left > 40 and box[2] < frame.width
+            if inside and not any(_overlap(box, other) for other in taken):
                 taken.append(box)
                 texts.append(f'<text x="{left:.1f}" y="{top + 9.5:.1f}">{escape(name)}</text>')
                 break

@@ -71,8 +71,9 @@ def _sentence(report: Report) -> str:
     if not known:
         return '<p class="lead">No image has labels.</p>'
     name = [escape(str(n)) for n in report.scores.classes]
+    labelled = int((report.scores.label_area > 0).sum())
     text = (
-        f'{len(report.sizes):,} images, {len(known)} of {len(iou)} classes present. '
+        f'{len(report.sizes):,} images, {labelled} of {len(iou)} classes in the labels. '
         f'Best class: <b>{name[known[-1]]}</b> ({100 * iou[known[-1]]:.1f} % IoU); '
         f'hardest: <b>{name[known[0]]}</b> ({100 * iou[known[0]]:.1f} %).'
     )
