@@ -1,9 +1,9 @@
 """From samples to a batch that crosses from the worker to the trainer as few, large buffers.
 
 A tensor handed over by a worker costs a shared-memory segment, a file descriptor and a message.
-So the images of a batch travel as one uint8 tensor and the labels as another; samples of
-different sizes travel as one flat buffer each. What the trainer receives is what it would have
-received one by one: a list of samples whose labels are views into the shared buffer.
+So the images of a batch travel as one flat buffer and the labels as another. What the trainer
+receives is what it would have received one by one, a list of images and a list of samples, which
+are views into those: data preprocessors from elsewhere stack and pad such lists themselves.
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ def unpack_tensors(flat: torch.Tensor, shapes: Sequence[torch.Size]) -> list[tor
 
 
 class PackedTensors(list):
-    """A list of tensors (images of different sizes) that is pickled as one flat buffer."""
+    """A list of tensors of one dtype that is pickled as one flat buffer."""
 
     def __reduce__(self) -> tuple:
         return _rebuild_tensors, pack_tensors(self)
@@ -82,14 +82,6 @@ def _rebuild_samples(rest: list, flat: torch.Tensor, shapes: list) -> PackedSamp
     return PackedSamples(rest)
 
 
-def _collate_inputs(tensors: list[torch.Tensor]) -> torch.Tensor | list[torch.Tensor]:
-    """(N, C, H, W) if all sizes agree, else a list: only the preprocessor knows how to pad."""
-    if len({(t.shape, t.dtype) for t in tensors}) > 1:
-        return PackedTensors(tensors) if len({t.dtype for t in tensors}) == 1 else tensors
-    flat, shapes = pack_tensors(tensors)
-    return flat.view(len(tensors), *shapes[0])
-
-
 def _collate_samples(samples: list) -> list:
     """Labelled samples of one dtype packed; others (tests without labels) as they are."""
     if not all(isinstance(s, SegDataSample) and 'gt_sem_seg' in s for s in samples):
@@ -102,15 +94,15 @@ def _collate_samples(samples: list) -> list:
 def seg_collate(batch: Sequence[dict]) -> dict[str, Any]:
     """Collate the results of ``PackSegInputs``; anything else is left as lists of values.
 
-    ``inputs``: (N, C, H, W), or a list of (C, H, W), or a list of ImageViews.
+    ``inputs``: a list of (C, H, W), or a list of ImageViews.
     """
     first = batch[0]
     inputs = first.get('inputs') if isinstance(first, dict) else None
     if not isinstance(inputs, torch.Tensor | ImageViews):
         return pseudo_collate(batch)
     out: dict[str, Any] = {key: [sample[key] for sample in batch] for key in first}
-    if isinstance(inputs, torch.Tensor):
-        out['inputs'] = _collate_inputs(out['inputs'])
+    if isinstance(inputs, torch.Tensor) and len({t.dtype for t in out['inputs']}) == 1:
+        out['inputs'] = PackedTensors(out['inputs'])
     if 'data_samples' in out:
         out['data_samples'] = _collate_samples(out['data_samples'])
     return out
