@@ -102,12 +102,24 @@ def test_arguments_are_followed_up_to_a_class_without_kwargs():
         def __init__(self, width: int, *, depth: int = 1) -> None: ...
 
     class Child(Base):
-        def __init__(self, extra: int, **kwargs) -> None: ...
+        def __init__(self, extra: int, **kwargs) -> None:
+            super().__init__(**kwargs)
 
     class Free:
         def __init__(self, a: int, **kwargs) -> None: ...
 
+    class Popping(Base):
+        def __init__(self, **kwargs) -> None:
+            self.groups = kwargs.pop('groups', 1)
+            super().__init__(**kwargs)
+
+    class Ignoring(Base):
+        def __init__(self, extra: int, **kwargs) -> None:
+            super().__init__(width=extra)
+
     assert accepted_arguments(Base) == {'width', 'depth'}
+    assert accepted_arguments(Popping) == {'width', 'depth', 'groups'}
+    assert accepted_arguments(Ignoring) is None
     assert accepted_arguments(Child) == {'width', 'depth', 'extra'}
     assert accepted_arguments(Free) is None
     assert 'pool_scales' in accepted_arguments(MODELS.get('PSPHead'))
