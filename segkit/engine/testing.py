@@ -1,6 +1,7 @@
 """What the arguments of tools/test.py mean in a config."""
 
 import argparse
+import copy
 import os
 import sys
 from collections.abc import Iterator
@@ -76,6 +77,8 @@ def _apply_output(args: argparse.Namespace, cfg: Config) -> None:
         _add_hook(cfg, dict(type='PredictionFileHook', path=path))
     elif args.out:
         _make_folder('--out', args.out)
+    if args.format_only:
+        _leave_out_labels(cfg)
     for evaluator in _evaluators(cfg):
         if args.eval:
             evaluator.iou_metrics = args.eval
@@ -85,6 +88,19 @@ def _apply_output(args: argparse.Namespace, cfg: Config) -> None:
             evaluator.format_only = True
         elif evaluator.get('type') == 'IoUMetric' and cfg.get('work_dir'):
             evaluator.setdefault('result_file', str(Path(cfg.work_dir) / 'results'))
+
+
+def _leave_out_labels(cfg: Config) -> None:
+    """What a server scores has no labels here: none is looked for, none is read."""
+    from segkit.models.inference.aug_test import datasets_of
+
+    loader = copy.deepcopy(cfg.test_dataloader)  # validation may share these dicts
+    for dataset in datasets_of(loader.dataset):
+        dataset.pipeline = [step for step in dataset.pipeline if step.type != 'LoadAnnotations']
+        if dataset.get('cache') is None:  # a cache was made of labels too, and is compared
+            prefix = dataset.get('data_prefix') or {'img_path': ''}
+            dataset.data_prefix = {**prefix, 'seg_map_path': None}
+    cfg.test_dataloader = loader
 
 
 def _apply_drawing(args: argparse.Namespace, cfg: Config) -> None:

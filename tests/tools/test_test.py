@@ -76,6 +76,27 @@ def test_predictions_only(call, tmp_path):
     assert np.array(Image.open(files[0])).max() < 13
 
 
+UNLABELLED = """
+test_dataloader = dict(
+    batch_size=1, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='BaseSegDataset', data_prefix=dict(img_path='images', seg_map_path='labels'),
+        metainfo=dict(classes=[str(i) for i in range(13)]), img_suffix='.png', test_mode=True,
+        pipeline=test_pipeline))
+"""
+
+
+@pytest.mark.parametrize('views', [[], ['--aug-test']])
+def test_pictures_without_labels_can_be_predicted(call, tmp_path, views):
+    (config,) = tmp_path.glob('*.py')
+    config.write_text(config.read_text() + UNLABELLED)
+    (tmp_path / 'images').mkdir()
+    Image.new('RGB', (70, 50), (90, 120, 60)).save(tmp_path / 'images' / 'a.png')
+    call('--format-only', '--out', 'ids', '--report', '--show-dir', 'shown', *views)
+    assert Image.open('ids/a.png').size == Image.open('shown/a.png').size == (70, 50)
+    assert 'No image has labels' in Path('w/report.html').read_text()
+
+
 @pytest.mark.parametrize('flag', ['--aug-test', '--tta'])
 def test_multi_scale_and_flip(call, flag):
     ratios = ('--cfg-options', 'aug_test.img_ratios=[0.5,1.0]', 'aug_test.flip=True')

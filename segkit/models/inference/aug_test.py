@@ -112,7 +112,7 @@ def enable_aug_test(cfg: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """
     # A copy of its own: validation, or a shallow copy of the config, may share these dicts.
     loader = copy.deepcopy(cfg['test_dataloader'])
-    for dataset in _datasets(loader['dataset']):
+    for dataset in datasets_of(loader['dataset']):
         if all(step['type'] != 'MultiScaleViews' for step in dataset['pipeline']):
             dataset['pipeline'] = views_pipeline(dataset['pipeline'], cfg.get('aug_test'))
         cfg['test_pipeline'] = dataset['pipeline']
@@ -120,10 +120,10 @@ def enable_aug_test(cfg: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     return cfg
 
 
-def _datasets(dataset: MutableMapping[str, Any]) -> Iterator[MutableMapping[str, Any]]:
+def datasets_of(dataset: MutableMapping[str, Any]) -> Iterator[MutableMapping[str, Any]]:
     """The datasets that have a pipeline, inside any wrappers."""
     if dataset.get('pipeline') is not None:
         yield dataset
     for inner in [dataset.get('dataset'), *(dataset.get('datasets') or [])]:
         if isinstance(inner, MutableMapping):
-            yield from _datasets(inner)
+            yield from datasets_of(inner)
