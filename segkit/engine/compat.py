@@ -10,4 +10,5 @@ def restore_find_loader() -> None:
     That question comes up whenever an optimizer is built and any mmcv can be imported.
     """
     if not hasattr(pkgutil, 'find_loader'):
-        pkgutil.find_loader = importlib.util.find_spec
+        # Another answer than it gave, but mmengine asks only whether it is None.
+        pkgutil.find_loader = importlib.util.find_spec  # type: ignore[assignment]

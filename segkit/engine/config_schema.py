@@ -4,6 +4,9 @@ A role is the key under which a value stands ('backbone', 'pipeline', ...). The 
 same thing wherever it stands, which is what makes a config readable, and checkable.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from segkit.models.layers import build_activation, build_conv, build_norm
 
 
@@ -99,7 +102,7 @@ TAKEN_BY_BUILDER = dict(
 )
 
 # Role -> a function that builds such a layer, and so tells whether it can be built.
-LAYER_BUILDERS = dict(
+LAYER_BUILDERS: dict[str, Callable[[dict[str, Any]], object]] = dict(
     norm_cfg=lambda cfg: build_norm(cfg, cfg.get('num_groups', 1)),
     act_cfg=build_activation,
     conv_cfg=lambda cfg: build_conv(cfg, 1, 1, 1),

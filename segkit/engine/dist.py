@@ -8,6 +8,7 @@ All launchers end here in the same five environment variables that torchrun sets
 import datetime
 import os
 import subprocess
+from typing import Any
 
 import torch
 import torch.distributed as torch_dist
@@ -95,7 +96,9 @@ def choose_backend(asked: str | None = None) -> str:
     return asked or 'nccl'
 
 
-def init_dist(launcher: str, backend: str | None = None, timeout: float = 1800, **kwargs) -> str:
+def init_dist(
+    launcher: str, backend: str | None = None, timeout: float = 1800, **kwargs: Any
+) -> str:
     """Join the process group and return a sentence that says how.
 
     Args:

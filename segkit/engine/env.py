@@ -9,6 +9,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib import metadata
 
 import torch
@@ -73,5 +74,5 @@ def collect_env() -> dict[str, str]:
         cudnn=_or_unknown(lambda: torch.backends.cudnn.version()),
         threads=str(torch.get_num_threads()),
     )
-    env.update({name: _or_unknown(lambda name=name: _version(name)) for name in _PACKAGES})
+    env.update({name: _or_unknown(partial(_version, name)) for name in _PACKAGES})
     return env

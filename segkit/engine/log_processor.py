@@ -6,9 +6,11 @@ watching for a leak wants to see.
 
 import resource
 import sys
+from typing import Any
 
 import torch
 from mmengine.runner import LogProcessor as MMLogProcessor
+from mmengine.runner import Runner
 
 from segkit.registry import LOG_PROCESSORS
 
@@ -25,10 +27,10 @@ def peak_memory_mb() -> int:
 class LogProcessor(MMLogProcessor):
     """mmengine's ``LogProcessor`` with iterations as the unit and memory on every device."""
 
-    def __init__(self, by_epoch: bool = False, **kwargs) -> None:
+    def __init__(self, by_epoch: bool = False, **kwargs: Any) -> None:
         super().__init__(by_epoch=by_epoch, **kwargs)
 
-    def get_log_after_iter(self, runner, batch_idx: int, mode: str) -> tuple[dict, str]:
+    def get_log_after_iter(self, runner: Runner, batch_idx: int, mode: str) -> tuple[dict, str]:
         tag, text = super().get_log_after_iter(runner, batch_idx, mode)
         if mode == 'train' and 'memory' not in tag:
             tag['memory'] = peak_memory_mb()

@@ -34,12 +34,12 @@ def fit_normalisation(model: nn.Module, distributed: bool) -> tuple[nn.Module, s
 
 def use_channels_last(model: nn.Module) -> nn.Module:
     """Weights and the backbone's input in NHWC order: what tensor cores and oneDNN prefer."""
-    model = model.to(memory_format=torch.channels_last)
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its stub
 
     def to_channels_last(module: nn.Module, args: tuple) -> tuple:
         return (args[0].contiguous(memory_format=torch.channels_last), *args[1:])
 
-    model.backbone.register_forward_pre_hook(to_channels_last)
+    model.get_submodule('backbone').register_forward_pre_hook(to_channels_last)
     return model
 
 

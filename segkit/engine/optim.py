@@ -6,6 +6,7 @@ scales bf16 losses, which have the exponent range of float32 and need none.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from mmengine.device import get_device
@@ -42,7 +43,7 @@ class AmpOptimWrapper(OptimWrapper):
     """
 
     def __init__(
-        self, dtype: str | None = None, loss_scale: str | float | dict = 'dynamic', **kwargs
+        self, dtype: str | None = None, loss_scale: str | float | dict = 'dynamic', **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         self.device_type = torch.device(get_device()).type
@@ -50,7 +51,7 @@ class AmpOptimWrapper(OptimWrapper):
         self.loss_scaler = self._build_scaler(loss_scale)
 
     def _build_scaler(self, loss_scale: str | float | dict) -> torch.amp.GradScaler:
-        options = dict(enabled=self.cast_dtype is torch.float16)
+        options: dict[str, Any] = dict(enabled=self.cast_dtype is torch.float16)
         if isinstance(loss_scale, dict):
             options.update(loss_scale)
         elif loss_scale != 'dynamic':
@@ -58,11 +59,11 @@ class AmpOptimWrapper(OptimWrapper):
             options.update(init_scale=float(loss_scale), growth_interval=2**31 - 1)
         return torch.amp.GradScaler(self.device_type, **options)
 
-    def backward(self, loss: torch.Tensor, **kwargs) -> None:
+    def backward(self, loss: torch.Tensor, **kwargs: Any) -> None:
         self.loss_scaler.scale(loss).backward(**kwargs)
         self._inner_count += 1
 
-    def step(self, **kwargs) -> None:
+    def step(self, **kwargs: Any) -> None:
         if self.clip_grad_kwargs:
             self.loss_scaler.unscale_(self.optimizer)
             self._clip_grad()

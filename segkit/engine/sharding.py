@@ -8,6 +8,7 @@ whole tensors, as those of DDP do, so that a run may change between the two.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
+from typing import Any
 
 import torch
 import torch.distributed as torch_dist
@@ -31,14 +32,15 @@ def shard(model: nn.Module, options: dict) -> nn.Module:
     from torch.distributed.fsdp import fully_shard
 
     # While tensors are whole: initialisers would each see a slice.
-    model.init_weights()
+    network: Any = model  # a segmentor of any class
+    network.init_weights()
     for tensor in model.state_dict().values():
         torch_dist.broadcast(tensor, 0)
-    for name, stage in model.backbone.named_children():
+    for name, stage in network.backbone.named_children():
         if name.startswith('layer'):
             fully_shard(stage, **options)
     fully_shard(model, **options)
-    model.is_sharded = True
+    network.is_sharded = True
     return model
 
 

@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from torch.utils.data import DataLoader
 
@@ -20,9 +21,9 @@ def _obey_parent_only() -> None:
     The status is 0, so that torch does not report the worker as lost. ``os.getppid()`` would be
     the fork server where that starts the workers.
     """
-    parent = multiprocessing.parent_process().pid
+    parent: Any = multiprocessing.parent_process()  # a worker has one
     while True:
-        if signal.sigwaitinfo(_SIGNALS).si_pid == parent:
+        if signal.sigwaitinfo(_SIGNALS).si_pid == parent.pid:
             os._exit(0)
 
 
