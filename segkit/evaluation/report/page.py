@@ -63,11 +63,15 @@ _SECTIONS = (
     ('statistics', 'Statistics', sections.statistics),
     ('run', 'Run', sections.run),
 )
+# Left out where no image has labels.
+_OF_LABELS = ('classes', 'confusion', 'statistics')
 
 
 def render(report: Report) -> str:
     """The page as text."""
-    filled = [(name, heading, make(report)) for name, heading, make in _SECTIONS]
+    labelled = bool(report.scores.matrix.any())
+    shown = [entry for entry in _SECTIONS if labelled or entry[0] not in _OF_LABELS]
+    filled = [(name, heading, make(report)) for name, heading, make in shown]
     filled = [entry for entry in filled if entry[2]]
     links = ''.join(f'<a href="#{name}">{heading}</a>' for name, heading, _ in filled)
     body = ''.join(

@@ -56,7 +56,8 @@ def facts(report: Report) -> str:
 
 def headline(report: Report) -> str:
     """The numbers one looks for first, and a sentence about classes."""
-    order = sorted(report.metrics, key=lambda name: 'mIoU' not in name)
+    known = [name for name, value in report.metrics.items() if not math.isnan(value)]
+    order = sorted(known, key=lambda name: 'mIoU' not in name)
     cards = ''.join(
         f'<div class="card{" first" if i == 0 else ""}"><b>{report.metrics[name]:.2f}</b>'
         f'<span>{escape(name)} in %</span></div>'
