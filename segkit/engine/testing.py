@@ -96,10 +96,11 @@ def _leave_out_labels(cfg: Config) -> None:
 
     loader = copy.deepcopy(cfg.test_dataloader)  # validation may share these dicts
     for dataset in datasets_of(loader.dataset):
-        dataset.pipeline = [step for step in dataset.pipeline if step.type != 'LoadAnnotations']
+        steps = dataset['pipeline']
+        dataset['pipeline'] = [step for step in steps if step['type'] != 'LoadAnnotations']
         if dataset.get('cache') is None:  # a cache was made of labels too, and is compared
             prefix = dataset.get('data_prefix') or {'img_path': ''}
-            dataset.data_prefix = {**prefix, 'seg_map_path': None}
+            dataset['data_prefix'] = {**prefix, 'seg_map_path': None}
     cfg.test_dataloader = loader
 
 
