@@ -174,18 +174,17 @@ def _view_logits(model: 'EncoderDecoder', views: 'Views', meta: Meta) -> Iterato
         plain = Geometry(ori_shape, padding, None, model.align_corners, flip_last=True)
         geometries, batch = [plain], view[None]
         if views.flip:
-            mirrored = _mirrored(padding, views.flip)
-            geometries.append(replace(plain, flip=views.flip, padding=mirrored))
-            batch = torch.cat([batch, batch.flip(FLIP_AXES[views.flip])])
+            geometries.append(replace(plain, flip=views.flip))
+            batch = torch.stack([view, _mirrored(view, padding, views.flip)])
         logits = image_logits(model, batch, [{}] * len(geometries))
         yield from (replace(one, geometry=g) for one, g in zip(logits, geometries))
 
 
-def _mirrored(padding: tuple[int, int, int, int], flip: str) -> tuple[int, int, int, int]:
-    """Where the padding lies once a padded image is flipped."""
+def _mirrored(view: Tensor, padding: tuple[int, int, int, int], flip: str) -> Tensor:
+    """The picture flipped and its padding left where it is: pipelines flip first, then pad."""
     left, right, top, bottom = padding
-    if flip in ('horizontal', 'diagonal'):
-        left, right = right, left
-    if flip in ('vertical', 'diagonal'):
-        top, bottom = bottom, top
-    return left, right, top, bottom
+    height, width = view.shape[-2:]
+    picture = (..., slice(top, height - bottom), slice(left, width - right))
+    mirrored = view.clone()
+    mirrored[picture] = view[picture].flip(FLIP_AXES[flip])
+    return mirrored

@@ -38,7 +38,9 @@ def views_of(sizes=SIZES):
 
 @pytest.mark.parametrize('budget', [1024, 0], ids=['streaming', 'by class'])
 @pytest.mark.parametrize('mode', ['whole', 'slide'])
-@pytest.mark.parametrize(('align_corners', 'flip'), [(False, 'horizontal'), (True, None)])
+@pytest.mark.parametrize(
+    ('align_corners', 'flip'), [(False, 'horizontal'), (True, 'horizontal'), (True, None)]
+)
 def test_no_pixel_differs_from_the_written_out_protocol(mode, align_corners, flip, budget):
     model = tiny_segmentor(mode=mode, align_corners=align_corners).eval()
     model.test_cfg.update(memory_budget=budget, keep_logits=True)
@@ -53,6 +55,25 @@ def test_no_pixel_differs_from_the_written_out_protocol(mode, align_corners, fli
     assert torch.equal(lean.pred_sem_seg.data.long(), want.argmax(1))
     assert torch.equal(kept.pred_sem_seg.data, lean.pred_sem_seg.data)
     assert len(want.argmax(1).unique()) > 2
+
+
+@pytest.mark.parametrize(('flip', 'axes'), [('horizontal', -1), ('vertical', -2)])
+def test_a_view_is_mirrored_before_it_is_padded(flip, axes):
+    model = tiny_segmentor().eval()
+    model.test_cfg['keep_logits'] = True
+    model.data_preprocessor.test_cfg = {'size_divisor': 16}
+    image = views_of(((21, 35),))[0]
+    data = {'inputs': [ImageViews([image], flip)], 'data_samples': [sample_of(ori_shape=ORI)]}
+    scores = []
+    with torch.no_grad():
+        for mirrored in (False, True):
+            x = (image.flip(axes) if mirrored else image).float()[None]
+            padded = F.pad((x - 120) / 60, (0, 48 - 35, 0, 32 - 21))
+            logits = model.inference(padded, [{}])[..., :21, :35]
+            score = F.interpolate(logits, ORI, mode='bilinear').softmax(1)[0]
+            scores.append(score.flip(axes) if mirrored else score)
+        predicted = model.test_step(data)[0]
+    torch.testing.assert_close(predicted.seg_logits.data, sum(scores) / 2, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(('budget', 'way'), [(2 * 4 * 4 * 50 * 66, ViewSum), (1, ViewStack)])
