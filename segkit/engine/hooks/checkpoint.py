@@ -6,6 +6,7 @@ that a crash while writing may leave none and a moved work directory cannot be r
 
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
@@ -15,6 +16,9 @@ from segkit.engine.hooks.rules import better_rule
 from segkit.engine.resume import POINTER
 from segkit.engine.saving import remove_leftovers, save_text
 from segkit.registry import HOOKS
+
+if TYPE_CHECKING:
+    from segkit.engine.runner import Runner
 
 _BEST = 'best_checkpoints'
 _KEPT = 'kept_checkpoints'
@@ -54,7 +58,7 @@ class CheckpointHook(Hook):
         save_begin: int = 0,
         filename_tmpl: str | None = None,
     ) -> None:
-        self.interval = interval
+        self.interval: int | Any = interval  # None until it is known how often to validate
         self.by_epoch = by_epoch
         self.parts = dict(save_optimizer=save_optimizer, save_param_scheduler=save_param_scheduler)
         self.out_dir = out_dir
@@ -66,7 +70,7 @@ class CheckpointHook(Hook):
         self.filename_tmpl = filename_tmpl or ('epoch_{}.pth' if by_epoch else 'iter_{}.pth')
         self.last_ckpt: str | None = None
 
-    def before_train(self, runner) -> None:
+    def before_train(self, runner: 'Runner') -> None:
         self.folder = Path(self.out_dir or runner.work_dir)
         if self.interval is None:
             self.interval = runner.val_interval if runner._val_loop is not None else -1
@@ -78,7 +82,11 @@ class CheckpointHook(Hook):
                 runner.logger.info(f'Removed {name}, left by a run killed while saving.')
 
     def after_train_iter(
-        self, runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
+        self,
+        runner: 'Runner',
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: dict | None = None,
     ) -> None:
         if self.by_epoch:
             return
@@ -87,7 +95,7 @@ class CheckpointHook(Hook):
         if due or (self.save_last and self.is_last_train_iter(runner)):
             self._save(runner, done, dict(epoch=runner.epoch, iter=done))
 
-    def after_train_epoch(self, runner) -> None:
+    def after_train_epoch(self, runner: 'Runner') -> None:
         if not self.by_epoch:
             return
         if self.every_n_epochs(runner, self.interval, self.save_begin) or (
@@ -95,13 +103,13 @@ class CheckpointHook(Hook):
         ):
             self._save(runner, runner.epoch + 1, dict(epoch=runner.epoch + 1, iter=runner.iter))
 
-    def save_now(self, runner) -> None:
+    def save_now(self, runner: 'Runner') -> None:
         """Save the iteration that has just ended, unless it has just been saved."""
         done = runner.iter + 1
         if self.last_ckpt != self.filename_tmpl.format(done) or self.by_epoch:
             self._save(runner, done, dict(epoch=runner.epoch, iter=done))
 
-    def _save(self, runner, step: int, meta: dict) -> None:
+    def _save(self, runner: 'Runner', step: int, meta: dict) -> None:
         name = self.filename_tmpl.format(step)
         kept, surplus = self._rotate(runner.message_hub.get_info(_KEPT, []), name)
         self.last_ckpt = name
@@ -122,13 +130,14 @@ class CheckpointHook(Hook):
         names = [k for k in kept if k != name] + [name]
         return names[-self.max_keep_ckpts :], names[: -self.max_keep_ckpts]
 
-    def _pointer(self, runner, name: str) -> str:
+    def _pointer(self, runner: 'Runner', name: str) -> str:
         """The path of the checkpoint from the work directory, which may be moved as a whole."""
         same = self.folder.resolve() == Path(runner.work_dir).resolve()
         return name if same else str((self.folder / name).resolve())
 
-    def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
-        improved = [name for name in self.save_best if self._better(runner, name, metrics or {})]
+    def after_val_epoch(self, runner: 'Runner', metrics: dict | None = None) -> None:
+        metrics = metrics or {}
+        improved = [name for name in self.save_best if self._better(runner, name, metrics)]
         for name in improved:
             self._save_best(runner, name, float(metrics[name]))
         # The best scores, and that this validation is done, belong in what a resume starts from.
@@ -136,7 +145,7 @@ class CheckpointHook(Hook):
         if training and self.last_ckpt == self.filename_tmpl.format(runner.iter):
             self._save(runner, runner.iter, dict(epoch=runner.epoch, iter=runner.iter))
 
-    def _better(self, runner, name: str, metrics: dict) -> bool:
+    def _better(self, runner: 'Runner', name: str, metrics: dict) -> bool:
         if name not in metrics:
             raise TrainingError(
                 f'default_hooks.checkpoint.save_best={name!r} is not among the scalars of '
@@ -148,7 +157,7 @@ class CheckpointHook(Hook):
             return math.isfinite(score)
         return score > best if self.rules[name] == 'greater' else score < best
 
-    def _save_best(self, runner, name: str, score: float) -> None:
+    def _save_best(self, runner: 'Runner', name: str, score: float) -> None:
         file = f'best_{name}_{self.filename_tmpl.format(runner.iter)}'.replace('/', '_')
         records = dict(runner.message_hub.get_info(_BEST, {}))
         old = records.get(name, {}).get('file')

@@ -5,12 +5,16 @@ scores its ``min_delta`` makes an improvement count as none.
 """
 
 import math
+from typing import TYPE_CHECKING
 
 from mmengine.hooks import Hook
 
 from segkit.engine.errors import TrainingError
 from segkit.engine.hooks.rules import better_rule
 from segkit.registry import HOOKS
+
+if TYPE_CHECKING:
+    from segkit.engine.runner import Runner
 
 _STATE = 'early_stopping'
 
@@ -34,11 +38,12 @@ class EarlyStoppingHook(Hook):
         self.min_delta = min_delta
         self.patience = patience
 
-    def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
-        if self.monitor not in (metrics or {}):
+    def after_val_epoch(self, runner: 'Runner', metrics: dict | None = None) -> None:
+        metrics = metrics or {}
+        if self.monitor not in metrics:
             raise TrainingError(
                 f'custom_hooks: EarlyStoppingHook.monitor={self.monitor!r} is not among the '
-                f'scalars of validation: {", ".join(sorted(metrics or {}))}'
+                f'scalars of validation: {", ".join(sorted(metrics))}'
             )
         score = float(metrics[self.monitor])
         best, waited = runner.message_hub.get_info(_STATE, [None, 0])

@@ -7,15 +7,18 @@ the check beside the loss would be some iterations late.
 """
 
 import logging
+from typing import TYPE_CHECKING, Any
 
 import torch
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from torch import Tensor
 
 from segkit.engine.errors import TrainingError
 from segkit.models.losses.label_check import check_labels
 from segkit.registry import HOOKS
+
+if TYPE_CHECKING:
+    from segkit.engine.runner import Runner
 
 _TOOL = 'tools/check_dataset.py looks at all of the data'
 
@@ -30,12 +33,14 @@ class FirstBatchesHook(Hook):
     def __init__(self, batches: int = 10) -> None:
         self.batches = batches
         self._seen = 0
-        self._counts: Tensor | None = None
+        self._counts = torch.zeros(0, dtype=torch.int64)
 
-    def before_train_iter(self, runner, batch_idx: int, data_batch: dict | None = None) -> None:
+    def before_train_iter(
+        self, runner: 'Runner', batch_idx: int, data_batch: dict | None = None
+    ) -> None:
         if self._seen >= self.batches or not data_batch or 'data_samples' not in data_batch:
             return
-        head = getattr(runner.bare_model, 'decode_head', None)
+        head: Any = getattr(runner.bare_model, 'decode_head', None)
         if getattr(head, 'num_classes', None) is None:
             return
         self._look(data_batch, head.num_classes, getattr(head, 'ignore_index', 255))
@@ -44,7 +49,7 @@ class FirstBatchesHook(Hook):
             self._judge()
 
     def _look(self, data_batch: dict, num_classes: int, ignore_index: int) -> None:
-        if self._counts is None:
+        if not len(self._counts):
             self._counts = torch.zeros(num_classes + 1, dtype=torch.int64)
         for image, sample in zip(data_batch['inputs'], data_batch['data_samples']):
             if 'gt_sem_seg' not in sample:
@@ -80,5 +85,5 @@ class FirstBatchesHook(Hook):
             )
 
 
-def _name(sample: object) -> str:
+def _name(sample: Any) -> str:
     return str(sample.get('seg_map_path', None) or sample.get('img_path', 'A sample'))

@@ -7,12 +7,17 @@ import math
 import os
 import signal
 import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from mmengine.hooks import Hook
 
 from segkit.engine.dist import leave_dist
 from segkit.engine.errors import TrainingError
 from segkit.registry import HOOKS
+
+if TYPE_CHECKING:
+    from segkit.engine.runner import Runner
 
 REQUEUE_CODE = 75
 
@@ -30,7 +35,11 @@ class NonFiniteLossHook(Hook):
     priority = 'HIGH'
 
     def after_train_iter(
-        self, runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
+        self,
+        runner: 'Runner',
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: dict | None = None,
     ) -> None:
         bad = {k: v for k, v in runner.losses.items() if not math.isfinite(v)}
         if not bad:
@@ -59,13 +68,13 @@ class PreemptionHook(Hook):
     priority = 'LOWEST'
     signals = (signal.SIGTERM, signal.SIGUSR1)
 
-    def before_train(self, runner) -> None:
+    def before_train(self, runner: 'Runner') -> None:
         # Python allows handlers in the main thread only; a notebook may train in another.
         if threading.current_thread() is threading.main_thread():
             self._previous = {s: signal.signal(s, self._handler(runner)) for s in self.signals}
 
     @staticmethod
-    def _handler(runner):
+    def _handler(runner: 'Runner') -> Callable[[int, object], None]:
         owner = os.getpid()
 
         def note(number: int, frame: object) -> None:
@@ -77,12 +86,16 @@ class PreemptionHook(Hook):
 
         return note
 
-    def after_train(self, runner) -> None:
+    def after_train(self, runner: 'Runner') -> None:
         for number, handler in getattr(self, '_previous', {}).items():
             signal.signal(number, handler)
 
     def after_train_iter(
-        self, runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
+        self,
+        runner: 'Runner',
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: dict | None = None,
     ) -> None:
         if not runner.stop_requested:
             return

@@ -4,6 +4,8 @@ In training by iterations mmengine also logs at the end of each pass over the da
 of the dataset's size ("Iter 8/30" at an interval of 10); here every ``interval`` iterations only.
 """
 
+from typing import Any
+
 from mmengine.hooks import LoggerHook as MMLoggerHook
 
 from segkit.registry import HOOKS
@@ -19,12 +21,14 @@ class LoggerHook(MMLoggerHook):
         **kwargs: as in mmengine.
     """
 
-    def __init__(self, interval: int = 50, log_metric_by_epoch: bool = False, **kwargs) -> None:
+    def __init__(
+        self, interval: int = 50, log_metric_by_epoch: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(interval=interval, log_metric_by_epoch=log_metric_by_epoch, **kwargs)
 
     def end_of_epoch(self, dataloader: object, batch_idx: int) -> bool:
         # An iteration-based run is one long epoch: its dataset's passes end nothing.
         return self.log_metric_by_epoch and super().end_of_epoch(dataloader, batch_idx)
 
-    def after_test_iter(self, *args, **kwargs) -> None:
+    def after_test_iter(self, *args: Any, **kwargs: Any) -> None:
         """Nothing: the progress bar tells it."""

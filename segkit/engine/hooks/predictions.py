@@ -2,12 +2,16 @@
 
 import pickle
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch.distributed as torch_dist
 from mmengine.hooks import Hook
 
 from segkit.registry import HOOKS
+
+if TYPE_CHECKING:
+    from segkit.engine.runner import Runner
 
 
 @HOOKS.register_module()
@@ -21,17 +25,21 @@ class PredictionFileHook(Hook):
     def __init__(self, path: str) -> None:
         self.path = Path(path)
 
-    def before_test_epoch(self, runner) -> None:
+    def before_test_epoch(self, runner: 'Runner') -> None:
         self._maps: list[np.ndarray] = []
 
     def after_test_iter(
-        self, runner, batch_idx: int, data_batch: dict | None = None, outputs: list | None = None
+        self,
+        runner: 'Runner',
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: list | None = None,
     ) -> None:
         for sample in outputs or []:
             ids = sample.pred_sem_seg.data.squeeze(0).cpu().numpy()
             self._maps.append(ids.astype(np.uint8 if ids.max() < 256 else np.uint16))
 
-    def after_test_epoch(self, runner, metrics: dict | None = None) -> None:
+    def after_test_epoch(self, runner: 'Runner', metrics: dict | None = None) -> None:
         maps = self._of_all_ranks(runner)
         if runner.rank != 0:
             return
@@ -40,7 +48,7 @@ class PredictionFileHook(Hook):
             pickle.dump(maps, file)
         runner.logger.info(f'{len(maps)} predictions: {self.path}')
 
-    def _of_all_ranks(self, runner) -> list[np.ndarray]:
+    def _of_all_ranks(self, runner: 'Runner') -> list[np.ndarray]:
         """Rank r of W holds images r, r + W, ...; the first rank gets all of them in order."""
         if not runner.distributed:
             return self._maps

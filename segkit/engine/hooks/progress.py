@@ -2,11 +2,15 @@
 
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
 from segkit.registry import HOOKS
+
+if TYPE_CHECKING:
+    from segkit.engine.runner import Runner
 
 _WIDTH = 30
 
@@ -39,12 +43,16 @@ class ProgressHook(Hook):
     def __init__(self, every: float = 10.0) -> None:
         self.every = every
 
-    def before_test_epoch(self, runner) -> None:
+    def before_test_epoch(self, runner: 'Runner') -> None:
         self._start = self._shown = time.monotonic()
         self._done = 0
 
     def after_test_iter(
-        self, runner, batch_idx: int, data_batch: dict | None = None, outputs: list | None = None
+        self,
+        runner: 'Runner',
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: list | None = None,
     ) -> None:
         if not is_main_process():
             return

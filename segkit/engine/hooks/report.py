@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from mmengine.dist import is_main_process
@@ -10,6 +11,10 @@ from mmengine.hooks import Hook
 from segkit.engine.env import collect_env
 from segkit.engine.log_processor import peak_memory_mb
 from segkit.registry import HOOKS
+
+if TYPE_CHECKING:
+    from segkit.engine.runner import Runner
+    from segkit.structures import SegDataSample
 
 _WIDTH = 480
 
@@ -28,7 +33,7 @@ class ReportHook(Hook):
     def __init__(self, path: str | None = None, keep: int = 6) -> None:
         self.path, self.keep = path, keep
 
-    def before_test_epoch(self, runner) -> None:
+    def before_test_epoch(self, runner: 'Runner') -> None:
         from segkit.evaluation.report import ReportBuilder
         from segkit.visualization import palette_of
 
@@ -39,20 +44,24 @@ class ReportHook(Hook):
         )
         self._start, self._images = time.monotonic(), 0
 
-    def after_test_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+    def after_test_iter(
+        self, runner: 'Runner', batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
         for i, sample in enumerate(outputs or []):
             self._images += 1
             if getattr(sample, 'gt_sem_seg', None) is not None:
                 self._add(sample, data_batch, i)
 
-    def _add(self, sample, data_batch: dict, index: int) -> None:
+    def _add(self, sample: 'SegDataSample', data_batch: dict, index: int) -> None:
         label, pred = sample.gt_sem_seg.data, sample.pred_sem_seg.data
         name = str(sample.get('img_path', None) or self._images)
         self._builder.add(
             name, label, pred, lambda: self._panels(sample, data_batch, index, label, pred)
         )
 
-    def _panels(self, sample, data_batch: dict, index: int, label, pred) -> dict:
+    def _panels(
+        self, sample: 'SegDataSample', data_batch: dict, index: int, label: Any, pred: Any
+    ) -> dict:
         from segkit.visualization.images import image_of
         from segkit.visualization.overlays import colourise, error_map, fit
 
@@ -67,7 +76,7 @@ class ReportHook(Hook):
         }
         return {'image': image, **flat, 'errors': error_map(image, label, pred)}
 
-    def after_test_epoch(self, runner, metrics: dict | None = None) -> None:
+    def after_test_epoch(self, runner: 'Runner', metrics: dict | None = None) -> None:
         seconds = time.monotonic() - self._start
         path = self.path or str(Path(runner.work_dir) / 'report.html')
         rate = self._images * runner.world_size / max(seconds, 1e-9)
@@ -93,12 +102,12 @@ class ReportHook(Hook):
             runner.logger.info(f'Report: {path}')
 
 
-def _folder_of_training(runner) -> Path:
+def _folder_of_training(runner: 'Runner') -> Path:
     """The checkpoint's folder where a run logged there, else the work directory."""
     folder = Path(str(runner.cfg.get('load_from') or '')).parent
     return folder if list(folder.glob('*/vis_data/scalars.json')) else Path(runner.work_dir)
 
 
-def _ignore_index(runner) -> int:
+def _ignore_index(runner: 'Runner') -> int:
     metrics = getattr(runner.test_evaluator, 'metrics', [])
     return next((m.ignore_index for m in metrics if hasattr(m, 'ignore_index')), 255)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
@@ -13,10 +14,13 @@ from segkit.engine.log_processor import peak_memory_mb
 from segkit.engine.saving import save_text
 from segkit.registry import HOOKS
 
+if TYPE_CHECKING:
+    from segkit.engine.runner import Runner
+
 _SAMPLED = 1000
 
 
-def data_fingerprint(dataset) -> dict:
+def data_fingerprint(dataset: Any) -> dict:
     """Number of samples and a hash of the names, sizes and settings of (up to 1000) of them."""
     size = len(dataset)
     digest = hashlib.sha256(f'{type(dataset).__name__} {size}'.encode())
@@ -33,7 +37,7 @@ def data_fingerprint(dataset) -> dict:
 class RunCardHook(Hook):
     """Writes the run card with every checkpoint, so that it never lags behind one."""
 
-    def before_train(self, runner) -> None:
+    def before_train(self, runner: 'Runner') -> None:
         self._start = time.time()
         self._first = runner.iter
         config = runner.config_json()
@@ -52,7 +56,7 @@ class RunCardHook(Hook):
             config=json.loads(config),
         )
 
-    def after_checkpoint(self, runner, folder: str) -> None:
+    def after_checkpoint(self, runner: 'Runner', folder: str) -> None:
         if not is_main_process():
             return
         seconds = time.time() - self._start

@@ -5,10 +5,15 @@ Here they are stacked, averaged over the ranks (as the older toolbox logged them
 The same message carries the ranks' wish to stop, so that all of them stop at one iteration.
 """
 
+from typing import TYPE_CHECKING
+
 import torch
 from mmengine.hooks import RuntimeInfoHook as MMRuntimeInfoHook
 
 from segkit.registry import HOOKS
+
+if TYPE_CHECKING:
+    from segkit.engine.runner import Runner
 
 
 @HOOKS.register_module()
@@ -16,7 +21,11 @@ class RuntimeInfoHook(MMRuntimeInfoHook):
     """Writes iteration, learning rates and losses to the message hub."""
 
     def after_train_iter(
-        self, runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
+        self,
+        runner: 'Runner',
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: dict | None = None,
     ) -> None:
         outputs = outputs or {}
         values = [torch.as_tensor(v, dtype=torch.float32).detach() for v in outputs.values()]

@@ -1,9 +1,14 @@
 """The inference switches of ``tools/test.py``, applied once the checkpoint is in the network."""
 
+from typing import TYPE_CHECKING
+
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
 from segkit.registry import HOOKS
+
+if TYPE_CHECKING:
+    from segkit.engine.runner import Runner
 
 
 @HOOKS.register_module()
@@ -24,7 +29,7 @@ class SpeedUpHook(Hook):
     ) -> None:
         self.switches = dict(fuse_bn=fuse_bn, channels_last=channels_last, bf16=bf16)
 
-    def before_test_epoch(self, runner) -> None:
+    def before_test_epoch(self, runner: 'Runner') -> None:
         from segkit.models.inference import speed_up
 
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
