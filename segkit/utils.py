@@ -1,8 +1,34 @@
-"""Helpers that scripts written for the older toolbox import."""
+"""What scripts and modules written for the older toolbox import: helpers and names of types."""
 
 import importlib
+from collections.abc import Sequence
 
 from mmengine.registry import DefaultScope
+from torch import Tensor
+
+from segkit.structures import SegDataSample
+
+ConfigType = dict  # or mmengine's ConfigDict, which is one
+OptConfigType = ConfigType | None
+MultiConfig = ConfigType | Sequence[ConfigType]
+OptMultiConfig = MultiConfig | None
+SampleList = Sequence[SegDataSample]
+OptSampleList = SampleList | None
+TensorDict = dict[str, Tensor]
+TensorList = Sequence[Tensor]
+ForwardResults = dict[str, Tensor] | list[SegDataSample] | tuple[Tensor] | Tensor
+
+# Names the older toolbox knew; its Pascal Context has no background.
+_SHORT = {
+    'ade': 'ade20k',
+    'voc': 'pascal_voc12',
+    'pascal_voc': 'pascal_voc12',
+    'voc12': 'pascal_voc12',
+    'voc12aug': 'pascal_voc12',
+    'pcontext': 'pascal_context_59',
+    'pascal_context': 'pascal_context_59',
+    'voc2010': 'pascal_context_59',
+}
 
 
 def register_all_modules(init_default_scope: bool = True) -> None:
@@ -21,3 +47,28 @@ def register_all_modules(init_default_scope: bool = True) -> None:
     importlib.import_module('segkit.engine.components')
     if init_default_scope and not DefaultScope.check_instance_created('segkit'):
         DefaultScope.get_instance('segkit', scope_name='segkit')
+
+
+def get_classes(dataset: str) -> list[str]:
+    """Names of the classes of a benchmark dataset: 'cityscapes', 'ade', 'voc', 'pcontext', ...
+
+    Raises:
+        KeyError: no such dataset; it lists those there are.
+    """
+    return list(_metainfo(dataset)['classes'])
+
+
+def get_palette(dataset: str) -> list[list[int]]:
+    """The [r, g, b] of each of ``get_classes``."""
+    return _metainfo(dataset)['palette']
+
+
+def _metainfo(dataset: str) -> dict:
+    from segkit.datasets.metainfo import dataset_metainfo  # brings OpenCV along
+
+    return dataset_metainfo(_SHORT.get(dataset, dataset))
+
+
+def add_prefix(inputs: dict, prefix: str) -> dict:
+    """The same values under 'prefix.key'."""
+    return {f'{prefix}.{key}': value for key, value in inputs.items()}

@@ -4,6 +4,9 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
+
+from segkit.utils import get_classes, get_palette
 
 
 def test_familiar_paths_are_the_same_objects():
@@ -14,6 +17,62 @@ def test_familiar_paths_are_the_same_objects():
 
     assert segkit.evaluation.metrics.IoUMetric is segkit.evaluation.IoUMetric
     assert through_utils is resize
+
+
+def test_names_of_both_generations_are_there():
+    from segkit.apis import inference_segmentor, init_model, init_segmentor
+    from segkit.datasets import LoadAnnotations, PackSegInputs
+    from segkit.models import HEADS, LOSSES, BaseSegmentor, build_loss, build_segmentor
+    from segkit.models.builder import BACKBONES, NECKS, build_backbone, build_head
+    from segkit.models.losses.utils import get_class_weight, weighted_loss
+    from segkit.registry import MODELS, TRANSFORMS
+    from segkit.utils import ConfigType, OptSampleList, SampleList, add_prefix
+
+    assert init_segmentor is init_model
+    assert MODELS is HEADS is LOSSES is BACKBONES is NECKS
+    assert TRANSFORMS.get('PackSegInputs') is PackSegInputs
+    assert TRANSFORMS.get('LoadAnnotations') is LoadAnnotations
+    assert issubclass(MODELS.get('EncoderDecoder'), BaseSegmentor)
+    assert build_loss({'type': 'CrossEntropyLoss'}).loss_name == 'loss_ce'
+    assert build_segmentor is build_backbone is build_head
+    assert add_prefix({'a': 1}, 'aux') == {'aux.a': 1}
+    assert None not in (inference_segmentor, get_class_weight, weighted_loss)
+    assert None not in (ConfigType, OptSampleList, SampleList)
+
+
+@pytest.mark.parametrize(
+    ('name', 'count', 'first', 'colour'),
+    [
+        ('cityscapes', 19, 'road', [128, 64, 128]),
+        ('ade', 150, 'wall', [120, 120, 120]),
+        ('voc12aug', 21, 'background', [0, 0, 0]),
+        ('pcontext', 59, 'aeroplane', [180, 120, 120]),
+    ],
+)
+def test_classes_and_palettes_have_their_short_names(name, count, first, colour):
+    assert len(get_classes(name)) == len(get_palette(name)) == count
+    assert get_classes(name)[0] == first
+    assert get_palette(name)[0] == colour
+
+
+def test_an_unknown_dataset_is_named_with_those_there_are():
+    with pytest.raises(KeyError, match='ade21k.*cityscapes'):
+        get_classes('ade21k')
+
+
+def test_a_segmentor_of_the_first_generation_gives_arrays():
+    from segkit.apis import inference_segmentor, init_segmentor
+
+    model = init_segmentor('configs/demo/pspnet_r18-d8_shapes.py')
+
+    (classes,) = inference_segmentor(model, np.zeros((32, 40, 3), np.uint8))
+
+    assert classes.shape == (32, 40)
+
+
+def test_the_package_itself_stays_light():
+    code = 'import sys, segkit, segkit.models; sys.exit("torch" in sys.modules)'
+    subprocess.run([sys.executable, '-c', code], check=True)
 
 
 def test_register_all_modules_registers_and_sets_the_scope():

@@ -10,7 +10,9 @@ from typing import Any
 
 _HOMES = {
     'init_model': 'model',
+    'init_segmentor': 'model',
     'inference_model': 'inference',
+    'inference_segmentor': 'inference',
     'show_result': 'show',
     'show_result_pyplot': 'show',
 }

@@ -37,6 +37,13 @@ def inference_model(
     return list(samples) if isinstance(imgs, (list, tuple, np.ndarray)) else samples
 
 
+def inference_segmentor(model: nn.Module, imgs: Source) -> list[np.ndarray]:
+    """As before 1.0: the classes of each image, (H, W), in a list even for a single one."""
+    results = inference_model(model, imgs)
+    samples = [results] if isinstance(results, SegDataSample) else results
+    return [sample.pred_sem_seg.data[0].cpu().numpy() for sample in samples]
+
+
 def predict_stream(
     model: nn.Module, stream: Iterator[Picture], aug_test: bool = False, batch_size: int = 1
 ) -> Iterator[tuple[Picture, SegDataSample]]:

@@ -78,3 +78,7 @@ def _meta_of_dataset(cfg: Config) -> dict[str, Any]:
     dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
     cls = DATASETS.get(dataset['type']) if isinstance(dataset.get('type'), str) else None
     return {**getattr(cls, 'METAINFO', {}), **(dataset.get('metainfo') or {})}
+
+
+# The name before 1.0, with the same arguments.
+init_segmentor = init_model

@@ -9,6 +9,16 @@ from .pascal_context import PascalContextDataset, PascalContextDataset59
 from .pascal_voc import PascalVOCDataset
 from .samplers import DefaultSampler, InfiniteSeededSampler, SeededIndex, UnpaddedSampler
 from .shapes import ShapesDataset
+from .transforms import (
+    LoadAnnotations,
+    LoadImageFromFile,
+    PackSegInputs,
+    PhotoMetricDistortion,
+    RandomCrop,
+    RandomFlip,
+    RandomGaussianBlur,
+    RandomRotate,
+)
 from .wrappers import ConcatDataset, RepeatDataset
 
 __all__ = [
@@ -19,9 +29,17 @@ __all__ = [
     'DataError',
     'DefaultSampler',
     'InfiniteSeededSampler',
+    'LoadAnnotations',
+    'LoadImageFromFile',
+    'PackSegInputs',
     'PascalContextDataset',
     'PascalContextDataset59',
     'PascalVOCDataset',
+    'PhotoMetricDistortion',
+    'RandomCrop',
+    'RandomFlip',
+    'RandomGaussianBlur',
+    'RandomRotate',
     'RepeatDataset',
     'SeededIndex',
     'ShapesDataset',

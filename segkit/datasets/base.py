@@ -127,13 +127,24 @@ class BaseSegDataset(BaseDataset):
 
     def _label_map_of_classes(self) -> dict[int, int] | None:
         """From the dataset's own classes to the chosen subset of them."""
-        own, chosen = self.METAINFO.get('classes'), self._metainfo.get('classes')
-        if chosen is not None:
-            self._metainfo['classes'] = chosen = tuple(chosen)
-        if own is None or chosen is None:
+        chosen = self._metainfo.get('classes')
+        if chosen is None:
             return None
-        check_subset(chosen, own, type(self).__name__)
-        return subset_label_map(own, chosen, self.ignore_index)
+        self._metainfo['classes'] = tuple(chosen)
+        # A subclass written for the older toolbox knows of no other index than 255.
+        ignore = {} if self.ignore_index == 255 else {'ignore_index': self.ignore_index}
+        return self.get_label_map(tuple(chosen), **ignore)
+
+    @classmethod
+    def get_label_map(
+        cls, new_classes: Sequence[str] | None = None, ignore_index: int = 255
+    ) -> dict[int, int] | None:
+        """Old index -> new index for a subset of the dataset's own classes; None if it is all."""
+        own = cls.METAINFO.get('classes')
+        if own is None or new_classes is None:
+            return None
+        check_subset(new_classes, own, cls.__name__)
+        return subset_label_map(own, new_classes, ignore_index)
 
     def _palette(self) -> list:
         own = dict(zip(self.METAINFO.get('classes', ()), self.METAINFO.get('palette', ())))
@@ -177,7 +188,7 @@ class BaseSegDataset(BaseDataset):
 
     def get_data_info(self, idx: int) -> dict:
         """Paths of a sample and what the dataset says about all of them."""
-        info = {**super().get_data_info(idx), **self._common}
+        info = {**super().get_data_info(idx), **self._common, 'seg_fields': []}
         if self._cache is not None:
             info['cache_entry'] = self._cache.entry(info['img_path'])
         return info

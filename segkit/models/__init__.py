@@ -7,6 +7,7 @@ head can be used without the Runner's imports (PEP 562).
 import importlib
 
 _HOMES = {
+    'BaseSegmentor': 'segmentors',
     'EncoderDecoder': 'segmentors',
     'SegDataPreProcessor': 'data_preprocessor',
     'ResNet': 'backbones',
@@ -20,6 +21,16 @@ _HOMES = {
     'ISAHead': 'decode_heads',
     'CrossEntropyLoss': 'losses',
     'OHEMPixelSampler': 'samplers',
+    'BACKBONES': 'builder',
+    'NECKS': 'builder',
+    'HEADS': 'builder',
+    'LOSSES': 'builder',
+    'SEGMENTORS': 'builder',
+    'build_backbone': 'builder',
+    'build_neck': 'builder',
+    'build_head': 'builder',
+    'build_loss': 'builder',
+    'build_segmentor': 'builder',
 }
 
 

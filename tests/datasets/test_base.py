@@ -241,3 +241,33 @@ def test_index_cache_notices_a_new_file_and_needs_no_listing_otherwise(root, tmp
     assert 'new.png' in relative(build(root, index_cache=path))
     (tmp_path / 'cache/index.json').write_text('{damaged')
     assert len(build(root, index_cache=path)) == 5
+
+
+def test_every_sample_has_a_list_of_label_names_of_its_own(root):
+    """Which transforms written for the older toolbox append to."""
+    dataset = build(root)
+
+    dataset.get_data_info(0)['seg_fields'].append('gt_seg_map')
+
+    assert dataset.get_data_info(0)['seg_fields'] == []
+    assert dataset[0]['seg_fields'] == ['gt_seg_map']
+
+
+class FiveClasses(BaseSegDataset):
+    METAINFO = CLASSES
+
+
+class OneArgument(FiveClasses):
+    @classmethod
+    def get_label_map(cls, new_classes=None):
+        return {0: len(new_classes)}
+
+
+def test_label_map_of_a_subset_is_known_without_a_dataset(root):
+    assert FiveClasses.get_label_map(['c', 'a']) == {0: 1, 1: 255, 2: 0, 3: 255, 4: 255}
+    assert FiveClasses.get_label_map(list('abcde')) is None
+    assert BaseSegDataset.get_label_map(['c', 'a']) is None
+    arguments = dict(data_root=str(root), data_prefix=PREFIX, img_suffix='.png')
+    subset = dict(classes=['c', 'a'])
+    assert OneArgument(metainfo=subset, **arguments).label_map == {0: 2}
+    assert FiveClasses(metainfo=subset, ignore_index=9, **arguments).label_map[1] == 9

@@ -3,7 +3,13 @@
 from .accuracy import Accuracy, accuracy
 from .cross_entropy_loss import CrossEntropyLoss, binary_cross_entropy, cross_entropy
 from .label_check import LabelCheck, check_labels
-from .utils import load_class_weight, weight_reduce_loss
+from .utils import (
+    get_class_weight,
+    load_class_weight,
+    reduce_loss,
+    weight_reduce_loss,
+    weighted_loss,
+)
 
 __all__ = [
     'Accuracy',
@@ -13,6 +19,9 @@ __all__ = [
     'binary_cross_entropy',
     'check_labels',
     'cross_entropy',
+    'get_class_weight',
     'load_class_weight',
+    'reduce_loss',
     'weight_reduce_loss',
+    'weighted_loss',
 ]

@@ -101,6 +101,7 @@ class CrossEntropyLoss(nn.Module):
 
     Args:
         use_sigmoid: One binary problem per class instead of a softmax over them.
+        use_mask: False; detectors' configs that share this loss's name have the key.
         class_weight: One factor per class, or the path of a .npy, .json or .pkl file with them.
         loss_name: Key in the loss dict; only names that contain 'loss' enter the total. Losses of
             one head under the same name are summed.
@@ -110,6 +111,7 @@ class CrossEntropyLoss(nn.Module):
     def __init__(
         self,
         use_sigmoid: bool = False,
+        use_mask: bool = False,
         reduction: str = 'mean',
         class_weight: Sequence[float] | str | None = None,
         loss_weight: float = 1.0,
@@ -117,6 +119,11 @@ class CrossEntropyLoss(nn.Module):
         avg_non_ignore: bool = False,
     ) -> None:
         super().__init__()
+        if use_mask:
+            raise ValueError(
+                'CrossEntropyLoss: use_mask=True compares one mask an object, and heads for '
+                'semantic segmentation predict none. use_sigmoid=True compares one mask a class.'
+            )
         self.use_sigmoid, self.reduction = use_sigmoid, reduction
         self.loss_weight, self.avg_non_ignore = loss_weight, avg_non_ignore
         self.class_weight = load_class_weight(class_weight)

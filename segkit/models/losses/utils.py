@@ -3,7 +3,8 @@
 import json
 import os
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any
 
 import torch
@@ -52,6 +53,30 @@ def loss_list(losses: nn.Module) -> list[Any]:
     return list(losses) if isinstance(losses, nn.ModuleList) else [losses]
 
 
+def reduce_loss(loss: Tensor, reduction: str) -> Tensor:
+    """Reduce a per-pixel loss with 'none', 'sum' or 'mean'."""
+    return weight_reduce_loss(loss, None, reduction)
+
+
+def weighted_loss(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Give ``function(pred, target, ...)``, a loss for each pixel, the arguments `weight`,
+    `reduction` and `avg_factor` of ``weight_reduce_loss``."""
+
+    @wraps(function)
+    def weighted(
+        pred: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        reduction: str = 'mean',
+        avg_factor: float | Tensor | None = None,
+        **kwargs: Any,
+    ) -> Tensor:
+        loss = function(pred, target, **kwargs)
+        return weight_reduce_loss(loss, weight, reduction, avg_factor)
+
+    return weighted
+
+
 class _ArrayUnpickler(pickle.Unpickler):
     """Unpickles plain containers, numbers and numpy arrays, never code."""
 
@@ -97,3 +122,7 @@ def load_class_weight(
             f'{source} cannot be used: {error}. Give one number per class, '
             'as a list or as a .npy, .json or .pkl file that holds a flat list.'
         ) from error
+
+
+# The name that losses written for the older toolbox import.
+get_class_weight = load_class_weight

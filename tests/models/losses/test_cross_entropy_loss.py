@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from helpers.heads import random_labels
 
-from segkit.models.losses import CrossEntropyLoss, load_class_weight
+from segkit.models.losses import CrossEntropyLoss, load_class_weight, weighted_loss
 from segkit.models.losses.banded import banded_cross_entropy
 
 WEIGHTS = [0.5, 1.0, 2.0, 0.1, 3.0]
@@ -222,3 +222,23 @@ def test_class_weights_of_the_wrong_length_are_refused(case):
 def test_unknown_reduction_is_refused(case):
     with pytest.raises(ValueError, match="'none', 'sum' or 'mean', not 'average'"):
         CrossEntropyLoss(reduction='average')(*case, ignore_index=255)
+
+
+def test_a_mask_for_each_object_is_refused_with_what_to_use():
+    assert CrossEntropyLoss(use_sigmoid=True, use_mask=False).use_sigmoid
+    with pytest.raises(ValueError, match='use_mask=True .* use_sigmoid=True'):
+        CrossEntropyLoss(use_mask=True)
+
+
+def test_a_loss_of_ones_own_is_weighted_and_reduced():
+    @weighted_loss
+    def squares(pred, target, scale=1.0):
+        return scale * (pred - target) ** 2
+
+    pred, target = torch.tensor([1.0, 2.0, 4.0]), torch.zeros(3)
+    weight = torch.tensor([1.0, 0.0, 1.0])
+
+    assert squares(pred, target) == 7
+    assert squares(pred, target, weight, reduction='sum', scale=2.0) == 34
+    assert squares(pred, target, weight, avg_factor=2).item() == pytest.approx(8.5)
+    assert squares(pred, target, reduction='none').tolist() == [1, 4, 16]
