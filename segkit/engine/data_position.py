@@ -6,6 +6,7 @@ for another sampler the indices (never the data) of the past batches are drawn a
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 from torch.utils.data import DataLoader, Sampler
 
@@ -13,7 +14,7 @@ from torch.utils.data import DataLoader, Sampler
 class _Advanced(Sampler):
     """A batch sampler whose first pass begins after ``skip`` batches."""
 
-    def __init__(self, batches: Sampler, skip: int) -> None:
+    def __init__(self, batches: Any, skip: int) -> None:
         self.batches, self.skip = batches, skip
 
     def __iter__(self) -> Iterator:
@@ -28,7 +29,7 @@ class _Advanced(Sampler):
 
 def _jump(loader: DataLoader, samples: int, world_size: int) -> int:
     """Place the sampler after ``samples`` samples; return the number of whole passes skipped."""
-    batches = loader.batch_sampler
+    batches: Any = loader.batch_sampler  # a BatchSampler, or whatever a config put there
     sampler = getattr(batches, 'sampler', loader.sampler)
     if hasattr(sampler, 'start'):
         sampler.start = samples

@@ -7,6 +7,7 @@ log keep their meaning on fewer GPUs.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from mmengine.evaluator import Evaluator
@@ -26,6 +27,9 @@ from segkit.engine.randomness import preserved_randomness, seed_iteration
 from segkit.engine.sharding import gathered
 from segkit.registry import LOOPS
 
+if TYPE_CHECKING:
+    from segkit.engine.runner import Runner
+
 
 @LOOPS.register_module()
 class IterBasedTrainLoop(MMIterBasedTrainLoop):
@@ -41,7 +45,7 @@ class IterBasedTrainLoop(MMIterBasedTrainLoop):
 
     def __init__(
         self,
-        runner,
+        runner: 'Runner',
         dataloader: DataLoader | dict,
         max_iters: int,
         val_begin: int = 1,
@@ -141,7 +145,7 @@ class ValLoop(MMValLoop):
 
     def __init__(
         self,
-        runner,
+        runner: 'Runner',
         dataloader: DataLoader | dict,
         evaluator: Evaluator | dict | list,
         fp16: bool = False,
@@ -173,7 +177,7 @@ class ValLoop(MMValLoop):
             self._add_loss(data_batch)
         super().run_iter(idx, data_batch)
 
-    def _add_loss(self, data_batch: dict) -> None:
+    def _add_loss(self, data_batch: Any) -> None:
         model = self.runner.model
         model = model.module if is_model_wrapper(model) else model
         losses = model._run_forward(model.data_preprocessor(data_batch, False), mode='loss')
