@@ -38,3 +38,7 @@ class RuntimeInfoHook(MMRuntimeInfoHook):
         runner.losses = dict(zip(outputs, mean))
         for key, value in runner.losses.items():
             runner.message_hub.update_scalar(f'train/{key}', value)
+
+    def before_val_epoch(self, runner: 'Runner') -> None:
+        """What validation publishes belongs to the iterations done, as in the log's own line."""
+        runner.message_hub.update_info('iter', runner.iter)
