@@ -4,13 +4,17 @@ Shipped configs lie in ``configs/`` of a checkout and in ``segkit/.shipped/confi
 """
 
 import difflib
+import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+from segkit.engine.config_error import ConfigError
+
 PACKAGE = Path(__file__).resolve().parents[1]
+ENDINGS = ('.py', '.json', '.yaml', '.yml')
 HOMES = (PACKAGE.parent / 'configs', PACKAGE / '.shipped' / 'configs')
 
 
@@ -46,7 +50,7 @@ def load_config(
     A new top-level ``data_root`` reaches every dataset that used the old one: in the files they are
     one variable, and a person who sets it means the data.
     """
-    cfg = config.copy() if isinstance(config, Config) else Config.fromfile(find_config(config))
+    cfg = config.copy() if isinstance(config, Config) else _read(find_config(config))
     options = dict(cfg_options or {})
     old_root = cfg.get('data_root')
     cfg.merge_from_dict(options)
@@ -55,6 +59,19 @@ def load_config(
             if node.get('data_root') == old_root:
                 node['data_root'] = options['data_root']
     return cfg
+
+
+def _read(path: Path) -> Config:
+    """mmengine's reader, which does not say in which file of a chain the syntax is wrong."""
+    if path.suffix not in ENDINGS:
+        raise ConfigError(f'{path}: not a config, whose name ends in {", ".join(ENDINGS)}')
+    try:
+        return Config.fromfile(path)
+    except SyntaxError as error:
+        frames = [frame.f_locals for frame, _ in traceback.walk_tb(error.__traceback__)]
+        names = [path, *(names.get('filename') for names in frames), error.filename]
+        files = [name for name in names if name and Path(name).is_file()]
+        raise ConfigError(f'{files[-1]}, line {error.lineno}: {error.msg}') from None
 
 
 def _dicts(node: Any) -> Iterator[ConfigDict]:

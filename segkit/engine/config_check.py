@@ -50,6 +50,7 @@ def check_config(cfg: Mapping[str, Any]) -> None:
     content = cfg._cfg_dict if hasattr(cfg, '_cfg_dict') else cfg
     try:
         _check_top(content)
+        _check_kinds(content)
         for key in sorted(set(content) & set(RUNNER_KEYS)):
             _check(content[key], key, role_of('', key))
     except ConfigError as error:
@@ -77,6 +78,20 @@ def _check_top(cfg: Mapping[str, Any]) -> None:
                 f'{", ".join(missing)}: not set, but {", ".join(present)} is. Set all of '
                 f'{", ".join(names)}, or none'
             )
+
+
+def _check_kinds(cfg: Mapping[str, Any]) -> None:
+    """What the Runner would refuse with a traceback: text or a number where it builds things."""
+    if cfg.get('model') is None:
+        raise ConfigError('model: not set. Write the network here, or name its file in _base_')
+    hooks = cfg.get('custom_hooks')
+    if isinstance(hooks, (Mapping, str)):
+        raise ConfigError(f'custom_hooks: {hooks!r} must be a list, of a dict for each hook')
+    parts = {'model': cfg['model'], 'optim_wrapper': cfg.get('optim_wrapper')}
+    parts |= {f'custom_hooks[{number}]': hook for number, hook in enumerate(hooks or [])}
+    for path, part in parts.items():
+        if isinstance(part, (str, int, float)):
+            raise ConfigError(f"{path}: {part!r} must be a dict, with what to build under 'type'")
 
 
 def _check(value: Any, path: str, role: str) -> None:

@@ -1,6 +1,7 @@
 import pytest
 
 from segkit.engine.config import find_config, load_config, shipped_configs
+from segkit.engine.config_error import ConfigError
 
 NAME = 'pspnet_r101-d8_512x512_80k_ade20k'
 
@@ -24,6 +25,27 @@ def test_a_wrong_name_is_answered_with_the_nearest():
 def test_a_wrong_path_is_not_taken_for_a_name():
     with pytest.raises(FileNotFoundError, match='somewhere'):
         find_config(f'somewhere/{NAME}.py')
+
+
+def test_the_file_with_the_wrong_syntax_is_named(tmp_path):
+    (tmp_path / 'base.py').write_text('a = 1\nmodel = dict(\n')
+    (tmp_path / 'leaf.py').write_text("_base_ = 'base.py'\n")
+    with pytest.raises(ConfigError, match=r'base\.py, line 2: .*never closed'):
+        load_config(tmp_path / 'leaf.py')
+
+
+def test_a_module_with_the_wrong_syntax_is_named(tmp_path, monkeypatch):
+    (tmp_path / 'my_broken_module.py').write_text('\n\ndef f(:\n')
+    (tmp_path / 'leaf.py').write_text("custom_imports = dict(imports=['my_broken_module'])\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match=r'my_broken_module\.py, line 3'):
+        load_config(tmp_path / 'leaf.py')
+
+
+def test_a_picture_is_no_config(tmp_path):
+    (tmp_path / 'a.jpg').touch()
+    with pytest.raises(ConfigError, match=r'a\.jpg: not a config'):
+        load_config(tmp_path / 'a.jpg')
 
 
 def test_options_reach_any_depth():

@@ -1,5 +1,7 @@
 """Misspelt configs: the message names the file, the place and the nearest right name."""
 
+import re
+
 import pytest
 from helpers.tiny_config import tiny_config
 from torch import nn
@@ -57,6 +59,24 @@ def test_a_slip_is_named_with_its_place_and_its_cure(options, path, right):
     said = message(**options)
     assert said.startswith(f'{path}: ')
     assert f"'{right}'" in said
+
+
+@pytest.mark.parametrize(
+    ('options', 'said'),
+    [
+        (dict(model=None), 'model: not set'),
+        (dict(model='EncoderDecoder'), "model: 'EncoderDecoder' must be a dict"),
+        (dict(custom_hooks='EMAHook'), "custom_hooks: 'EMAHook' must be a list"),
+        (dict(custom_hooks=dict(type='EMAHook')), 'must be a list'),
+        (dict(custom_hooks=['EMAHook']), "custom_hooks[0]: 'EMAHook' must be a dict"),
+    ],
+)
+def test_text_in_the_place_of_a_dict_is_named(options, said):
+    cfg = tiny_config('w')
+    cfg._cfg_dict.update(options)
+
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        check_config(cfg)
 
 
 def test_half_of_a_triple_is_named():
