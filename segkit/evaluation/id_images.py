@@ -50,18 +50,14 @@ class IdImageWriter:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.classes = classes
         self.palette = palette if palette and is_voc(classes) else None
-        self._sources: dict[str, str] = {}
+        self.sources: dict[str, str] = {}  # file name -> the image it was made from
 
     def write(self, pred: np.ndarray, img_path: str, reduce_zero_label: bool = False) -> Path:
         """Write an (H, W) map of class indices; returns the file."""
         from PIL import Image
 
         name = Path(img_path).stem + '.png'
-        if self._sources.setdefault(name, img_path) != img_path:
-            raise EvaluationError(
-                f'{img_path}: its prediction would overwrite that of {self._sources[name]}, '
-                f'both {self.folder / name}; test folders that share file names one at a time.'
-            )
+        claim(self.sources, name, img_path, self.folder)
         image = Image.fromarray(coding_table(self.classes, reduce_zero_label)[pred])
         if self.palette is not None:
             colours = np.zeros((256, 3), np.uint8)
@@ -70,3 +66,12 @@ class IdImageWriter:
             image.putpalette(colours.ravel().tolist())
         image.save(self.folder / name)
         return self.folder / name
+
+
+def claim(sources: dict[str, str], name: str, img_path: str, folder: str | Path) -> None:
+    """Note in ``sources`` which image a file is of; two of one name would leave one file."""
+    if sources.setdefault(name, img_path) != img_path:
+        raise EvaluationError(
+            f'{img_path}: its prediction overwrites that of {sources[name]}, '
+            f'both {Path(folder) / name}; test folders that share file names one at a time.'
+        )

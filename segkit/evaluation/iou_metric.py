@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from mmengine.dist import all_reduce, get_rank, get_world_size
+from mmengine.dist import all_gather_object, all_reduce, get_rank, get_world_size
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from torch import Tensor
@@ -24,7 +24,7 @@ from .bootstrap import confidence_interval
 from .boundary import boundary_counts
 from .confusion import confusion_matrix, flat_map
 from .errors import EvaluationError
-from .id_images import IdImageWriter
+from .id_images import IdImageWriter, claim
 from .image_counts import counts_of_matrix, gather_rows, sum_over_ranks
 from .scalars import publish_class_scores
 from .scores import METRIC_GROUPS, Scores, iou_of_counts, nanmean
@@ -159,6 +159,7 @@ class IoUMetric(BaseMetric):
             size: images in the data set. Where a sampler padded its list to a multiple of the
                 ranks, the surplus images are taken out again.
         """
+        self._compare_names()
         if self.format_only:
             print_log(f'Predictions are in {self.output_dir}.', 'current')
             return {}
@@ -171,6 +172,15 @@ class IoUMetric(BaseMetric):
         self.results.clear()
         self._reset()
         return self._report(scores, size)
+
+    def _compare_names(self) -> None:
+        """No rank's predictions may have overwritten another's; each knows its own names only."""
+        if not self.output_dir or get_world_size() == 1:
+            return
+        merged: dict[str, str] = {}
+        for sources in all_gather_object(self._writer.sources if self._writer else {}):
+            for name, img_path in sources.items():
+                claim(merged, name, img_path, self.output_dir)
 
     def _without_padding(self, matrix: Tensor, total: int, size: int) -> Tensor:
         """Take out the image that mmengine's DefaultSampler appends to the last ranks' lists.

@@ -27,8 +27,8 @@ class SegVisualizationHook(Hook):
         draw: whether to; False (the default) does nothing, so that a config may always hold it.
         interval: draw every so many images of a validation; a test draws every image.
         show: open a window for each, ``wait_time`` seconds long.
-        show_dir: folder for the pictures, named after the images; else they go to the
-            visualizer's backends.
+        show_dir: folder for the pictures, in the subfolders and under the names of the images;
+            else they go to the visualizer's backends.
     """
 
     priority = 'NORMAL'
@@ -74,19 +74,26 @@ class SegVisualizationHook(Hook):
             if self._seen % interval:
                 continue
             image = image_of(sample, data_batch, i)
-            self._draw_one(runner, image, sample, f'{split}_{self._name(sample)}')
+            self._draw_one(runner, image, sample, split)
 
-    def _name(self, sample: SegDataSample) -> str:
-        return Path(str(sample.get('img_path', None) or self._seen)).stem
+    def _name(self, runner: Runner, sample: SegDataSample, split: str) -> Path:
+        """Where the image lies in its data set, as images of two folders may share a name."""
+        path = Path(str(sample.get('img_path', None) or self._seen))
+        dataset = getattr(getattr(runner, f'{split}_dataloader', None), 'dataset', None)
+        root = (getattr(dataset, 'data_prefix', None) or {}).get('img_path')
+        inside = root and path.is_relative_to(root)
+        return (path.relative_to(root) if inside else Path(path.name)).with_suffix('.png')
 
     def _draw_one(
-        self, runner: Runner, image: np.ndarray, sample: SegDataSample, name: str
+        self, runner: Runner, image: np.ndarray, sample: SegDataSample, split: str
     ) -> None:
+        file = self._name(runner, sample, split)
+        name = f'{split}_{file.stem}'
         if self.show_dir is not None:
             # Not through add_datasample: that draws on the main process only, and every rank
             # has images of its own.
             drawn = runner.visualizer.draw_sem_seg(image, sample)
-            write_image(drawn, self.show_dir / f'{self._name(sample)}.png')
+            write_image(drawn, self.show_dir / file)
             if self.show:
                 runner.visualizer.show(drawn, win_name=name, wait_time=self.wait_time)
             return

@@ -48,5 +48,5 @@ def test_two_images_of_one_name_are_refused(tmp_path):
     writer = IdImageWriter(str(tmp_path), ['x'])
     writer.write(np.zeros((1, 1), int), 'a/c.jpg')
     writer.write(np.zeros((1, 1), int), 'a/c.jpg')
-    with pytest.raises(ValueError, match='b/c.jpg: its prediction would overwrite that of a/c.jpg'):
+    with pytest.raises(ValueError, match='b/c.jpg: its prediction overwrites that of a/c.jpg'):
         writer.write(np.zeros((1, 1), int), 'b/c.jpg')

@@ -11,6 +11,7 @@ import torch.multiprocessing as mp
 from helpers.eval_samples import CLASSES, META, random_samples, sample_of
 from sklearn.metrics import confusion_matrix, jaccard_score
 
+from segkit.evaluation import EvaluationError
 from segkit.evaluation.report import ReportBuilder
 from segkit.registry import METRICS
 
@@ -167,6 +168,10 @@ def _rank(rank: int, folder: str) -> None:
             metric.process({}, [samples[i].to_dict()])
         results.append(metric.evaluate(images))
     Path(folder, f'{rank}.json').write_text(json.dumps(results))
+    metric = metric_of(format_only=True, output_dir=f'{folder}/ids')
+    metric.process({}, [sample_of(None, np.zeros((2, 2), np.uint8), f'{rank}/same.jpg')])
+    with pytest.raises(EvaluationError, match='1/same.jpg: its prediction overwrites that of 0/sa'):
+        metric.evaluate(2)
     report_on(random_samples(5)[rank::2], f'{folder}/report_{rank}.html')
     torch.distributed.destroy_process_group()
 

@@ -87,6 +87,21 @@ def test_hook_draws_every_image_of_a_test_into_a_folder(tmp_path):
     assert sorted(p.name for p in (tmp_path / 'show').iterdir()) == ['000.png', '001.png']
 
 
+def test_pictures_of_one_name_lie_in_the_folders_of_their_images(tmp_path):
+    hook = HOOKS.build({'type': 'SegVisualizationHook', 'show_dir': str(tmp_path / 'show')})
+    dataset = SimpleNamespace(data_prefix={'img_path': 'data/val'})
+    runner = SimpleNamespace(
+        visualizer=visualizer_of(tmp_path), test_dataloader=SimpleNamespace(dataset=dataset)
+    )
+    for i, folder in enumerate('ab'):
+        sample = random_samples(1)[0]
+        sample.set_metainfo({'img_path': f'data/val/{folder}/0.jpg'})
+        image = torch.zeros(3, *sample.ori_shape, dtype=torch.uint8)
+        hook.after_test_iter(runner, i, {'inputs': [image]}, [sample])
+    shown = (tmp_path / 'show').rglob('*.png')
+    assert sorted(str(p.relative_to(tmp_path)) for p in shown) == ['show/a/0.png', 'show/b/0.png']
+
+
 def test_hook_does_nothing_unless_asked(tmp_path):
     hook = HOOKS.build({'type': 'SegVisualizationHook'})
     hook.after_val_iter(None, 0, None, random_samples(1))
