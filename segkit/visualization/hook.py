@@ -81,8 +81,9 @@ class SegVisualizationHook(Hook):
         path = Path(str(sample.get('img_path', None) or self._seen))
         dataset = getattr(getattr(runner, f'{split}_dataloader', None), 'dataset', None)
         root = (getattr(dataset, 'data_prefix', None) or {}).get('img_path')
-        inside = root and path.is_relative_to(root)
-        return (path.relative_to(root) if inside else Path(path.name)).with_suffix('.png')
+        if root and path.is_relative_to(root):
+            return path.relative_to(root).with_suffix('.png')
+        return Path(path.name).with_suffix('.png')
 
     def _draw_one(
         self, runner: Runner, image: np.ndarray, sample: SegDataSample, split: str
