@@ -182,6 +182,8 @@ class Runner(Persistence, BatchAccounting, MMRunner):
         """In the usual layout: an initialiser fills memory in order, whatever the order means."""
         if is_sharded(self.bare_model):
             return  # done before the model was sharded
+        if self._resumed is not None:
+            return  # all weights are in that file; pretrained ones would be fetched for nothing
         if self.cfg.get('channels_last'):
             self.bare_model.to(memory_format=torch.contiguous_format)
         super()._init_model_weights()

@@ -108,3 +108,13 @@ def test_two_runs_of_one_seed_are_identical_and_of_two_are_not(tmp_path, straigh
     train(tmp_path / 'other', randomness__seed=8)
     assert differences(read(tmp_path / 'other' / 'iter_8.pth')['state_dict'],
                        read(straight())['state_dict'])  # fmt: skip
+
+
+def test_a_resumed_run_fetches_no_pretrained_weights(tmp_path):
+    """The machine it goes on at may reach no network."""
+    train(tmp_path, train_cfg__max_iters=4)
+
+    nowhere = str(tmp_path / 'nowhere.pth')
+    train(tmp_path, train_cfg__max_iters=6, resume=True, model__backbone__pretrained=nowhere)
+
+    assert (tmp_path / 'iter_6.pth').is_file()
