@@ -27,10 +27,14 @@ def plot_curves(
     columns = min(2, len(curves))
     rows = -(-len(curves) // columns)
     figure, axes = _grid(rows, columns, (6.4 * columns, 3.8 * rows))
+    # A run keeps its colour in the panels of scalars that another run lacks.
+    names = dict.fromkeys(run for runs in curves.values() for run in runs)
+    colours = {run: f'C{i}' for i, run in enumerate(names)}
     for axis, (scalar, runs) in zip(axes, curves.items()):
         for run, (steps, values) in runs.items():
             mark = 'o' if len(steps) <= 60 else None
-            axis.plot(steps, values, label=run, marker=mark, markersize=3, linewidth=1.4)
+            style = dict(color=colours[run], marker=mark, markersize=3, linewidth=1.4)
+            axis.plot(steps, values, label=run, **style)
         axis.set_title(scalar, fontsize=11, loc='left')
         axis.set_xlabel('iteration')
         axis.grid(alpha=0.25)

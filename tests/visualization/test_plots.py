@@ -15,6 +15,14 @@ def test_curves_of_two_runs(tmp_path):
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 50
 
 
+def test_a_run_keeps_its_colour_in_every_panel(tmp_path):
+    line = [1, 2], [3.0, 2.0]
+    plot_curves({'loss': {'a': line}, 'mIoU': {'b': line}}, tmp_path / 'c.svg')
+    text = (tmp_path / 'c.svg').read_text()
+    assert 'stroke: #1f77b4' in text
+    assert 'stroke: #ff7f0e' in text
+
+
 def test_confusion_of_few_and_of_many_classes(tmp_path):
     for k in (3, 40):
         names = [f'class {i}' for i in range(k)]
