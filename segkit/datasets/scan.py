@@ -77,9 +77,11 @@ def read_split(ann_file: str, backend_args: dict | None = None) -> list[str]:
 def check_folder(folder: str, key: str, backend_args: dict | None = None) -> None:
     """A local folder named by ``data_prefix[key]`` must exist."""
     if is_local(folder, backend_args) and not os.path.isdir(folder or '.'):
+        unlabelled = ' A test set without labels takes tools/test.py --format-only --out DIR.'
         raise FileNotFoundError(
             f'{folder}: the folder of data_prefix.{key} does not exist. Set data_root (and '
             f'data_prefix.{key}) of the dataset in the config to where the data are.'
+            f'{unlabelled if key == "seg_map_path" else ""}'
         )
 
 

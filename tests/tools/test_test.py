@@ -87,11 +87,14 @@ test_dataloader = dict(
 
 
 @pytest.mark.parametrize('views', [[], ['--aug-test']])
-def test_pictures_without_labels_can_be_predicted(call, tmp_path, views):
+def test_pictures_without_labels_can_be_predicted(call, capfd, tmp_path, views):
     (config,) = tmp_path.glob('*.py')
     config.write_text(config.read_text() + UNLABELLED)
     (tmp_path / 'images').mkdir()
     Image.new('RGB', (70, 50), (90, 120, 60)).save(tmp_path / 'images' / 'a.png')
+    with pytest.raises(SystemExit):
+        call(*views)
+    assert '--format-only --out DIR' in capfd.readouterr().err
     call('--format-only', '--out', 'ids', '--report', '--show-dir', 'shown', *views)
     assert Image.open('ids/a.png').size == Image.open('shown/a.png').size == (70, 50)
     assert 'No image has labels' in Path('w/report.html').read_text()
