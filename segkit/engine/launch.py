@@ -5,6 +5,7 @@ Nothing heavy is imported by this module: the scripts answer ``--help`` before t
 
 import argparse
 import gc
+import importlib.util
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -73,12 +74,31 @@ def read_config(args: argparse.Namespace) -> 'Config':
         cfg = load_config(args.config, parse_options(args.cfg_options))
     except (TypeError, KeyError) as error:  # one kind of value put over another
         raise ConfigError(f'{args.config}: {error}') from None
+    adopt(cfg)
     cfg.launcher = args.launcher
     if args.work_dir:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / Path(cfg.filename).stem)
     return cfg
+
+
+def adopt(cfg: 'Config') -> None:
+    """A config of mmsegmentation 1.x runs in our scope as it is; one of 0.x is refused.
+
+    Raises:
+        ConfigError: it is one of 0.x; says how to convert it.
+    """
+    from segkit.engine.config_error import ConfigError
+
+    if cfg.get('default_scope') == 'mmseg' and importlib.util.find_spec('mmseg') is None:
+        print("default_scope='mmseg' is not installed: its types are looked up in 'segkit'")
+        cfg.default_scope = 'segkit'
+    if 'data' in cfg and not {'train_dataloader', 'test_dataloader'} & set(cfg):
+        raise ConfigError(
+            f'{cfg.filename}: data: this is a config of mmsegmentation 0.x. Run '
+            f'`python tools/convert_config.py {cfg.filename} new.py` and use new.py'
+        )
 
 
 @contextmanager

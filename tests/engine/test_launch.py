@@ -3,8 +3,11 @@
 import gc
 
 import pytest
+from helpers.old_configs import v0_config
+from mmengine.config import Config
 
-from segkit.engine.launch import starting_up
+from segkit.engine.config_error import ConfigError
+from segkit.engine.launch import adopt, starting_up
 
 
 def test_the_collector_rests_while_starting_and_works_afterwards():
@@ -32,3 +35,18 @@ def test_the_collector_works_after_a_start_that_failed():
         raise ValueError('no such config')
 
     assert gc.isenabled()
+
+
+def test_a_config_of_the_older_toolbox_runs_in_our_scope(capsys):
+    cfg = Config(dict(default_scope='mmseg', train_dataloader=dict(), model=dict()))
+
+    adopt(cfg)
+
+    assert cfg.default_scope == 'segkit'
+    assert "looked up in 'segkit'" in capsys.readouterr().out
+
+
+def test_one_of_its_first_generation_is_answered_with_the_converter(tmp_path):
+    (tmp_path / 'old.py').write_text(v0_config('pspnet_r50-d8_512x1024_40k_cityscapes'))
+    with pytest.raises(ConfigError, match=r'old\.py: data: .*tools/convert_config\.py'):
+        adopt(Config.fromfile(tmp_path / 'old.py'))
