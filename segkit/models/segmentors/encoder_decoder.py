@@ -55,7 +55,7 @@ class EncoderDecoder(BaseSegmentor):
         init_cfg: Config | None = None,
     ) -> None:
         super().__init__(data_preprocessor, init_cfg)
-        self.backbone: nn.Module = build_part(_with_pretrained(backbone, pretrained))
+        self.backbone: nn.Module = _build_backbone(backbone, pretrained)
         if neck is not None:
             self.neck: nn.Module = build_part(neck)
         self.decode_head: BaseDecodeHead = build_part(decode_head)
@@ -178,12 +178,20 @@ class EncoderDecoder(BaseSegmentor):
         return torch.cat([logits.at_input(0, logits.num_channels) for logits in images])
 
 
-def _with_pretrained(backbone: Config | nn.Module, pretrained: str | None) -> Config | nn.Module:
-    """The backbone's config with the segmentor's `pretrained` in it."""
+def _build_backbone(backbone: Config | nn.Module, pretrained: str | None) -> nn.Module:
+    """The backbone, with the segmentor's `pretrained` in its config."""
     if pretrained is None or isinstance(backbone, nn.Module):
-        return backbone
+        return build_part(backbone)
     if backbone.get('pretrained') is not None:
         raise ValueError(
             'model: both pretrained and backbone.pretrained are set; name the weights once.'
         )
-    return {**backbone, 'pretrained': pretrained}
+    try:
+        return build_part({**backbone, 'pretrained': pretrained})
+    except TypeError as error:
+        if "'pretrained'" not in str(error):
+            raise
+        raise ValueError(
+            f'model.pretrained: the backbone {backbone["type"]} takes no weights to start from; '
+            'set model.pretrained=None, or give the class an argument `pretrained`.'
+        ) from None

@@ -128,6 +128,18 @@ def test_tensor_mode_is_the_heads_answer_and_encode_decode_resizes_it():
     assert torch.equal(full, want)
 
 
+class WithoutWeights(torch.nn.Module):
+    """A backbone of one's own."""
+
+    def forward(self, x):
+        return (x,)
+
+
+def test_a_backbone_that_takes_no_weights_is_named():
+    with pytest.raises(ValueError, match='model.pretrained: the backbone .*WithoutWeights'):
+        tiny_segmentor(pretrained='a.pth', backbone={'type': WithoutWeights})
+
+
 def test_pretrained_reaches_the_backbone_and_may_be_named_once():
     assert tiny_segmentor(pretrained='a.pth').backbone.pretrained == 'a.pth'
     with pytest.raises(ValueError, match='name the weights once'):
