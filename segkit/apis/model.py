@@ -8,7 +8,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
-from segkit.engine.checkpoint import build_undrawn, initialise, load_into
+from segkit.engine.checkpoint import build_undrawn, initialise, load_into, without_pretrained
 from segkit.engine.config import load_config
 from segkit.models.layers import revert_sync_bn
 from segkit.registry import DATASETS, MODELS, build_ours
@@ -28,7 +28,8 @@ def init_model(
 
     Args:
         config: path, Config, or the name of a shipped config.
-        checkpoint: path, URL or known name of any published format; None leaves random weights.
+        checkpoint: path, URL or known name of any published format, or the work directory of a run,
+            for its best; None leaves random weights.
         cfg_options: values to change first, e.g. ``{'model.test_cfg.mode': 'whole'}``.
         fuse_bn: fold each batch norm into its convolution (same result to float32 rounding).
         channels_last: lay maps out channels last, which many CPUs and GPUs convolve faster.
@@ -47,9 +48,13 @@ def init_model(
     device = _usable(device)
     cfg = load_config(config, cfg_options)
     if checkpoint is None:
-        model = build_ours(MODELS, {**cfg.model, 'pretrained': None})
+        model = build_ours(MODELS, without_pretrained(cfg.model))
         model.init_weights()
     else:
+        if Path(checkpoint).is_dir():
+            from segkit.engine.testing import require_checkpoint
+
+            checkpoint = require_checkpoint(str(checkpoint))
         model = build_undrawn(cfg.model)
         # To a GPU straight from the file. On the CPU a copy: a program may save to where it loaded
         # from, and writing over a mapped file would kill it.

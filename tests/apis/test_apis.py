@@ -1,5 +1,6 @@
 """init_model, inference_model and show_result as a user calls them."""
 
+import shutil
 import subprocess
 import sys
 
@@ -7,10 +8,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from torch import nn
 
 from segkit.apis import inference_model, init_model, show_result
 from segkit.engine.checkpoint import CheckpointError
+from segkit.models.segmentors import BaseSegmentor
 
 CONFIG = 'configs/demo/pspnet_r18-d8_shapes.py'
 SMALL = {
@@ -73,6 +76,33 @@ def test_a_checkpoint_without_auxiliary_head_leaves_none_undrawn(model, tmp_path
     for name, value in loaded.auxiliary_head.named_parameters():
         assert value.isfinite().all(), name
     assert loaded.auxiliary_head.conv_seg.weight.std() > 0
+
+
+class OwnSegmentor(BaseSegmentor):
+    """With no argument `pretrained`."""
+
+    def __init__(self, width, data_preprocessor=None):
+        super().__init__(data_preprocessor)
+        self.conv = nn.Conv2d(3, width, 1)
+
+
+def test_a_segmentor_of_ones_own_is_built():
+    model = init_model(Config({'model': {'type': OwnSegmentor, 'width': 5}}))
+
+    assert model.conv.weight.shape[0] == 5
+    assert not model.training
+
+
+def test_a_work_directory_stands_for_its_best_checkpoint(model, checkpoint, tmp_path):
+    shutil.copy(checkpoint, tmp_path / 'best_mIoU_iter_4.pth')
+
+    loaded = build(checkpoint=tmp_path)
+
+    weight = model.decode_head.conv_seg.weight
+    assert torch.equal(loaded.decode_head.conv_seg.weight, weight)
+    (tmp_path / 'best_mIoU_iter_4.pth').unlink()
+    with pytest.raises(CheckpointError, match='holds no checkpoint'):
+        build(checkpoint=tmp_path)
 
 
 def test_a_model_can_be_saved_to_where_it_was_loaded_from(model, tmp_path):
