@@ -5,6 +5,7 @@ result = inference_model(model, 'street.jpg')
 show_result('street.jpg', result, out_file='street_overlay.png')
 """
 
+import gc
 import importlib
 from typing import Any
 
@@ -23,7 +24,14 @@ __all__ = sorted(_HOMES)
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    return getattr(importlib.import_module(f'{__name__}.{_HOMES[name]}'), name)
+    # With the collector at rest: it would go through all of torch time and again, a tenth of it.
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        return getattr(importlib.import_module(f'{__name__}.{_HOMES[name]}'), name)
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def __dir__() -> list[str]:

@@ -10,8 +10,11 @@ from torch import nn
 
 from segkit.engine.checkpoint import build_undrawn, initialise, load_into, without_pretrained
 from segkit.engine.config import load_config
+from segkit.models.inference import speed_up
 from segkit.models.layers import revert_sync_bn
 from segkit.registry import DATASETS, MODELS, build_ours
+
+MODELS.import_from_location()  # here, while the collector rests (see __init__.py)
 
 
 def init_model(
@@ -43,8 +46,6 @@ def init_model(
         FileNotFoundError: no such config. CheckpointError: the file does not fit, with a table.
         ValueError: this machine, or this torch, has no such device.
     """
-    from segkit.models.inference import speed_up
-
     device = _usable(device)
     cfg = load_config(config, cfg_options)
     if checkpoint is None:

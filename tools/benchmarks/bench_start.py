@@ -7,7 +7,7 @@ of the interpreter unless the case says otherwise. Files are in the page cache, 
 with the same weights (checked). Memory is not compared: the pages of a mapped file count as
 resident, though the system takes them back as it likes.
 
-    weights      the imports are done: build the network, read the checkpoint
+    weights      the imports are done: build the network, map the checkpoint (as tools/test.py does)
     init_model   the function that a program calls, with all it imports
     test run     tools/test.py up to its first image; against mmengine's Runner on the same config
 """
