@@ -5,9 +5,10 @@ result = inference_model(model, 'street.jpg')
 show_result('street.jpg', result, out_file='street_overlay.png')
 """
 
-import gc
 import importlib
 from typing import Any
+
+from segkit.engine.launch import resting_collector
 
 _HOMES = {
     'init_model': 'model',
@@ -24,14 +25,8 @@ __all__ = sorted(_HOMES)
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    # With the collector at rest: it would go through all of torch time and again, a tenth of it.
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
+    with resting_collector():
         return getattr(importlib.import_module(f'{__name__}.{_HOMES[name]}'), name)
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def __dir__() -> list[str]:

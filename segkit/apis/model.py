@@ -14,7 +14,7 @@ from segkit.models.inference import speed_up
 from segkit.models.layers import revert_sync_bn
 from segkit.registry import DATASETS, MODELS, build_ours
 
-MODELS.import_from_location()  # here, while the collector rests (see __init__.py)
+MODELS.import_from_location()  # here, while the collector rests (__init__.py)
 
 
 def init_model(

@@ -102,19 +102,30 @@ def adopt(cfg: 'Config') -> None:
 
 
 @contextmanager
-def starting_up() -> Iterator[None]:
-    """Around the imports and what is built once: the garbage collector rests.
-
-    It would go through all objects of torch time and again, a fifth of the start, and find nothing.
-    They stay for good, so afterwards it does not look at them either, nor do forked workers then
-    copy the pages they lie on.
-    """
+def resting_collector() -> Iterator[None]:
+    """Around imports: the garbage collector would go through all of torch time and again, up to a
+    fifth of the start, and find nothing. Afterwards it is on if it was before."""
+    was_on = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()
-        gc.enable()
+        if was_on:
+            gc.enable()
+
+
+@contextmanager
+def starting_up() -> Iterator[None]:
+    """Around the imports of a script and what it builds once.
+
+    All of it stays for good, so afterwards the collector does not look at it either, nor do forked
+    workers then copy the pages it lies on.
+    """
+    with resting_collector():
+        try:
+            yield
+        finally:
+            gc.freeze()
 
 
 def run_script(main: Callable[[], None]) -> None:
