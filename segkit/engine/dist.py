@@ -19,7 +19,7 @@ _DEFAULT_PORT = '29500'
 
 
 class LaunchError(RuntimeError):
-    """The environment does not say what the chosen launcher should have said."""
+    """The environment does not say how to join the job, or the other ranks are not there."""
 
 
 def resolve_launcher(launcher: str = 'none') -> str:
@@ -104,8 +104,12 @@ def init_dist(
     Args:
         launcher: 'pytorch', 'slurm' or 'mpi'.
         backend: 'nccl' or 'gloo'; chosen by the machine when not given.
-        timeout: seconds a collective may take before the job is ended. The default leaves time
-            for one rank to validate or save while the others wait.
+        timeout: seconds to wait for the other ranks to start, and that a collective may take before
+            the job is ended. The default leaves time for one rank to validate or save while the
+            others wait.
+
+    Raises:
+        LaunchError: a variable is missing, or the other ranks cannot be reached.
     """
     dict(pytorch=_from_torchrun, slurm=_from_slurm, mpi=_from_mpi)[launcher]()
     backend = choose_backend(backend)
@@ -115,8 +119,17 @@ def init_dist(
         os.environ['LOCAL_RANK'] = str(local_rank)
         torch.cuda.set_device(local_rank)
     limit = datetime.timedelta(seconds=float(timeout))
-    torch_dist.init_process_group(backend, timeout=limit, **kwargs)
     where = f'{os.environ["MASTER_ADDR"]}:{os.environ["MASTER_PORT"]}'
+    try:
+        torch_dist.init_process_group(backend, timeout=limit, **kwargs)
+    except RuntimeError as error:
+        said = str(error).strip().split('\n')[0][:300]
+        raise LaunchError(
+            f'rank {os.environ["RANK"]} of {os.environ["WORLD_SIZE"]} could not join the job at '
+            f'{where}: check that every rank was started, that MASTER_ADDR names the node of rank '
+            '0 and can be reached from here, and that no other job uses MASTER_PORT. '
+            f'torch said: {said}'
+        ) from error
     return (
         f'rank {torch_dist.get_rank()} of {torch_dist.get_world_size()} joined through '
         f'{launcher} at {where} with backend {backend}'

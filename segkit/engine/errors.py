@@ -8,20 +8,18 @@ class TrainingError(RuntimeError):
     """Training cannot go on; the last good checkpoint is kept and the message says what to do."""
 
 
-# What torch says -> what it means and what to do.
-_MEANINGS = (
-    (
-        ('DataLoader worker',),
-        'a data worker died. Usually the machine ran out of memory or of /dev/shm: lower '
-        'train_dataloader.num_workers or batch_size, then go on with --resume',
-    ),
-    (
-        ('Timed out', 'Connection closed by peer', 'Connection reset', 'Broken pipe', 'NCCL'),
-        'contact with another rank was lost: its process ended, or the network between the nodes '
-        'is down. The first error in the logs of the other ranks is the cause; go on with '
-        '--resume. env_cfg.dist_cfg.timeout is how long a rank waits for the others',
-    ),
+_WORKER_DIED = (
+    'a data worker died. Usually the machine ran out of memory or of /dev/shm: lower '
+    'train_dataloader.num_workers or batch_size, then go on with --resume'
 )
+_CONTACT_LOST = (
+    'contact with another rank was lost: its process ended, or the network between the nodes '
+    'is down. The first error in the logs of the other ranks is the cause; go on with '
+    '--resume. env_cfg.dist_cfg.timeout is how long a rank waits for the others'
+)
+# gloo raises plain RuntimeErrors. They begin with the path of its source file, except those of
+# the collectives that were under way beside the one that timed out first.
+_WORDS_OF_GLOO = ('gloo/transport', 'Application timeout caused pair closure')
 
 
 @contextmanager
@@ -36,20 +34,30 @@ def explained(place: Callable[[], str]) -> Iterator[None]:
     except TrainingError:
         raise
     except RuntimeError as error:
-        for said in _chain(error):
-            for words, meaning in _MEANINGS:
-                if any(word in said for word in words):
-                    said = said.strip().split('\n')[0][:300]
-                    raise TrainingError(f'{place()}: {meaning}. torch said: {said}') from error
+        for source in _chain(error):
+            if meaning := _meaning(source):
+                said = str(source).strip().split('\n')[0][:300]
+                raise TrainingError(f'{place()}: {meaning}. torch said: {said}') from error
         raise
 
 
-def _chain(error: BaseException | None) -> Iterator[str]:
-    """An error's words and those of the errors it arose from.
+def _meaning(error: BaseException) -> str | None:
+    said = str(error)
+    if 'DataLoader worker' in said:
+        return _WORKER_DIED
+    # NCCL and the key-value store of a job have error types of their own.
+    of_a_group = type(error).__module__ == 'torch.distributed'
+    if of_a_group or any(words in said for words in _WORDS_OF_GLOO):
+        return _CONTACT_LOST
+    return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those it arose from.
 
     A worker's death is raised wherever the main process happens to be, inside ``torch.save`` too,
     which then fails over the file it leaves half-written.
     """
     while error is not None:
-        yield str(error)
+        yield error
         error = error.__cause__ or error.__context__

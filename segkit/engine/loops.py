@@ -68,6 +68,10 @@ class IterBasedTrainLoop(MMIterBasedTrainLoop):
         self.runner.visualizer.dataset_meta = getattr(self.dataloader.dataset, 'metainfo', None)
 
     def run(self) -> torch.nn.Module:
+        with explained(lambda: f'iteration {min(self._iter + 1, self._max_iters)}'):
+            return self._run()
+
+    def _run(self) -> torch.nn.Module:
         runner = self.runner
         runner.call_hook('before_train')
         runner.call_hook('before_train_epoch')
@@ -76,12 +80,11 @@ class IterBasedTrainLoop(MMIterBasedTrainLoop):
             self._validate_if_due()
         self._start_counting()
         batches = self._open()
-        with explained(lambda: f'iteration {self._iter + 1}'):
-            while self._iter < self._max_iters and not self.stop_training:
-                runner.model.train()
-                self._run_iteration(batches)
-                self._decide_current_val_interval()
-                self._validate_if_due()
+        while self._iter < self._max_iters and not self.stop_training:
+            runner.model.train()
+            self._run_iteration(batches)
+            self._decide_current_val_interval()
+            self._validate_if_due()
         runner.call_hook('after_train_epoch')
         runner.call_hook('after_train')
         return runner.model

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 
 import pytest
 import torch
@@ -124,6 +125,26 @@ def test_torchrun_is_recognised_without_the_flag(environment):
 def test_a_missing_variable_is_named_with_its_cure(environment, launcher, variable, starter):
     with pytest.raises(dist.LaunchError, match=rf'{variable}, which is not set.*{starter}'):
         dist.init_dist(launcher)
+
+
+@pytest.mark.parametrize(
+    ('rank', 'address', 'said'),
+    [
+        ('0', '127.0.0.1', '1/2 clients joined'),
+        ('1', '127.0.0.1', 'while trying to connect'),
+        ('1', 'nohost.invalid', 'while trying to connect'),
+    ],
+)
+def test_a_job_that_cannot_be_joined_says_what_to_check(environment, rank, address, said):
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    for name, value in dict(RANK=rank, WORLD_SIZE='2', LOCAL_RANK='0',
+                            MASTER_ADDR=address, MASTER_PORT=str(port)).items():  # fmt: skip
+        environment.setenv(name, value)
+    where = rf'rank {rank} of 2 could not join the job at {address}:{port}'
+    with pytest.raises(dist.LaunchError, match=rf'{where}.*MASTER_ADDR.*{said}'):
+        dist.init_dist('pytorch', timeout=1)
 
 
 @pytest.mark.parametrize(
