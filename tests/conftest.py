@@ -1,6 +1,19 @@
 """One thread a test process: several processes with several threads each wait for one another."""
 
 import os
+from collections.abc import Iterator
+
+import pytest
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 os.environ.setdefault('MKL_NUM_THREADS', '1')
+
+
+@pytest.fixture(autouse=True)
+def environment_restored() -> Iterator[None]:
+    """What a test, or the code under test, sets in the environment ends with the test."""
+    before = dict(os.environ)
+    yield
+    for name in set(os.environ) - set(before):
+        del os.environ[name]
+    os.environ.update(before)
