@@ -40,7 +40,8 @@ def main() -> None:
 def show_settings(a: Path, b: Path) -> None:
     """Config keys with different values."""
     from segkit.engine.config import load_config
-    from segkit.evaluation.run_results import differences, flat_config
+    from segkit.engine.config_options import flat_config
+    from segkit.evaluation.run_results import differences
     from segkit.evaluation.tables import format_table
 
     flat = [flat_config(load_config(path).to_dict()) for path in (a, b)]

@@ -5,13 +5,14 @@ Shipped configs lie in ``configs/`` of a checkout and in ``segkit/.shipped/confi
 
 import difflib
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 
 from segkit.engine.config_error import ConfigError
+from segkit.engine.config_options import merge_options
 
 PACKAGE = Path(__file__).resolve().parents[1]
 ENDINGS = ('.py', '.json', '.yaml', '.yml')
@@ -45,19 +46,10 @@ def find_config(name: str | Path) -> Path:
 def load_config(
     config: str | Path | Config, cfg_options: Mapping[str, Any] | None = None
 ) -> Config:
-    """The config with ``cfg_options`` ('model.backbone.depth': 101) merged in; a copy.
-
-    A new top-level ``data_root`` reaches every dataset that used the old one: in the files they are
-    one variable, and a person who sets it means the data.
-    """
+    """A config, with options on top; a copy. ``config_options.py`` says what options can do."""
     cfg = config.copy() if isinstance(config, Config) else _read(find_config(config))
-    options = dict(cfg_options or {})
-    old_root = cfg.get('data_root')
-    cfg.merge_from_dict(options)
-    if 'data_root' in options:
-        for node in _dicts(cfg._cfg_dict):
-            if node.get('data_root') == old_root:
-                node['data_root'] = options['data_root']
+    if cfg_options:
+        merge_options(cfg, cfg_options)
     return cfg
 
 
@@ -72,13 +64,3 @@ def _read(path: Path) -> Config:
         names = [path, *(names.get('filename') for names in frames), error.filename]
         files = [name for name in names if name and Path(name).is_file()]
         raise ConfigError(f'{files[-1]}, line {error.lineno}: {error.msg}') from None
-
-
-def _dicts(node: Any) -> Iterator[ConfigDict]:
-    """Every dict in a config, however deep in lists."""
-    if isinstance(node, dict):
-        yield node
-        node = list(node.values())
-    if isinstance(node, (list, tuple)):
-        for child in node:
-            yield from _dicts(child)

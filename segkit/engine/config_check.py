@@ -92,6 +92,13 @@ def _check_kinds(cfg: Mapping[str, Any]) -> None:
     for path, part in parts.items():
         if isinstance(part, (str, int, float)):
             raise ConfigError(f"{path}: {part!r} must be a dict, with what to build under 'type'")
+    sharded = (cfg.get('model_wrapper_cfg') or {}).get('type') == 'FSDP2'
+    kinds = [hook.get('type') for hook in hooks or [] if isinstance(hook, Mapping)]
+    if sharded and 'EMAHook' in kinds:
+        raise ConfigError(
+            'custom_hooks: EMAHook copies whole parameters, which FSDP2 does not have. Leave the '
+            'hook out, or model_wrapper_cfg'
+        )
 
 
 def _check(value: Any, path: str, role: str) -> None:

@@ -38,7 +38,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         nargs='+',
         default=[],
         metavar='KEY=VALUE',
-        help='change settings: model.decode_head.channels=256 crop_size="(512,512)" a=[1,2]',
+        help='change settings: model.decode_head.channels=256 data_root=/data/ade20k a.b=[1,2]',
     )
     parser.add_argument(
         '--launcher',

@@ -8,7 +8,6 @@ was dumped beside them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -81,21 +80,6 @@ def _of_result_file(path: Path) -> RunResults:
         {k: v for k, v in metrics.items() if v is not None},
         {k: v for k, v in classes.items() if v is not None},
     )
-
-
-def flat_config(config: object, prefix: str = '') -> dict[str, object]:
-    """Nested dicts and lists of dicts -> 'a.b.0.c': value."""
-    items: Iterable[tuple[object, object]]
-    if isinstance(config, dict):
-        items = config.items()
-    elif isinstance(config, (list, tuple)) and any(isinstance(v, dict) for v in config):
-        items = enumerate(config)
-    else:
-        return {prefix.rstrip('.'): config}
-    flat: dict[str, object] = {}
-    for key, value in items:
-        flat.update(flat_config(value, f'{prefix}{key}.'))
-    return flat
 
 
 def differences(a: dict, b: dict) -> list[tuple[str, object, object]]:

@@ -48,18 +48,6 @@ def test_a_picture_is_no_config(tmp_path):
         load_config(tmp_path / 'a.jpg')
 
 
-def test_options_reach_any_depth():
-    cfg = load_config(NAME, {'model.decode_head.num_classes': 3, 'train_cfg.max_iters': 7})
-    assert (cfg.model.decode_head.num_classes, cfg.train_cfg.max_iters) == (3, 7)
-
-
-def test_data_root_reaches_every_dataset():
-    cfg = load_config('pspnet_r50-d8_512x512_20k_voc12aug', {'data_root': '/elsewhere'})
-    roots = [part.data_root for part in cfg.train_dataloader.dataset.datasets]
-    roots += [cfg.val_dataloader.dataset.data_root, cfg.test_dataloader.dataset.data_root]
-    assert roots == ['/elsewhere'] * 4
-
-
 def test_the_given_config_is_not_changed():
     first = load_config(NAME)
     load_config(first, {'model.decode_head.num_classes': 3})

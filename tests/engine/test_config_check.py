@@ -69,9 +69,11 @@ def test_a_slip_is_named_with_its_place_and_its_cure(options, path, right):
         (dict(custom_hooks='EMAHook'), "custom_hooks: 'EMAHook' must be a list"),
         (dict(custom_hooks=dict(type='EMAHook')), 'must be a list'),
         (dict(custom_hooks=['EMAHook']), "custom_hooks[0]: 'EMAHook' must be a dict"),
+        (dict(custom_hooks=[dict(type='EMAHook')], model_wrapper_cfg=dict(type='FSDP2')),
+         'custom_hooks: EMAHook copies whole parameters, which FSDP2 does not have'),
     ],
-)
-def test_text_in_the_place_of_a_dict_is_named(options, said):
+)  # fmt: skip
+def test_what_the_runner_could_not_build_is_named(options, said):
     cfg = tiny_config('w')
     cfg._cfg_dict.update(options)
 

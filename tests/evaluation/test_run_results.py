@@ -7,7 +7,7 @@ from helpers.eval_samples import META, random_samples
 from helpers.run_folders import write_run
 
 from segkit.evaluation import EvaluationError, IoUMetric
-from segkit.evaluation.run_results import differences, flat_config, read_run
+from segkit.evaluation.run_results import differences, read_run
 
 
 def test_work_directory(tmp_path):
@@ -46,7 +46,6 @@ def test_nothing_to_read(tmp_path, name):
         read_run(tmp_path / name)
 
 
-def test_flat_config_and_differences():
-    a = flat_config({'a': {'b': 1, 'c': [1, 2]}, 'd': [{'e': 3}]})
-    assert a == {'a.b': 1, 'a.c': [1, 2], 'd.0.e': 3}
+def test_differences_are_in_order_and_missing_keys_are_dashes():
+    a = {'a.b': 1, 'a.c': [1, 2], 'd.0.e': 3}
     assert differences(a, {**a, 'a.b': 2, 'x': 0}) == [('a.b', 1, 2), ('x', '-', 0)]
