@@ -193,11 +193,11 @@ class BaseSegDataset(BaseDataset):
             info['cache_entry'] = self._cache.entry(info['img_path'])
         return info
 
-    def __getitem__(self, idx: int | SeededIndex) -> dict:
+    def __getitem__(self, idx: int) -> dict:
         if isinstance(idx, SeededIndex):
             random.seed(idx.seed)
             np.random.seed(idx.seed)
-        place = int(idx.index if isinstance(idx, SeededIndex) else idx)
+        place = int(idx)
         if not self._fully_initialized:
             self.full_init()
         for _ in range(self.max_refetch + 1):

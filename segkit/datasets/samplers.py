@@ -9,7 +9,6 @@ positions r, r + W, r + 2W, ...
 """
 
 from collections.abc import Iterator, Sized
-from typing import NamedTuple
 
 import numpy as np
 from mmengine.dataset import DefaultSampler as _PaddedSampler
@@ -21,11 +20,26 @@ from segkit.registry import DATA_SAMPLERS
 _MASK = (1 << 64) - 1
 
 
-class SeededIndex(NamedTuple):
-    """What a seeded sampler yields: the index of a sample and the seed of its augmentation."""
+class SeededIndex(int):
+    """What a seeded sampler yields: the index of a sample, with the seed of its augmentation.
 
-    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody asks here
+    A number like any other to a dataset that knows of no seed. One that computes another index from
+    it (``torch.utils.data.Subset``) drops the seed: its samples are augmented from the worker's own
+    generators, and a resumed run continues them anew.
+    """
+
     seed: int
+
+    def __new__(cls, index: int, seed: int) -> 'SeededIndex':
+        number = super().__new__(cls, index)
+        number.seed = seed
+        return number
+
+    def __reduce__(self) -> tuple:
+        return type(self), (int(self), self.seed)
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}({int(self)}, seed={self.seed})'
 
 
 def sample_seed(seed: int, position: int) -> int:

@@ -1,7 +1,7 @@
 """Datasets made of datasets: one after the other, or one several times.
 
 mmengine's wrappers build their parts from mmengine's registry alone and index them by plain
-numbers; these build ours and pass a :class:`SeededIndex` on.
+numbers; these build ours and pass the seed of a :class:`SeededIndex` on.
 """
 
 from collections.abc import Sequence
@@ -13,20 +13,14 @@ from mmengine.dataset import BaseDataset
 from segkit.datasets.samplers import SeededIndex
 from segkit.registry import DATASETS
 
-Index = int | SeededIndex
-
 
 def _build(dataset: dict | BaseDataset) -> BaseDataset:
     return DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
 
 
-def _at(idx: Index, place: int) -> Index:
+def _at(idx: int, place: int) -> int:
     """``place`` within a part, with the seed that came with the index of the whole."""
-    return idx._replace(index=place) if isinstance(idx, SeededIndex) else place
-
-
-def _number(idx: Index) -> int:
-    return idx.index if isinstance(idx, SeededIndex) else idx
+    return SeededIndex(place, idx.seed) if isinstance(idx, SeededIndex) else place
 
 
 @DATASETS.register_module()
@@ -48,10 +42,10 @@ class ConcatDataset(mmengine_dataset.ConcatDataset):
         parts = [_build(dataset) for dataset in datasets]
         super().__init__(parts, lazy_init, [*ignored, 'label_map', 'reduce_zero_label'])
 
-    def __getitem__(self, idx: Index) -> dict:
+    def __getitem__(self, idx: int) -> dict:
         if not self._fully_initialized:
             self.full_init()
-        part, place = self._get_ori_dataset_idx(_number(idx))
+        part, place = self._get_ori_dataset_idx(idx)
         return self.datasets[part][_at(idx, place)]
 
     @property
@@ -67,10 +61,10 @@ class RepeatDataset(mmengine_dataset.RepeatDataset):
     def __init__(self, dataset: dict | BaseDataset, times: int, **kwargs: Any) -> None:
         super().__init__(_build(dataset), times, **kwargs)
 
-    def __getitem__(self, idx: Index) -> dict:
+    def __getitem__(self, idx: int) -> dict:
         if not self._fully_initialized:
             self.full_init()
-        return self.dataset[_at(idx, self._get_ori_dataset_idx(_number(idx)))]
+        return self.dataset[_at(idx, self._get_ori_dataset_idx(idx))]
 
     @property
     def num_skipped(self) -> int:

@@ -1,8 +1,11 @@
 """Seeded samplers: one order for any number of ranks, resumable anywhere, exact evaluation."""
 
+import pickle
 from itertools import islice
 
+import mmengine.dataset
 import pytest
+from torch.utils.data import DataLoader, Subset
 
 from segkit.datasets import samplers
 from segkit.datasets.samplers import InfiniteSeededSampler, SeededIndex, UnpaddedSampler
@@ -11,11 +14,12 @@ from segkit.registry import DATA_SAMPLERS
 
 def take(monkeypatch, rank, world_size, count, **kwargs):
     monkeypatch.setattr(samplers, 'get_dist_info', lambda: (rank, world_size))
-    return list(islice(InfiniteSeededSampler(range(10), seed=3, **kwargs), count))
+    indices = islice(InfiniteSeededSampler(range(10), seed=3, **kwargs), count)
+    return [(int(index), index.seed) for index in indices]
 
 
 def test_each_epoch_is_a_permutation_in_its_own_order(monkeypatch):
-    got = [item.index for item in take(monkeypatch, 0, 1, 30)]
+    got = [index for index, _ in take(monkeypatch, 0, 1, 30)]
     epochs = [got[0:10], got[10:20], got[20:30]]
     assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
     assert epochs[0] != epochs[1] != epochs[2]
@@ -37,14 +41,14 @@ def test_starting_at_a_position_continues_with_the_same_seeds(monkeypatch):
 
 
 def test_seeds_differ_between_positions_and_runs(monkeypatch):
-    seeds = {item.seed for item in take(monkeypatch, 0, 1, 1000)}
+    seeds = {seed for _, seed in take(monkeypatch, 0, 1, 1000)}
     assert len(seeds) == 1000
     assert all(0 <= seed < 2**32 for seed in seeds)
     assert samplers.sample_seed(3, 5) != samplers.sample_seed(4, 5)
 
 
 def test_without_shuffling_the_order_is_that_of_the_dataset(monkeypatch):
-    got = [item.index for item in take(monkeypatch, 0, 1, 12, shuffle=False)]
+    got = [index for index, _ in take(monkeypatch, 0, 1, 12, shuffle=False)]
     assert got == [*range(10), 0, 1]
 
 
@@ -71,3 +75,38 @@ def test_names_users_know_give_these_samplers():
 def test_an_empty_dataset_is_an_error():
     with pytest.raises(ValueError, match='training dataset is empty'):
         InfiniteSeededSampler([], seed=0)
+
+
+class SquaresOfMMEngine(mmengine.dataset.BaseDataset):
+    """Knows of no seeds; sample i is i ** 2."""
+
+    def load_data_list(self):
+        return [dict(square=i**2) for i in range(4)]
+
+    def prepare_data(self, idx):
+        return self.get_data_info(idx)['square']
+
+
+SQUARES = [0, 1, 4, 9]
+FOREIGN = {
+    'a list': SQUARES,
+    'a subset': Subset([None, *SQUARES], range(1, 5)),
+    "mmengine's": SquaresOfMMEngine(serialize_data=True),
+}
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+@pytest.mark.parametrize('name', list(FOREIGN))
+def test_a_dataset_that_knows_of_no_seeds_takes_the_index_as_a_number(name, workers):
+    dataset = FOREIGN[name]
+    sampler = InfiniteSeededSampler(dataset, shuffle=False, seed=0)
+    loader = DataLoader(dataset, sampler=sampler, batch_size=None, num_workers=workers)
+    assert list(islice(loader, 6)) == [0, 1, 4, 9, 0, 1]
+
+
+def test_an_index_keeps_its_seed_on_the_way_to_a_worker():
+    sent = SeededIndex(5, 2**32 - 1)
+    received = pickle.loads(pickle.dumps(sent))
+    assert isinstance(received, SeededIndex)
+    assert (received, received.seed) == (5, 2**32 - 1)
+    assert repr(received) == 'SeededIndex(5, seed=4294967295)'
