@@ -86,6 +86,12 @@ def decode_top(data: bytes, rows: int) -> tuple[np.ndarray, tuple[int, int]] | N
     return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), (height, width)
 
 
+def _gray_step(data: bytes) -> int:
+    """By what Pillow multiplies the stored values: it spreads gray of 2 and 4 bits over a byte."""
+    bits, colour = png_kind(data) or (8, _GRAY)
+    return 255 // ((1 << bits) - 1) if colour == _GRAY else 1
+
+
 def decode_label(data: bytes) -> np.ndarray:
     """(H, W) of the stored indices: uint8 or uint16; (H, W, 3) BGR for a colour image.
 
@@ -101,7 +107,8 @@ def decode_label(data: bytes) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(data)) as label:
             if label.mode in ('P', 'L'):
-                return np.array(label)
+                step = _gray_step(data)
+                return np.array(label) if step == 1 else np.array(label) // step
             if label.mode == '1':  # two-colour masks read as {0, 1} from booleans
                 return np.array(label, dtype=np.uint8)
     except (OSError, SyntaxError) as error:
