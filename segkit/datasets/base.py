@@ -18,7 +18,7 @@ import torch
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
-from segkit.datasets.cache import DecodedCache
+from segkit.datasets.cache import DecodedCache, label_reading
 from segkit.datasets.errors import DataError
 from segkit.datasets.index_cache import stems_through_cache
 from segkit.datasets.label_maps import subset_label_map
@@ -183,7 +183,7 @@ class BaseSegDataset(BaseDataset):
         """Nothing is filtered; the place where a decoded cache is opened and compared."""
         if self._cache_folder is not None:
             self._cache = cache = DecodedCache(self._cache_folder, self.data_root)
-            cache.check(self.data_list)
+            cache.check(self.data_list, label_reading(self._common))
         return self.data_list
 
     def get_data_info(self, idx: int) -> dict:

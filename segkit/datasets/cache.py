@@ -6,20 +6,22 @@ Two formats, one folder each (written by ``tools/cache_dataset.py``):
     rows   differences to the row above, in bands of 64 rows, compressed one by one: lossless, no
            larger than the PNGs, and only the bands that a crop can see are decompressed
 
-    cache.json   format, codec, number of samples
+    cache.json   format, codec, number of samples, how the label files were read
     index.npy    one record a sample, sorted by key
     data.bin     images and labels, one after the other
 
 A record holds size and time of the two source files: a sample whose files have changed since is an
 error when the dataset is made, not a surprise in its results. Labels are stored as on disk, before
-``reduce_zero_label`` and ``label_map``, so that one cache serves every setting of those.
+``reduce_zero_label`` and ``label_map``, so that one cache serves every setting of those. What does
+enter them, the palette of labels painted in colours, is compared too.
 """
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -52,8 +54,21 @@ def source_stamp(info: dict) -> tuple[list[int], list[int]]:
     return [s.st_size if s else 0 for s in stats], [s.st_mtime_ns if s else 0 for s in stats]
 
 
+def label_reading(info: Mapping[str, Any]) -> dict[str, Any]:
+    """How a sample's label file becomes numbers, as ``cache.json`` holds it."""
+    if 'label_palette' not in info:
+        return dict(label_format='index')
+    palette, ignored = (
+        [[int(level) for level in colour] for colour in info.get(key) or ()]
+        for key in ('label_palette', 'ignored_colours')
+    )
+    return dict(label_format='rgb', palette=palette, ignored_colours=sorted(ignored))
+
+
 class CacheEntry:
     """One sample of a cache."""
+
+    color_types = ('color',)  # of LoadImageFromFile, for which this is the image as stored
 
     def __init__(self, data: np.ndarray, record: np.void, codec: str | None) -> None:
         self._data, self._record, self._codec = data, record, codec
@@ -115,8 +130,13 @@ class DecodedCache:
             self._data = np.memmap(self.folder / 'data.bin', np.uint8, mode='r')
         return CacheEntry(self._data, self.index[self._position(img_path)], self.meta['codec'])
 
-    def check(self, infos: Iterable[dict]) -> None:
-        """Every sample is in the cache, with source files as they were when it was written."""
+    def check(self, infos: Iterable[dict], reading: dict[str, Any]) -> None:
+        """Every sample is in the cache, with source files as they were when it was written.
+
+        Args:
+            reading: ``label_reading`` of the dataset, which must be that of the cache.
+        """
+        self._check_reading(reading)
         for info in infos:
             record = self.index[self._position(info['img_path'])]
             sizes, times = source_stamp(info)
@@ -125,3 +145,17 @@ class DecodedCache:
             if not same or not np.array_equal(record['source_time'][:labelled], times[:labelled]):
                 changed = f'image or label changed after the cache {self.folder} was written'
                 raise DataError(info['img_path'], changed, _REBUILD)
+
+    def _check_reading(self, reading: dict[str, Any]) -> None:
+        written = self.meta.get('labels', {})
+        for name, wanted in reading.items():
+            if written.get(name) != wanted:
+                found = (
+                    f'with {name}={written[name]}' if name in written else f'with an unknown {name}'
+                )
+                raise DataError(
+                    str(self.folder),
+                    f'the labels of this cache were read {found}, and this dataset reads them with '
+                    f'{name}={wanted}',
+                    _REBUILD,
+                )

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from segkit.datasets.base import BaseSegDataset
-from segkit.datasets.cache import INDEX_DTYPE, sample_key, source_stamp
+from segkit.datasets.cache import INDEX_DTYPE, label_reading, sample_key, source_stamp
 from segkit.datasets.errors import DataError
 from segkit.datasets.row_codec import best_codec, encode_rows
 from segkit.datasets.transforms.loading import LoadAnnotations, LoadImageFromFile
@@ -76,7 +76,8 @@ def write_cache(
             info.pop('cache_entry', None)
         jobs = [(info, dataset.data_root, codec) for info in infos]
         written = _write_files(unfinished, jobs, workers, on_progress)
-        meta = dict(version=1, format=kind, codec=codec, samples=len(jobs))
+        labels = label_reading(infos[0]) if infos else {}
+        meta = dict(version=2, format=kind, codec=codec, samples=len(jobs), labels=labels)
         (unfinished / 'cache.json').write_text(json.dumps(meta))
         if folder.exists():
             shutil.rmtree(folder)

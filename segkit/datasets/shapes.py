@@ -65,6 +65,8 @@ class ShapesDataset(BaseSegDataset):
 class PaintedScene:
     """An image and its label, painted once when either is first asked for."""
 
+    color_types = ('color', 'unchanged')
+
     def __init__(self, seed: int, split: str, index: int, size: tuple[int, int]) -> None:
         self._arguments = (seed, split, index, size)
         self._pair: tuple[np.ndarray, np.ndarray] | None = None

@@ -17,6 +17,7 @@ from segkit.datasets.row_codec import decode_rows, encode_rows
 
 SIZES = [(96, 128), (77, 131), (200, 120)]
 KINDS = [('raw', None), ('rows', 'zlib'), ('rows', 'zstd')]
+LOAD = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
 CODECS = [k for k in KINDS if k[1] != 'zstd' or row_codec.zstandard is not None]
 
 
@@ -66,6 +67,73 @@ def test_a_changed_file_is_noticed_when_the_dataset_is_made(root, tmp_path):
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
     with pytest.raises(DataError, match=r'img/001\.png: .*changed after the cache.*again'):
         build(root, cache=cache)
+
+
+PALETTE = [[10, 20, 30], [40, 50, 60]]
+
+
+def painted(tmp_path, palette=PALETTE, ignored=(), **kwargs):
+    metainfo = dict(classes=('a', 'b'), palette=palette, ignored_colours=ignored)
+    return build(
+        tmp_path / 'painted', label_format='rgb', metainfo=metainfo, pipeline=LOAD, **kwargs
+    )
+
+
+@pytest.fixture
+def painted_cache(tmp_path):
+    root = write_dataset(tmp_path / 'painted', [(8, 10)])
+    indices = np.arange(80).reshape(8, 10) % 2
+    cv2.imwrite(f'{root}/ann/000.png', np.array(PALETTE, np.uint8)[indices][..., ::-1])
+    write_cache(painted(tmp_path), tmp_path / 'cache')
+    return str(tmp_path / 'cache')
+
+
+@pytest.mark.parametrize(
+    ('changed', 'name'),
+    [(dict(palette=PALETTE[::-1]), 'palette'), (dict(ignored=[[7, 7, 7]]), 'ignored_colours')],
+)
+def test_labels_painted_in_other_colours_than_those_cached_are_refused(
+    tmp_path, painted_cache, changed, name
+):
+    cached, decoded = (painted(tmp_path, cache=cache)[0] for cache in (painted_cache, None))
+    assert np.array_equal(cached['gt_seg_map'], decoded['gt_seg_map'])
+    with pytest.raises(DataError, match=rf'cache: the labels .* with {name}=.*Write the cache'):
+        painted(tmp_path, cache=painted_cache, **changed)
+
+
+def test_a_cache_of_painted_labels_is_refused_where_they_are_indices_and_the_other_way(
+    tmp_path, painted_cache
+):
+    with pytest.raises(DataError, match='read with label_format=rgb, .* label_format=index'):
+        build(tmp_path / 'painted', cache=painted_cache)
+    meta = json.loads((tmp_path / 'cache/cache.json').read_text())
+    del meta['labels']  # as of a cache written before this was kept
+    (tmp_path / 'cache/cache.json').write_text(json.dumps(meta))
+    with pytest.raises(
+        DataError, match='read with an unknown label_format, .*Write the cache again'
+    ):
+        painted(tmp_path, cache=painted_cache)
+
+
+@pytest.mark.parametrize('fast', [True, False])
+@pytest.mark.parametrize('color_type', ['grayscale', 'unchanged'])
+def test_a_cache_of_colour_images_is_refused_where_others_are_asked_for(
+    root, tmp_path, color_type, fast
+):
+    write_cache(build(root), tmp_path / 'cache')
+    pipeline = pipeline_config((160, 100), (64, 80))
+    pipeline[0] = dict(type='LoadImageFromFile', color_type=color_type)
+    cached = build(
+        root,
+        cache=str(tmp_path / 'cache'),
+        pipeline=pipeline,
+        fast_pipeline=fast,
+        on_error='skip',
+    )
+    with pytest.raises(
+        ValueError, match=rf"img/000.png: .*color_type='{color_type}', .*cache=None"
+    ):
+        cached[0]
 
 
 def test_an_image_that_is_not_in_the_cache_is_named(root, tmp_path):

@@ -5,6 +5,7 @@ indices, 255 = ignore.
 """
 
 import io
+from typing import Any
 
 import mmcv
 import mmcv.transforms
@@ -47,7 +48,7 @@ class LoadImageFromFile(mmcv.transforms.LoadImageFromFile):
 
     def read(self, results: dict) -> np.ndarray:
         """The image as stored: from the dataset's cache if it has one, else decoded."""
-        cached = results.get('cache_entry')
+        cached = self._cached(results)
         if cached is not None:
             return cached.image()
         path = results['img_path']
@@ -62,12 +63,27 @@ class LoadImageFromFile(mmcv.transforms.LoadImageFromFile):
             raise DataError(
                 path,
                 f'the image cannot be read ({error})',
-                "Replace the file, or set on_error='skip' in the dataset to train without it.",
+                "Replace the file. Training passes over it with on_error='skip' in the dataset.",
             ) from error
+
+    def _cached(self, results: dict) -> Any:
+        """The sample of the dataset's cache, None without one.
+
+        Raises ValueError, which ``on_error='skip'`` does not take for a damaged file, where this
+        transform reads other values than those that are kept.
+        """
+        cached = results.get('cache_entry')
+        if cached is not None and self.color_type not in cached.color_types:
+            raise ValueError(
+                f'{results["img_path"]}: LoadImageFromFile has color_type={self.color_type!r}, and '
+                'the image is kept decoded, as 8-bit colour. Leave color_type out, or read the '
+                'files themselves (cache=None in the dataset).'
+            )
+        return cached
 
     def read_top(self, results: dict, rows: int) -> tuple[np.ndarray, tuple[int, int]]:
         """At least the first ``rows`` rows of the image, and (height, width) of the whole."""
-        cached = results.get('cache_entry')
+        cached = self._cached(results)
         if cached is not None:
             return cached.image(stop=rows), cached.shape
         if self.imdecode_backend == 'cv2' and self.color_type == 'color':
@@ -124,7 +140,7 @@ class LoadAnnotations(BaseTransform):
             raise DataError(
                 path,
                 f'the label cannot be read ({error})',
-                "Replace the file, or set on_error='skip' in the dataset to train without it.",
+                "Replace the file. Training passes over it with on_error='skip' in the dataset.",
             ) from error
         return self._as_indices(path, label, results)
 
