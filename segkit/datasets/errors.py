@@ -2,12 +2,13 @@
 
 
 class DataError(ValueError):
-    """A sample's file is unreadable or contradicts what the config says about it."""
+    """A sample's file is unreadable or contradicts what the config says about it.
 
-    def __init__(self, path: str, problem: str, cure: str) -> None:
-        super().__init__(f'{path}: {problem}. {cure}')
-        self.path, self.problem, self.cure = path, problem, cure
+    Args:
+        path: the file; alone, a whole message: torch so makes the error of a worker process anew.
+        problem: what is wrong with it, without a full stop.
+        cure: what to do, a sentence.
+    """
 
-    def __reduce__(self) -> tuple:
-        # A worker process sends its exception by pickle; the default would pass one argument.
-        return type(self), (self.path, self.problem, self.cure)
+    def __init__(self, path: str, problem: str = '', cure: str = '') -> None:
+        super().__init__(f'{path}: {problem}. {cure}' if problem else path)

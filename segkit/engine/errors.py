@@ -9,8 +9,8 @@ class TrainingError(RuntimeError):
 
 
 _WORKER_DIED = (
-    'a data worker died. Usually the machine ran out of memory or of /dev/shm: lower '
-    'train_dataloader.num_workers or batch_size, then go on with --resume'
+    'a data worker died. Usually the machine ran out of memory or of /dev/shm: lower num_workers '
+    'or batch_size of the data loader, then start again, training with --resume'
 )
 _CONTACT_LOST = (
     'contact with another rank was lost: its process ended, or the network between the nodes '
@@ -43,7 +43,7 @@ def explained(place: Callable[[], str]) -> Iterator[None]:
 
 def _meaning(error: BaseException) -> str | None:
     said = str(error)
-    if 'DataLoader worker' in said:
+    if 'DataLoader worker (pid' in said:  # not 'Caught ... in DataLoader worker process'
         return _WORKER_DIED
     # NCCL and the key-value store of a job have error types of their own.
     of_a_group = type(error).__module__ == 'torch.distributed'

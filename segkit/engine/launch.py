@@ -139,8 +139,17 @@ def run_script(main: Callable[[], None]) -> None:
     except Exception as error:
         if os.environ.get('SEGKIT_TRACEBACK') or not _foreseen(error):
             raise
-        print(f'{type(error).__name__}: {error}', file=sys.stderr)
+        print(f'{type(error).__name__}: {_sentence(error)}', file=sys.stderr)
         sys.exit(1)
+
+
+def _sentence(error: Exception) -> str:
+    """The message; of an error in a data worker, which torch hands over with its traceback in the
+    message, the end."""
+    said = str(error)
+    if said.startswith('Caught ') and 'Original Traceback' in said:
+        said = said.rpartition(f'{type(error).__name__}: ')[2].strip()
+    return said
 
 
 def leave_job() -> None:

@@ -1,6 +1,5 @@
 """BaseSegDataset: the pairs it finds, what it says when something is wrong, its labels."""
 
-import pickle
 
 import cv2
 import numpy as np
@@ -131,11 +130,6 @@ def test_a_colour_label_is_refused_with_the_way_out(root, tmp_path):
     cv2.imwrite(str(tmp_path / 'ann/000.png'), np.zeros((20, 30, 3), np.uint8))
     with pytest.raises(DataError, match=r"ann/000\.png: .*colour image.*label_format='rgb'"):
         build(root)[0]
-
-
-def test_a_data_error_survives_the_way_from_a_worker():
-    error = DataError('a.png', 'it is broken', 'Mend it.')
-    assert str(pickle.loads(pickle.dumps(error))) == 'a.png: it is broken. Mend it.'
 
 
 def test_skip_takes_another_sample_and_counts(root, tmp_path):

@@ -22,7 +22,7 @@ def fail(message, on_the_way_out=False):
 @pytest.mark.parametrize(
     ('cause', 'advice'),
     [
-        ('DataLoader worker (pid 7) is killed by signal: Killed.', 'lower train_dataloader'),
+        ('DataLoader worker (pid 7) is killed by signal: Killed.', 'lower num_workers'),
         (
             '[third_party/gloo/gloo/transport/tcp/pair.cc:5] Connection closed by peer',
             'contact with another rank was lost',

@@ -5,9 +5,12 @@ import gc
 import pytest
 from helpers.old_configs import v0_config
 from mmengine.config import Config
+from torch.utils.data import DataLoader, Dataset
 
+from segkit.datasets.errors import DataError
 from segkit.engine.config_error import ConfigError
-from segkit.engine.launch import adopt, starting_up
+from segkit.engine.errors import explained
+from segkit.engine.launch import adopt, run_script, starting_up
 
 
 def test_the_collector_rests_while_starting_and_works_afterwards():
@@ -50,3 +53,24 @@ def test_one_of_its_first_generation_is_answered_with_the_converter(tmp_path):
     (tmp_path / 'old.py').write_text(v0_config('pspnet_r50-d8_512x1024_40k_cityscapes'))
     with pytest.raises(ConfigError, match=r'old\.py: data: .*tools/convert_config\.py'):
         adopt(Config.fromfile(tmp_path / 'old.py'))
+
+
+class Broken(Dataset):
+    """One sample, which cannot be read."""
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        raise DataError('a.png', 'it is broken', 'Mend it.')
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+def test_a_broken_file_is_the_same_sentence_from_every_process(capsys, workers):
+    def main():
+        with explained(lambda: 'testing'):
+            next(iter(DataLoader(Broken(), num_workers=workers)))
+
+    with pytest.raises(SystemExit):
+        run_script(main)
+    assert capsys.readouterr().err == 'DataError: a.png: it is broken. Mend it.\n'
