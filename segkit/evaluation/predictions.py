@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from segkit.safe_pickle import read_arrays
+
 from .errors import EvaluationError
 from .id_images import coding_table
-
-_ARRAY_PARTS = {
-    ('numpy', 'ndarray'),
-    ('numpy', 'dtype'),
-    *((f'{core}.multiarray', '_reconstruct') for core in ('numpy.core', 'numpy._core')),
-    *((f'{core}.numeric', '_frombuffer') for core in ('numpy.core', 'numpy._core')),
-}
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Reads lists of arrays; a pickle can otherwise run any code it likes."""
-
-    def find_class(self, module: str, name: str) -> object:
-        if (module, name) in _ARRAY_PARTS:
-            return super().find_class(module, name)
-        raise pickle.UnpicklingError(f'it wants {module}.{name}')
 
 
 def read_pickle(path: str | Path) -> list[np.ndarray]:
@@ -38,11 +22,11 @@ def read_pickle(path: str | Path) -> list[np.ndarray]:
     if not Path(path).is_file():
         raise EvaluationError(f'{path}: there is no such file; make it with tools/test.py --out.')
     try:
-        maps = _ArraysOnly(io.BytesIO(Path(path).read_bytes())).load()
-    except (pickle.UnpicklingError, EOFError, ValueError) as error:
-        why = str(error).partition('\n')[0]
+        with open(path, 'rb') as file:
+            maps = read_arrays(file)
+    except ValueError as error:
         raise EvaluationError(
-            f'{path}: not a pickle of label maps ({why}); make one with tools/test.py --out.'
+            f'{path}: not a pickle of label maps ({error}); make one with tools/test.py --out.'
         ) from None
     if not isinstance(maps, list) or not all(isinstance(m, np.ndarray) for m in maps):
         raise EvaluationError(f'{path}: must hold a list of (H, W) arrays of class indices.')

@@ -15,8 +15,9 @@ from typing import Any
 
 import torch
 
+from segkit.safe_pickle import allowed_globals, settle
+
 from .errors import CheckpointError, CheckpointNotFoundError, UnsafeCheckpointError
-from .safe_pickle import allowed_globals, settle
 
 _ZIP = b'PK\x03\x04'
 _SAFETENSORS_DTYPES = {

@@ -1,8 +1,7 @@
-"""Shared by the losses: reducing a per-pixel loss, and class weights from a list or a file."""
+"""Shared by the losses: reducing a per-pixel loss, which pixels count, class weights from files."""
 
 import json
 import os
-import pickle
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
@@ -10,16 +9,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-# Enough to rebuild a list or a numpy array; whatever else a pickle names is refused unexecuted.
-_ARRAY_GLOBALS = frozenset(
-    (f'{package}.{name}', member)
-    for package in ('numpy', 'numpy.core', 'numpy._core')
-    for name, member in (
-        ('multiarray', '_reconstruct'),
-        ('multiarray', 'scalar'),
-        ('numeric', '_frombuffer'),
-    )
-) | {('numpy', 'ndarray'), ('numpy', 'dtype')}
+from segkit.safe_pickle import read_arrays
+
+
+def fits(value: int, dtype: torch.dtype) -> bool:
+    """Whether labels of this dtype can hold the value."""
+    if dtype.is_floating_point or dtype == torch.bool:
+        return True
+    info = torch.iinfo(dtype)
+    return info.min <= value <= info.max
+
+
+def labelled(label: Tensor, ignore_index: int) -> Tensor:
+    """Where the label is not ``ignore_index``; bool, of its shape.
+
+    torch wraps the number into the dtype: 156 of uint8 would count as the -100 it cannot hold.
+    """
+    if fits(ignore_index, label.dtype):
+        return label != ignore_index
+    return torch.ones_like(label, dtype=torch.bool)
 
 
 def weight_reduce_loss(
@@ -77,15 +85,6 @@ def weighted_loss(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return weighted
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """Unpickles plain containers, numbers and numpy arrays, never code."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ARRAY_GLOBALS:
-            raise ValueError(f'it asks to run {module}.{name}')
-        return super().find_class(module, name)
-
-
 def _read(path: str) -> Any:
     """The content of a .npy, .json or .pkl file."""
     import numpy as np
@@ -97,7 +96,7 @@ def _read(path: str) -> Any:
             return json.load(file)
     if path.endswith(('.pkl', '.pickle')):
         with open(path, 'rb') as file:
-            return _ArrayUnpickler(file).load()
+            return read_arrays(file)
     raise ValueError('its ending is none of .npy, .json, .pkl')
 
 
@@ -117,7 +116,7 @@ def load_class_weight(
             source = f'class_weight file {os.fspath(class_weight)}'
             return [float(value) for value in _read(os.fspath(class_weight))]
         return [float(value) for value in class_weight]
-    except (OSError, ValueError, TypeError, pickle.UnpicklingError, EOFError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise ValueError(
             f'{source} cannot be used: {error}. Give one number per class, '
             'as a list or as a .npy, .json or .pkl file that holds a flat list.'

@@ -1,16 +1,18 @@
-"""Names that a checkpoint may mention, each bound to a stand-in that only holds data.
+"""Names that a pickled file may mention, each bound to a stand-in that only holds data.
 
 ``torch.load(weights_only=True)`` knows tensors and plain containers. Training checkpoints of the
-older toolboxes also hold numpy scalars and arrays and mmengine's ``HistoryBuffer``. The real
-objects are not safe to hand to a file: ``getattr`` walks from a method to ``__globals__``, and
+older toolboxes also hold numpy scalars and arrays and mmengine's ``HistoryBuffer``; predictions and
+class weights are pickles of arrays (``read_arrays``). The real objects are not safe to hand to a
+file: ``getattr`` walks from a method to ``__globals__``, and
 ``numpy.dtype.__setstate__`` lets a file set the flag bits of float64 to "holds references", which
 numpy then follows as pointers. So the file gets stand-ins that check what they are given, and
 ``settle`` replaces them by the real, finished objects afterwards.
 """
 
+import pickle
 import re
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 import torch
@@ -75,6 +77,17 @@ def _scalar(dtype: DtypeStandIn, data: bytes = b'') -> np.generic:
     return np.frombuffer(data, dtype.value, count=1)[0]
 
 
+def _frombuffer(data: Any, dtype: DtypeStandIn, shape: tuple, order: str) -> np.ndarray:
+    """An array as protocol 5 writes it."""
+    if type(dtype) is not DtypeStandIn or not isinstance(data, bytes | bytearray):
+        _refuse('a numpy array that holds objects instead of numbers')
+    if order not in ('C', 'F'):
+        _refuse(f'a numpy array in the order {order!r}')
+    return np.frombuffer(bytearray(data), dtype.value).reshape(
+        shape, order='F' if order == 'F' else 'C'
+    )
+
+
 def _getattr(owner: Any, name: str) -> str:
     """HistoryBuffer pickles four of its own methods through ``getattr``: nothing else passes."""
     if owner is not HistoryStandIn or name not in _STATISTICS:
@@ -98,6 +111,41 @@ def allowed_globals() -> list[Callable | tuple[Callable, str]]:
     for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
         pairs += [(_reconstruct, f'{module}._reconstruct'), (_scalar, f'{module}.scalar')]
     return pairs
+
+
+# What an array consists of, for ``read_arrays``.
+_ARRAY_PARTS: dict[str, Callable] = {
+    'numpy.dtype': DtypeStandIn,
+    'numpy.ndarray': ArrayStandIn,
+    **{
+        f'{core}.{name}': stand_in
+        for core in ('numpy.core', 'numpy._core')
+        for name, stand_in in (
+            ('multiarray._reconstruct', _reconstruct),
+            ('multiarray.scalar', _scalar),
+            ('numeric._frombuffer', _frombuffer),
+        )
+    },
+}
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if f'{module}.{name}' not in _ARRAY_PARTS:
+            _refuse(f'it asks to run {module}.{name}')
+        return _ARRAY_PARTS[f'{module}.{name}']
+
+
+def read_arrays(file: BinaryIO) -> Any:
+    """The plain containers, numbers and numpy arrays of a pickle; nothing it names is run.
+
+    Raises:
+        ValueError: it is damaged, or holds anything else; the message says what.
+    """
+    try:
+        return settle(_ArrayUnpickler(file).load())
+    except Exception as error:  # a damaged pickle may raise nearly all of them
+        raise ValueError(str(error).partition('\n')[0] or 'the file ends too early') from error
 
 
 def _history(stand_in: HistoryStandIn) -> Any:
