@@ -132,6 +132,7 @@ class Persistence:
     def train(self) -> nn.Module:
         """Train; when resuming, the seed of the checkpoint is known before the data is set up."""
         self._find_resumed()
+        super().dump_config()  # see Runner.dump_config
         return super().train()
 
     def val(self) -> dict:
@@ -155,12 +156,14 @@ class Persistence:
                 found = [(Path(paths[0]), load_verified(paths[0]))]
         self._resumed = found[0]
         if self._resumed is None:
-            self.logger.info(f'No checkpoint in {self.work_dir} yet: training starts afresh.')
+            self._resume = False
+            start = f'from the weights of {self._load_from}' if self._load_from else 'afresh'
+            self.logger.info(f'No checkpoint in {self.work_dir} yet: training starts {start}.')
             return
         self._adopt_seed(self._resumed[1].get('meta', {}).get('seed'))
 
     def _open_resumed(self) -> tuple[Path, dict] | None:
-        if self._load_from is not None:
+        if self._load_from is not None and self._resume != 'auto':
             return Path(self._load_from), load_verified(self._load_from)
         return load_latest(self.work_dir, self.logger.warning)
 

@@ -44,8 +44,9 @@ class Runner(Persistence, BatchAccounting, MMRunner):
     """The Runner of segkit: ``Runner.from_cfg(cfg).train()``; ``cfg`` as in ``configs/``.
 
     Beside mmengine's keys, ``cfg`` may hold ``compile`` (True or options of ``torch.compile``: the
-    network alone), ``channels_last`` (True) and ``auto_scale_lr.base_batch_size`` (the batch of
-    the recipe, against which a different one is reported).
+    network alone), ``channels_last`` (True), ``auto_scale_lr.base_batch_size`` (the batch of the
+    recipe, against which a different one is reported) and ``resume='auto'``: go on from the last
+    checkpoint of the work directory, or start as ``load_from`` says while there is none.
     """
 
     def __init__(self, *args, launcher: str = 'none', default_scope: str = 'segkit', **kw) -> None:
@@ -153,6 +154,10 @@ class Runner(Persistence, BatchAccounting, MMRunner):
         if isinstance(dataloader, dict):
             dataloader = fit_loader_config(dataloader)
         return guard_workers(MMRunner.build_dataloader(dataloader, seed))
+
+    def dump_config(self) -> None:
+        """Not when a Runner is built, as in mmengine, but when it trains: a test in the same folder
+        would leave its config, with other hooks and weights, in the place of the training's."""
 
     def get_hooks_info(self) -> str:
         """One line in order of execution; mmengine's list by stage fills two screens."""

@@ -3,6 +3,7 @@
 import argparse
 import copy
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +15,14 @@ from segkit.engine.config_error import ConfigError
 from segkit.engine.resume import candidates
 
 _PICKLES = ('.pkl', '.pickle')
+_AVERAGING = ('EMAHook', 'mmengine.EMAHook')
 _SWITCHES = ('fuse_bn', 'channels_last', 'bf16')
 
 
-def require_checkpoint(path: str) -> str:
+def require_checkpoint(path: str, cfg: Config | None = None) -> str:
     """``path`` if it can be one; of a work directory, its best checkpoint or else its last.
+
+    Where there are best ones by several scalars, ``save_best`` of ``cfg`` says which counts.
 
     Raises:
         CheckpointNotFoundError: before anything is built, a local path that is not there.
@@ -26,7 +30,7 @@ def require_checkpoint(path: str) -> str:
     if '://' in path or Path(path).is_file():
         return path
     if Path(path).is_dir():
-        found = sorted(Path(path).glob('best_*.pth')) or candidates(path)
+        found = _best_first(Path(path), cfg) or candidates(path)
         if found:
             return str(found[0])
         raise CheckpointNotFoundError(f'{path}: this folder holds no checkpoint (*.pth) yet')
@@ -34,6 +38,38 @@ def require_checkpoint(path: str) -> str:
         f'{path}: there is no such checkpoint. Train one with tools/train.py, or give the path '
         'or URL of a published one'
     )
+
+
+def _best_first(folder: Path, cfg: Config | None) -> list[Path]:
+    """By the place of their scalar in ``save_best``, then by falling iteration or epoch."""
+    hook = ((cfg or {}).get('default_hooks') or {}).get('checkpoint') or {}
+    wanted = hook.get('save_best') or []
+    names = [n.replace('/', '_') for n in ([wanted] if isinstance(wanted, str) else wanted)]
+
+    def order(path: Path) -> tuple[int, int]:
+        match = re.fullmatch(r'best_(.+)_[a-z]+_(\d+)', path.stem)
+        name, number = (match[1], int(match[2])) if match else ('', 0)
+        return names.index(name) if name in names else len(names), -number
+
+    return sorted(sorted(folder.glob('best_*.pth')), key=order)
+
+
+def translate_old_arguments(args: argparse.Namespace) -> None:
+    """Arguments of 0.x: what still means something is translated, the rest is answered."""
+    if args.gpu_id is not None:
+        print('--gpu-id has no effect: use CUDA_VISIBLE_DEVICES')
+    if args.gpu_collect or args.tmpdir:
+        print('--gpu-collect and --tmpdir have no effect: ranks add counts up, without files')
+    for pair in args.eval_options:
+        key, _, value = pair.partition('=')
+        if key == 'imgfile_prefix' and value and not args.out:
+            args.out = value
+            print(f'--eval-options {pair}: taken as --out {value}')
+        else:
+            print(
+                f'--eval-options {pair} has no effect: settings of the metric are set with '
+                '--cfg-options test_evaluator.KEY=VALUE'
+            )
 
 
 def apply_test_arguments(args: argparse.Namespace, cfg: Config) -> None:
@@ -45,6 +81,7 @@ def apply_test_arguments(args: argparse.Namespace, cfg: Config) -> None:
     cfg.load_from, cfg.resume = args.checkpoint, False
     if cfg.get('test_cfg') is None:
         cfg.test_cfg = dict(type='TestLoop')
+    _leave_out_averaging(cfg)
     _apply_output(args, cfg)
     _apply_drawing(args, cfg)
     if args.report is not None:
@@ -55,8 +92,23 @@ def apply_test_arguments(args: argparse.Namespace, cfg: Config) -> None:
         enable_aug_test(cfg)
     switches = {name: True for name in _SWITCHES if getattr(args, name)}
     if switches:
-        hooks = list(cfg.get('custom_hooks') or [])
-        cfg.custom_hooks = [*hooks, dict(type='SpeedUpHook', **switches)]
+        _add_hook(cfg, dict(type='SpeedUpHook', **switches))
+    protocol = ', '.join([_protocol(cfg, args.aug_test), *switches])
+    for evaluator in _evaluators(cfg):
+        if evaluator.get('type') == 'IoUMetric':
+            evaluator.result_info = dict(
+                config=str(cfg.filename), checkpoint=args.checkpoint, protocol=protocol
+            )
+
+
+def _protocol(cfg: Config, aug_test: bool) -> str:
+    """'whole, single scale', or 'slide, scales 0.5 1.0, flip'."""
+    mode = (cfg.model.get('test_cfg') or {}).get('mode', 'whole')
+    if not aug_test:
+        return f'{mode}, single scale'
+    views = next(step for step in cfg.test_pipeline if step['type'] == 'MultiScaleViews')
+    scales = ' '.join(f'{ratio:g}' for ratio in views['ratios'])
+    return f'{mode}, scales {scales}' + (', flip' if views['flip'] else '')
 
 
 def _evaluators(cfg: Config) -> Iterator[ConfigDict]:
@@ -66,6 +118,13 @@ def _evaluators(cfg: Config) -> Iterator[ConfigDict]:
 
 def _add_hook(cfg: Config, hook: dict) -> None:
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
+
+
+def _leave_out_averaging(cfg: Config) -> None:
+    """A checkpoint's weights are the averages already: for a test EMAHook would exchange them with
+    a copy of themselves, one to one, which fails once batch norms are folded into other layers."""
+    hooks = cfg.get('custom_hooks') or []
+    cfg.custom_hooks = [hook for hook in hooks if hook.get('type') not in _AVERAGING]
 
 
 def _apply_output(args: argparse.Namespace, cfg: Config) -> None:

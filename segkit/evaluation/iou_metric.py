@@ -9,7 +9,7 @@ the order, so that any number of ranks gives the same last digit.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -48,6 +48,7 @@ class IoUMetric(BaseMetric):
         bootstrap: number of resamples of the images for a 95 % interval of mIoU
             (``mIoU_low``, ``mIoU_high``); 0 for none.
         result_file: stem of a .json and a .csv file with everything that was measured.
+        result_info: what to write at the top of the .json file: how the scores came about.
         class_scalars: send per-class IoU and accuracy to the visualizer (TensorBoard).
         collect_device, prefix: as in mmengine; nothing is collected through files.
 
@@ -65,6 +66,7 @@ class IoUMetric(BaseMetric):
         boundary: bool = False,
         bootstrap: int = 0,
         result_file: str | None = None,
+        result_info: Mapping[str, object] | None = None,
         class_scalars: bool = True,
         collect_device: str = 'cpu',
         prefix: str | None = None,
@@ -78,6 +80,7 @@ class IoUMetric(BaseMetric):
         self.output_dir, self.format_only = output_dir, format_only
         self.boundary, self.bootstrap = boundary, bootstrap
         self.result_file, self.class_scalars = result_file, class_scalars
+        self.result_info = dict(result_info or {})
         self.scores: Scores | None = None
         self._writer: IdImageWriter | None = None
         self._reset()
@@ -145,8 +148,9 @@ class IoUMetric(BaseMetric):
 
     def _write(self, folder: str, sample: object, pred: Tensor) -> None:
         if self._writer is None:
-            palette = self.dataset_meta.get('palette') if self.dataset_meta else None
-            self._writer = IdImageWriter(folder, self.classes, palette)
+            meta = self.dataset_meta or {}
+            coding = meta.get('palette'), meta.get('label_ids')
+            self._writer = IdImageWriter(folder, self.classes, *coding)
         reduce_zero_label = bool(_meta_of(sample, 'reduce_zero_label', False))
         self._writer.write(flat_map(pred).cpu().numpy(), _name_of(sample), reduce_zero_label)
 
@@ -223,7 +227,7 @@ class IoUMetric(BaseMetric):
         print_log('Summary, in percent:\n' + summary_table(results), 'current')
         if get_rank() == 0:
             if self.result_file:
-                write_json(f'{self.result_file}.json', scores, images=images)
+                write_json(f'{self.result_file}.json', scores, **self.result_info, images=images)
                 write_csv(f'{self.result_file}.csv', scores)
             if self.class_scalars:
                 publish_class_scores(scores)

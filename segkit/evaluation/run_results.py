@@ -52,7 +52,8 @@ def read_run(path: str | Path) -> RunResults:
         raise EvaluationError(
             f'{path}: give a work directory, a result file (.json) or a config (.py).'
         )
-    configs = sorted(path.glob('*.py')) or sorted(path.glob('*/vis_data/config.py'))
+    configs = list(path.glob('*.py')) or list(path.glob('*/vis_data/config.py'))
+    configs.sort(key=lambda config: config.stat().st_mtime)
     curves = read_curves(scalar_files(path))
     if not curves and not configs:
         raise EvaluationError(f'{path}: holds neither a config nor vis_data/scalars.json of a run.')

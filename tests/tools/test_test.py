@@ -3,6 +3,7 @@
 import json
 import pickle
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,7 +11,10 @@ import numpy as np
 import pytest
 from helpers.runs import train
 from helpers.tiny_config import write_tiny_config
+from mmengine.config import Config
 from PIL import Image
+
+from segkit.engine.testing import require_checkpoint
 
 SCRIPT = Path(__file__).resolve().parents[2] / 'tools' / 'test.py'
 
@@ -51,6 +55,28 @@ def test_leaves_every_class_as_json_and_csv(call):
     results = json.loads(Path('w/results.json').read_text())
     assert results['classes'][0]['class'] == 'sky'
     assert len(Path('w/results.csv').read_text().splitlines()) == 1 + 13 + 1
+
+
+def test_results_say_how_they_came_about(call, trained):
+    call('--aug-test', '--fuse-bn', '--cfg-options', 'aug_test.img_ratios=[0.5,1.0]')
+    results = json.loads(Path('w/results.json').read_text())
+    assert results['protocol'] == 'whole, scales 0.5 1, flip, fuse_bn'
+    assert results['checkpoint'] == str(trained / 'iter_2.pth')
+    call()
+    assert json.loads(Path('w/results.json').read_text())['protocol'] == 'whole, single scale'
+
+
+def test_the_config_of_the_training_stays_as_it_was(call, trained, tmp_path):
+    shutil.copytree(trained, tmp_path / 'w')
+    (config,) = Path('w').glob('*.py')
+    before = config.read_text()
+    call('--fuse-bn')
+    assert list(Path('w').glob('*.py')) == [config]
+    assert config.read_text() == before
+    (tested,) = set(Path('w').glob('*/vis_data/config.py')) - {
+        Path('w') / path.relative_to(trained) for path in trained.glob('*/vis_data/config.py')
+    }
+    assert 'fuse_bn' in tested.read_text()
 
 
 def test_every_kind_of_output_at_once(call, tmp_path):
@@ -111,6 +137,47 @@ def test_multi_scale_and_flip(call, flag):
 
 def test_a_work_directory_stands_for_its_best_checkpoint(call, trained):
     assert 'best_mIoU_iter_2.pth: ' in call(checkpoint=trained)
+
+
+@pytest.mark.parametrize(
+    ('save_best', 'chosen'),
+    [
+        ('mIoU', 'best_mIoU_iter_100'),
+        (['val/loss', 'mIoU'], 'best_val_loss_iter_8'),
+        (None, 'best_val_loss_iter_2000'),
+        ('mDice', 'best_val_loss_iter_2000'),
+    ],
+)
+def test_the_best_by_the_chosen_scalar_of_the_latest_iteration(tmp_path, save_best, chosen):
+    names = ['best_aAcc_iter_9', 'best_mIoU_iter_20', 'best_mIoU_iter_100', 'best_val_loss_iter_8']
+    names += [] if isinstance(save_best, list) else ['best_val_loss_iter_2000']
+    for name in (*names, 'iter_4000'):
+        (tmp_path / f'{name}.pth').touch()
+    cfg = Config(dict(default_hooks=dict(checkpoint=dict(save_best=save_best))))
+    assert require_checkpoint(str(tmp_path), cfg) == str(tmp_path / f'{chosen}.pth')
+
+
+def test_folded_batch_norms_of_averaged_weights(call, tmp_path):
+    (config,) = tmp_path.glob('*.py')
+    hook = dict(type='EMAHook', ema_type='ExponentialMovingAverage', momentum=0.5)
+    averaged = train(tmp_path / 'averaged', train_cfg__max_iters=4, custom_hooks=[hook])
+    path = Path(averaged.work_dir) / 'iter_4.pth'
+    call(checkpoint=path)
+    plain = Path('w/results.csv').read_text()
+    config.write_text(config.read_text() + f'custom_hooks = {[hook]}\n')
+    assert 'Faster inference: fuse_bn' in call('--fuse-bn', checkpoint=path)
+    assert Path('w/results.csv').read_text() == plain
+
+
+def test_arguments_of_the_older_toolbox_are_answered(call, tmp_path):
+    said = call(
+        '--gpu-id', '0', '--gpu-collect', '--tmpdir', 't', '--format-only', '--eval-options',
+        'imgfile_prefix=ids', 'efficient_test=True',
+    )  # fmt: skip
+    assert '--gpu-id has no effect: use CUDA_VISIBLE_DEVICES' in said
+    assert '--gpu-collect and --tmpdir have no effect' in said
+    assert '--eval-options efficient_test=True has no effect' in said
+    assert len(list((tmp_path / 'ids').iterdir())) == 3
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,7 @@ class ReportHook(Hook):
             facts={
                 'data set': type(runner.test_dataloader.dataset).__name__,
                 'checkpoint': str(runner.cfg.get('load_from') or 'as trained'),
+                **_protocol(runner),
                 'written': time.strftime('%Y-%m-%d %H:%M'),
             },
         )
@@ -106,6 +107,14 @@ def _folder_of_training(runner: 'Runner') -> Path:
     """The checkpoint's folder where a run logged there, else the work directory."""
     folder = Path(str(runner.cfg.get('load_from') or '')).parent
     return folder if list(folder.glob('*/vis_data/scalars.json')) else Path(runner.work_dir)
+
+
+def _protocol(runner: 'Runner') -> dict[str, str]:
+    """How tools/test.py was asked to test, where it was."""
+    metrics = getattr(runner.test_evaluator, 'metrics', [])
+    infos = [metric.result_info for metric in metrics if hasattr(metric, 'result_info')]
+    said = [str(info['protocol']) for info in infos if 'protocol' in info]
+    return {'protocol': said[0]} if said else {}
 
 
 def _ignore_index(runner: 'Runner') -> int:
