@@ -58,7 +58,8 @@ def count(dataset, args: argparse.Namespace):
     from segkit.evaluation.predictions import Predictions
 
     classes = dataset.metainfo['classes']
-    predictions = Predictions(args.predictions, classes, len(dataset))
+    label_ids = dataset.metainfo.get('label_ids')
+    predictions = Predictions(args.predictions, classes, len(dataset), label_ids)
     total = torch.zeros(len(classes), len(classes), dtype=torch.int64)
     for i in range(len(dataset)):
         sample = dataset[i]['data_samples']

@@ -1,32 +1,42 @@
 """Predictions as PNG of ids, in the coding that the dataset's own server and tools expect.
 
+- a dataset whose metainfo has ``label_ids`` (class name -> id; Cityscapes): those. Names alone do
+  not tell: other datasets share the classes of Cityscapes and store them otherwise;
 - labels stored from 1 with 0 = unlabelled (``reduce_zero_label``; ADE20K, Pascal Context 59):
   class c is written as c + 1;
-- Cityscapes: train id -> label id (cityscapesscripts ``labels.py``);
 - Pascal VOC: the index itself, in a palette image with VOC's colours;
 - anything else: the index.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from .errors import EvaluationError
 
-# Label ids of Cityscapes' 19 evaluated classes, by train id.
-CITYSCAPES_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 
+def coding_table(
+    classes: Sequence[str],
+    reduce_zero_label: bool = False,
+    label_ids: Mapping[str, int] | None = None,
+) -> np.ndarray:
+    """(K,) uint8 (uint16 from 256 ids on): what each class index is written as.
 
-def coding_table(classes: Sequence[str], reduce_zero_label: bool = False) -> np.ndarray:
-    """(K,) uint8 (uint16 from 256 ids on): what each class index is written as."""
-    names = [name.lower() for name in classes]
-    if len(names) == 19 and names[:2] == ['road', 'sidewalk']:
-        return np.array(CITYSCAPES_IDS, np.uint8)
-    ids = np.arange(len(names)) + int(reduce_zero_label)
-    return ids.astype(np.uint8 if len(names) + int(reduce_zero_label) <= 256 else np.uint16)
+    Raises:
+        EvaluationError: ``label_ids`` has no id for some class.
+    """
+    ids = np.arange(len(classes)) + int(reduce_zero_label)
+    if label_ids is not None:
+        missing = [name for name in classes if name not in label_ids]
+        if missing:
+            raise EvaluationError(
+                f'metainfo.label_ids: has no id for the class(es) {", ".join(missing)}.'
+            )
+        ids = np.array([label_ids[name] for name in classes])
+    return ids.astype(np.uint8 if ids.max() <= 255 else np.uint16)
 
 
 def is_voc(classes: Sequence[str]) -> bool:
@@ -41,14 +51,19 @@ class IdImageWriter:
         folder: made if it is not there.
         classes: names by index; they decide the coding.
         palette: K colours (R, G, B), for VOC's palette images.
+        label_ids: class name -> id, where the dataset has ids of its own.
     """
 
     def __init__(
-        self, folder: str, classes: Sequence[str], palette: Sequence[Sequence[int]] | None = None
+        self,
+        folder: str,
+        classes: Sequence[str],
+        palette: Sequence[Sequence[int]] | None = None,
+        label_ids: Mapping[str, int] | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.classes = classes
+        self.classes, self.label_ids = classes, label_ids
         self.palette = palette if palette and is_voc(classes) else None
         self.sources: dict[str, str] = {}  # file name -> the image it was made from
 
@@ -58,7 +73,8 @@ class IdImageWriter:
 
         name = Path(img_path).stem + '.png'
         claim(self.sources, name, img_path, self.folder)
-        image = Image.fromarray(coding_table(self.classes, reduce_zero_label)[pred])
+        coding = coding_table(self.classes, reduce_zero_label, self.label_ids)
+        image = Image.fromarray(coding[pred])
         if self.palette is not None:
             colours = np.zeros((256, 3), np.uint8)
             colours[: len(self.palette)] = self.palette

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +36,14 @@ def read_pickle(path: str | Path) -> list[np.ndarray]:
 class Predictions:
     """Label maps by image, from a pickle (in the data set's order) or a folder (by name)."""
 
-    def __init__(self, path: str | Path, classes: Sequence[str], images: int) -> None:
-        self.path, self.classes = Path(path), classes
+    def __init__(
+        self,
+        path: str | Path,
+        classes: Sequence[str],
+        images: int,
+        label_ids: Mapping[str, int] | None = None,
+    ) -> None:
+        self.path, self.classes, self.label_ids = Path(path), classes, label_ids
         self.maps = None if self.path.is_dir() else read_pickle(self.path)
         if self.maps is not None and len(self.maps) != images:
             raise EvaluationError(
@@ -53,19 +59,17 @@ class Predictions:
             raise EvaluationError(f'{file}: there is no prediction for {img_path}.')
         from PIL import Image
 
-        return _decode(np.array(Image.open(file)), self.classes, reduce_zero_label, file)
+        coding = coding_table(self.classes, reduce_zero_label, self.label_ids)
+        return _decode(np.array(Image.open(file)), coding.astype(np.int64), file)
 
 
-def _decode(
-    ids: np.ndarray, classes: Sequence[str], reduce_zero_label: bool, file: Path
-) -> np.ndarray:
-    coding = coding_table(classes, reduce_zero_label).astype(np.int64)
+def _decode(ids: np.ndarray, coding: np.ndarray, file: Path) -> np.ndarray:
     table = np.full(max(int(ids.max()), int(coding.max())) + 1, -1)
-    table[coding] = np.arange(len(classes))
+    table[coding] = np.arange(len(coding))
     indices = table[ids]
     if (indices < 0).any():
         unknown = ', '.join(str(i) for i in np.unique(ids[indices < 0])[:10])
         raise EvaluationError(
-            f'{file}: id(s) {unknown} stand for none of the {len(classes)} classes.'
+            f'{file}: id(s) {unknown} stand for none of the {len(coding)} classes.'
         )
     return indices

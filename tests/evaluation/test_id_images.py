@@ -2,10 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from segkit.datasets import CityscapesDataset
 from segkit.datasets.metainfo import dataset_metainfo
+from segkit.evaluation import EvaluationError, IoUMetric
 from segkit.evaluation.id_images import IdImageWriter, coding_table
+from segkit.evaluation.predictions import Predictions
 
 PRED = np.array([[0, 1], [2, 20]])
 
@@ -32,6 +36,33 @@ def test_pascal_voc_is_a_palette_image_of_indices(tmp_path):
 def test_other_data_sets_keep_the_index(tmp_path):
     image = write(tmp_path, 'pascal_context')
     assert (image.mode, np.array(image).tolist()) == ('L', PRED.tolist())
+
+
+def test_cityscapes_is_written_with_its_label_ids(tmp_path):
+    meta = CityscapesDataset.METAINFO
+    assert written_ids(tmp_path, meta, [0, 2, 18]) == [7, 11, 33]
+    subset = {**meta, 'classes': ['car', 'road']}
+    assert written_ids(tmp_path, subset, [0, 1]) == [26, 7]
+
+
+def test_another_data_set_with_the_classes_of_cityscapes_keeps_the_index(tmp_path):
+    assert written_ids(tmp_path, dataset_metainfo('cityscapes'), [0, 2, 18]) == [0, 2, 18]
+
+
+def written_ids(tmp_path, meta, pred):
+    metric = IoUMetric(output_dir=str(tmp_path), format_only=True)
+    metric.dataset_meta = meta
+    sample = {'pred_sem_seg': {'data': torch.tensor([pred])}, 'img_path': 'a/b.png'}
+    metric.process({}, [sample])
+    label_ids = meta.get('label_ids')
+    again = Predictions(tmp_path, meta['classes'], 1, label_ids).of(0, 'a/b.png')
+    assert again[0].tolist() == pred
+    return np.array(Image.open(tmp_path / 'b.png'))[0].tolist()
+
+
+def test_a_class_without_an_id_is_named():
+    with pytest.raises(EvaluationError, match=r'label_ids: has no id for the class\(es\) bus'):
+        coding_table(['car', 'bus'], label_ids={'car': 3})
 
 
 def test_many_classes_take_sixteen_bits(tmp_path):

@@ -6,14 +6,14 @@ import torch
 from helpers.eval_samples import sample_of
 from PIL import Image
 
-from segkit.datasets.metainfo import dataset_metainfo
+from segkit.datasets import CityscapesDataset
 from segkit.evaluation import IoUMetric
 
 official = pytest.importorskip('cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling')
 official_labels = pytest.importorskip('cityscapesscripts.helpers.labels')
 labels, name2label = official_labels.labels, official_labels.name2label
 
-META = dataset_metainfo('cityscapes')
+META = CityscapesDataset.METAINFO
 
 
 def write_pair(folder, index: int):
