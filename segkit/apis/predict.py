@@ -36,15 +36,23 @@ def predict_to_folder(
     if _all_files(sources):  # listing them costs nothing and gives the bar its ETA
         listed = list(stream)
         stream, total = iter(listed), len(listed)
-    records, seen = [], Counter[str]()
+    records, used = [], Counter[str]()
     results = predict_stream(model, stream, aug_test, batch_size)
     for picture, sample in tqdm(results, total=total, unit='image', desc='predicting'):
-        seen[picture.name] += 1
-        again = seen[picture.name]
-        name = picture.name if again == 1 else f'{picture.name}_{again}'
+        name = _unused(picture.name, used)
         records.append(_write(picture, sample, model, name, out_dir, opacity))
     (out_dir / 'predictions.json').write_text(json.dumps(records, indent=1))
     return len(records)
+
+
+def _unused(name: str, used: Counter[str]) -> str:
+    """``name``, or with the next number that makes it a new one; ``used`` counts each."""
+    unused = name
+    while unused in used:
+        used[name] += 1
+        unused = f'{name}_{used[name]}'
+    used[unused] = 1
+    return unused
 
 
 def _all_files(sources: Source) -> bool:

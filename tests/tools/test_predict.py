@@ -43,6 +43,19 @@ def test_masks_overlays_and_json_of_two_folders(tmp_path):
         assert all(abs(record['classes'][k] - v) < 1e-6 for k, v in shares.items())
 
 
+def test_no_picture_takes_the_numbered_name_of_another(tmp_path):
+    for name in ('x/a.png', 'y/a.png', 'z/a_2.png', 'z/a.png'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / name), np.zeros((16, 16, 3), np.uint8))
+    model = init_model('pspnet_r18-d8_shapes', cfg_options=SMALL)
+    sources = [str(tmp_path / name) for name in ('x', 'y', 'z/a_2.png', 'z/a.png')]
+
+    assert predict_to_folder(model, sources, tmp_path / 'out') == 4
+
+    masks = sorted(path.stem for path in (tmp_path / 'out/masks').iterdir())
+    assert masks == ['a', 'a_2', 'a_2_2', 'a_3']
+
+
 def test_the_tool_from_the_command_line(tmp_path):
     write_images(tmp_path / 'a', 1)
     model = init_model('pspnet_r18-d8_shapes')
