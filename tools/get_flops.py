@@ -73,11 +73,18 @@ def own_operators() -> dict:
     def psa(value, feat, weight, collect, mask_h, mask_w, *rest, **_) -> int:
         (n, width, h, w), channels = value, feat[1]
         # Each own pixel has a logit for every other within the mask, and L * L pairs are summed.
-        rows = sum(min(h, i + 1 + mask_h // 2) - max(0, i - mask_h // 2) for i in range(h))
-        columns = sum(min(w, i + 1 + mask_w // 2) - max(0, i - mask_w // 2) for i in range(w))
+        rows, columns = pairs(h, mask_h), pairs(w, mask_w)
         return 2 * n * (rows * columns * channels + h * w * h * w * width)
 
     return {torch.ops.segkit.psa_attention: psa}
+
+
+def pairs(size: int, mask: int) -> int:
+    """Pairs (own, other) of one axis that the mask holds."""
+    from segkit.ops.psa.window import Reach
+
+    reach = (Reach(size, mask).others(own, own) for own in range(size))
+    return sum(stop - start for start, stop in reach)
 
 
 if __name__ == '__main__':

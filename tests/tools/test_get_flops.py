@@ -1,6 +1,7 @@
 import re
 import runpy
 
+import pytest
 import torch
 from helpers.run_tool import TOOLS, run_tool
 from helpers.tiny_config import write_tiny_config
@@ -42,6 +43,15 @@ def test_point_wise_attention_is_counted():
     with FlopCounterMode(display=False, custom_mapping=own) as counter:
         psa_attention(value, feat, weight, 'collect', (7, 9))
     assert counter.get_total_flops() == 2 * 20 * 20 * (6 + 3)
+
+
+@pytest.mark.parametrize(('size', 'mask'), [((5, 7), (3, 5)), ((5, 7), (4, 6)), ((3, 3), (2, 1))])
+def test_logits_are_counted_where_the_mask_holds_them(size, mask):
+    from segkit.ops import psa_mask
+
+    count = runpy.run_path(str(TOOLS / 'get_flops.py'))['pairs']
+    held = psa_mask(torch.ones(1, mask[0] * mask[1], *size), 'collect', mask)
+    assert count(size[0], mask[0]) * count(size[1], mask[1]) == int(held.sum())
 
 
 def test_wrong_shape():
