@@ -22,7 +22,7 @@ from .windows import Box, Size, window_counts
 FLIP_AXES = {'horizontal': (-1,), 'vertical': (-2,), 'diagonal': (-2, -1)}
 
 
-def resize_to(x: Tensor, size: Size, align_corners: bool) -> Tensor:
+def bilinear(x: Tensor, size: Size, align_corners: bool) -> Tensor:
     """Bilinear; an equal size is returned as it is, which is what interpolating would give."""
     if tuple(x.shape[-2:]) == tuple(size):
         return x
@@ -62,7 +62,7 @@ class Geometry:
         x = x[..., top : x.shape[-2] - bottom, left : x.shape[-1] - right]
         if self.flip and not self.flip_last:
             x = x.flip(FLIP_AXES[self.flip])
-        x = resize_to(x, self.ori_shape, self.align_corners)
+        x = bilinear(x, self.ori_shape, self.align_corners)
         return x.flip(FLIP_AXES[self.flip]) if self.flip and self.flip_last else x
 
 
@@ -80,7 +80,7 @@ class WholeLogits:
 
     def at_input(self, start: int, stop: int) -> Tensor:
         """Classes [start, stop) at the network's input size, (1, c, PH, PW)."""
-        return resize_to(self.small[None, start:stop], self.size, self.geometry.align_corners)
+        return bilinear(self.small[None, start:stop], self.size, self.geometry.align_corners)
 
     def channels(self, start: int, stop: int) -> Tensor:
         """Classes [start, stop) at the original size, (c, H, W)."""
@@ -109,7 +109,7 @@ class SlideLogits:
         total = self.small.new_zeros((1, stop - start, *self.size))
         for (y1, y2, x1, x2), window in zip(self.boxes, self.small):
             window = window[None, start:stop]
-            total[..., y1:y2, x1:x2] += resize_to(
+            total[..., y1:y2, x1:x2] += bilinear(
                 window, (y2 - y1, x2 - x1), self.geometry.align_corners
             )
         return total.div_(window_counts(tuple(self.boxes), tuple(self.size), total.device))

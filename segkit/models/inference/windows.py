@@ -36,9 +36,10 @@ def _starts(length: int, crop: int, stride: int) -> list[tuple[int, int]]:
 @lru_cache(maxsize=16)
 def window_counts(boxes: tuple[Box, ...], size: Size, device: torch.device) -> Tensor:
     """How many windows cover each pixel, (H, W) float32. It depends on sizes alone: cached."""
-    counts = torch.zeros(size, device=device)
-    for y1, y2, x1, x2 in boxes:
-        counts[y1:y2, x1:x2] += 1
+    with torch.inference_mode(False):  # else the cached tensor would be refused by autograd
+        counts = torch.zeros(size, device=device)
+        for y1, y2, x1, x2 in boxes:
+            counts[y1:y2, x1:x2] += 1
     return counts
 
 

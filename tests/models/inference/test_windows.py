@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers.tiny_net import sample_of, tiny_segmentor
 
 from segkit.models.inference.windows import slide_settings, window_boxes, window_counts
 
@@ -23,9 +24,21 @@ def test_windows_have_one_size_and_cover_every_pixel(size):
     assert counts.sum() == sum(h * w for h, w in shapes) * len(boxes)
 
 
+def test_windows_have_gradients_after_a_prediction_in_inference_mode():
+    model = tiny_segmentor('slide').eval()
+    image, meta = torch.randn(1, 3, 52, 61), {'ori_shape': (52, 61)}
+    with torch.inference_mode():
+        model.predict(image, [sample_of(**meta)])
+
+    model.slide_inference(image.requires_grad_(), [meta]).sum().backward()
+
+    assert image.grad.abs().sum() > 0
+
+
 def test_settings_accept_one_number_and_refuse_gaps():
     assert slide_settings({'crop_size': 64, 'stride': (48, 32)}) == ((64, 64), (48, 32))
-    with pytest.raises(ValueError, match='make the stride at most the crop'):
-        slide_settings({'crop_size': 64, 'stride': 65})
+    for stride in (65, (65, 32), (32, 65)):
+        with pytest.raises(ValueError, match='make the stride at most the crop'):
+            slide_settings({'crop_size': 64, 'stride': stride})
     with pytest.raises(ValueError, match='needs crop_size'):
         slide_settings({'stride': 65})
