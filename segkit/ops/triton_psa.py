@@ -16,6 +16,7 @@ import importlib.util
 import os
 from functools import lru_cache
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -67,21 +68,18 @@ def skew_softmax(
     if collect:
         whole = _power_of_2(groups.pixels)
         held = whole <= MOST_IN_REGISTERS
-        _kernels().softmax_rows[(groups.n * groups.pixels,)](
+        _launch(
+            _kernels().softmax_rows, (groups.n * groups.pixels,),
             band, attention, lse, *_layout(band, groups),
             BLOCK=whole if held else LOOP_BLOCK, WHOLE=held, num_warps=WARPS,
         )  # fmt: skip
     else:
         rows, columns = COLUMN_TILE
-        _kernels().softmax_columns[(_blocks(groups.pixels, columns), groups.n)](
-            band,
-            attention,
-            lse,
-            *_layout(band, groups),
-            ROWS=rows,
-            COLUMNS=columns,
-            num_warps=WARPS,
-        )
+        _launch(
+            _kernels().softmax_columns, (_blocks(groups.pixels, columns), groups.n),
+            band, attention, lse, *_layout(band, groups),
+            ROWS=rows, COLUMNS=columns, num_warps=WARPS,
+        )  # fmt: skip
     return attention, lse
 
 
@@ -91,7 +89,8 @@ def skew_exp(
     """The attention (N, HW own, HW other) again, from the lse (N, HW), float32, of its softmax."""
     attention = _attention_like(band, groups, dtype)
     block = min(_power_of_2(groups.pixels), LOOP_BLOCK)
-    _kernels().exp_rows[(groups.n * groups.pixels, _blocks(groups.pixels, block))](
+    _launch(
+        _kernels().exp_rows, (groups.n * groups.pixels, _blocks(groups.pixels, block)),
         band, lse.contiguous(), attention, *_layout(band, groups),
         COLLECT=collect, BLOCK=block, num_warps=WARPS,
     )  # fmt: skip
@@ -113,11 +112,18 @@ def softmax_backward_unskew(
     """
     band = attention.new_empty(groups.band_shape)
     rows, pitch = groups.band_shape[0] * groups.band_shape[1], groups.band_shape[2]
-    _kernels().backward_rows[(rows, _blocks(pitch, UNSKEW_BLOCK))](
+    _launch(
+        _kernels().backward_rows, (rows, _blocks(pitch, UNSKEW_BLOCK)),
         attention.contiguous(), grad.contiguous(), delta.contiguous(), band,
         *_layout(band, groups), COLLECT=collect, BLOCK=UNSKEW_BLOCK, num_warps=4,
     )  # fmt: skip
     return band
+
+
+def _launch(kernel: Any, grid: tuple[int, ...], *arguments: Any, **constants: Any) -> None:
+    """On the device of the first argument, a tensor: Triton itself takes the current device."""
+    with torch.cuda.device_of(arguments[0]):
+        kernel[grid](*arguments, **constants)
 
 
 def _layout(band: Tensor, groups: Groups) -> tuple[int, ...]:
