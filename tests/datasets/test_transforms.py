@@ -81,17 +81,18 @@ def test_crop_works_on_labels_wider_than_a_byte_and_without_labels():
     assert run(config, gt_seg_map=None)['img'].shape == (16, 16, 3)
 
 
-def test_rotation_moves_image_and_label_together():
+@pytest.mark.parametrize('ignored', [255, 9])
+def test_rotation_moves_image_and_label_together(ignored):
     label = np.zeros((41, 61), np.uint8)
     label[10:16, 20:29] = 1
     image = np.repeat(label[..., None] * 200, 3, axis=2)
-    config = dict(type='RandomRotate', prob=1.0, degree=10.0, pad_val=7, seg_pad_val=255)
+    config = dict(type='RandomRotate', prob=1.0, degree=10.0, pad_val=7, seg_pad_val=ignored)
     for seed in range(8):
         out = run(config, seed, img=image, gt_seg_map=label)
-        inside = out['gt_seg_map'] != 255
+        inside = out['gt_seg_map'] != ignored
         agree = (out['img'][..., 0] > 100) == (out['gt_seg_map'] == 1)
         assert agree[inside].mean() > 0.99
-        assert set(np.unique(out['gt_seg_map'])) <= {0, 1, 255}
+        assert set(np.unique(out['gt_seg_map'])) <= {0, 1, ignored}
 
 
 def test_rotation_by_ninety_degrees_with_a_larger_canvas_is_exact():

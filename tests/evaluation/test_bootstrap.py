@@ -25,6 +25,14 @@ def test_equals_resampling_one_by_one():
     assert abs(ours.std() / np.std(loop) - 1) < 0.1
 
 
+def test_the_interval_holds_the_share_of_resamples_that_is_asked_for():
+    counts = counts_of(40)
+    values = bootstrap_miou(counts)
+    assert confidence_interval(counts) == tuple(np.quantile(values, [0.025, 0.975]))
+    low, high = confidence_interval(counts, level=0.5)
+    assert ((low < values) & (values < high)).mean() == 0.5
+
+
 def test_does_not_depend_on_the_order_of_images():
     counts = counts_of(20)
     assert confidence_interval(counts) == confidence_interval(counts[::-1])

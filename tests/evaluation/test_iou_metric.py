@@ -34,12 +34,14 @@ def flat_maps(samples):
     return label[label != 255], pred[label != 255]
 
 
-def test_percentages_of_two_pixels():
+# The IoU of the two classes that occur is 1/2 and 0, their accuracy 1 and 0; three are absent.
+@pytest.mark.parametrize(('absent', 'miou', 'macc'), [(None, 25, 50), (0, 10, 20), (1, 70, 80)])
+def test_percentages_of_two_pixels(absent, miou, macc):
     maps = torch.tensor([[0, 1]], dtype=torch.uint8), torch.tensor([[0, 0]], dtype=torch.uint8)
-    results, _ = evaluate([sample_of(*maps)])
+    results, _ = evaluate([sample_of(*maps)], nan_to_num=absent)
     assert results['aAcc'] == 50
-    assert results['mIoU'] == 25
-    assert results['mAcc'] == 50
+    assert results['mIoU'] == pytest.approx(miou)
+    assert results['mAcc'] == pytest.approx(macc)
 
 
 def test_equals_scikit_learn_over_a_data_set():
@@ -100,6 +102,16 @@ def test_boundary_iou_of_a_perfect_prediction_is_100():
     label = random_samples(1)[0].gt_sem_seg.data[0]
     pred = torch.where(label == 255, 0, label)
     assert evaluate([sample_of(label, pred)], boundary=True)[0]['mBIoU'] == 100
+
+
+def test_every_score_leaves_the_ignored_label_out():
+    sample = random_samples(1)[0]
+    pred, label = sample.pred_sem_seg.data[0], sample.gt_sem_seg.data[0]
+    threes = torch.where(label == 255, 3, label)
+    want, _ = evaluate([sample_of(torch.where(threes == 3, 255, threes), pred)], boundary=True)
+    got, _ = evaluate([sample_of(threes, pred)], boundary=True, ignore_index=3)
+    assert 0 < want['mBIoU'] < 100
+    assert got == want
 
 
 def test_stray_label_names_the_image():

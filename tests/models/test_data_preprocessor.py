@@ -22,11 +22,12 @@ def written_out(x):
     return (x[[2, 1, 0]].float() - mean) / std
 
 
-def test_training_images_are_normalised_padded_and_recorded():
+@pytest.mark.parametrize('ignored', [255, 254])
+def test_training_images_are_normalised_padded_and_recorded(ignored):
     images = [picture(20, 30), picture(24, 10)]
     samples = [sample_of(labels=x.shape[1:]) for x in images]
     labels = [s.gt_sem_seg.data.clone() for s in samples]
-    out = preprocessor(size=(24, 32), pad_val=7)(
+    out = preprocessor(size=(24, 32), pad_val=7, seg_pad_val=ignored)(
         {'inputs': images, 'data_samples': samples}, training=True
     )
     assert out['inputs'].shape == (2, 3, 24, 32)
@@ -36,7 +37,7 @@ def test_training_images_are_normalised_padded_and_recorded():
     padded = out['data_samples'][1].gt_sem_seg.data
     assert padded.dtype == torch.uint8
     assert torch.equal(padded[:, :, :10], labels[1])
-    assert (padded[:, :, 10:] == 255).all()
+    assert (padded[:, :, 10:] == ignored).all()
     meta = out['data_samples'][1].metainfo
     assert meta == {'img_shape': (24, 10), 'pad_shape': (24, 32), 'padding_size': (0, 22, 0, 0)}
 

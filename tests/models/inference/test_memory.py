@@ -45,3 +45,12 @@ def test_what_does_not_fit_at_all_is_an_error():
 
     with pytest.raises(torch.OutOfMemoryError):
         run_shrinking(run, 8, 'windows')
+
+
+def test_work_shrinks_down_to_a_single_part():
+    def run(size):
+        if size > 1:
+            raise torch.OutOfMemoryError('CUDA out of memory.')
+        return f'{size} done'
+
+    assert run_shrinking(run, 8, 'windows') == ('1 done', 1)
