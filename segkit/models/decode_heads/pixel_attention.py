@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from segkit.ops.gemm import sum_of_channel_products
+
 CHUNK = 256
 
 
@@ -53,7 +55,7 @@ class _ChunkedAttention(torch.autograd.Function):
         query, key, value, out, logs = ctx.saved_tensors
         grads = [torch.zeros_like(x, dtype=logs.dtype) for x in (key, value)]
         d_query, (d_key, d_value) = torch.empty_like(query), grads
-        mean = (grad * out).sum(1, dtype=logs.dtype)  # (N, L): expectation of d_weight
+        mean = sum_of_channel_products(grad, out, logs.dtype)  # (N, L): expectation of d_weight
         for first in range(0, query.shape[2], CHUNK):
             part = slice(first, first + CHUNK)
             own, above = query[:, :, part], grad[:, :, part]  # (N, D, T), (N, C, T)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from segkit.ops import triton_psa
+from segkit.ops.gemm import sum_of_channel_products
 from segkit.ops.psa.grouped import Groups, Window, pack_tokens, skew, unpack_tokens, unskew
 from segkit.ops.psa.window import Reach
 
@@ -48,7 +49,7 @@ def backward_in_turns(
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """(dvalue, dfeat, dweight)."""
     weight_grad = weight.new_zeros(weight.shape, dtype=lse.dtype)
-    delta = (grad * out).sum(1, dtype=lse.dtype)
+    delta = sum_of_channel_products(grad, out, lse.dtype)
     length = images_at_once(feat, mask)
     turns = zip(*(t.split(length) for t in (grad, value, feat, lse, delta)))
     kept = repeat(None) if attention is None else attention.split(length)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from segkit.ops.gemm import sum_of_channel_products
 from segkit.ops.psa import grouped_passes as grouped
 from segkit.ops.psa.backward import Saved, attention_backward
 from segkit.ops.psa.forward import Result, collect_forward, distribute_forward
@@ -48,7 +49,7 @@ def windowed_attention_backward(
         return grouped.backward_in_turns(grad, value, feat, weight, out, lse, kept, collect, mask)
     n, _, h, w = value.shape
     kept = attention.view(n, h, w, h, w) if attention.dim() == 3 else None
-    delta = (grad * out).sum(1, dtype=lse.dtype)
+    delta = sum_of_channel_products(grad, out, lse.dtype)
     saved = Saved(collect, softmax, lse, delta, kept)
     return attention_backward(grad, value, Patches(feat, weight, (mask_h, mask_w)), saved)
 
