@@ -41,7 +41,8 @@ class OHEMPixelSampler(BasePixelSampler):
 
     Args:
         context: The head, for its losses and its ignore_index.
-        thresh: Keep pixels whose own class has a probability below this; None ranks by loss.
+        thresh: Keep pixels whose own class has a probability below this; None ranks by loss. The
+            probability is the softmax's, for a binary head of one channel the sigmoid's.
         min_kept: At least this many pixels per image are kept (per batch: times its images).
     """
 
@@ -69,7 +70,10 @@ class OHEMPixelSampler(BasePixelSampler):
         return weight
 
     def _own_probability(self, seg_logit: Tensor, label: Tensor) -> Tensor:
-        """Probability of each pixel's own class, (N, H, W)."""
+        """Probability of each pixel's own class, (N, H, W); of one channel by its sigmoid."""
+        if seg_logit.shape[1] == 1:
+            positive = seg_logit.squeeze(1)
+            return torch.where(label == 1, positive, -positive).sigmoid()
         own = seg_logit.gather(1, label.unsqueeze(1)).squeeze(1)
         return (own - seg_logit.logsumexp(1)).exp()
 
@@ -80,13 +84,13 @@ class OHEMPixelSampler(BasePixelSampler):
         return own < floor.clamp(min=self.thresh)
 
     def _losses(self, seg_logit: Tensor, label: Tensor) -> Tensor:
-        """Sum of the head's losses per pixel."""
+        """Sum of the head's losses per pixel, (N, H, W); of a sigmoid loss over its classes too."""
         ignore = self.context.ignore_index
-        total = sum(
+        each = [
             loss(seg_logit, label, weight=None, ignore_index=ignore, reduction_override='none')
             for loss in loss_list(self.context.loss_decode)
-        )
-        return torch.as_tensor(total)
+        ]
+        return torch.as_tensor(sum(x.sum(1) if x.dim() > label.dim() else x for x in each))
 
     def _hardest(self, losses: Tensor, kept: int) -> Tensor:
         """1 for the ``kept`` highest losses."""

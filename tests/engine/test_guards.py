@@ -38,6 +38,28 @@ def test_a_loss_that_is_no_number_stops_before_the_save(tmp_path, value):
     assert not (tmp_path / 'iter_4.pth').exists()
 
 
+class Copied:
+    """The event of a copy from a GPU that has finished."""
+
+    def query(self):
+        return True
+
+    def synchronize(self):
+        pass
+
+
+def test_labels_that_a_gpu_found_to_be_no_class_stop_before_the_save(tmp_path):
+    def find(runner, outputs):
+        label, meta = torch.full((1, 1, 4, 4), 77), {'seg_map_path': 'a.png'}
+        check = runner.model.decode_head.label_check
+        check._pending.append((Copied(), torch.tensor(True), label, [meta]))
+
+    with pytest.raises(ValueError, match=r'Label map a\.png holds the value\(s\) 77'):
+        run_with_step(tmp_path, 4, find)
+    assert (tmp_path / 'iter_2.pth').exists()
+    assert not (tmp_path / 'iter_4.pth').exists()
+
+
 def test_weights_that_are_no_numbers_are_not_saved(tmp_path):
     def spoil(runner, outputs):
         runner.model.backbone.layer1[0].conv1.weight.data[0] = float('nan')

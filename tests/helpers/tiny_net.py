@@ -7,6 +7,11 @@ from segkit.models.segmentors import EncoderDecoder
 from segkit.registry import MODELS
 from segkit.structures import PixelData, SegDataSample
 
+ONE_CHANNEL = {
+    'num_classes': 2, 'out_channels': 1,
+    'loss_decode': {'type': 'CrossEntropyLoss', 'use_sigmoid': True},
+}  # fmt: skip
+
 
 class TinyBackbone(nn.Module):
     """One map of 6 channels at one eighth of the image: (N, 3, H, W) -> (N, 6, H/8, W/8)."""

@@ -63,6 +63,38 @@ def test_keeps_the_highest_losses(case, losses, min_kept):
     assert torch.equal(got, want)
 
 
+SIGMOID = {**CE, 'use_sigmoid': True}
+ONE_CHANNEL = {'num_classes': 2, 'out_channels': 1, 'threshold': 0.5, 'loss_decode': SIGMOID}
+
+
+@pytest.mark.parametrize('kwargs', [{}, {'thresh': 0.6}], ids=['by loss', 'by probability'])
+def test_a_binary_head_of_one_channel_keeps_its_hard_pixels(kwargs):
+    torch.manual_seed(0)
+    logits, labels = torch.randn(2, 1, 12, 10), random_labels(2, (12, 10), classes=2)
+    sampler = {'type': 'OHEMPixelSampler', 'min_kept': 20, **kwargs}
+    head = FCNHead(**{**SMALL, **ONE_CHANNEL}, sampler=sampler)
+    positive = logits[:, 0].sigmoid()
+    own = torch.where(labels == 1, positive, 1 - positive).masked_fill(labels == 255, 2)
+    limit = own.flatten().sort().values[40]
+    want = own < (limit.clamp(min=0.6) if kwargs else limit)
+    assert torch.equal(head.sampler.sample(logits, labels[:, None]), want.float())
+
+
+def test_sigmoid_losses_are_ranked_by_their_sum_over_classes(case):
+    logits, labels = case
+    sampler = {'type': 'OHEMPixelSampler', 'min_kept': 15}
+    head = FCNHead(**SMALL, loss_decode=[SIGMOID, CE], sampler=sampler)
+    safe = labels.long().masked_fill(labels == 255, 0)
+    hot = torch.zeros_like(logits).scatter_(1, safe, 1.0)
+    each = F.binary_cross_entropy_with_logits(logits, hot, reduction='none').sum(1)
+    each = each + F.cross_entropy(logits, safe[:, 0], reduction='none')
+    limit = each.masked_fill(labels[:, 0] == 255, 0).flatten().sort(descending=True).values[29]
+    want = ((each >= limit) & (labels[:, 0] != 255)).float()
+    assert torch.equal(head.sampler.sample(logits, labels), want)
+    losses = head.loss([torch.randn(2, 16, 6, 7)], samples_of(random_labels(2, (48, 56))))
+    assert losses['loss_ce'] > 0
+
+
 def test_the_loss_of_a_head_counts_only_kept_pixels():
     torch.manual_seed(0)
     head = head_with(thresh=0.3, min_kept=50).eval()

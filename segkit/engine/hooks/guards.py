@@ -1,4 +1,5 @@
-"""Two reasons to stop in time: a loss that is no number, and a scheduler that wants the node.
+"""Reasons to stop in time: a loss that is no number, a label that is no class, and a scheduler
+that wants the node.
 
 Exit status 75 (EX_TEMPFAIL of sysexits.h, "try again later") tells a scheduler to requeue.
 """
@@ -14,6 +15,7 @@ from mmengine.hooks import Hook
 
 from segkit.engine.dist import leave_dist
 from segkit.engine.errors import TrainingError
+from segkit.models.losses import LabelCheck
 from segkit.registry import HOOKS
 
 if TYPE_CHECKING:
@@ -30,9 +32,16 @@ def image_paths(data_batch: dict | None) -> list[str]:
 
 @HOOKS.register_module()
 class NonFiniteLossHook(Hook):
-    """Stop at a nan or inf loss, before anything is saved: the last checkpoint stays good."""
+    """Stop at a nan or inf loss, before anything is saved: the last checkpoint stays good.
+
+    The same for labels that are no class, which on a GPU are found beside the loss.
+    """
 
     priority = 'HIGH'
+
+    def before_run(self, runner: 'Runner') -> None:
+        checks = [getattr(m, 'label_check', None) for m in runner.bare_model.modules()]
+        self._label_checks = [check for check in checks if isinstance(check, LabelCheck)]
 
     def after_train_iter(
         self,
@@ -41,6 +50,7 @@ class NonFiniteLossHook(Hook):
         data_batch: dict | None = None,
         outputs: dict | None = None,
     ) -> None:
+        self._read_label_checks()
         bad = {k: v for k, v in runner.losses.items() if not math.isfinite(v)}
         if not bad:
             return
@@ -54,6 +64,13 @@ class NonFiniteLossHook(Hook):
             f'checkpoint is {last}. Lower the learning rate, set optim_wrapper.clip_grad, or look '
             'at these images and their labels'
         )
+
+    def after_val_epoch(self, runner: 'Runner', metrics: dict | None = None) -> None:
+        self._read_label_checks()
+
+    def _read_label_checks(self) -> None:
+        for check in self._label_checks:
+            check.flush()  # no wait: the losses that came after it have been read
 
 
 @HOOKS.register_module()

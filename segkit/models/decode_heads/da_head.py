@@ -123,7 +123,7 @@ class DAHead(BaseDecodeHead):
         train_cfg: Config | None = None,
     ) -> dict[str, Tensor]:
         """Losses of the three outputs, in training and evaluation mode alike."""
-        self._calls += 1
+        self._count_step()
         return self.loss_by_feat(self.forward_all(inputs), batch_data_samples)
 
     def predict(

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from segkit.models.layers import ConvModule, resize
 from segkit.models.losses import LabelCheck
+from segkit.models.losses.label_check import BINARY_CURE
+from segkit.models.losses.utils import loss_list
 from segkit.models.samplers import build_pixel_sampler
 from segkit.registry import MODELS, build_ours
 
@@ -38,7 +40,8 @@ class BaseDecodeHead(nn.Module):
             and concatenates them; 'multiple_select' hands over the list.
         loss_decode: One loss config, or several.
         sampler: Chooses the pixels that enter the loss, e.g. ``dict(type='OHEMPixelSampler')``.
-        acc_interval: ``acc_seg`` is computed on every so-many-th call only; 1 as published.
+        acc_interval: In training ``acc_seg`` is computed at every so-many-th batch only; 1 as
+            published. In evaluation mode it always is.
         init_cfg: As in mmengine; by default the classifier starts normal with std 0.01.
     """
 
@@ -72,9 +75,10 @@ class BaseDecodeHead(nn.Module):
         self.ignore_index = ignore_index
         self.align_corners = align_corners
         self.init_cfg = init_cfg
-        self.acc_interval, self._calls = acc_interval, 0
-        self._label_check = LabelCheck(num_classes, ignore_index)
+        self.acc_interval, self._steps = acc_interval, 0
+        self.label_check = LabelCheck(num_classes, ignore_index)
         self.loss_decode = _build_losses(loss_decode)
+        self._refuse_softmax_of_one()
         self.sampler = build_pixel_sampler(sampler, context=self) if sampler else None
         self.conv_seg = nn.Conv2d(channels, self.out_channels, kernel_size=1)
         self.dropout = nn.Dropout2d(dropout_ratio) if dropout_ratio > 0 else None
@@ -115,6 +119,16 @@ class BaseDecodeHead(nn.Module):
             warnings.warn('threshold is not given for a binary head: 0.3 is used.', stacklevel=4)
         self.num_classes, self.out_channels = num_classes, out_channels
         self.threshold: float | Any = threshold  # None with more channels than one, where none asks
+
+    def _refuse_softmax_of_one(self) -> None:
+        """The softmax of a single channel is 1 whatever the logit: nothing would be learnt."""
+        softmax = [loss for loss in loss_list(self.loss_decode) if _is_softmax(loss)]
+        if self.out_channels == 1 and softmax:
+            raise ValueError(
+                f'{type(self).__name__}: one channel cannot be trained with the softmax of '
+                f'{type(softmax[0]).__name__}. For background and one class set num_classes=2 '
+                f'and leave out_channels out, or set {BINARY_CURE}.'
+            )
 
     def extra_repr(self) -> str:
         return (
@@ -170,8 +184,13 @@ class BaseDecodeHead(nn.Module):
         train_cfg: Config | None = None,
     ) -> dict[str, Tensor]:
         """Losses and accuracy of one batch; keys 'loss_ce' (or as named) and 'acc_seg'."""
-        self._calls += 1
+        self._count_step()
         return self.loss_by_feat(self(inputs), batch_data_samples)
+
+    def _count_step(self) -> None:
+        # Not in validation, where ranks may see unequal numbers of batches: in training all of
+        # them must log ``acc_seg`` at the same steps.
+        self._steps += self.training
 
     def predict(
         self,
@@ -214,10 +233,16 @@ class BaseDecodeHead(nn.Module):
 
     def _labels(self, batch_data_samples: Sequence) -> Tensor:
         """Labels (N, 1, H, W), each a class or ignored."""
-        return self._label_check(self._stack_batch_gt(batch_data_samples), batch_data_samples)
+        return self.label_check(self._stack_batch_gt(batch_data_samples), batch_data_samples)
 
     def _losses(self, seg_logits: Tensor, label: Tensor) -> dict[str, Tensor]:
-        return head_losses(self, seg_logits, label, self._calls % self.acc_interval == 0)
+        with_accuracy = not self.training or self._steps % self.acc_interval == 0
+        return head_losses(self, seg_logits, label, with_accuracy)
+
+
+def _is_softmax(loss: nn.Module) -> bool:
+    """Losses that know both kinds say so by ``use_sigmoid``; one that does not passes."""
+    return getattr(loss, 'use_sigmoid', True) is False
 
 
 def _build_losses(loss_decode: Config | Sequence[Config]) -> nn.Module:

@@ -10,6 +10,8 @@ from typing import overload
 import torch
 from torch import Tensor, nn
 
+from .utils import labelled
+
 EPS = torch.finfo(torch.float32).eps
 
 
@@ -61,11 +63,11 @@ def accuracy(
     hit = index == target.long().unsqueeze(1)
     if thresh is not None:
         hit &= score > thresh
-    labelled = torch.ones_like(target, dtype=torch.bool)
+    counted = torch.ones_like(target, dtype=torch.bool)
     if ignore_index is not None:
-        labelled = target != ignore_index
-        hit &= labelled.unsqueeze(1)
-    values = [percent(hit[:, :k].sum(), labelled.sum()) for k in ks]
+        counted = labelled(target, ignore_index)
+        hit &= counted.unsqueeze(1)
+    values = [percent(hit[:, :k].sum(), counted.sum()) for k in ks]
     return values[0] if isinstance(topk, int) else values
 
 

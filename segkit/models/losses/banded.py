@@ -51,21 +51,26 @@ def _taps(small: int, large: int, align: bool, like: Tensor) -> _Taps:
     return _Taps(top, (top + 1).clamp_(max=small - 1), (at - top).clamp_(0, 1).to(like))
 
 
+def _matrix(taps: _Taps, small: int) -> Tensor:
+    """The resize of an axis as a matrix (large, small)."""
+    matrix = taps.part.new_zeros(len(taps.part), small)
+    matrix.scatter_add_(1, taps.top[:, None], 1 - taps.part[:, None])
+    return matrix.scatter_add_(1, taps.below[:, None], taps.part[:, None])
+
+
 class _Resize:
     """The resize of logits (N, K, h, w) to (H, W) and its adjoint, a band of rows at a time.
 
-    The adjoint along the columns is a product with blocks of the interpolation matrix (W, w):
-    faster on a CPU than scattering, and on a GPU the same in every run.
+    The adjoint is a product with blocks of the interpolation matrices, (W, w) and (H, h): faster
+    on a CPU than scattering, and on a GPU the same in every run.
     """
 
     def __init__(self, logits: Tensor, size: tuple[int, int], align: bool) -> None:
         (h, w), (height, self.width) = logits.shape[2:], size
         self.logits, self.align = logits, align
         self.rows = _taps(h, height, align, logits)
-        columns = _taps(w, self.width, align, logits)
-        matrix = logits.new_zeros(self.width, w)
-        matrix.scatter_add_(1, columns.top[:, None], 1 - columns.part[:, None])
-        self.matrix = matrix.scatter_add_(1, columns.below[:, None], columns.part[:, None])
+        self.row_matrix = _matrix(self.rows, h)
+        self.matrix = _matrix(_taps(w, self.width, align, logits), w)
 
     def _row_taps(self, first: int, last: int) -> _Taps:
         top, below, part = (t[first:last] for t in self.rows)
@@ -80,27 +85,31 @@ class _Resize:
         size = (last - first, self.width)
         return F.interpolate(tall, size, mode='bilinear', align_corners=self.align)
 
+    def _span(self, start: int, stop: int, large: int, small: int) -> tuple[int, int]:
+        """Sources [low, high) of outputs [start, stop) of an axis; the matrix is 0 beyond.
+
+        One more on each side than needed, for rounding.
+        """
+        low = max(int(_source(start, small, large, self.align)) - 1, 0)
+        return low, min(int(_source(stop - 1, small, large, self.align)) + 3, small)
+
     def _columns_back(self, band_grad: Tensor) -> Tensor:
         """(N, K, R, W) -> (N, K, R, w)."""
         w = self.matrix.shape[1]
         out = band_grad.new_zeros((*band_grad.shape[:3], w))
         for start in range(0, self.width, BLOCK):
             stop = min(start + BLOCK, self.width)
-            # One source more on each side than needed, for rounding; beyond, the matrix is 0.
-            low = max(int(_source(start, w, self.width, self.align)) - 1, 0)
-            high = min(int(_source(stop - 1, w, self.width, self.align)) + 3, w)
+            low, high = self._span(start, stop, self.width, w)
             block = self.matrix[start:stop, low:high]
             out[..., low:high] += band_grad[..., start:stop] @ block
         return out
 
     def add_back(self, grad: Tensor, band_grad: Tensor, first: int, last: int) -> None:
         """Add the adjoint of ``band`` into ``grad`` (N, K, h, w)."""
-        top, below, part = self._row_taps(first, last)
         if self.width != grad.shape[3]:
             band_grad = self._columns_back(band_grad)
-        lower = band_grad * part
-        grad.index_add_(2, below, lower)
-        grad.index_add_(2, top, band_grad - lower)
+        low, high = self._span(first, last, len(self.row_matrix), grad.shape[2])
+        grad[:, :, low:high] += self.row_matrix[first:last, low:high].T @ band_grad
 
 
 def _band_loss(

@@ -17,18 +17,22 @@ from torch import Tensor, nn
 from segkit.registry import MODELS
 
 from .banded import BandedLoss, banded_cross_entropy
-from .utils import load_class_weight, weight_reduce_loss
+from .utils import labelled, load_class_weight, weight_reduce_loss
 
 
 def _average_factor(
     label: Tensor, class_weight: Tensor | None, ignore_index: int, avg_non_ignore: bool
 ) -> float | Tensor:
-    """What the mean divides by; a tensor (no synchronisation) unless it is known beforehand."""
+    """What the mean divides by; a tensor (no synchronisation) unless it is known beforehand.
+
+    Added up in float32 at least: float16 ends at 65504, fewer than the pixels of one crop.
+    """
     if class_weight is None and not avg_non_ignore:
         return label.numel()
-    valid = label != ignore_index
+    valid = labelled(label, ignore_index)
     if class_weight is None:
         return valid.sum()
+    class_weight = class_weight.to(torch.promote_types(class_weight.dtype, torch.float32))
     weights = class_weight[label.long().masked_fill(~valid, 0)]
     return torch.where(valid, weights, 0.0 if avg_non_ignore else 1.0).sum()
 
@@ -44,10 +48,9 @@ def cross_entropy(
     avg_non_ignore: bool = False,
 ) -> Tensor:
     """Softmax cross-entropy; ``weight`` (N, ...) is per pixel, ``class_weight`` (K,) per class."""
-    if class_weight is not None:
-        class_weight = class_weight.to(pred)
+    factors = None if class_weight is None else class_weight.to(pred)
     loss = F.cross_entropy(
-        pred, label.long(), weight=class_weight, reduction='none', ignore_index=ignore_index
+        pred, label.long(), weight=factors, reduction='none', ignore_index=ignore_index
     )
     if avg_factor is None and reduction == 'mean':
         avg_factor = _average_factor(label, class_weight, ignore_index, avg_non_ignore)
@@ -76,7 +79,7 @@ def binary_cross_entropy(
 
     ``class_weight`` weighs the positive pixels of each class (``pos_weight``).
     """
-    valid = (label >= 0) & (label != ignore_index)
+    valid = (label >= 0) & labelled(label, ignore_index)
     if pred.shape[1] == 1:
         pred, target = pred.squeeze(1), label.masked_fill(~valid, 0)
     else:
@@ -128,6 +131,12 @@ class CrossEntropyLoss(nn.Module):
         self.loss_weight, self.avg_non_ignore = loss_weight, avg_non_ignore
         self.class_weight = load_class_weight(class_weight)
         self._loss_name = loss_name
+        weights = None if self.class_weight is None else torch.tensor(self.class_weight)
+        # A buffer, since a copy from a list makes the host wait for a GPU at every step; and not
+        # in the state, where the published files have no such key.
+        self.register_buffer('_weights', weights, persistent=False)
+
+    _weights: Tensor | None
 
     @property
     def loss_name(self) -> str:
@@ -138,14 +147,14 @@ class CrossEntropyLoss(nn.Module):
 
     def _class_weight(self, pred: Tensor) -> Tensor | None:
         """The class weights beside ``pred``, checked against its classes."""
-        if self.class_weight is None:
+        if self._weights is None:
             return None
-        if len(self.class_weight) != pred.shape[1]:
+        if len(self._weights) != pred.shape[1]:
             raise ValueError(
-                f'CrossEntropyLoss: class_weight has {len(self.class_weight)} values, the head '
+                f'CrossEntropyLoss: class_weight has {len(self._weights)} values, the head '
                 f'predicts {pred.shape[1]} classes. Give one value per class.'
             )
-        return torch.tensor(self.class_weight, device=pred.device, dtype=torch.float32)
+        return self._weights.to(pred.device)
 
     def forward(
         self,

@@ -3,8 +3,10 @@
 A label outside [0, K) that is not the ignored one reads beyond the logits: an obscure error on a
 CPU, a device-side assert that takes the process down on a GPU. Legend: label (N, 1, H, W), K
 classes. On a CPU a batch is checked at once. On a GPU reading the verdict would stall the stream,
-so strays are turned into ignored pixels (nothing asserts) and the verdict, copied in the
-background, is read with a later batch, once it has arrived: some steps late, without a stall.
+so strays are turned into ignored pixels (nothing asserts) and the verdict is copied in the
+background. A Runner reads it at the end of the iteration (``NonFiniteLossHook``), since it reads
+the losses there anyway; without one it is read with a later batch, once it has arrived, and
+``flush`` after the last batch reads the rest.
 """
 
 from collections import deque
@@ -13,23 +15,26 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .utils import fits, labelled
+
 MAX_PENDING = 64  # batches; a GPU lags behind by far fewer
 CURES = (
     'If the labels count classes from 1 and keep 0 for "unlabelled", set reduce_zero_label=True '
     'in the dataset; if other values stand for classes (masks of 0 and 255, or city ids), map '
     'them with label_map={value: class} in the metainfo; else correct num_classes.'
 )
+BINARY_CURE = 'num_classes=2, out_channels=1 and loss_decode.use_sigmoid=True'
 
 
 def _strays(label: Tensor, num_classes: int, ignore_index: int) -> Tensor:
     """Where the label is neither a class nor ignored; bool, of the label's shape."""
-    bad = label != ignore_index
+    bad = labelled(label, ignore_index)
     if num_classes <= torch.iinfo(label.dtype).max:  # a uint8 255 cannot reach 256 classes
         bad &= label >= num_classes
     else:
         bad.zero_()
     if label.dtype.is_signed:
-        bad |= (label < 0) & (label != ignore_index)
+        bad |= (label < 0) & labelled(label, ignore_index)
     return bad
 
 
@@ -50,13 +55,15 @@ def _message(label: Tensor, num_classes: int, ignore_index: int, metas: Sequence
     shown = ', '.join(map(str, values[:10])) + (', ...' if len(values) > 10 else '')
     few = [int(v) for v in one.unique().tolist()]
     hint = ''
-    if values == [num_classes]:
-        hint = f' The only one is {num_classes}, as when classes are counted from 1.'
-    elif len(few) == 2 and few[0] == 0:
+    if len(few) == 2 and few[0] == 0 and few[1] != num_classes:
         hint = f' It looks like a binary mask: label_map={{{few[1]}: 1}} reads it.'
+    elif values == [num_classes] and num_classes > 1:
+        hint = f' The only one is {num_classes}, as when classes are counted from 1.'
+    binary = f'Background and one class are two classes: set {BINARY_CURE} in the heads.'
+    cures = binary if num_classes == 1 else CURES
     return (
         f'{_files(meta)} holds the value(s) {shown}, but the head has num_classes={num_classes}: '
-        f'a label is 0..{num_classes - 1}, or {ignore_index} for ignored.{hint} {CURES}'
+        f'a label is 0..{num_classes - 1}, or {ignore_index} for ignored.{hint} {cures}'
     )
 
 
@@ -91,7 +98,12 @@ class LabelCheck:
         return {**self.__dict__, '_pending': deque()}
 
     def __call__(self, label: Tensor, data_samples: Sequence | None = None) -> Tensor:
-        """The label, safe to index with; ValueError for this batch, on a GPU for an earlier one."""
+        """The label, safe to index with; ValueError for this batch, on a GPU for an earlier one.
+
+        It comes back in the dtype it has, or as int64 where that cannot hold ``ignore_index``.
+        """
+        if not fits(self.ignore_index, label.dtype):
+            label = label.long()
         if not label.is_cuda:
             check_labels(label, self.num_classes, self.ignore_index, data_samples)
             return label
@@ -100,12 +112,15 @@ class LabelCheck:
         verdict = torch.empty((), dtype=torch.bool, pin_memory=True)
         verdict.copy_(bad.any(), non_blocking=True)
         done = torch.cuda.Event()
-        done.record()
+        done.record(torch.cuda.current_stream(label.device))
         self._pending.append((done, verdict, label, _metas(data_samples, len(label))))
         return label.masked_fill(bad, self.ignore_index)
 
     def flush(self, wait: bool = True) -> None:
-        """Read the verdicts under way; without ``wait``, those that have arrived."""
+        """Read the verdicts under way; without ``wait``, those that have arrived.
+
+        Raises ValueError for the first batch that held strays.
+        """
         while self._pending and (wait or self._pending[0][0].query()):
             done, verdict, label, metas = self._pending.popleft()
             done.synchronize()

@@ -16,6 +16,8 @@ from segkit.registry import MODELS
 from segkit.structures import SegDataSample
 
 CE = {'type': 'CrossEntropyLoss'}
+BINARY = {'num_classes': 2, 'out_channels': 1, 'loss_decode': {**CE, 'use_sigmoid': True}}
+DANET = {'in_channels': 4, 'channels': 4, 'num_classes': 5, 'pam_channels': 2}
 
 
 class Linear(BaseDecodeHead):
@@ -154,10 +156,22 @@ def test_a_head_lent_to_another_project_keeps_its_own_loss():
     assert type(borrowed.loss_decode) is torch.nn.Identity
 
 
-def test_accuracy_only_at_logging_steps(x, labels):
-    head = linear(acc_interval=3)
-    have = ['acc_seg' in losses_of(head, x, labels) for _ in range(6)]
-    assert have == [False, False, True, False, False, True]
+def has_accuracy(head, x, labels):
+    return any('acc_seg' in name for name in head.loss([x], samples_of(labels)))
+
+
+@pytest.mark.parametrize('validated', [0, 1, 4])
+@pytest.mark.parametrize('build', [linear, lambda **k: DAHead(**DANET, **k)], ids=['base', 'DA'])
+def test_accuracy_is_logged_at_the_same_training_steps_after_any_validation(
+    x, labels, build, validated
+):
+    """Ranks validate unequal numbers of batches, and average what they log by position."""
+    head = build(acc_interval=3)
+    have = []
+    for _ in range(2):
+        have += [has_accuracy(head.train(), x, labels) for _ in range(4)]
+        assert all(has_accuracy(head.eval(), x, labels) for _ in range(validated))
+    assert have == [False, False, True, False, False, True, False, False]
 
 
 def test_prediction_has_the_size_the_network_was_fed(x):
@@ -173,7 +187,7 @@ def test_prediction_has_the_size_the_network_was_fed(x):
 def test_binary_head_with_one_channel(x):
     labels = random_labels(2, (48, 56), classes=2)
     with pytest.warns(UserWarning, match='0.3 is used'):
-        head = linear(num_classes=2, out_channels=1, loss_decode={**CE, 'use_sigmoid': True}).eval()
+        head = linear(**BINARY).eval()
     losses = losses_of(head, x, labels)
     wide = F.interpolate(head([x]), (48, 56), mode='bilinear')
     valid = labels != 255
@@ -183,6 +197,35 @@ def test_binary_head_with_one_channel(x):
         wide[:, 0], labels.masked_fill(~valid, 0).float(), reduction='none'
     )
     torch.testing.assert_close(losses['loss_ce'], (elementwise * valid).mean())
+
+
+@pytest.mark.parametrize('one', [{'num_classes': 1}, {'num_classes': 2, 'out_channels': 1}])
+@pytest.mark.parametrize('losses', [CE, [BINARY['loss_decode'], CE]], ids=['alone', 'second'])
+def test_one_channel_with_a_softmax_loss_is_refused_with_the_cure(one, losses):
+    with pytest.raises(ValueError, match='Linear: one channel .*softmax of CrossEntropyLoss') as no:
+        linear(**one, threshold=0.5, loss_decode=losses)
+    assert 'num_classes=2, out_channels=1 and loss_decode.use_sigmoid=True' in str(no.value)
+
+
+def test_labels_0_and_1_for_one_sigmoid_class_are_answered_with_what_to_set(x):
+    head = linear(**{**BINARY, 'num_classes': 1}, threshold=0.5)
+    with pytest.raises(ValueError, match='num_classes=1') as caught:
+        losses_of(head, x, random_labels(2, (48, 56), classes=2))
+    assert 'set num_classes=2, out_channels=1 and loss_decode.use_sigmoid' in str(caught.value)
+    assert 'reduce_zero_label' not in str(caught.value)
+
+
+@pytest.mark.parametrize('losses', [{}, {'loss_decode': {**CE, 'use_sigmoid': True}}])
+def test_an_ignored_label_that_bytes_cannot_hold_ignores_nothing(x, losses):
+    """-100 of uint8 is 156, which is a class here."""
+    head = linear(num_classes=200, ignore_index=-100, **losses)
+    labels = torch.randint(150, 160, (2, 48, 56), dtype=torch.uint8)
+    got, wide = losses_of(head, x, labels), losses_of(head, x, labels.long())
+    assert got == wide
+    assert got['loss_ce'] > 0
+    labels[0, 0, 0] = 201
+    with pytest.raises(ValueError, match=r'holds the value\(s\) 201,'):
+        losses_of(head, x, labels)
 
 
 def test_out_channels_that_do_not_fit_are_refused():

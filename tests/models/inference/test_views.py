@@ -5,7 +5,7 @@ import pickle
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers.tiny_net import sample_of, tiny_segmentor
+from helpers.tiny_net import ONE_CHANNEL, sample_of, tiny_segmentor
 
 from segkit.models.inference.logits import Geometry, WholeLogits
 from segkit.models.inference.views import ViewStack, ViewSum, merge_views
@@ -107,7 +107,7 @@ def test_views_survive_the_way_between_processes():
 
 @pytest.mark.parametrize('budget', [1024, 0])
 def test_a_binary_head_averages_its_sigmoid(budget):
-    model = tiny_segmentor(num_classes=2, out_channels=1, threshold=0.45).eval()
+    model = tiny_segmentor(**ONE_CHANNEL, threshold=0.45).eval()
     model.test_cfg['memory_budget'] = budget
     views = views_of()
     got = model.test_step(

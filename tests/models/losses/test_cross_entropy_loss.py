@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from helpers.heads import random_labels
 
-from segkit.models.losses import CrossEntropyLoss, load_class_weight, weighted_loss
+from segkit.models.losses import CrossEntropyLoss, accuracy, load_class_weight, weighted_loss
 from segkit.models.losses.banded import banded_cross_entropy
 
 WEIGHTS = [0.5, 1.0, 2.0, 0.1, 3.0]
@@ -97,6 +97,18 @@ def test_bands_take_half_precision_and_count_in_float32():
     assert loss.item() == pytest.approx(want.item(), rel=1e-6)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
+def test_bands_give_the_same_gradient_in_every_run_on_a_gpu():
+    torch.manual_seed(0)
+    logits = torch.randn(2, 19, 64, 64, device='cuda', requires_grad=True)
+    labels = random_labels(2, (512, 512), classes=19).cuda()
+    runs = [
+        torch.autograd.grad(banded_cross_entropy(logits, labels).loss, logits)[0] for _ in range(5)
+    ]
+    assert all(torch.equal(run, runs[0]) for run in runs)
+
+
 def test_bands_without_gradient():
     loss = banded_cross_entropy(torch.randn(1, 5, 4, 4), random_labels(1, (32, 32))).loss
     assert not loss.requires_grad
@@ -142,6 +154,33 @@ def test_class_weights_of_one_change_nothing(case):
         )
 
 
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_class_weights_of_many_pixels_are_added_up_exactly_in_half_precision(dtype):
+    """float16 ends at 65504, bfloat16 tells only 8 bits apart."""
+    torch.manual_seed(0)
+    logits, labels = torch.randn(1, 5, 300, 300).to(dtype), random_labels(1, (300, 300))
+    with torch.autocast('cpu', dtype):
+        got = CrossEntropyLoss(class_weight=[1.0] * 5)(logits, labels, ignore_index=255)
+    want = pixel_losses(logits, labels).mean()
+    assert got.item() == pytest.approx(want.item(), rel=1e-3)
+
+
+def test_class_weights_move_with_the_loss_and_stay_out_of_its_state():
+    loss = CrossEntropyLoss(class_weight=WEIGHTS)
+    assert not loss.state_dict()
+    assert {b.device.type for b in loss.to('meta').buffers()} == {'meta'}
+
+
+@pytest.mark.parametrize('options', [{'avg_non_ignore': True}, {'use_sigmoid': True}])
+def test_the_default_ignored_label_is_no_byte(options):
+    """-100 wraps to the 156 of uint8, which may be a class."""
+    torch.manual_seed(0)
+    logits, labels = torch.randn(1, 200, 4, 4), torch.full((1, 4, 4), 156, dtype=torch.uint8)
+    loss = CrossEntropyLoss(**options)
+    assert loss(logits, labels) == loss(logits, labels.long()) > 0
+    assert accuracy(logits, labels, ignore_index=-100) == accuracy(logits, labels)
+
+
 def test_pixel_weights_and_no_reduction(case):
     logits, labels = case
     weight = torch.rand(labels.shape)
@@ -176,6 +215,22 @@ def test_sigmoid_is_one_binary_problem_per_class(case, avg_non_ignore):
     want = total / (count if avg_non_ignore else logits.numel())
     got = loss(logits, labels, ignore_index=255)
     assert got.item() == pytest.approx(want.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize('avg_non_ignore', [False, True])
+@pytest.mark.parametrize('classes', [1, 5])
+def test_sigmoid_with_pixel_weights_leaves_ignored_pixels_out(case, classes, avg_non_ignore):
+    logits, labels = case[0][:, :classes], case[1]
+    if classes == 1:
+        labels = torch.where(labels == 255, 255, labels % 2)
+    loss = CrossEntropyLoss(use_sigmoid=True, avg_non_ignore=avg_non_ignore)
+    plain = loss(logits, labels, ignore_index=255)
+    torch.testing.assert_close(
+        loss(logits, labels, torch.ones(labels.shape), ignore_index=255), plain
+    )
+    ignored_only = (labels == 255).float()
+    assert ignored_only.sum() > 0
+    assert loss(logits, labels, ignored_only, ignore_index=255) == 0
 
 
 class Evil:

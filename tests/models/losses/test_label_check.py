@@ -54,6 +54,22 @@ def test_binary_masks_are_recognised():
     assert 'label_map={255: 1} reads it' in message_of(labels_with(0, 255), 2, ignore_index=100)
 
 
+def test_a_single_class_is_answered_with_the_binary_recipe():
+    for labels in (labels_with(0, 1), labels_with(0, 255)):
+        text = message_of(labels, 1, ignore_index=100)
+        assert 'set num_classes=2, out_channels=1 and loss_decode.use_sigmoid=True' in text
+        assert 'reduce_zero_label' not in text
+    assert 'label_map={255: 1} reads it' in text
+
+
+def test_an_ignored_label_outside_the_dtype_is_held_by_a_wider_one():
+    assert 'value(s) 156,' in message_of(labels_with(1, 156), 5, ignore_index=-100)
+    safe = LabelCheck(5, -100)(labels_with(1, 4))
+    assert safe.dtype == torch.int64
+    assert torch.equal(safe, labels_with(1, 4).long())
+    assert LabelCheck(5, 255)(labels_with(1, 255)).dtype == torch.uint8
+
+
 def test_without_metainfo_the_values_still_show():
     with pytest.raises(ValueError, match=r'A label map holds the value\(s\) 9'):
         check_labels(labels_with(9), 5)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers.tiny_net import sample_of, tiny_segmentor
+from helpers.tiny_net import ONE_CHANNEL, sample_of, tiny_segmentor
 
 
 def plain_classes(model, image, ori_shape, padding=(0, 0, 0, 0), flip=None):
@@ -74,7 +74,7 @@ def test_logits_are_kept_only_on_request():
 
 
 def test_one_channel_is_cut_at_the_heads_threshold():
-    model = tiny_segmentor(num_classes=2, out_channels=1, threshold=0.4).eval()
+    model = tiny_segmentor(**ONE_CHANNEL, threshold=0.4).eval()
     logits = torch.linspace(-2, 2, 64).view(1, 1, 8, 8)
     got = model.postprocess_result(logits)[0].pred_sem_seg.data
     assert torch.equal(got.long(), (logits[0].sigmoid() > 0.4).long())
