@@ -30,6 +30,11 @@ def test_only_fp16_scales_its_loss():
     assert wrapper(model, dtype='fp16', loss_scale=256.0).loss_scaler.get_scale() == 256.0
 
 
+def test_a_fixed_scale_stays_for_longer_than_any_run():
+    scaler = wrapper(nn.Linear(4, 1), dtype='fp16', loss_scale=256.0).loss_scaler
+    assert scaler.get_growth_interval() > 10**9
+
+
 def test_an_overflow_skips_the_step_and_halves_the_scale():
     model = nn.Linear(4, 1)
     optim = wrapper(model, dtype='fp16', loss_scale=dict(init_scale=8.0))

@@ -98,5 +98,10 @@ def test_differences_name_the_key_and_both_values():
     assert lines == ['model.depth: 50 -> 101', "new: '(not set)' -> 1"]
 
 
+def test_a_seed_is_no_part_of_the_recipe():
+    before = dict(randomness=dict(seed=1, deterministic=False))
+    assert config_differences(json.dumps(before), dict(randomness=dict(seed=2))) == []
+
+
 def test_tuples_and_lists_are_the_same_setting():
     assert config_differences(json.dumps(dict(size=[2, 3])), dict(size=(2, 3))) == []

@@ -29,11 +29,14 @@ def test_band_equals_mask_minus_erosion_for_every_class(distance):
         assert np.array_equal(ours == c, band_of_mask(label == c, distance))
 
 
-def test_counts_equal_masks_counted_one_by_one():
-    label, pred = blobs(1), blobs(2)
-    label[:10, :10] = 255
+@pytest.mark.parametrize(
+    ('shape', 'distance'),
+    [((60, 80), 2), ((75, 105), 3)],  # 2 % of the diagonal: 2 exactly, and 2.58
+)
+def test_counts_equal_masks_counted_one_by_one(shape, distance):
+    label, pred = blobs(1, shape=shape), blobs(2, shape=shape)
+    label[20:45, 20:60] = 255  # in the middle, across classes of both
     counts = boundary_counts(label, pred, 4)
-    distance = 2  # 2 % of the diagonal of 60 x 80
     for c in range(4):
         a = band_of_mask(label == c, distance)
         b = band_of_mask((pred == c) & (label != 255), distance)

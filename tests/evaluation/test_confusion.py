@@ -86,6 +86,14 @@ def test_stray_label_names_image_value_and_cure(dtype):
         assert part in str(error.value)
 
 
+def test_a_value_whose_low_byte_is_a_class_is_stray():
+    wide, classes = torch.tensor([[0, 256, 300]]), torch.zeros(1, 3, dtype=torch.uint8)
+    with pytest.raises(StrayLabelError, match='256, 300 on 2 pixel'):
+        confusion_matrix(wide, classes, 19)
+    with pytest.raises(StrayLabelError, match='2 pixel.* predicted as a class outside 0 to 18'):
+        confusion_matrix(classes, wide, 19)
+
+
 def test_stray_label_is_found_by_the_bincount_path():
     label = torch.tensor([[0, -3, 400, 255]])
     with pytest.raises(StrayLabelError, match='-3, 400 on 2 pixel'):

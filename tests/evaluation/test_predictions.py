@@ -46,10 +46,14 @@ def test_folder_gives_back_what_was_written(tmp_path, shifted):
     assert read.tolist() == MAP.tolist()
 
 
-def test_wrong_number_missing_file_and_foreign_id(tmp_path):
-    (tmp_path / 'p.pkl').write_bytes(pickle.dumps([MAP]))
-    with pytest.raises(EvaluationError, match='holds 1 predictions.* 2 images'):
-        Predictions(tmp_path / 'p.pkl', CLASSES, 2)
+@pytest.mark.parametrize(('maps', 'images'), [(1, 2), (2, 1)])
+def test_too_few_and_too_many_maps_are_refused(tmp_path, maps, images):
+    (tmp_path / 'p.pkl').write_bytes(pickle.dumps([MAP] * maps))
+    with pytest.raises(EvaluationError, match=f'holds {maps} predictions.* {images} images'):
+        Predictions(tmp_path / 'p.pkl', CLASSES, images)
+
+
+def test_missing_file_and_foreign_id(tmp_path):
     with pytest.raises(EvaluationError, match='q.pkl: there is no such file'):
         Predictions(tmp_path / 'q.pkl', CLASSES, 1)
     with pytest.raises(EvaluationError, match='b.png: there is no prediction for x/b.jpg'):

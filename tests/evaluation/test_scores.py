@@ -32,7 +32,12 @@ def test_only_predicted_class_counts_zero_and_absent_class_is_left_out():
 
 
 def test_nan_to_num_makes_absent_classes_count():
-    assert Scores(MATRIX, NAMES, nan_to_num=0).summary()['mIoU'] == pytest.approx(110 / 4)
+    results = Scores(MATRIX, NAMES, nan_to_num=0).summary()
+    assert results['mIoU'] == pytest.approx(110 / 4)
+    assert results['mAcc'] == results['mRecall'] == pytest.approx(100 * (3 / 4 + 1 / 2) / 4)
+    assert results['mPrecision'] == pytest.approx(100 * (3 / 4 + 1) / 4)
+    assert results['mDice'] == pytest.approx(100 * (6 / 8 + 2 / 3) / 4)
+    assert results['mFscore'] == results['mDice']
 
 
 def test_beta_weighs_recall():

@@ -35,9 +35,13 @@ def _head(align_corners, **kwargs):
 
 
 def tiny_segmentor(
-    mode='whole', align_corners=False, aux=0, pretrained=None, backbone=None, seed=0, **head
-):
-    """An EncoderDecoder whose classes vary from pixel to pixel."""
+    mode='whole', align_corners=False, aux=0, pretrained=None, backbone=None, seed=0,
+    in_list=False, **head,
+):  # fmt: skip
+    """An EncoderDecoder whose classes vary from pixel to pixel.
+
+    ``aux`` auxiliary heads; a single one is given as itself, or ``in_list``.
+    """
     if 'segkit_test_tiny' not in MODELS.module_dict:
         MODELS.register_module(name='segkit_test_tiny', module=TinyBackbone)
     torch.manual_seed(seed)
@@ -46,7 +50,7 @@ def tiny_segmentor(
     model = EncoderDecoder(
         backbone={'type': 'segkit_test_tiny', **(backbone or {})},
         decode_head=_head(align_corners, **head),
-        auxiliary_head=heads[0] if aux == 1 else heads or None,
+        auxiliary_head=heads[0] if aux == 1 and not in_list else heads or None,
         data_preprocessor={'type': 'SegDataPreProcessor', 'mean': [120.0] * 3, 'std': [60.0] * 3},
         test_cfg={'mode': mode, **slide},
         pretrained=pretrained,

@@ -77,6 +77,15 @@ def test_runner_1x_file_restores_history(tmp_path):
     assert dataset_meta_of(checkpoint)['classes'] == list(CLASSES)
 
 
+def test_dataset_meta_wins_over_the_classes_beside_it():
+    nested = {'classes': ('new',), 'palette': [[4, 5, 6]]}
+    meta = {'CLASSES': ('old',), 'PALETTE': [[1, 2, 3]], 'classes': ('old',)}
+
+    told = dataset_meta_of({'meta': {'dataset_meta': nested, **meta}})
+
+    assert told == {'classes': ['new'], 'palette': [[4, 5, 6]]}
+
+
 @pytest.mark.parametrize('prefix', ['module.', 'module.module.', '_orig_mod.'])
 def test_prefixes_of_wrappers_are_removed(tmp_path, prefix):
     model = tiny_model()

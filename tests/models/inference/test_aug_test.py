@@ -64,6 +64,8 @@ def test_without_flip_keep_ratio_or_resize():
     aug = {'img_ratios': [0.5, 1.0], 'flip': False}
     stretched = derive_views(pipeline((100, 60), keep_ratio=False), aug, (77, 55))
     assert stretched == [(30, 50, False), (60, 100, False)]
+    by_default = [{'type': 'Resize', 'scale': (100, 60)}]
+    assert derive_views(by_default, aug, (77, 55)) == stretched
     bare = [{'type': 'LoadImageFromFile'}, {'type': 'PackSegInputs'}]
     assert derive_views(bare, aug, (75, 50)) == [(38, 25, False), (75, 50, False)]
 
