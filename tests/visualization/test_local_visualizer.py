@@ -84,6 +84,19 @@ def test_hook_draws_every_image_of_a_test_into_a_folder(tmp_path):
     assert sorted(p.name for p in (tmp_path / 'show').iterdir()) == ['000.png', '001.png']
 
 
+def test_hook_draws_the_same_images_in_every_validation():
+    drawn = []
+    recorder = SimpleNamespace(add_datasample=lambda name, *args, **kwargs: drawn.append(name))
+    runner = SimpleNamespace(visualizer=recorder, iter=0)
+    hook = HOOKS.build({'type': 'SegVisualizationHook', 'draw': True, 'interval': 2})
+    for _ in range(2):
+        hook.before_val_epoch(runner)
+        for i, sample in enumerate(random_samples(3)):
+            image = torch.zeros(3, *sample.ori_shape, dtype=torch.uint8)
+            hook.after_val_iter(runner, i, {'inputs': [image]}, [sample])
+    assert drawn == ['val_001', 'val_001']
+
+
 def test_pictures_of_one_name_lie_in_the_folders_of_their_images(tmp_path):
     hook = HOOKS.build({'type': 'SegVisualizationHook', 'show_dir': str(tmp_path / 'show')})
     dataset = SimpleNamespace(data_prefix={'img_path': 'data/val'})

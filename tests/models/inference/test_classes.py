@@ -27,6 +27,15 @@ def test_no_pixel_differs_from_the_full_resize(classes, ori_shape, align_corners
     assert torch.equal(full_logits(WholeLogits(small, size, geometry), 1), full[0])
 
 
+@pytest.mark.parametrize(('classes', 'dtype'), [(255, torch.uint8), (256, torch.int64)])
+def test_no_class_of_a_byte_is_the_ignore_index(classes, dtype):
+    small = torch.zeros(classes, 1, 1)
+    small[-1] = 1
+    running = to_classes(WholeLogits(small, (1, 1), Geometry((1, 1))), 0.3, budget=1)
+    for got in (running, argmax_classes(small, 0.3)):
+        assert (got.dtype, got.item()) == (dtype, classes - 1)
+
+
 @pytest.mark.parametrize('chunk', [1, 2, 5, 7, 100])
 def test_chunks_do_not_matter_even_where_classes_tie(chunk):
     small = torch.randint(-2, 3, (7, 9, 11)).float()

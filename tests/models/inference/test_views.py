@@ -57,7 +57,9 @@ def test_no_pixel_differs_from_the_written_out_protocol(mode, align_corners, fli
     assert len(want.argmax(1).unique()) > 2
 
 
-@pytest.mark.parametrize(('flip', 'axes'), [('horizontal', -1), ('vertical', -2)])
+@pytest.mark.parametrize(
+    ('flip', 'axes'), [('horizontal', -1), ('vertical', -2), ('diagonal', (-2, -1))]
+)
 def test_a_view_is_mirrored_before_it_is_padded(flip, axes):
     model = tiny_segmentor().eval()
     model.test_cfg['keep_logits'] = True

@@ -13,7 +13,7 @@ def plain_classes(model, image, ori_shape, padding=(0, 0, 0, 0), flip=None):
     height, width = logits.shape[2:]
     logits = logits[:, :, top : height - bottom, left : width - right]
     if flip:
-        logits = logits.flip({'horizontal': 3, 'vertical': 2}[flip])
+        logits = logits.flip({'horizontal': 3, 'vertical': 2, 'diagonal': (2, 3)}[flip])
     logits = F.interpolate(logits, ori_shape, mode='bilinear', align_corners=model.align_corners)
     return logits.argmax(1)
 
@@ -22,7 +22,12 @@ def plain_classes(model, image, ori_shape, padding=(0, 0, 0, 0), flip=None):
 @pytest.mark.parametrize('mode', ['whole', 'slide'])
 @pytest.mark.parametrize(
     ('padding', 'flip'),
-    [((0, 0, 0, 0), None), ((1, 3, 2, 4), 'horizontal'), ((0, 5, 0, 0), 'vertical')],
+    [
+        ((0, 0, 0, 0), None),
+        ((1, 3, 2, 4), 'horizontal'),
+        ((0, 5, 0, 0), 'vertical'),
+        ((0, 0, 3, 1), 'diagonal'),
+    ],
 )
 def test_prediction_equals_the_written_out_path(mode, align_corners, padding, flip):
     model = tiny_segmentor(mode=mode, align_corners=align_corners).eval()
@@ -36,6 +41,17 @@ def test_prediction_equals_the_written_out_path(mode, align_corners, padding, fl
     assert got.dtype == torch.uint8
     assert torch.equal(got.long(), want)
     assert len(want.unique()) > 2
+
+
+@pytest.mark.parametrize('key', ['img_padding_size', 'padding_size'])
+def test_padding_is_cut_off_under_either_of_its_names(key):
+    model = tiny_segmentor().eval()
+    image, padding = torch.randn(1, 3, 45, 61), (1, 3, 2, 4)
+    with torch.no_grad():
+        want = plain_classes(model, image, (57, 83), padding)
+        sample = sample_of(ori_shape=(57, 83), **{key: padding})
+        got = model.predict(image, [sample])[0].pred_sem_seg.data
+    assert torch.equal(got.long(), want)
 
 
 def test_postprocess_result_equals_prediction_of_the_same_logits():
@@ -101,9 +117,12 @@ def test_loss_names_the_auxiliary_head_and_reaches_every_parameter():
     assert all(p.grad is not None for p in model.parameters())
 
 
-def test_several_auxiliary_heads_are_numbered():
-    losses = tiny_segmentor(aux=2).loss(torch.randn(2, 3, 32, 32), [sample_of(labels=(32, 32))] * 2)
-    assert {'aux_0.loss_ce', 'aux_1.loss_ce', 'decode.loss_ce'} <= set(losses)
+@pytest.mark.parametrize('count', [1, 2])
+def test_auxiliary_heads_of_a_list_are_numbered(count):
+    model = tiny_segmentor(aux=count, in_list=True)
+    losses = model.loss(torch.randn(2, 3, 32, 32), [sample_of(labels=(32, 32))] * 2)
+    numbered = {f'aux_{i}.loss_ce' for i in range(count)}
+    assert {name for name in losses if name.endswith('loss_ce')} == {'decode.loss_ce', *numbered}
 
 
 def test_trains_and_tests_under_bf16_autocast_on_cpu():
