@@ -7,6 +7,11 @@ from helpers.runs import assert_same_run, differences, read, train, train_until
 from segkit.datasets.shapes import ShapesDataset
 
 EMA = [dict(type='EMAHook', ema_type='ExponentialMovingAverage', momentum=0.01)]
+# A sampler of another kind, in passes of three batches: it is resumed in the middle of the second.
+PASSES = dict(
+    train_dataloader__sampler=dict(type='DefaultSampler', shuffle=True),
+    train_dataloader__dataset__num_images=6,
+)
 
 
 @pytest.fixture(scope='module')
@@ -43,8 +48,9 @@ def test_resumed_equals_never_stopped(tmp_path, straight, stop):
         dict(optim_wrapper__type='AmpOptimWrapper', optim_wrapper__dtype='bf16'),
         dict(optim_wrapper__optimizer=dict(_delete_=True, type='AdamW', lr=1e-3)),
         dict(randomness__deterministic=True),
+        PASSES,
     ],
-    ids=['ema', 'accumulate', 'mid-accumulation', 'workers', 'amp', 'adamw', 'deterministic'],
+    ids=['ema', 'accumulate', 'mid-step', 'workers', 'amp', 'adamw', 'deterministic', 'passes'],
 )
 def test_resumed_equals_never_stopped_with(tmp_path, straight, options):
     train_until(tmp_path, 5, **options)

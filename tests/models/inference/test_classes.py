@@ -45,16 +45,18 @@ def test_chunks_do_not_matter_even_where_classes_tie(chunk):
     assert torch.equal(small, before)
 
 
-def test_windows_accumulate_as_padded_full_maps_do():
+@pytest.mark.parametrize('align_corners', [False, True])
+def test_windows_accumulate_as_padded_full_maps_do(align_corners):
     size, boxes = (70, 90), window_boxes((70, 90), (40, 40), (30, 25))
     small = torch.randn(len(boxes), 5, 5, 5)
     total, counts = torch.zeros(1, 5, *size), torch.zeros(1, 1, *size)
     for (y1, y2, x1, x2), window in zip(boxes, small):
-        up = interpolate(window[None], (y2 - y1, x2 - x1), False)
+        up = interpolate(window[None], (y2 - y1, x2 - x1), align_corners)
         total += F.pad(up, (x1, size[1] - x2, y1, size[0] - y2))
         counts[..., y1:y2, x1:x2] += 1
-    want = interpolate(total / counts, (64, 100), False)
-    logits = SlideLogits(small, boxes, size, Geometry((64, 100)))
+    want = interpolate(total / counts, (64, 100), align_corners)
+    geometry = Geometry((64, 100), align_corners=align_corners)
+    logits = SlideLogits(small, boxes, size, geometry)
     assert torch.equal(full_logits(logits, 2), want[0])
     assert torch.equal(to_classes(logits, 0.3, 1).long(), want.argmax(1))
 

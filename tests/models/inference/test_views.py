@@ -84,6 +84,19 @@ def test_the_budget_in_bytes_chooses_the_way(budget, way):
     assert type(merge_views([logits, logits], budget)) is way
 
 
+@pytest.mark.parametrize('budget', [1 << 30, 0], ids=['streaming', 'by class'])
+def test_logits_too_large_for_a_byte_are_averaged_alike(budget):
+    torch.manual_seed(0)
+    views = [300 * torch.randn(4, 6, 8) for _ in range(2)]
+    wide = [
+        F.interpolate(F.interpolate(view[None], (48, 64), mode='bilinear'), ORI, mode='bilinear')
+        for view in views
+    ]
+    merged = merge_views([WholeLogits(view, (48, 64), Geometry(ORI)) for view in views], budget)
+    want = torch.stack([x[0].double().softmax(0) for x in wide]).mean(0)
+    torch.testing.assert_close(merged.scores().double(), want, rtol=1e-4, atol=1e-6)
+
+
 def test_views_without_the_size_where_they_meet_are_refused():
     with pytest.raises(ValueError, match='need ori_shape'):
         tiny_segmentor().eval().test_step({'inputs': [views_of()], 'data_samples': [sample_of()]})

@@ -96,6 +96,19 @@ def test_one_channel_is_cut_at_the_heads_threshold():
     assert torch.equal(got.long(), (logits[0].sigmoid() > 0.4).long())
 
 
+def test_kept_scores_of_one_channel_are_probabilities_of_the_same_classes():
+    model = tiny_segmentor(**ONE_CHANNEL, threshold=0.4).eval()
+    image, samples = torch.randn(1, 3, 40, 48), [sample_of(ori_shape=(37, 50))]
+    with torch.no_grad():
+        lean = model.predict(image, samples)[0].pred_sem_seg.data
+        model.test_cfg['keep_logits'] = True
+        kept = model.predict(image, samples)[0]
+        logits = F.interpolate(model.encode_decode(image, [{}]), (37, 50), mode='bilinear')
+    torch.testing.assert_close(kept.seg_logits.data, 1 / (1 + torch.exp(-logits[0])))
+    assert torch.equal(kept.pred_sem_seg.data, lean)
+    assert len(lean.unique()) == 2
+
+
 @pytest.mark.parametrize('batch_windows', [2, 3, 100])
 def test_windows_in_batches_give_the_same_classes(batch_windows):
     model = tiny_segmentor(mode='slide').eval()
