@@ -57,6 +57,16 @@ def test_a_model_is_ready_to_predict(model):
     assert not any(isinstance(module, nn.SyncBatchNorm) for module in model.modules())
 
 
+def test_classes_named_in_the_config_are_those_of_the_model(model):
+    names = [f'own {i}' for i in range(13)]
+    options = {**SMALL, 'test_dataloader.dataset.metainfo': dict(classes=names)}
+
+    own = init_model('pspnet_r18-d8_shapes', cfg_options=options)
+
+    assert own.dataset_meta['classes'] == names
+    assert own.dataset_meta['palette'] == model.dataset_meta['palette']
+
+
 def test_a_checkpoint_gives_weights_classes_and_palette(model, checkpoint, images):
     loaded = build(checkpoint=checkpoint)
     assert loaded.dataset_meta == dict(

@@ -76,16 +76,28 @@ def test_all_best_scores_are_kept_apart(tmp_path):
     assert len(list(tmp_path.glob('best_*.pth'))) == 2
 
 
-def test_the_validation_loss_is_the_mean_loss_of_the_validation_images(tmp_path):
-    runner = train(tmp_path, val_cfg__val_loss=True)
+@pytest.mark.parametrize('batch_size', [1, 2])
+def test_the_validation_loss_is_the_mean_loss_of_the_validation_images(tmp_path, batch_size):
+    """Three images: the last batch of two is half full."""
+    runner = train(tmp_path, val_cfg__val_loss=True, val_dataloader__batch_size=batch_size)
     got = runner.message_hub.get_scalar('val/val_loss').current()
     model = runner.model.eval()
     losses = []
     with torch.no_grad():
-        for batch in runner.val_dataloader:
+        for image in runner.val_dataloader.dataset:
+            batch = {key: [value] for key, value in image.items()}
             terms = model(**model.data_preprocessor(batch, training=False), mode='loss')
             losses.append(sum(float(v) for k, v in terms.items() if 'loss' in k))
+    assert len(losses) == 3
     assert got == pytest.approx(sum(losses) / len(losses), rel=1e-5)
+
+
+def test_no_validation_before_the_iteration_where_it_begins(tmp_path):
+    options = dict(train_cfg__val_begin=6, train_cfg__val_interval=2)
+    runner, validated = Runner.from_cfg(tiny_config(tmp_path, **options)), []
+    runner.val_loop.run = lambda: validated.append(runner.iter)
+    runner.train()
+    assert validated == [6, 8]
 
 
 def test_early_stopping_stops_and_remembers(tmp_path):
@@ -127,6 +139,15 @@ def test_accumulation_equals_the_large_batch(tmp_path):
     large, split = (read(tmp_path / n / 'iter_8.pth')['state_dict'] for n in ('large', 'split'))
     for name, tensor in large.items():
         torch.testing.assert_close(split[name], tensor, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_accumulated_batches_are_logged_by_their_mean(tmp_path):
+    options = dict(train_cfg__accumulate=2, train_cfg__max_iters=2, **NO_VALIDATION)
+    runner = Runner.from_cfg(tiny_config(tmp_path, **options))
+    losses = iter([1.0, 3.0, 2.0, 6.0])
+    runner.model.train_step = lambda data, optim_wrapper: dict(loss=torch.tensor(next(losses)))
+    runner.train()
+    assert runner.message_hub.get_scalar('train/loss').data[0].tolist() == [2.0, 4.0]
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,14 @@ def test_hook_reads_the_image_file_where_there_is_one(tmp_path):
         read_rgb(tmp_path / 'b.png')
 
 
+def test_without_a_file_the_input_is_shown_in_rgb():
+    from segkit.visualization.images import image_of
+
+    bgr = torch.tensor([1, 2, 3], dtype=torch.uint8).view(3, 1, 1).expand(3, 4, 6)
+    shown = image_of(random_samples(1)[0], {'inputs': [bgr]}, 0)
+    assert shown.tolist() == [[[3, 2, 1]] * 6] * 4
+
+
 def test_of_several_views_the_largest_is_shown():
     from segkit.structures import ImageViews
     from segkit.visualization.images import image_of
