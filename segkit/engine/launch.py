@@ -131,16 +131,38 @@ def starting_up() -> Iterator[None]:
 def run_script(main: Callable[[], None]) -> None:
     """Call ``main``; a foreseen error is one sentence on stderr and exit status 1, no traceback.
 
-    ``SEGKIT_TRACEBACK=1`` brings the traceback back.
+    ``SEGKIT_TRACEBACK=1`` brings the traceback back. Ctrl-C ends with status 130, a reader of the
+    output that has had enough (``| head``) with 141, as the shell counts these signals.
     """
     try:
         main()
         leave_job()
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        if os.environ.get('SEGKIT_TRACEBACK'):
+            raise
+        print('interrupted', file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        if not _reader_left():
+            raise
+        # What is still to be printed, at exit among others, goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except Exception as error:
         if os.environ.get('SEGKIT_TRACEBACK') or not _foreseen(error):
             raise
         print(f'{type(error).__name__}: {_sentence(error)}', file=sys.stderr)
         sys.exit(1)
+
+
+def _reader_left() -> bool:
+    """Whether it was the output's pipe that broke, and not one between processes of ours."""
+    import select
+
+    output = select.poll()
+    output.register(sys.stdout.fileno(), select.POLLOUT)
+    return any(event & select.POLLERR for _, event in output.poll(0))
 
 
 def _sentence(error: Exception) -> str:

@@ -22,12 +22,13 @@ from segkit.registry import METRICS
 
 from .bootstrap import confidence_interval
 from .boundary import boundary_counts
-from .confusion import confusion_matrix, flat_map
+from .confusion import flat_map
 from .errors import EvaluationError
 from .id_images import IdImageWriter, claim
 from .image_counts import counts_of_matrix, gather_rows, sum_over_ranks
 from .scalars import publish_class_scores
 from .scores import METRIC_GROUPS, Scores, iou_of_counts, nanmean
+from .strays import count_sample
 from .tables import class_table, summary_table, write_csv, write_json
 
 
@@ -75,7 +76,7 @@ class IoUMetric(BaseMetric):
         super().__init__(collect_device=collect_device, prefix=prefix or 'segkit')
         self.prefix = prefix
         self.iou_metrics = [iou_metrics] if isinstance(iou_metrics, str) else list(iou_metrics)
-        self._check_arguments(format_only, output_dir)
+        self._check_arguments(format_only, output_dir, bootstrap)
         self.ignore_index, self.nan_to_num, self.beta = ignore_index, nan_to_num, beta
         self.output_dir, self.format_only = output_dir, format_only
         self.boundary, self.bootstrap = boundary, bootstrap
@@ -85,7 +86,7 @@ class IoUMetric(BaseMetric):
         self._writer: IdImageWriter | None = None
         self._reset()
 
-    def _check_arguments(self, format_only: bool, output_dir: str | None) -> None:
+    def _check_arguments(self, format_only: bool, output_dir: str | None, bootstrap: int) -> None:
         unknown = [m for m in self.iou_metrics if m not in METRIC_GROUPS]
         if unknown or not self.iou_metrics:
             raise EvaluationError(
@@ -94,6 +95,10 @@ class IoUMetric(BaseMetric):
             )
         if format_only and not output_dir:
             raise EvaluationError('IoUMetric(format_only=True) writes files only; set output_dir.')
+        if not isinstance(bootstrap, int) or bootstrap < 0:
+            raise EvaluationError(
+                f'IoUMetric(bootstrap={bootstrap!r}): the number of resamples, or 0 for none.'
+            )
 
     def _reset(self) -> None:
         self._matrix: Tensor | None = None
@@ -129,14 +134,14 @@ class IoUMetric(BaseMetric):
                 self._count(sample, pred)
 
     def _count(self, sample: object, pred: Tensor) -> None:
-        label, name = _map_of(sample, 'gt_sem_seg'), _name_of(sample)
+        label = _map_of(sample, 'gt_sem_seg')
         if label is None:
             raise EvaluationError(
-                f'{name}: no label to compare with. Test a split that has labels, or ask for '
-                'predictions only (IoUMetric(format_only=True, output_dir=...); --format-only).'
+                f'{_name_of(sample)}: no label to compare with. Test a split that has labels, '
+                'or ask for predictions only (IoUMetric(format_only=True, output_dir=...); --format-only).'
             )
         k = len(self.classes)
-        matrix = confusion_matrix(label, pred, k, self.ignore_index, name)
+        matrix = count_sample(label, pred, k, self.ignore_index, sample)
         self._matrix = matrix if self._matrix is None else self._matrix + matrix
         self._last, self._images = matrix, self._images + 1
         if self.bootstrap:
@@ -210,6 +215,10 @@ class IoUMetric(BaseMetric):
             extra['mBIoU'] = 100 * nanmean(iou_of_counts(counts.numpy()))
         if self.bootstrap:
             images = gather_rows(self._rows, (3, k)).numpy()
+            if len(images) < 2:
+                note = f'{len(images)} image(s): an interval of mIoU over images needs at least 2.'
+                print_log(note, 'current', level=logging.WARNING)
+                return extra
             low, high = confidence_interval(images, resamples=self.bootstrap)
             extra.update(mIoU_low=100 * low, mIoU_high=100 * high)
         return extra

@@ -1,6 +1,8 @@
 """Starting a script."""
 
 import gc
+import subprocess
+import sys
 
 import pytest
 from helpers.old_configs import v0_config
@@ -74,3 +76,34 @@ def test_a_broken_file_is_the_same_sentence_from_every_process(capsys, workers):
     with pytest.raises(SystemExit):
         run_script(main)
     assert capsys.readouterr().err == 'DataError: a.png: it is broken. Mend it.\n'
+
+
+def test_ctrl_c_is_one_word_and_the_status_of_the_signal(capsys):
+    def main():
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as leaving:
+        run_script(main)
+
+    assert leaving.value.code == 130
+    assert capsys.readouterr().err == 'interrupted\n'
+
+
+def test_a_reader_that_has_had_enough_is_no_error():
+    code = 'from segkit.engine.launch import run_script\nrun_script(lambda: print("x\\n" * 99999))'
+    with subprocess.Popen(
+        [sys.executable, '-c', code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        said = process.stderr.read()
+
+    assert (process.returncode, said) == (141, '')
+
+
+def test_a_broken_pipe_that_is_not_the_output_stays_an_error():
+    def main():
+        raise BrokenPipeError('between two processes')
+
+    with pytest.raises(BrokenPipeError, match='between two'):
+        run_script(main)

@@ -12,6 +12,7 @@ from helpers.eval_samples import CLASSES, META, random_samples, sample_of
 from sklearn.metrics import confusion_matrix, jaccard_score
 
 from segkit.evaluation import EvaluationError
+from segkit.evaluation.bootstrap import confidence_interval
 from segkit.evaluation.report import ReportBuilder
 from segkit.registry import METRICS
 
@@ -98,6 +99,27 @@ def test_bootstrap_interval_holds_the_value():
     assert results['mIoU_low'] < results['mIoU'] < results['mIoU_high']
 
 
+def test_bootstrap_draws_as_many_resamples_as_asked():
+    samples = random_samples(6)
+    matrices = [confusion_matrix(*flat_maps([sample]), labels=range(5)) for sample in samples]
+    counts = np.stack([[m.diagonal(), m.sum(1), m.sum(0)] for m in matrices])
+    low, high = confidence_interval(counts, resamples=50)
+    results, _ = evaluate(samples, bootstrap=50)
+    assert (results['mIoU_low'], results['mIoU_high']) == (100 * low, 100 * high)
+
+
+@pytest.mark.parametrize('wrong', [-3, 0.5, 'many'])
+def test_a_wrong_number_of_resamples_is_refused_before_the_test(wrong):
+    with pytest.raises(EvaluationError, match=r'bootstrap=.*number of resamples, or 0'):
+        metric_of(bootstrap=wrong)
+
+
+def test_one_image_has_no_interval():
+    results, _ = evaluate(random_samples(1), bootstrap=50)
+    assert 'mIoU' in results
+    assert not {'mIoU_low', 'mIoU_high'} & set(results)
+
+
 def test_boundary_iou_of_a_perfect_prediction_is_100():
     label = random_samples(1)[0].gt_sem_seg.data[0]
     pred = torch.where(label == 255, 0, label)
@@ -118,6 +140,18 @@ def test_stray_label_names_the_image():
     bad = sample_of(torch.full((2, 2), 9), torch.zeros(2, 2, dtype=torch.uint8), 'images/bad.jpg')
     with pytest.raises(ValueError, match='images/bad.jpg: label value.* 9 on 4 pixel'):
         evaluate([bad])
+
+
+def test_stray_label_names_the_label_file_and_the_value_stored_in_it():
+    label, pred = torch.tensor([[199, 3], [199, 255]]), torch.zeros(2, 2, dtype=torch.uint8)
+    sample = sample_of(label, pred, seg_map_path='labels/bad.png', reduce_zero_label=True)
+    with pytest.raises(ValueError, match=r'^labels/bad.png: label value.* 200 on 2 pix') as error:
+        evaluate([sample])
+    assert '(1 to 5)' in str(error.value)
+    assert 'set reduce_zero_label' not in str(error.value)
+    sample.set_metainfo({'reduce_zero_label': False})
+    with pytest.raises(ValueError, match='199 on 2 pix.*set reduce_zero_label=True'):
+        evaluate([sample])
 
 
 def test_missing_label_says_what_to_do():
