@@ -41,7 +41,9 @@ class BaseSegDataset(BaseDataset):
         metainfo: ``dict(classes=..., palette=...)``. A subset of a dataset's own classes maps the
             others to ``ignore_index``.
         data_prefix: folders below ``data_root``; without ``seg_map_path`` there are no labels.
-        reduce_zero_label: 0 becomes 255 and the rest shift down, before ``label_map``.
+        ignore_index: label of pixels that do not count; the heads and the metric have their own.
+        reduce_zero_label: 0 becomes ``ignore_index`` (which itself stays) and the rest shift down,
+            before ``label_map``.
         label_map: old index -> new index, for stored values that are not yet class indices.
         label_format: ``'index'``, or ``'rgb'`` for labels painted in the palette's colours.
         cache: folder of decoded pictures written by ``tools/cache_dataset.py``.
@@ -152,7 +154,11 @@ class BaseSegDataset(BaseDataset):
 
     def _common_entries(self) -> dict:
         """What every sample's results dict carries besides its paths."""
-        entries = dict(label_map=self.label_map, reduce_zero_label=self.reduce_zero_label)
+        entries = dict(
+            label_map=self.label_map,
+            reduce_zero_label=self.reduce_zero_label,
+            ignore_index=self.ignore_index,
+        )
         if self.label_format == 'rgb':
             entries['label_palette'] = self._metainfo['palette']
             entries['ignored_colours'] = self._metainfo.get('ignored_colours', ())

@@ -1,8 +1,9 @@
 """The one place where stored label values become class indices: a table, applied once.
 
-Order (a published-weights quirk): first ``reduce_zero_label`` (0 becomes 255, the rest shift down
-by one, 255 stays 255), then ``label_map`` on the result. Both are one table of 256 entries, so
-their cost is one look-up.
+Order (a published-weights quirk): first ``reduce_zero_label`` (0 becomes the ignored label, 255
+unless the dataset says otherwise, which itself stays; the rest shift down by one), then
+``label_map`` on the result. Both are one table of 256 entries (65536 for 16-bit files), so their
+cost is one look-up.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,22 +15,30 @@ IGNORE = 255
 
 
 def label_table(
-    reduce_zero_label: bool, label_map: Mapping[int, int] | None, size: int = 256
+    reduce_zero_label: bool,
+    label_map: Mapping[int, int] | None,
+    size: int = 256,
+    ignore: int = IGNORE,
 ) -> np.ndarray | None:
     """Stored value -> class index; None if it changes nothing. uint8 when all results fit."""
     if not reduce_zero_label and not label_map:
         return None
     table = np.arange(size)
     if reduce_zero_label:
-        keep = table == IGNORE
-        table = np.where(table == 0, IGNORE, table - 1)
-        table[keep] = IGNORE
+        keep = table == ignore
+        table = np.where(table == 0, ignore, table - 1)
+        table[keep] = ignore
     if label_map:
         mapped = table.copy()
         for old, new in label_map.items():
             mapped[table == int(old)] = int(new)
         table = mapped
-    return table.astype(np.uint8 if table.max() <= IGNORE else np.int64)
+    return table.astype(np.uint8 if fit_a_byte(table) else np.int64)
+
+
+def fit_a_byte(label: np.ndarray) -> bool:
+    """Whether uint8 holds all values."""
+    return not label.size or bool(label.min() >= 0 and label.max() <= 255)
 
 
 def apply_table(label: np.ndarray, table: np.ndarray | None) -> np.ndarray:

@@ -12,7 +12,8 @@ from PIL import Image
 
 from segkit.datasets import BaseSegDataset, DataError, decode
 from segkit.datasets.decode import decode_image, decode_label
-from segkit.datasets.label_maps import colours_to_indices
+from segkit.datasets.label_maps import colours_to_indices, label_table
+from segkit.datasets.transforms.compose import Compose
 
 RNG = np.random.default_rng(0)
 
@@ -166,6 +167,44 @@ def test_wide_labels_are_mapped_and_narrowed_to_bytes(tmp_path):
     got = dataset[0]['data_samples'].gt_sem_seg.data[0].numpy()
     assert got.dtype == np.uint8
     assert np.array_equal(got, np.vectorize(label_map.get)(label))
+
+
+CROPPED = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
+    dict(type='Resize', scale=(40, 40), keep_ratio=True),
+    dict(type='RandomCrop', crop_size=(12, 12), cat_max_ratio=0.75, ignore_index=-1),
+    dict(type='PackSegInputs'),
+]
+
+
+@pytest.mark.parametrize('fast', [True, False])
+@pytest.mark.parametrize('ignored', [-1, -100])
+def test_a_negative_ignored_label_passes_the_pipeline_as_it_is(tmp_path, ignored, fast):
+    label = RNG.integers(0, 4, (32, 40), dtype=np.uint8)
+    label_map = {0: ignored, 1: 0, 2: 1, 3: 2}
+    options = dict(label_map=label_map, ignore_index=ignored, fast_pipeline=fast)
+    dataset = build(tmp_path, np.zeros((32, 40, 3), np.uint8), label, '.png', **options)
+    got = dataset[0]['data_samples'].gt_sem_seg.data[0].numpy()
+    assert np.array_equal(got, np.vectorize(label_map.get)(label))
+    dataset.pipeline = Compose(CROPPED, fast=fast)
+    got = dataset[0]['data_samples'].gt_sem_seg.data
+    assert set(got.unique().tolist()) == {ignored, 0, 1, 2}
+
+
+def test_shifting_down_wide_labels_keeps_every_class_and_the_ignored_label(tmp_path):
+    label = RNG.choice([0, 1, 255, 256, 300, 65535], (8, 10)).astype(np.uint16)
+    image, options = np.zeros((8, 10, 3), np.uint8), dict(reduce_zero_label=True)
+    dataset = build(tmp_path, image, label, '.png', ignore_index=65535, **options)
+    got = dataset[0]['data_samples'].gt_sem_seg.data[0].numpy()
+    want = {0: 65535, 1: 0, 255: 254, 256: 255, 300: 299, 65535: 65535}
+    assert np.array_equal(got, np.vectorize(want.get)(label))
+
+
+def test_shifting_down_bytes_keeps_255():
+    table = label_table(True, None)
+    assert table.tolist() == [255, *range(254), 255]
+    assert label_table(True, None, ignore=250).tolist()[:3] == [250, 0, 1]
 
 
 def test_float_labels_are_refused(tmp_path):

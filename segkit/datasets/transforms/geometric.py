@@ -20,9 +20,12 @@ _FLIP_CODES = {'horizontal': 1, 'vertical': 0, 'diagonal': -1}
 
 
 def class_counts(label: np.ndarray) -> np.ndarray:
-    """Pixels of each class that occurs, by value; a histogram is 15 times np.unique on bytes."""
+    """Pixels of each class that occurs, by value; a histogram is 15 times np.unique on bytes.
+
+    A negative label is no class: where one occurs, it is the ignored one.
+    """
     if label.dtype != np.uint8:
-        return np.bincount(label.ravel(), minlength=256)
+        return np.bincount(label[label >= 0], minlength=256)
     counts = cv2.calcHist([label], [0], None, [256], [0, 256])
     return counts.ravel().astype(np.int64)
 
@@ -64,7 +67,7 @@ class RandomCrop(BaseTransform):
     def is_balanced(self, window: np.ndarray) -> bool:
         """Whether a label window passes the check of ``cat_max_ratio``."""
         counts = class_counts(window)
-        if self.ignore_index < len(counts):
+        if 0 <= self.ignore_index < len(counts):
             counts[self.ignore_index] = 0
         counts = counts[counts > 0]
         return len(counts) > 1 and counts.max() / counts.sum() < self.cat_max_ratio

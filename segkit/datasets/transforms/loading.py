@@ -15,7 +15,7 @@ from mmengine import fileio
 
 from segkit.datasets.decode import decode_image, decode_label, decode_top
 from segkit.datasets.errors import DataError
-from segkit.datasets.label_maps import apply_table, colours_to_indices, label_table
+from segkit.datasets.label_maps import apply_table, colours_to_indices, fit_a_byte, label_table
 from segkit.registry import TRANSFORMS
 
 _RGB_CURE = (
@@ -171,15 +171,16 @@ class LoadAnnotations(BaseTransform):
             )
         label_map = results.get('label_map')
         size = 256 if np.dtype(dtype).itemsize == 1 else 65536
-        key = (reduce_zero, size, tuple(label_map.items()) if label_map else None)
+        ignore = results.get('ignore_index', 255)
+        key = (reduce_zero, size, ignore, tuple(label_map.items()) if label_map else None)
         if key not in self._tables:
-            self._tables[key] = label_table(reduce_zero, label_map, size)
+            self._tables[key] = label_table(reduce_zero, label_map, size, ignore)
         return self._tables[key]
 
     def map(self, label: np.ndarray, results: dict) -> np.ndarray:
         """Stored values -> class indices, narrowed to uint8 where all of them fit."""
         label = apply_table(label, self.table(results, label.dtype))
-        if label.dtype != np.uint8 and label.size and label.max() <= 255:
+        if label.dtype != np.uint8 and fit_a_byte(label):
             label = label.astype(np.uint8)
         return label
 
