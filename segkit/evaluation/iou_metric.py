@@ -138,7 +138,8 @@ class IoUMetric(BaseMetric):
         if label is None:
             raise EvaluationError(
                 f'{_name_of(sample)}: no label to compare with. Test a split that has labels, '
-                'or ask for predictions only (IoUMetric(format_only=True, output_dir=...); --format-only).'
+                'or ask for predictions only (IoUMetric(format_only=True, output_dir=...); '
+                '--format-only).'
             )
         k = len(self.classes)
         matrix = count_sample(label, pred, k, self.ignore_index, sample)
