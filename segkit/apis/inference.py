@@ -21,8 +21,8 @@ def inference_model(
 
     Args:
         model: from ``init_model``.
-        imgs: an (H, W, 3) uint8 BGR array or a path; or many: a list, an (N, H, W, 3) array, a
-            folder, a glob, a video or a generator.
+        imgs: an (H, W, 3) uint8 BGR array, (H, W) of grey levels, or a path; or many: a list, an
+            (N, H, W, 3) array, a folder, a glob, a video or a generator.
         aug_test: the published multi-scale + flip protocol (``aug_test`` of the config).
         batch_size: images that go through the network together. Results do not depend on it.
 
@@ -49,17 +49,21 @@ def predict_stream(
 ) -> Iterator[tuple[Picture, SegDataSample]]:
     """(picture, prediction) pairs, in order, ``batch_size`` at a time."""
     network: Any = model  # with a config and a test step, as ``init_model`` makes it
-    pipeline = InferencePipeline(network.cfg, aug_test)
+    pipeline = InferencePipeline(network.cfg, aug_test, input_channels(model))
     while batch := list(islice(stream, batch_size)):
         data = pseudo_collate([pipeline(picture) for picture in batch])
-        with torch.no_grad():
-            yield from zip(batch, network.test_step(data))
+        with torch.no_grad():  # not while yielding: it would hold in the caller too
+            samples = network.test_step(data)
+        yield from zip(batch, samples)
 
 
 class InferencePipeline:
-    """The config's test pipeline without its labels; files are read as the config says."""
+    """The config's test pipeline without its labels; files are read as the config says.
 
-    def __init__(self, cfg: Any, aug_test: bool = False) -> None:
+    ``channels``: of the network's input. An (H, W) array is repeated to three, and kept for one.
+    """
+
+    def __init__(self, cfg: Any, aug_test: bool = False, channels: int = 3) -> None:
         from mmengine.dataset import Compose
 
         from segkit.models.inference import enable_aug_test
@@ -67,6 +71,7 @@ class InferencePipeline:
 
         if aug_test:
             cfg = enable_aug_test(cfg.copy())
+        self.channels = channels
         steps = [TRANSFORMS.build(step) for step in pipeline_of(cfg)]
         names = [type(step).__name__ for step in steps]
         keep = [(n, s) for n, s in zip(names, steps) if n != 'LoadAnnotations']
@@ -75,17 +80,28 @@ class InferencePipeline:
 
     def __call__(self, picture: Picture) -> dict[str, Any]:
         """``dict(inputs, data_samples)`` of one picture."""
+        return self.rest(self.loaded(picture))
+
+    def loaded(self, picture: Picture) -> dict[str, Any]:
+        """What the loading step gives: ``img`` (H, W[, C]), its path and its sizes."""
         if picture.array is None:
-            return self.rest(self.load(dict(img_path=picture.path)))
+            return self.load(dict(img_path=picture.path))
         array = picture.array
         if array.dtype != np.uint8 or array.ndim not in (2, 3):
             raise ValueError(
                 f'Image {picture.name}: an array of images is (H, W) or (H, W, C) uint8 in BGR '
                 f'order, got {array.dtype} of shape {array.shape}.'
             )
-        array = array if array.ndim == 3 else array[..., None].repeat(3, axis=2)
+        if array.ndim == 2 and self.channels == 3:
+            array = array[..., None].repeat(3, axis=2)
         size = array.shape[:2]
-        return self.rest(dict(img=array, img_path=None, img_shape=size, ori_shape=size))
+        return dict(img=array, img_path=None, img_shape=size, ori_shape=size)
+
+
+def input_channels(model: nn.Module) -> int:
+    """Channels of the images that a network takes: those of its first convolution, else 3."""
+    convolutions = (module for module in model.modules() if isinstance(module, nn.Conv2d))
+    return next((first.in_channels for first in convolutions), 3)
 
 
 def pipeline_of(cfg: Any) -> list[dict[str, Any]]:

@@ -189,6 +189,26 @@ def test_a_folder_is_read_as_its_results_are_taken(model, images, tmp_path):
         next(results)
 
 
+def test_gradients_stay_as_they_are_between_the_results_of_a_stream(model, images):
+    results = inference_model(model, iter(images))
+    assert not next(results).seg_logits.data.requires_grad
+    assert torch.is_grad_enabled()
+
+
+def test_grey_levels_fit_networks_of_one_channel_and_of_three(images):
+    grey = images[0][..., 0]
+    options = {
+        **SMALL,
+        'model.backbone.in_channels': 1,
+        'model.data_preprocessor.mean': [120.0],
+        'model.data_preprocessor.std': [60.0],
+    }
+    one = init_model('pspnet_r18-d8_shapes', cfg_options=options)
+    assert inference_model(one, grey).pred_sem_seg.data.shape == (1, 64, 96)
+    three, repeated = (inference_model(build(), x) for x in (grey, np.stack([grey] * 3, axis=-1)))
+    assert torch.equal(three.pred_sem_seg.data, repeated.pred_sem_seg.data)
+
+
 def test_aug_test_averages_the_softmax_of_every_view(model, images):
     model.cfg.aug_test = dict(img_ratios=[1.0], flip=True)
     merged = inference_model(model, images[0], aug_test=True).pred_sem_seg.data
@@ -218,6 +238,14 @@ def test_show_result_blends_the_palette_over_the_image(model, images, tmp_path):
     assert np.array_equal(picture, palette[labels])
     assert np.array_equal(cv2.imread(str(out)), picture)
     assert np.array_equal(show_result(images[0], result, model, opacity=0.0), images[0])
+
+
+def test_show_result_takes_a_palette_of_ones_own(model, images):
+    result = inference_model(model, images[0])
+    own = [[255 - i, i, 7] for i in range(13)]
+    picture = show_result(images[0], result, model, palette=own, opacity=1.0)
+    want = np.array(own, np.uint8)[result.pred_sem_seg.data[0].numpy()]
+    assert np.array_equal(picture[..., ::-1], want)
 
 
 def test_show_result_names_an_image_that_is_not_there(model, images):
