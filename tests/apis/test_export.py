@@ -14,7 +14,9 @@ from mmengine.config import Config
 from torch import nn
 
 from segkit.apis import inference_model, init_model
-from segkit.apis.export import ExportError, export_model, load_exported
+from segkit.apis.export import ExportedNetwork, ExportError, export_model, load_exported
+from segkit.apis.export.check import compare
+from segkit.apis.export.main import _on_cpu
 from segkit.apis.export.saved import model_of
 from segkit.models.layers import ConvModule
 from segkit.registry import MODELS
@@ -27,15 +29,19 @@ HEADS = {
     'danet': dict(type='DAHead', pam_channels=8),
     'isanet': dict(type='ISAHead', isa_channels=8, down_factor=(4, 4)),
 }
+BINARY = dict(
+    num_classes=2, out_channels=1, threshold=0.6,
+    loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=True),
+)  # fmt: skip
 
 
 @MODELS.register_module()
 class ShortBackbone(nn.Module):
     """Three strided convolutions: exporting a head takes seconds, a ResNet most of a minute."""
 
-    def __init__(self):
+    def __init__(self, in_channels=3):
         super().__init__()
-        sizes = [3, 8, 16, 32]
+        sizes = [in_channels, 8, 16, 32]
         self.stages = nn.Sequential(
             *(
                 ConvModule(a, b, 3, stride=2, padding=1, norm_cfg=dict(type='BN'))
@@ -47,13 +53,13 @@ class ShortBackbone(nn.Module):
         return (self.stages(x),)
 
 
-def build(name, backbone=None, channels=32):
+def build(name, backbone=None, channels=32, fuse_bn=False, preprocessor=None, loader=None, **head):
     torch.manual_seed(0)
-    head = dict(
-        in_channels=channels, in_index=-1, channels=16, num_classes=5, norm_cfg=dict(type='BN'),
-        **HEADS[name],
-    )  # fmt: skip
-    preprocessor = dict(
+    head = {
+        'in_channels': channels, 'in_index': -1, 'channels': 16, 'num_classes': 5,
+        'norm_cfg': dict(type='BN'), **HEADS[name], **head,
+    }  # fmt: skip
+    preprocessor = preprocessor or dict(
         type='SegDataPreProcessor', mean=[123.675, 116.28, 103.53], std=[58.4, 57.1, 57.4],
         bgr_to_rgb=True,
     )  # fmt: skip
@@ -61,9 +67,10 @@ def build(name, backbone=None, channels=32):
         type='EncoderDecoder', data_preprocessor=preprocessor, decode_head=head,
         backbone=backbone or dict(type='ShortBackbone'),
     )  # fmt: skip
-    pipeline = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
+    pipeline = [dict(type='LoadImageFromFile', **loader or {}), dict(type='PackSegInputs')]
     return init_model(
-        Config(dict(model=model, test_dataloader=dict(dataset=dict(pipeline=pipeline))))
+        Config(dict(model=model, test_dataloader=dict(dataset=dict(pipeline=pipeline)))),
+        fuse_bn=fuse_bn,
     )
 
 
@@ -107,6 +114,67 @@ def test_classes_out_and_grey_levels_in(tmp_path):
     assert (got == expected).float().mean() > 0.999
 
 
+def test_classes_of_a_binary_head_are_cut_at_its_threshold(tmp_path):
+    model = build('fcn', **BINARY)
+    nn.init.normal_(model.decode_head.conv_seg.weight)
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    expected = inference_model(model, image).pred_sem_seg.data
+    assert expected.unique().tolist() == [0, 1]
+
+    path = tmp_path / 'net.pt2'
+    export_model(model, path, 'torch_export', (64, 64), argmax=True, normalize=True)
+
+    rgb = torch.from_numpy(np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1))).float()
+    got = load_exported(path, 'torch_export')(rgb[None])
+    assert got.dtype == torch.int64
+    assert torch.equal(got, expected.long())
+
+
+def test_logits_of_a_binary_head_are_compared_by_its_classes():
+    net = ExportedNetwork(build('fcn', **BINARY)).eval()
+    image = torch.randn(1, 3, 32, 32)
+    [same] = compare(net, net, [image])
+    [other] = compare(net, lambda image: torch.full_like(net(image), 9.0), [image])
+    assert same.same_classes == 1
+    assert other.same_classes < 1
+
+
+def test_a_network_of_one_channel_is_exported(tmp_path):
+    cv2.imwrite(str(tmp_path / 'a.png'), np.full((40, 40), 99, np.uint8))
+    one = dict(type='ShortBackbone', in_channels=1)
+    for_all = dict(type='SegDataPreProcessor', mean=None, std=None)
+    model = build('fcn', one, preprocessor=for_all, loader=dict(color_type='grayscale'))
+
+    path = tmp_path / 'net.pt2'
+    found = export_model(model, path, 'torch_export', (32, 32), images=[tmp_path / 'a.png'])
+
+    assert len(found) == 3
+
+
+class _Elsewhere(nn.Conv2d):
+    """On a device without data, which stands in for a GPU."""
+
+    def cpu(self):
+        return self.to_empty(device='cpu')
+
+
+def test_a_network_on_another_device_is_exported_from_a_copy_on_the_cpu():
+    net = _Elsewhere(1, 1, 1, device='meta')
+    copied = _on_cpu(net)
+    assert (copied.weight.device.type, net.weight.device.type) == ('cpu', 'meta')
+    assert _on_cpu(copied) is copied
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
+@pytest.mark.parametrize('format', ['onnx', 'torchscript', 'torch_export', 'safetensors'])
+def test_a_network_on_a_gpu_is_exported(format, tmp_path):
+    model = build('pspnet').cuda()
+    found = export_model(model, tmp_path / 'net', format, (64, 64))
+    assert max(item.difference for item in found) <= 1e-4
+    assert next(model.parameters()).is_cuda
+
+
 def test_classes_and_palette_travel_in_onnx(tmp_path):
     model = build('fcn')
     model.dataset_meta = dict(classes=['a', 'b'], palette=[[0, 0, 0], [1, 2, 3]])
@@ -146,6 +214,13 @@ def test_what_is_refused_leaves_nothing_behind(options, message, tmp_path):
     with pytest.raises(ExportError, match=message):
         export_model(build('fcn'), tmp_path / 'net', shape=(32, 32), **options)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_without_its_batch_norms_is_no_safetensors_file(tmp_path):
+    with pytest.raises(ExportError, match=r'fuse_bn=True folded those away; export a model that'):
+        export_model(build('fcn', fuse_bn=True), tmp_path / 'net', 'safetensors', (32, 32))
+    assert list(tmp_path.iterdir()) == []
+    export_model(build('fcn', fuse_bn=True), tmp_path / 'net', 'torch_export', (32, 32))
 
 
 def test_a_network_that_branches_on_values_is_explained(tmp_path):

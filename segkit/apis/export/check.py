@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .network import ExportedNetwork
+
 
 class Agreement(NamedTuple):
     """One comparison: difference relative to the largest logit, and share of equal classes."""
@@ -27,7 +29,7 @@ class Agreement(NamedTuple):
 
 @torch.no_grad()
 def compare(
-    net: Callable[[Tensor], Tensor], exported: Callable[[Tensor], Tensor], images: Iterable[Tensor]
+    net: ExportedNetwork, exported: Callable[[Tensor], Tensor], images: Iterable[Tensor]
 ) -> list[Agreement]:
     """Runs both on each image (1, C, H, W)."""
     found = []
@@ -40,7 +42,7 @@ def compare(
             )
         if expected.is_floating_point():
             difference = float((expected - got).abs().max() / expected.abs().max().clamp(min=1e-12))
-            expected, got = expected.argmax(1), got.argmax(1)
+            expected, got = net.classes(expected), net.classes(got)
         else:
             difference = 0.0
         same = float((expected == got).float().mean())

@@ -1,13 +1,13 @@
 """Export, then run what was written: a file that disagrees with the network is not left behind."""
 
+import copy
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from segkit.apis.inference import InferencePipeline, input_channels
 from segkit.apis.sources import Picture, pictures
 
 from .check import Agreement, compare
@@ -32,7 +32,7 @@ def export_model(
     tolerance: float = 1e-4,
     agreement: float = 0.999,
 ) -> list[Agreement]:
-    """Write ``model`` (of ``init_model``) to ``file`` and compare the two.
+    """Write ``model`` (of ``init_model``, on any device) to ``file`` and compare the two.
 
     Args:
         format: 'onnx', 'torchscript', 'torch_export' or 'safetensors'.
@@ -51,10 +51,11 @@ def export_model(
             the file was off. Nothing is left behind.
     """
     _check_options(format, dynamic, argmax, normalize)
+    _check_weights(format, model)
     file = Path(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_name(f'.draft-{file.stem}{SUFFIXES[format]}')  # readers go by the suffix
-    net = ExportedNetwork(model, normalize, argmax).eval()
+    net = _on_cpu(ExportedNetwork(model, normalize, argmax).eval())
     sizes = _sizes(shape) if dynamic else [(shape[0], shape[1])]
     try:
         examples = list(_examples(net, model, sizes, images))
@@ -85,6 +86,21 @@ def _check_options(format: str, dynamic: bool, argmax: bool, normalize: bool) ->
             'format safetensors holds weights, which take any size; it has no graph to put argmax, '
             'normalisation or open sizes into.'
         )
+
+
+def _check_weights(format: str, model: nn.Module) -> None:
+    if format == 'safetensors' and getattr(model, 'bn_fused', False):
+        raise ExportError(
+            'format safetensors holds the weights that the config describes, batch norms included, '
+            'and fuse_bn=True folded those away; export a model that was built without it.'
+        )
+
+
+def _on_cpu(net: ExportedNetwork) -> ExportedNetwork:
+    """Where every reader runs: another device rounds differently, TF32 beyond the tolerance."""
+    if all(tensor.device.type == 'cpu' for tensor in net.state_dict().values()):
+        return net
+    return copy.deepcopy(net).cpu()
 
 
 def _write(net: ExportedNetwork, image: Tensor, file: Path, format: str, *rest: object) -> None:
@@ -118,23 +134,20 @@ def _examples(
 ) -> Iterator[Tensor]:
     """Inputs to compare on: random ones of every size, and the given files at the first."""
     generator = torch.Generator().manual_seed(0)
-    preprocessor: Any = model.data_preprocessor
-    mean = preprocessor.mean
-    channels = 3 if mean is None else mean.shape[0]
-    grey = [
-        torch.rand(1, channels, *size, generator=generator) * 255 for size in (sizes[0], *sizes)
-    ]
-    grey += [_read(picture, sizes[0]) for picture in pictures(list(images))]
+    shapes = [(1, input_channels(model), *size) for size in (sizes[0], *sizes)]
+    grey = [torch.rand(shape, generator=generator) * 255 for shape in shapes]
+    if images:
+        pipeline = InferencePipeline(model.cfg)
+        grey += [_read(picture, sizes[0], pipeline) for picture in pictures(list(images))]
     for image in grey:
         yield image if net.normalize else net.normalised(image)
 
 
-def _read(picture: Picture, size: tuple[int, int]) -> Tensor:
-    """A file as (1, 3, *size) float32 RGB."""
+def _read(picture: Picture, size: tuple[int, int], pipeline: InferencePipeline) -> Tensor:
+    """A file as the config loads it, (1, C, *size) float32; three channels as RGB."""
     import cv2
 
-    from segkit.visualization.images import read_rgb
+    from segkit.datasets.transforms.formatting import image_to_tensor
 
-    assert picture.path is not None, 'the pictures given are files'
-    rgb = cv2.resize(read_rgb(picture.path), size[::-1])
-    return torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1))).float()[None]
+    image = image_to_tensor(cv2.resize(pipeline.loaded(picture)['img'], size[::-1])).float()
+    return (image.flip(0) if len(image) == 3 else image)[None]

@@ -2,7 +2,8 @@
 
 Legend: image (1, C, H, W) float32, RGB. With ``normalize`` its values are 0 to 255 and mean and
 std are in the graph; without, they are what the data preprocessor gives. Out: logits
-(1, K, H, W) float32 at the size of the image, or classes (1, H, W) int64 with ``argmax``.
+(1, K, H, W) float32 at the size of the image, or classes (1, H, W) int64 with ``argmax``: those
+that testing gives, so one channel is cut at the threshold of its head.
 """
 
 from typing import Any
@@ -37,7 +38,14 @@ class ExportedNetwork(nn.Module):
         head: Any = self.decode_head
         size, align_corners = (image.shape[2], image.shape[3]), head.align_corners
         logits = resize(logits, size, mode='bilinear', align_corners=align_corners)
-        return logits.argmax(dim=1) if self.argmax else logits.float()
+        return self.classes(logits) if self.argmax else logits.float()
+
+    def classes(self, logits: Tensor) -> Tensor:
+        """(1, K, H, W) -> (1, H, W) int64."""
+        if logits.shape[1] > 1:
+            return logits.argmax(dim=1)
+        head: Any = self.decode_head  # binary: an argmax over one channel would always say 0
+        return (logits[:, 0].sigmoid() > head.threshold).long()
 
     def normalised(self, image: Tensor) -> Tensor:
         """Grey levels to what the network was trained on; unchanged where that is the same."""

@@ -29,6 +29,7 @@ def fuse_conv_bn(model: nn.Module) -> nn.Module:
     Convolutions inside modules other than ours and ``nn.Sequential`` are left alone: the order of
     their children need not be that of their forward pass.
     """
+    whole: Any = model
     for module in model.modules():
         if not isinstance(module, FUSED):
             continue
@@ -36,6 +37,7 @@ def fuse_conv_bn(model: nn.Module) -> nn.Module:
         for (_, conv), (name, norm) in zip(children, children[1:]):
             if type(conv) is nn.Conv2d and isinstance(norm, _BatchNorm) and _fold(conv, norm):
                 setattr(module, name, nn.Identity())
+                whole.bn_fused = True  # its weights are no longer those that its config describes
     return model
 
 
