@@ -10,11 +10,12 @@ from segkit.datasets import SeededIndex
 from segkit.engine.config_check import check_part
 from segkit.registry import DATASETS
 from segkit.visualization.contact_sheet import contact_sheet
+from segkit.visualization.images import input_rgb
 from segkit.visualization.overlays import overlay
 from segkit.visualization.palette import palette_of
 
 from .leaves import LOADERS
-from .pictures import spread, viewable
+from .pictures import spread
 
 _RAW = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackSegInputs')]
 Picture = tuple[str, np.ndarray]
@@ -43,10 +44,7 @@ def browse(
 
 def _picture(sample: dict, palette: list, opacity: float) -> Picture:
     data = sample['data_samples']
-    inputs = sample['inputs']
-    # Test pipelines with several views give a list; the first is enough to look at.
-    image = (inputs[0] if isinstance(inputs, list) else inputs).numpy().transpose(1, 2, 0)
-    image = viewable(image)
+    image = input_rgb(sample['inputs'])
     title = Path(data.metainfo.get('img_path', 'sample')).stem
     if 'gt_sem_seg' not in data:
         return title, image

@@ -6,21 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from segkit.registry import TRANSFORMS
+from segkit.visualization.images import viewable
 from segkit.visualization.overlays import overlay
 
 from .leaves import Leaf
-
-
-def viewable(image: np.ndarray) -> np.ndarray:
-    """(H, W[, C]) BGR of any dtype -> (H, W, 3) uint8 RGB; further channels are left out."""
-    if image.ndim == 2:
-        image = image[..., None]
-    if image.dtype != np.uint8:
-        low, high = float(image.min()), float(image.max())
-        image = ((image - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)
-    if image.shape[2] < 3:
-        image = np.repeat(image[..., :1], 3, axis=2)
-    return np.ascontiguousarray(image[..., 2::-1])
 
 
 def sample_picture(leaf: Leaf, info: dict, palette: Sequence[Sequence[int]]) -> np.ndarray | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from segkit.structures import ImageViews
 
@@ -34,16 +35,36 @@ def read_rgb(path: str | Path) -> np.ndarray:
 def image_of(sample: Any, data_batch: dict | None, index: int) -> np.ndarray:
     """(H, W, 3) uint8 RGB of ``data_batch``'s image ``index``.
 
-    The file is preferred, at full size. Generated pictures have none: then the network's input,
-    (3, h, w) uint8 BGR, without the padding that a crop may have added.
+    The file is preferred, at full size. Generated pictures have none and arrays (.npy) are no
+    image files: then the network's input, without the padding that a crop may have added.
     """
     path = str(sample.get('img_path', None) or '')
-    if path and Path(path).is_file():
-        return read_rgb(path)
     inputs = (data_batch or {}).get('inputs')
+    if path and Path(path).is_file():
+        try:
+            return read_rgb(path)
+        except ImageReadError:
+            if inputs is None:
+                raise
     if inputs is None:
         raise ImageReadError(f'{path or "A sample"}: neither an image file nor a network input.')
-    image = inputs[index]
-    if isinstance(image, ImageViews):  # of several scales the largest shows most
+    return input_rgb(inputs[index])
+
+
+def input_rgb(image: Tensor | ImageViews) -> np.ndarray:
+    """(h, w, 3) uint8 RGB of a network's input (C, h, w), or of its views the largest."""
+    if isinstance(image, ImageViews):
         image = max(image.tensors, key=lambda view: view.shape[-1])
-    return np.ascontiguousarray(image.permute(1, 2, 0).flip(-1).cpu().numpy())
+    return viewable(image.permute(1, 2, 0).cpu().numpy())
+
+
+def viewable(image: np.ndarray) -> np.ndarray:
+    """(H, W[, C]) BGR of any dtype -> (H, W, 3) uint8 RGB; further channels are left out."""
+    if image.ndim == 2:
+        image = image[..., None]
+    if image.dtype != np.uint8:
+        low, high = float(image.min()), float(image.max())
+        image = ((image - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)
+    if image.shape[2] < 3:
+        image = np.repeat(image[..., :1], 3, axis=2)
+    return np.ascontiguousarray(image[..., 2::-1])

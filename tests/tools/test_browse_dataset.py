@@ -7,6 +7,7 @@ from mmengine.config import Config
 from PIL import Image
 
 from segkit.inspection.browse import browse
+from segkit.models.inference import enable_aug_test
 from segkit.registry import DATASETS
 
 
@@ -45,6 +46,13 @@ def test_a_missing_split_is_a_sentence(tmp_path):
 
     assert status == 1
     assert "train_dataloader: the config has none, so there is no split 'train'" in text
+
+
+def test_of_several_views_the_largest_is_shown(tmp_path):
+    cfg = enable_aug_test(Config.fromfile(write_tiny_config(tmp_path)))
+    [(_, picture), *_] = browse(cfg, 'test', 1)
+    assert picture.dtype == np.uint8
+    assert picture.ndim == 3
 
 
 def test_augmentation_depends_on_the_seed_alone(tmp_path):

@@ -137,6 +137,21 @@ def test_without_a_file_the_input_is_shown_in_rgb():
     assert shown.tolist() == [[[3, 2, 1]] * 6] * 4
 
 
+@pytest.mark.parametrize('channels', [1, 2, 3, 5])
+def test_a_file_that_is_no_picture_is_shown_as_the_network_saw_it(tmp_path, channels):
+    from segkit.visualization.images import image_of
+
+    np.save(tmp_path / 'a.npy', np.zeros((8, 9, channels), np.float32))
+    sample = random_samples(1)[0]
+    sample.set_metainfo({'img_path': str(tmp_path / 'a.npy')})
+    inputs = torch.arange(4.0).reshape(1, 2, 2).repeat(channels, 1, 1)
+    image = image_of(sample, {'inputs': [inputs]}, 0)
+    assert image.dtype == np.uint8
+    assert image.tolist() == [[[0] * 3, [85] * 3], [[170] * 3, [255] * 3]]
+    with pytest.raises(ValueError, match=r'a\.npy is not an image'):
+        image_of(sample, None, 0)
+
+
 def test_of_several_views_the_largest_is_shown():
     from segkit.structures import ImageViews
     from segkit.visualization.images import image_of
