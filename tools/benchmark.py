@@ -55,6 +55,9 @@ def main() -> None:
     fast = {'fuse_bn': args.fuse_bn, 'channels_last': args.channels_last, 'bf16': args.bf16}
     options = parse_options(args.cfg_options)
     model = init_model(args.config, args.checkpoint, args.device, options, **fast)
+    device = next(model.parameters()).device
+    if device.type == 'cuda':
+        torch.cuda.set_device(device)  # whose work is waited for, and whose memory is read
     step = training_step(model, args) if args.train else testing_step(model, args)
     result = measure(step, args)
     for name, value in result.items():
