@@ -11,7 +11,7 @@ from segkit.engine.config_check import check_part
 
 from .batch import batch_finding
 from .examine import Examiner, Record
-from .findings import ERROR, WARNING, Finding, judge
+from .findings import ERROR, WARNING, Finding, ignore_index, judge
 from .leaves import LOADERS, Leaf, Problem, leaves_of
 from .summary import Summary, add_up
 
@@ -111,9 +111,9 @@ def check(
         seen.append(wanted)
         check_part(cfg, LOADERS[split])
         for leaf in leaves_of(cfg, split):
-            summary = _read(leaf, workers, max_images)
-            part = Checked(leaf, summary, [])
             dataset = leaf.dataset
+            summary = _read(leaf, workers, max_images, ignore_index(cfg, dataset))
+            part = Checked(leaf, summary, [])
             skips = getattr(dataset, 'on_error', '') == 'skip' and not dataset.test_mode
             part.findings = judge(cfg, summary, part.classes, split, skips)
             if leaf.orphans:
@@ -144,13 +144,13 @@ def _without(node: Any, keys: Sequence[str]) -> Any:
     return node
 
 
-def _read(leaf: Leaf, workers: int | None, max_images: int | None) -> Summary:
+def _read(leaf: Leaf, workers: int | None, max_images: int | None, ignored: int) -> Summary:
     infos = leaf.infos
     if max_images is not None and len(infos) > max_images:
         infos = [infos[i * len(infos) // max_images] for i in range(max_images)]
     results = parallel(Examiner(*leaf.loaders), infos, leaf.name, workers)
     records = [_as_record(info, result) for info, result in zip(infos, results)]
-    return add_up(leaf.name, len(leaf.infos), records, leaf.problems)
+    return add_up(leaf.name, len(leaf.infos), records, leaf.problems, ignored)
 
 
 def _as_record(info: dict, result: Record | Failure) -> Record:

@@ -10,8 +10,10 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from segkit.models.losses.label_check import BINARY_CURE
+
 from .examine import DAMAGE
-from .summary import IGNORE, Summary
+from .summary import Summary
 
 ERROR, WARNING, NOTE = 'error', 'warning', 'note'
 
@@ -38,6 +40,7 @@ def judge(
     found = [
         *_files(summary, skips),
         *_class_counts(cfg, classes),
+        *_ignored(cfg, summary),
         *_values(summary, num_classes, split),
         *_seen(summary, classes, num_classes, split),
         *_normalisation(cfg, summary),
@@ -57,6 +60,12 @@ def _heads(cfg: Config) -> list[tuple[str, dict]]:
 
 def _num_classes(cfg: Config) -> int | None:
     return next((head['num_classes'] for _, head in _heads(cfg) if 'num_classes' in head), None)
+
+
+def ignore_index(cfg: Config, dataset: object) -> int:
+    """The label that training leaves out: the decode head's; without a head the dataset's."""
+    heads = _heads(cfg)
+    return heads[0][1].get('ignore_index', 255) if heads else getattr(dataset, 'ignore_index', 255)
 
 
 def _files(summary: Summary, skips: bool) -> Iterator[Finding]:
@@ -95,7 +104,19 @@ def _class_weights(name: str, head: dict, count: int | None) -> Iterator[Finding
             yield Finding(ERROR, f'model.{name}.loss_decode.class_weight: no file {weight}.')
 
 
+def _ignored(cfg: Config, summary: Summary) -> Iterator[Finding]:
+    for name, head in _heads(cfg):
+        own = head.get('ignore_index', 255)
+        if own != summary.ignore_index and summary.counts[summary.ignore_index]:
+            yield Finding(
+                ERROR,
+                f'model.{name}.ignore_index is {own}, that of model.decode_head '
+                f'{summary.ignore_index}, which the labels hold: set it in all heads.',
+            )
+
+
 def _values(summary: Summary, num_classes: int, split: str) -> Iterator[Finding]:
+    ignored = summary.ignore_index
     outside = summary.values_outside(num_classes)
     if outside:
         images = max(summary.images_with[value] for value in outside)
@@ -103,14 +124,14 @@ def _values(summary: Summary, num_classes: int, split: str) -> Iterator[Finding]
         yield Finding(
             ERROR,
             f'label values {shown} in up to {images} images are neither a class (0 to '
-            f'{num_classes - 1}) nor {IGNORE}: {_cure(summary, outside, num_classes)}',
+            f'{num_classes - 1}) nor {ignored}: {_cure(summary, outside, num_classes)}',
             [f'{summary.examples[value]}: holds {value}' for value in outside[:8]],
         )
-    if summary.labelled and summary.counts and set(summary.counts) == {IGNORE}:
+    if summary.labelled and summary.counts and set(summary.counts) == {ignored}:
         yield Finding(
             ERROR,
-            'every label pixel is ignored (255): there is nothing to learn. If 255 marks the '
-            'objects, set label_map={255: 1} in the dataset.',
+            f'every label pixel is ignored ({ignored}): there is nothing to learn. If {ignored} '
+            f'marks the objects, set label_map={{{ignored}: 1}} in the dataset.',
         )
     elif summary.all_ignored:
         yield Finding(
@@ -123,7 +144,9 @@ def _values(summary: Summary, num_classes: int, split: str) -> Iterator[Finding]
 
 
 def _cure(summary: Summary, outside: list[int], num_classes: int) -> str:
-    values = sorted(value for value in summary.counts if value != IGNORE)
+    values = sorted(value for value in summary.counts if value != summary.ignore_index)
+    if num_classes == 1 and outside == [1]:
+        return f'background and one class are two classes; set {BINARY_CURE} in the heads.'
     if values == list(range(1, num_classes + 1)):
         return 'they count from 1; set reduce_zero_label=True in the dataset.'
     if outside == [num_classes] and 0 in summary.counts:
@@ -133,6 +156,12 @@ def _cure(summary: Summary, outside: list[int], num_classes: int) -> str:
         )
     if len(outside) == 1 and len(values) <= 2:
         return f'they look like a mask; set label_map={{{outside[0]}: 1}} in the dataset.'
+    if len(outside) == 1:
+        (value,) = outside
+        return (
+            f'if {value} marks what does not count, set ignore_index={value} in all heads and in '
+            f'the metric; else map it with label_map={{{value}: class}} in the dataset.'
+        )
     return 'map them with label_map={stored value: class} in the dataset, or correct num_classes.'
 
 
@@ -141,12 +170,13 @@ def _seen(summary: Summary, classes: list[str], num_classes: int, split: str) ->
         return
     never = [i for i in range(num_classes) if not summary.counts[i]]
     seen = num_classes - len(never)
-    if seen == 1 and num_classes > 1 and summary.counts[IGNORE]:
+    ignored = summary.ignore_index
+    if seen == 1 and num_classes > 1 and summary.counts[ignored]:
         (only,) = set(range(num_classes)) - set(never)
         yield Finding(
             WARNING,
-            f'the only class ever labelled is {only}, the rest is ignored (255): masks of 0 and '
-            '255? Then set label_map={255: 1} in the dataset.',
+            f'the only class ever labelled is {only}, the rest is ignored ({ignored}): masks of 0 '
+            f'and {ignored}? Then set label_map={{{ignored}: 1}} in the dataset.',
         )
     elif never:
         names = [f'{i} ({classes[i]})' if i < len(classes) else str(i) for i in never]

@@ -74,7 +74,8 @@ def _classes(part: Checked) -> str:
         part_of_all = f'{100 * share:.3f}%'
         rows.append([str(index), swatch(colour), escape(name), part_of_all, images, bar])
     headings = ['', '', 'class', 'pixels', 'images', 'relative to the most frequent']
-    ignored = f'<p>{100 * summary.ignored_share:.2f}% of the label pixels are ignored (255).</p>'
+    part_of_all = f'{100 * summary.ignored_share:.2f}%'
+    ignored = f'<p>{part_of_all} of the label pixels are ignored ({summary.ignore_index}).</p>'
     return table(headings, rows, text=(2, 5)) + ignored
 
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from .examine import Record
 from .leaves import Problem
 
-IGNORE = 255
-
 
 @dataclass
 class Summary:
@@ -18,6 +16,7 @@ class Summary:
     counts, images_with: class index (or other label value) -> pixels, and -> images that show it.
     mean, std: per channel in RGB order over all pixels; None without a readable image.
     sizes: (height, width) -> images. examples: label value -> a file that holds it.
+    ignore_index: label of the pixels that do not count.
     """
 
     name: str
@@ -32,26 +31,33 @@ class Summary:
     all_ignored: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     labelled: bool = False
+    ignore_index: int = 255
 
     @property
     def ignored_share(self) -> float:
         """Share of labelled-or-ignored pixels that are ignored, in [0, 1]."""
         total = sum(self.counts.values())
-        return self.counts[IGNORE] / total if total else 0.0
+        return self.counts[self.ignore_index] / total if total else 0.0
 
     def values_outside(self, num_classes: int) -> list[int]:
         """Label values that are neither a class nor ignored, sorted."""
-        return sorted(v for v in self.counts if v != IGNORE and not 0 <= v < num_classes)
+        return sorted(v for v in self.counts if v != self.ignore_index and not 0 <= v < num_classes)
 
     def share(self, index: int) -> float:
         """Share of a class among the pixels that are not ignored."""
-        total = sum(n for value, n in self.counts.items() if value != IGNORE)
+        total = sum(n for value, n in self.counts.items() if value != self.ignore_index)
         return self.counts[index] / total if total else 0.0
 
 
-def add_up(name: str, images: int, records: Iterable[Record], problems: list[Problem]) -> Summary:
+def add_up(
+    name: str,
+    images: int,
+    records: Iterable[Record],
+    problems: list[Problem],
+    ignore_index: int = 255,
+) -> Summary:
     """Sum the records of a split; ``problems`` are those found before any file was read."""
-    summary = Summary(name, images, problems=list(problems))
+    summary = Summary(name, images, problems=list(problems), ignore_index=ignore_index)
     weights, means, squares = [], [], []
     for record in records:
         summary.problems += record.problems
@@ -73,7 +79,7 @@ def _add_label(summary: Summary, record: Record) -> None:
     summary.images_with.update(record.counts.keys())
     for value in record.counts:
         summary.examples.setdefault(value, record.label or record.image)
-    if record.counts and set(record.counts) == {IGNORE}:
+    if set(record.counts) == {summary.ignore_index}:
         summary.all_ignored.append(record.label or record.image)
 
 

@@ -48,7 +48,8 @@ def _classes(part: Checked) -> list[str]:
     for index, name in enumerate(classes):
         share = f'{100 * summary.share(index):6.2f}%'
         lines.append(f'  {index:>4} {name:{width}} {share}  {summary.images_with[index]:>7}')
-    lines.append(f'  ignored (255): {100 * summary.ignored_share:.2f}% of all label pixels')
+    share = f'{100 * summary.ignored_share:.2f}%'
+    lines.append(f'  ignored ({summary.ignore_index}): {share} of all label pixels')
     return lines
 
 

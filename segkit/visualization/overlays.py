@@ -39,13 +39,15 @@ def overlay(
     return np.where(known, (mixed + 0.5).astype(np.uint8), image)
 
 
-def error_map(image: np.ndarray, label: np.ndarray, pred: np.ndarray) -> np.ndarray:
+def error_map(
+    image: np.ndarray, label: np.ndarray, pred: np.ndarray, ignore_index: int = 255
+) -> np.ndarray:
     """The image in grey with wrong pixels in red; ignored pixels are dimmed."""
     import cv2
 
     grey = cv2.cvtColor(fit(image, label.shape), cv2.COLOR_RGB2GRAY)
     grey = np.repeat((grey * np.float32(0.6) + 80).astype(np.uint8)[..., None], 3, axis=2)
-    ignored = label == 255
+    ignored = label == ignore_index
     grey[ignored] //= 2
     grey[(label != pred) & ~ignored] = (230, 57, 70)
     return grey

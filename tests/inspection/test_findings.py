@@ -5,6 +5,8 @@ import pytest
 from helpers.checks import SIZES, config, errors_of, labels_of, paint, warnings_of
 
 from segkit.inspection.check import check
+from segkit.inspection.page import as_page
+from segkit.inspection.text import as_text
 
 
 @pytest.mark.parametrize(
@@ -60,6 +62,41 @@ def test_labels_that_are_all_ignored(root):
 
     labels_of(root, 255)
     assert 'nothing to learn' in errors_of(config(root))[0]
+
+
+def ignoring(root, ignored, *heads):
+    cfg = config(root)
+    for name in heads:
+        cfg.model[name].ignore_index = ignored
+    cfg.train_dataloader.dataset.ignore_index = ignored
+    return cfg
+
+
+def test_another_ignored_label_is_that_of_the_heads(root):
+    labels_of(root, 0, 1, 2, 3, 4, 250)
+    found = check(ignoring(root, 250, 'decode_head', 'auxiliary_head'), 'x', ('train',), workers=0)
+    assert found.ok
+    assert found.datasets[0].summary.ignored_share == pytest.approx(1 / 6, abs=1e-3)
+    assert 'ignored (250): 16.6' in as_text(found)
+    assert 'are ignored (250)' in as_page(found)
+
+    (error,) = errors_of(ignoring(root, 250))
+    assert 'if 250 marks what does not count, set ignore_index=250 in all heads' in error
+    (error,) = errors_of(ignoring(root, 250, 'decode_head'))
+    assert 'model.auxiliary_head.ignore_index is 255, that of model.decode_head 250' in error
+
+
+def test_without_a_head_the_ignored_label_is_that_of_the_dataset(root):
+    labels_of(root, 0, 1, 2, 3, 4, 250)
+    cfg = ignoring(root, 250)
+    cfg.pop('model')
+    assert check(cfg, 'x', ('train',), workers=0).ok
+
+
+def test_one_class_with_labels_0_and_1_is_answered_with_the_binary_recipe(root):
+    labels_of(root, 0, 1)
+    (error,) = errors_of(config(root, num_classes=1))
+    assert 'set num_classes=2, out_channels=1 and loss_decode.use_sigmoid=True' in error
 
 
 def test_classes_never_labelled(root):

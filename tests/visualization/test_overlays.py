@@ -43,6 +43,9 @@ def test_error_map_marks_wrong_pixels_only():
     pred = np.zeros_like(LABEL)
     red = (error_map(IMAGE, LABEL, pred) == (230, 57, 70)).all(-1)
     assert red.tolist() == [[False, True, False], [True, True, False]]
+    other = np.where(LABEL == 255, 250, LABEL)
+    again = (error_map(IMAGE, other, pred, ignore_index=250) == (230, 57, 70)).all(-1)
+    assert again.tolist() == red.tolist()
 
 
 def test_side_by_side_keeps_panels_and_adds_a_gap():

@@ -39,8 +39,9 @@ class ReportHook(Hook):
 
         meta = runner.test_dataloader.dataset.metainfo
         self._palette = palette_of(meta)
+        self._ignore_index = _ignore_index(runner)
         self._builder = ReportBuilder(
-            meta['classes'], self._palette, _ignore_index(runner), keep=self.keep
+            meta['classes'], self._palette, self._ignore_index, keep=self.keep
         )
         self._start, self._images = time.monotonic(), 0
 
@@ -74,7 +75,8 @@ class ReportHook(Hook):
             name: colourise(x, self._palette)
             for name, x in (('ground truth', label), ('prediction', pred))
         }
-        return {'image': image, **flat, 'errors': error_map(image, label, pred)}
+        errors = error_map(image, label, pred, self._ignore_index)
+        return {'image': image, **flat, 'errors': errors}
 
     def after_test_epoch(self, runner: 'Runner', metrics: dict | None = None) -> None:
         seconds = time.monotonic() - self._start
