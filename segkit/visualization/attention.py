@@ -13,7 +13,9 @@ import numpy as np
 from .overlays import fit
 
 
-def heat_map(attention: np.ndarray, shape: Sequence[int], quantile: float = 0.995) -> np.ndarray:
+def heat_colours(
+    attention: np.ndarray, shape: Sequence[int], quantile: float = 0.995
+) -> np.ndarray:
     """(h, w) weights -> (H, W, 3) RGB; the top half per cent saturates, else one peak rules."""
     import cv2
 
@@ -34,7 +36,7 @@ def attention_overlay(
     opacity: float = 0.55,
 ) -> np.ndarray:
     """The heat of one point's attention over the image, with a cross where the point is."""
-    heat = heat_map(attention, image.shape[:2]).astype(np.float32)
+    heat = heat_colours(attention, image.shape[:2]).astype(np.float32)
     mixed = (image * (1 - opacity) + heat * opacity + 0.5).astype(np.uint8)
     return mixed if point is None else mark(mixed, point)
 
