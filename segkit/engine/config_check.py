@@ -84,6 +84,10 @@ def _check_kinds(cfg: Mapping[str, Any]) -> None:
     """What the Runner would refuse with a traceback: text or a number where it builds things."""
     if cfg.get('model') is None:
         raise ConfigError('model: not set. Write the network here, or name its file in _base_')
+    if cfg.get('resume') not in (None, True, False, 'auto'):
+        raise ConfigError(
+            f"resume: {cfg['resume']!r} must be True, False or 'auto'. Name the file in load_from"
+        )
     hooks = cfg.get('custom_hooks')
     if isinstance(hooks, (Mapping, str)):
         raise ConfigError(f'custom_hooks: {hooks!r} must be a list, of a dict for each hook')
@@ -122,6 +126,7 @@ def _check_dict(value: Mapping[str, Any], path: str, role: str) -> None:
         _check_default_hooks(value, path)
     elif role == 'dataloader':
         _known_keys(value, path, DATALOADER_KEYS | _dataloader_arguments(), 'a data loader')
+        _check_batch_size(value, path)
     elif role in KEYS_OF and 'type' not in value:
         if role in OPEN_ENDED:
             value = {k: v for k, v in value.items() if nearest(k, KEYS_OF[role], 1, 0.75)}
@@ -142,6 +147,12 @@ def _check_layer(value: Mapping[str, Any], path: str, role: str) -> None:
 
 def _dataloader_arguments() -> set[str]:
     return set(inspect.signature(torch.utils.data.DataLoader.__init__).parameters) - {'self'}
+
+
+def _check_batch_size(value: Mapping, path: str) -> None:
+    size = value.get('batch_size')
+    if size is not None and (not isinstance(size, int) or size < 1):
+        raise ConfigError(f'{path}.batch_size: {size!r} must be a whole number, 1 or more')
 
 
 def _known_keys(value: Mapping, path: str, known: Iterable[str], what: str) -> None:

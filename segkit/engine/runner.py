@@ -21,6 +21,7 @@ from segkit.engine.compat import restore_find_loader
 from segkit.engine.config_text import plain_config
 from segkit.engine.dist import init_dist, resolve_launcher
 from segkit.engine.env import collect_env
+from segkit.engine.folders import make_folder
 from segkit.engine.persistence import Persistence
 from segkit.engine.randomness import make_deterministic
 from segkit.engine.scalars import shorten
@@ -62,6 +63,7 @@ class Runner(Persistence, BatchAccounting, MMRunner):
     def from_cfg(cls, cfg: dict) -> 'Runner':
         cfg = plain_config(copy.deepcopy(cfg))
         cfg.setdefault('default_scope', 'segkit')
+        make_folder('work_dir', cfg['work_dir'])
         return super().from_cfg(cfg)
 
     # -- environment ---------------------------------------------------------------------------
@@ -105,9 +107,11 @@ class Runner(Persistence, BatchAccounting, MMRunner):
         return super().build_log_processor(_typed(log_processor, 'LogProcessor'))
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        by_epoch = isinstance(loop, dict) and loop.get('by_epoch', False)
-        kind = 'EpochBasedTrainLoop' if by_epoch else 'IterBasedTrainLoop'
-        return super().build_train_loop(_typed(loop, kind))
+        if isinstance(loop, dict) and 'type' not in loop:
+            loop = dict(loop)
+            kind = 'EpochBasedTrainLoop' if loop.pop('by_epoch', False) else 'IterBasedTrainLoop'
+            loop = _typed(loop, kind)
+        return super().build_train_loop(loop)
 
     def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         return super().build_val_loop(_typed(loop, 'ValLoop'))

@@ -12,6 +12,7 @@ from mmengine.config import Config, ConfigDict
 
 from segkit.engine.checkpoint import CheckpointNotFoundError
 from segkit.engine.config_error import ConfigError
+from segkit.engine.folders import ends_like_file, make_folder
 from segkit.engine.resume import candidates
 
 _PICKLES = ('.pkl', '.pickle')
@@ -135,7 +136,8 @@ def _apply_output(args: argparse.Namespace, cfg: Config) -> None:
         path = _file('--out', args.out, 'predictions.pkl')
         _add_hook(cfg, dict(type='PredictionFileHook', path=path))
     elif args.out:
-        _make_folder('--out', args.out)
+        _refuse_file_name(args.out)
+        make_folder('--out', args.out)
     if args.format_only:
         _leave_out_labels(cfg)
     for evaluator in _evaluators(cfg):
@@ -147,6 +149,15 @@ def _apply_output(args: argparse.Namespace, cfg: Config) -> None:
             evaluator.format_only = True
         elif evaluator.get('type') == 'IoUMetric' and cfg.get('work_dir'):
             evaluator.setdefault('result_file', str(Path(cfg.work_dir) / 'results'))
+
+
+def _refuse_file_name(path: str) -> None:
+    """What ends like a file of some other kind is not to become a folder of that name."""
+    if ends_like_file(path):
+        raise ConfigError(
+            f'--out {path}: predictions are written as one {" or ".join(_PICKLES)} file, or as a '
+            f'PNG per image into a folder, whose name has no {Path(path).suffix}'
+        )
 
 
 def _leave_out_labels(cfg: Config) -> None:
@@ -164,14 +175,14 @@ def _leave_out_labels(cfg: Config) -> None:
 
 
 def _apply_drawing(args: argparse.Namespace, cfg: Config) -> None:
-    if not (args.show or args.show_dir):
-        return
     if not 0 < args.opacity <= 1:
         raise ConfigError(f'--opacity {args.opacity} must be in (0, 1]')
+    if not (args.show or args.show_dir):
+        return
     if args.show and not _has_display():
         raise ConfigError('--show needs a display and there is none; write files: --show-dir DIR')
     if args.show_dir:
-        _make_folder('--show-dir', args.show_dir)
+        make_folder('--show-dir', args.show_dir)
     hook = dict(type='SegVisualizationHook', draw=True, interval=1, show=args.show)
     hook.update(wait_time=args.wait_time, show_dir=args.show_dir)
     cfg.default_hooks = dict(cfg.get('default_hooks') or {}, visualization=hook)
@@ -191,18 +202,5 @@ def _file(option: str, path: str, name: str) -> str | None:
         return None
     if Path(path).is_dir():
         return str(Path(path) / name)
-    _make_folder(option, str(Path(path).parent))
+    make_folder(option, str(Path(path).parent))
     return path
-
-
-def _make_folder(option: str, folder: str) -> None:
-    """Make it now: after hours of testing is too late to learn that it cannot be made."""
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        writable = os.access(folder, os.W_OK)
-    except OSError as error:
-        raise ConfigError(
-            f'{option}: cannot make the folder {folder} ({error.strerror}); choose another place'
-        ) from None
-    if not writable:
-        raise ConfigError(f'{option}: the folder {folder} is not writable; choose another place')

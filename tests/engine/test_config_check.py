@@ -119,6 +119,12 @@ def test_shipped_configs_pass():
         check_config(load_config(name))
 
 
+@pytest.mark.parametrize('size', [0, -1, 1.5, 'two'])
+def test_a_batch_has_at_least_one_image(size):
+    wrong = message(test_dataloader__batch_size=size)
+    assert wrong == f'test_dataloader.batch_size: {size!r} must be a whole number, 1 or more'
+
+
 def test_arguments_are_followed_up_to_a_class_without_kwargs():
     class Base(nn.Module):
         def __init__(self, width: int, *, depth: int = 1) -> None: ...

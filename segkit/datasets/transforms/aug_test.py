@@ -13,6 +13,7 @@ import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from segkit.datasets.errors import DataError
 from segkit.models.inference.aug_test import view_size
 from segkit.registry import TRANSFORMS
 from segkit.structures import ImageViews
@@ -54,6 +55,10 @@ class MultiScaleViews(BaseTransform):
     def _view(self, results: dict, ratio: float) -> np.ndarray:
         img = results['img']
         height, width = view_size(img.shape[:2], ratio, self.scale, self.keep_ratio)
+        if not (height and width):
+            name = results.get('img_path') or 'an image'
+            problem = f'the ratio {ratio} leaves a view of {height} x {width} pixels'
+            raise DataError(name, problem, 'Take it out of aug_test.img_ratios.')
         view = mmcv.imresize(
             img, (width, height), interpolation=self.interpolation, backend=self.backend
         )

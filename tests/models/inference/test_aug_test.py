@@ -9,6 +9,7 @@ from mmengine.config import Config
 
 from segkit.datasets.transforms import Compose
 from segkit.models.inference.aug_test import derive_views, enable_aug_test, rescaled_size
+from segkit.registry import TRANSFORMS
 
 PUBLISHED = {'img_ratios': [0.5, 0.75, 1.0, 1.25, 1.5, 1.75], 'flip': True}
 
@@ -134,3 +135,9 @@ def test_the_rewritten_pipeline_gives_the_derived_views_and_the_whole_label(tmp_
 def test_what_cannot_be_derived_is_explained(steps, aug, message):
     with pytest.raises(ValueError, match=message):
         derive_views(steps, aug, (10, 10))
+
+
+def test_a_ratio_that_leaves_no_pixel_names_the_image_and_the_setting():
+    views = TRANSFORMS.build({'type': 'MultiScaleViews', 'ratios': [1.0, 0.001]})
+    with pytest.raises(ValueError, match=r'a\.png: the ratio 0.001 .*0 x 0.*aug_test.img_ratios'):
+        views({'img': np.zeros((50, 70, 3), np.uint8), 'img_path': 'a.png'})
