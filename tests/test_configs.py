@@ -140,9 +140,8 @@ def test_the_rest_of_the_recipe_is_consistent(name):
         annotations = transform(cfg, loader, 'LoadAnnotations')
         zero = annotations.get('reduce_zero_label', cfg[loader].dataset.get('reduce_zero_label'))
         assert bool(zero) is _parse(recipe['reduce_zero_label'])
-    if 'auto_scale_lr' in cfg:
-        batch = int(recipe['batch_per_gpu']) * int(recipe['gpus'])
-        assert cfg.auto_scale_lr.base_batch_size == batch
+    batch = int(recipe['batch_per_gpu']) * int(recipe['gpus'])
+    assert cfg.auto_scale_lr == dict(enable=False, base_batch_size=batch)
 
 
 @pytest.mark.parametrize('name', BASELINES + ABLATION)

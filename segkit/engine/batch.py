@@ -66,9 +66,15 @@ class BatchAccounting:
     def scale_lr(self, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None) -> None:
         """Scale the rates to the batch when asked to; otherwise say that it differs."""
         base, batch = self.recipe_batch, self.effective_batch
+        enabled = (auto_scale_lr or {}).get('enable', False)
+        if base is None and enabled:
+            raise ConfigError(
+                'auto_scale_lr.enable needs the batch that the learning rate was chosen for: set '
+                'auto_scale_lr.base_batch_size'
+            )
         if base is None or base == batch:
             return
-        if not auto_scale_lr.get('enable', False):
+        if not enabled:
             self.logger.warning(
                 f'This run has {batch} images per step, its recipe {base}: results may differ. '
                 "--auto-scale-lr scales the learning rate, train_cfg.accumulate='auto' keeps the "
@@ -89,10 +95,3 @@ class BatchAccounting:
         total = vector.clone()
         torch_dist.all_reduce(total)
         return vector.tolist(), (total / self.world_size).tolist()
-
-    def sum_over_ranks(self, values: dict[str, float]) -> dict[str, float]:
-        """Sums over all ranks; every rank must hold the same keys."""
-        vector = torch.tensor([values[k] for k in sorted(values)], dtype=torch.float32)
-        vector = vector.to(next(self.model.parameters()).device)
-        _, means = self.average_over_ranks(vector)
-        return {k: mean * self.world_size for k, mean in zip(sorted(values), means)}

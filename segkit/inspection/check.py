@@ -94,7 +94,7 @@ def check(
     """Read all images and labels of a config's splits and judge them.
 
     Args:
-        name: of the config, to find its recipe in the model zoo.
+        name: of the config, for what is said about it.
         splits: of 'train', 'val', 'test'; a split that reads the same data as an earlier one is
             left out.
         max_images: examine so many, evenly spread, instead of all. Missing files are found anyway.
@@ -120,7 +120,7 @@ def check(
                 text = f'labels without an image, not used: {len(leaf.orphans)}'
                 part.findings.append(Finding(WARNING, text, leaf.orphans))
             result.datasets.append(part)
-    batch = batch_finding(cfg, name, gpus) if 'train' in splits else None
+    batch = batch_finding(cfg, gpus) if 'train' in splits else None
     result.general += [batch] if batch else []
     if not result.datasets:
         keys = ', '.join(LOADERS[split] for split in splits)

@@ -81,7 +81,8 @@ def test_another_ignored_label_is_that_of_the_heads(root):
     assert 'are ignored (250)' in as_page(found)
 
     (error,) = errors_of(ignoring(root, 250))
-    assert 'if 250 marks what does not count, set ignore_index=250 in all heads' in error
+    assert 'if 250 marks what does not count, set label_map={250: 255} in the dataset' in error
+    assert 'or ignore_index=250 in all heads' in error
     (error,) = errors_of(ignoring(root, 250, 'decode_head'))
     assert 'model.auxiliary_head.ignore_index is 255, that of model.decode_head 250' in error
 
@@ -132,11 +133,11 @@ def test_normalisation_far_from_the_images(root):
 
 
 def test_the_effective_batch_is_compared_with_the_recipe(root):
-    name = 'pspnet_r50-d8_512x512_80k_ade20k'  # 4 GPUs x 4
     cfg = config(root)
+    cfg.auto_scale_lr = dict(base_batch_size=16)
     cfg.optim_wrapper = dict(optimizer=dict(lr=0.01))
 
-    (warning,) = warnings_of(cfg, name=name, gpus=2)
+    (warning,) = warnings_of(cfg, gpus=2)
     assert 'effective batch 4 (2 a GPU x 2 GPU), the recipe has 16' in warning
     assert '--auto-scale-lr (lr 0.0025 instead of 0.01)' in warning
-    assert warnings_of(cfg, name=name, gpus=8) == []
+    assert warnings_of(cfg, gpus=8) == []

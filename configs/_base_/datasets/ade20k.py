@@ -27,6 +27,7 @@ train_dataloader = dict(
         data_root=data_root,
         data_prefix=dict(img_path='images/training', seg_map_path='annotations/training'),
         pipeline=train_pipeline))
+auto_scale_lr = dict(enable=False, base_batch_size=16)  # 4 GPUs x 4
 val_dataloader = dict(
     batch_size=1,
     num_workers=4,

@@ -27,6 +27,7 @@ train_dataloader = dict(
         data_root=data_root,
         data_prefix=dict(img_path='leftImg8bit/train', seg_map_path='gtFine/train'),
         pipeline=train_pipeline))
+auto_scale_lr = dict(enable=False, base_batch_size=8)  # 4 GPUs x 2
 val_dataloader = dict(
     batch_size=1,
     num_workers=4,

@@ -28,6 +28,7 @@ train_dataloader = dict(
         ann_file='ImageSets/SegmentationContext/train.txt',
         data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClassContext'),
         pipeline=train_pipeline))
+auto_scale_lr = dict(enable=False, base_batch_size=16)  # 4 GPUs x 4
 val_dataloader = dict(
     batch_size=1,
     num_workers=4,

@@ -22,6 +22,7 @@ train_dataloader = dict(
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type=dataset_type, split='train', num_images=1000, pipeline=train_pipeline))
+auto_scale_lr = dict(enable=False, base_batch_size=8)  # one process
 val_dataloader = dict(
     batch_size=1,
     num_workers=1,
