@@ -13,9 +13,9 @@ PARTITION="$1"
 JOB_NAME="$2"
 CONFIG="$3"
 shift 3
-# A requeued job starts from the top: it must find its checkpoint, or start afresh at first.
+# A requeued job starts from the top: it must find its checkpoint, or start as it is told at first.
 case " $* " in
-    *" --resume"* | *" --load-from"*) ;;
+    *" --resume"* | *" --auto-resume "*) ;;
     *) set -- "$@" --resume ;;
 esac
 become_srun "$PARTITION" "$JOB_NAME" "$HERE/train.py" "$CONFIG" "$@" &

@@ -36,6 +36,11 @@ def parse_args() -> argparse.Namespace:
     add('--fuse-bn', action='store_true', help='fold batch norms (same classes, faster)')
     add('--channels-last', action='store_true', help='memory layout (same classes)')
     add('--bf16', action='store_true', help='bfloat16 autocast (faster, not exact)')
+    # Arguments of the 0.x toolbox whose meaning is now elsewhere: say so instead of failing.
+    add('--gpu-id', '--gpu-ids', dest='gpu_id', nargs='+', help=argparse.SUPPRESS)
+    add('--gpu-collect', action='store_true', help=argparse.SUPPRESS)
+    add('--tmpdir', help=argparse.SUPPRESS)
+    add('--eval-options', nargs='+', default=[], help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -44,9 +49,14 @@ def build_runner(args: argparse.Namespace) -> 'Runner':
 
     from segkit.engine import Runner, check_config
     from segkit.engine.checkpoint import Undrawn, without_pretrained
-    from segkit.engine.testing import apply_test_arguments, require_checkpoint
+    from segkit.engine.testing import (
+        apply_test_arguments,
+        require_checkpoint,
+        translate_old_arguments,
+    )
 
-    args.checkpoint = require_checkpoint(args.checkpoint)
+    args.checkpoint = require_checkpoint(args.checkpoint, cfg)
+    translate_old_arguments(args)
     apply_test_arguments(args, cfg)
     check_config(cfg)
     cfg.model = without_pretrained(cfg.model)

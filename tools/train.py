@@ -29,18 +29,20 @@ def parse_args() -> argparse.Namespace:
         nargs='?',
         const='auto',
         metavar='auto|PATH',
-        help='go on from the last checkpoint of the work directory, or from PATH',
+        help='go on from PATH, or from the last checkpoint of the work directory: while that has '
+        'none, start from --load-from or load_from of the config, if given',
     )
     add('--resume-from', metavar='PATH', help='older name of --resume PATH')
     add('--no-validate', action='store_true', help='do not validate while training')
     add('--amp', action='store_true', help='mixed precision: bf16, or fp16 where bf16 is slow')
     add('--amp-dtype', choices=['bf16', 'fp16'], help='choose the type of --amp')
     add('--seed', type=int, help='seed of everything random; drawn and printed when not given')
-    add('--diff-seed', action='store_true', help='another seed for each process')
+    add('--diff-seed', '--diff_seed', action='store_true', help='another seed for each process')
     add('--deterministic', action='store_true', help='bit-identical runs on CPU; slower on GPU')
     add('--auto-scale-lr', action='store_true', help="scale the rate by this run's batch size")
     add('--accumulate', metavar='N|auto', help='batches per step; auto keeps the recipe batch')
     # Arguments of the 0.x toolbox whose meaning is now elsewhere: say so instead of failing.
+    add('--auto-resume', action='store_true', help=argparse.SUPPRESS)
     add('--gpus', '--gpu-id', '--gpu-ids', dest='gpus', nargs='+', help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -53,13 +55,13 @@ def apply_arguments(args: argparse.Namespace, cfg) -> None:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp or args.amp_dtype:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
-        cfg.optim_wrapper.setdefault('dtype', args.amp_dtype)
+    if args.amp_dtype:
+        cfg.optim_wrapper.dtype = args.amp_dtype
     if args.accumulate:
-        cfg.train_cfg.accumulate = 'auto' if args.accumulate == 'auto' else int(args.accumulate)
+        digits = args.accumulate.isdigit()
+        cfg.train_cfg.accumulate = int(args.accumulate) if digits else args.accumulate
     if args.auto_scale_lr:
-        # The published recipes are for four GPUs.
-        recipe = dict(base_batch_size=4 * cfg.train_dataloader.batch_size)
-        cfg.auto_scale_lr = dict(recipe, **dict(cfg.get('auto_scale_lr') or {}), enable=True)
+        cfg.auto_scale_lr = dict(cfg.get('auto_scale_lr') or {}, enable=True)
     randomness = dict(cfg.get('randomness') or {})
     if args.seed is not None:
         randomness['seed'] = args.seed
@@ -71,12 +73,13 @@ def apply_arguments(args: argparse.Namespace, cfg) -> None:
 
 def apply_start(args: argparse.Namespace, cfg) -> None:
     """Where to start: from nothing, from weights, or from where a run stopped."""
-    resume = args.resume_from or args.resume
-    if resume:
-        cfg.resume = True
-        cfg.load_from = None if resume == 'auto' else resume
-    elif args.load_from:
+    resume = args.resume_from or args.resume or ('auto' if args.auto_resume else None)
+    if args.load_from:
         cfg.load_from = args.load_from
+    if resume == 'auto':
+        cfg.resume = 'auto'
+    elif resume:
+        cfg.resume, cfg.load_from = True, resume
 
 
 def build_runner(args: argparse.Namespace) -> 'Runner':

@@ -55,7 +55,7 @@ def init_model(
         if Path(checkpoint).is_dir():
             from segkit.engine.testing import require_checkpoint
 
-            checkpoint = require_checkpoint(str(checkpoint))
+            checkpoint = require_checkpoint(str(checkpoint), cfg)
         model = build_undrawn(cfg.model)
         # To a GPU straight from the file. On the CPU a copy: a program may save to where it loaded
         # from, and writing over a mapped file would kill it.

@@ -46,14 +46,26 @@ def test_one_task_a_gpu_and_eight_gpus_a_node(start):
     ]  # fmt: skip
 
 
-def test_srun_arguments_are_several_and_a_chosen_start_stays(start):
+@pytest.mark.parametrize(
+    ('given', 'passed'),
+    [
+        (['--load-from', 'w.pth'], ['--load-from', 'w.pth', '--resume']),
+        (['--resume', 'w.pth'], ['--resume', 'w.pth']),
+        (['--resume-from', 'w.pth'], ['--resume-from', 'w.pth']),
+        (['--auto-resume'], ['--auto-resume']),
+    ],
+)
+def test_a_requeued_job_resumes_whatever_it_first_started_from(start, given, passed):
+    output, _ = start('slurm_train.sh', 'p', 'j', 'c.py', *given).communicate()
+
+    assert output.split('c.py\n')[1].split('\n--launcher')[0].split('\n') == passed
+
+
+def test_srun_arguments_are_several(start):
     extra = dict(SRUN_ARGS='--qos=low --exclusive')
-    output, _ = start(
-        'slurm_train.sh', 'p', 'j', 'c.py', '--load-from', 'w.pth', **extra
-    ).communicate()
+    output, _ = start('slurm_train.sh', 'p', 'j', 'c.py', **extra).communicate()
 
     assert '--qos=low\n--exclusive\npython' in output
-    assert '--load-from\nw.pth\n--launcher' in output
 
 
 def test_testing_takes_a_config_and_a_checkpoint(start):

@@ -92,6 +92,39 @@ def test_flags_reach_the_config_that_is_saved(call):
     assert not list(work_dir.glob('best_*'))
 
 
+def weights_of(path: Path) -> dict:
+    return read(path)['state_dict']
+
+
+FROZEN = ('--cfg-options', 'optim_wrapper.optimizer.lr=0.0', 'param_scheduler=[]')
+
+
+@pytest.mark.parametrize(
+    'start', [('load_from=a/iter_2.pth', '--resume'), ('--resume', '--load-from', 'a/iter_2.pth'),
+              ('--load-from', 'a/iter_2.pth', '--auto-resume')],
+)  # fmt: skip
+def test_resuming_starts_from_the_given_weights_and_then_goes_on(call, start):
+    call('--cfg-options', 'train_cfg.max_iters=2', work_dir='a')
+    call(*FROZEN, 'train_cfg.max_iters=2', *start)
+    assert 'w yet: training starts from the weights of a/iter_2.pth' in log_of(Path('w'))
+    name = 'backbone.layer4.0.conv1.weight'
+    assert (weights_of('a/iter_2.pth')[name] == weights_of('w/iter_2.pth')[name]).all()
+    call(*FROZEN, 'train_cfg.max_iters=4', *start)
+    assert 'w/iter_2.pth at iteration 2' in log_of(Path('w'))
+
+
+def test_the_type_of_mixed_precision_on_the_command_line_counts(call):
+    dtype = 'optim_wrapper.dtype=float16'
+    work_dir = call('--amp-dtype', 'bf16', '--options', 'train_cfg.max_iters=2', dtype)
+    assert "dtype='bf16'" in (work_dir / 'tiny.py').read_text()
+
+
+def test_another_seed_for_each_process_by_either_name(call):
+    for flag in ('--diff-seed', '--diff_seed'):
+        work_dir = call(flag, '--options', 'train_cfg.max_iters=2')
+        assert 'diff_rank_seed=True' in (work_dir / 'tiny.py').read_text()
+
+
 def test_the_rate_is_scaled_to_the_batch_on_request(call):
     options = ('--cfg-options', 'train_cfg.max_iters=2', 'auto_scale_lr.base_batch_size=8')
     work_dir = call('--auto-scale-lr', *options)
@@ -122,6 +155,9 @@ def test_fine_tuning_takes_what_fits_and_lists_the_rest(call):
         (['--cfg-options', 'model.decode_head.chanels=3'], "Did you mean 'channels'"),
         (['--cfg-options', 'model.backbone.type=ResNetV1x'], "Did you mean 'ResNetV1"),
         (['--cfg-options', 'train_cfg'], 'write KEY=VALUE'),
+        (['--cfg-options', 'resume=a.pth'], "resume: 'a.pth' must be True, False or 'auto'"),
+        (['--auto-scale-lr'], 'set auto_scale_lr.base_batch_size'),
+        (['--accumulate', 'all'], "train_cfg.accumulate='all': a number >= 1, or 'auto'"),
         (['--resume', 'nothing.pth'], 'nothing.pth: there is no such checkpoint'),
         (['--load-from', 'nothing.pth'], 'nothing.pth'),
         (['--cfg-options', 'train_dataloader.batch_size=1', 'model.decode_head.pool_scales=[1]'],
