@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+from mmengine.dist import all_gather_object
 from mmengine.evaluator import Evaluator
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
@@ -131,9 +132,11 @@ class IterBasedTrainLoop(MMIterBasedTrainLoop):
 
 
 def _mean_of(logs: Sequence[dict]) -> dict:
+    """Mean of each value over the logs that have it: ``acc_interval`` leaves some out of some."""
     if len(logs) == 1:
         return logs[0]
-    return {key: sum(log[key] for log in logs) / len(logs) for key in logs[0]}
+    values = {key: [log[key] for log in logs if key in log] for log in logs for key in log}
+    return {key: sum(found) / len(found) for key, found in values.items()}
 
 
 @LOOPS.register_module()
@@ -156,13 +159,13 @@ class ValLoop(MMValLoop):
     ) -> None:
         super().__init__(runner, dataloader, evaluator, fp16)
         self.with_loss = val_loss
-        self._loss_sums: dict[str, float] = {}
+        self._sums: dict[str, tuple[float, int]] = {}
 
     def run(self) -> dict:
         runner = self.runner
         runner.call_hook('before_val')
         runner.call_hook('before_val_epoch')
-        self._loss_sums = {}
+        self._sums = {}
         share_buffers(runner.bare_model)
         runner.model.eval()
         with preserved_randomness(), gathered(runner.bare_model):
@@ -187,17 +190,20 @@ class ValLoop(MMValLoop):
         total, terms = model.parse_losses(losses)
         size = len(data_batch['inputs'])
         for key, value in dict(terms, loss=total).items():
-            name = f'val_{key}'
-            self._loss_sums[name] = self._loss_sums.get(name, 0.0) + float(value) * size
-        self._loss_sums['count'] = self._loss_sums.get('count', 0.0) + size
+            done, images = self._sums.get(f'val_{key}', (0.0, 0))
+            self._sums[f'val_{key}'] = (done + float(value) * size, images + size)
 
     def losses(self) -> dict[str, float]:
-        """Mean of each loss over the images of all ranks; empty unless ``val_loss``."""
-        if not self._loss_sums:
+        """Mean of each over the images of all ranks that have it; empty unless ``val_loss``."""
+        if not self.with_loss:
             return {}
-        sums = self.runner.sum_over_ranks(self._loss_sums)
-        count = sums.pop('count')
-        return {key: value / count for key, value in sums.items()}
+        # Whole, since a rank without an image does not know the names.
+        parts = all_gather_object(self._sums)
+        totals: dict[str, tuple[float, int]] = {}
+        for name, (value, images) in (item for part in parts for item in part.items()):
+            done, count = totals.get(name, (0.0, 0))
+            totals[name] = (done + value, count + images)
+        return {name: value / count for name, (value, count) in totals.items()}
 
 
 @LOOPS.register_module()

@@ -53,14 +53,14 @@ def _parts(model: nn.Module) -> list[nn.Module]:
 
 
 def compile_network(model: nn.Module, options: dict) -> int:
-    """``torch.compile`` the forward of each part; returns how many.
+    """``torch.compile`` each part, not copies made of it later; returns how many.
 
     The whole train step, which mmengine compiles, takes the samples' metadata and the optimizer
     into the graph and recompiles at every batch.
     """
     parts = _parts(model)
     for part in parts:
-        part.forward = torch.compile(part.forward, **options)
+        part.compile(**options)
     return len(parts)
 
 

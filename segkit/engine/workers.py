@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import torch
 from torch.utils.data import DataLoader
 
 _SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
@@ -41,11 +42,13 @@ def start_worker(worker_id: int, then: Callable | None = None) -> None:
 def fit_loader_config(config: dict) -> dict:
     """A loader config without the settings that ``num_workers=0`` makes torch refuse.
 
-    Unless it names another way, batches travel as few large buffers (``seg_collate``).
+    Unless it names another way, batches travel as few large buffers (``seg_collate``), pinned where
+    there is a GPU to copy them to.
     """
     from segkit.datasets import seg_collate
 
-    config = {'collate_fn': dict(type=seg_collate), **config}
+    usual = dict(collate_fn=dict(type=seg_collate), pin_memory=torch.cuda.is_available())
+    config = {**usual, **config}
     if config.get('num_workers', 0) == 0:
         config = {k: v for k, v in config.items() if k != 'prefetch_factor'}
         config['persistent_workers'] = False

@@ -52,6 +52,16 @@ def test_the_same_weights_are_scored_alike_by_any_number_of_ranks(tmp_path):
         assert history(two, name) == history(one, name)
 
 
+def test_a_rank_without_an_image_takes_part_in_the_validation_loss(tmp_path):
+    few = dict(COMPARABLE, val_dataloader__dataset__num_images=1, val_cfg__val_loss=True)
+    few.update(train_cfg__max_iters=4, env_cfg__dist_cfg=dict(timeout=40))
+    complete_ranks(tmp_path / 'two', **few, train_dataloader__batch_size=1)
+    complete(tmp_path / 'one', **few, train_dataloader__batch_size=2)
+    two, one = (tmp_path / name / 'iter_4.pth' for name in ('two', 'one'))
+    for name in ('val/val_loss', 'val/val_decode.loss_ce', 'val/val_decode.acc_seg'):
+        assert history(two, name) == pytest.approx(history(one, name), rel=1e-4)
+
+
 def test_two_ranks_resume_exactly_after_one_was_told_to_stop(tmp_path):
     complete_ranks(tmp_path / 'straight')
     ranks = start_ranks(tmp_path / 'run')

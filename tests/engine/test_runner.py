@@ -1,5 +1,6 @@
 """What a run leaves behind, what it costs, and the switches of the Runner."""
 
+import copy
 import json
 import logging
 import math
@@ -17,6 +18,7 @@ from segkit.engine import ConfigError, Runner
 from segkit.engine.errors import TrainingError
 from segkit.engine.hooks.progress import progress_line
 from segkit.engine.hooks.rules import better_rule
+from segkit.engine.model_setup import compile_network
 
 NO_VALIDATION = dict(val_cfg=None, val_dataloader=None, val_evaluator=None)
 
@@ -92,6 +94,30 @@ def test_the_validation_loss_is_the_mean_loss_of_the_validation_images(tmp_path,
     assert got == pytest.approx(sum(losses) / len(losses), rel=1e-5)
 
 
+def test_a_scalar_that_some_batches_lack_is_the_mean_of_the_others(tmp_path):
+    runner = Runner.from_cfg(tiny_config(tmp_path, val_cfg__val_loss=True))
+    seen = []
+
+    def parse(losses):
+        seen.append(len(seen))
+        terms = dict(every=torch.tensor(float(seen[-1])))
+        if seen[-1] != 1:
+            terms['some'] = torch.tensor(10.0 + seen[-1])
+        return torch.tensor(1.0), terms
+
+    runner.model.parse_losses = parse
+    metrics = runner.val()
+    assert len(seen) == 3
+    assert {k: v for k, v in metrics.items() if k.startswith('val_')} == dict(
+        val_every=1.0, val_some=11.0, val_loss=1.0
+    )
+
+
+def test_validation_without_an_image_has_no_loss(tmp_path):
+    loop = Runner.from_cfg(tiny_config(tmp_path, val_cfg__val_loss=True)).val_loop
+    assert loop.losses() == {}
+
+
 def test_no_validation_before_the_iteration_where_it_begins(tmp_path):
     options = dict(train_cfg__val_begin=6, train_cfg__val_interval=2)
     runner, validated = Runner.from_cfg(tiny_config(tmp_path, **options)), []
@@ -112,6 +138,34 @@ def test_early_stopping_on_a_name_that_is_not_there(tmp_path):
     stopper = dict(type='EarlyStoppingHook', monitor='mDice')
     with pytest.raises(TrainingError, match=r"EarlyStoppingHook\.monitor='mDice'.*mIoU"):
         train(tmp_path, custom_hooks=[stopper])
+
+
+BY_EPOCH = dict(
+    train_cfg=dict(_delete_=True, by_epoch=True, max_epochs=2, val_interval=1),
+    train_dataloader__sampler=dict(type='DefaultSampler', shuffle=True),
+    train_dataloader__dataset__num_images=6,
+    param_scheduler=[],
+    default_hooks__checkpoint__by_epoch=True,
+    default_hooks__checkpoint__interval=1,
+)
+
+
+def test_files_of_a_run_by_epoch_are_named_after_epochs(tmp_path):
+    best = dict(optim_wrapper__optimizer__lr=0.0, default_hooks__checkpoint__save_best='aAcc')
+    runner = train(tmp_path, **BY_EPOCH, **best)
+    epoch = next(path.stem for path in tmp_path.glob('best_*')).removeprefix('best_aAcc_')
+    assert epoch in ('epoch_1', 'epoch_2')
+    assert {path.name for path in tmp_path.glob('epoch_*')} == {'epoch_1.pth', 'epoch_2.pth'}
+    saved = read(tmp_path / f'{epoch}.pth')['message_hub']['runtime_info']['best_checkpoints']
+    assert saved == runner.message_hub.get_info('best_checkpoints')
+
+
+@pytest.mark.parametrize(('metrics', 'name'), [('mIoU', 'mIoU'), ('mDice', 'aAcc')])
+def test_the_scalar_of_the_best_can_be_left_to_the_toolbox(tmp_path, metrics, name):
+    runner = train(tmp_path, default_hooks__checkpoint__save_best='auto',
+                   val_evaluator__iou_metrics=[metrics])  # fmt: skip
+    assert list(runner.message_hub.get_info('best_checkpoints')) == [name]
+    assert len(list(tmp_path.glob(f'best_{name}_iter_*.pth'))) == 1
 
 
 @pytest.mark.parametrize(
@@ -139,6 +193,12 @@ def test_accumulation_equals_the_large_batch(tmp_path):
     large, split = (read(tmp_path / n / 'iter_8.pth')['state_dict'] for n in ('large', 'split'))
     for name, tensor in large.items():
         torch.testing.assert_close(split[name], tensor, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_accumulated_batches_need_not_have_the_same_scalars(tmp_path):
+    runner = train(tmp_path, train_cfg__accumulate=2, model__decode_head__acc_interval=3)
+    accuracy = runner.message_hub.get_scalar('train/decode.acc_seg').data[0]
+    assert len(accuracy) == 5  # of 16 batches
 
 
 def test_accumulated_batches_are_logged_by_their_mean(tmp_path):
@@ -187,6 +247,17 @@ def test_only_the_parts_of_the_network_are_compiled(tmp_path, monkeypatch):
     train(tmp_path, compile=dict(mode='max-autotune'), train_cfg__max_iters=2)
     options = dict(mode='max-autotune')
     assert compiled == [(name, options) for name in ('ResNetV1c', 'PSPHead', 'FCNHead')]
+
+
+def test_a_copy_of_a_compiled_network_has_its_own_weights(tmp_path):
+    network = Runner.from_cfg(tiny_config(tmp_path)).model
+    compile_network(network, dict(backend='eager'))
+    copied = copy.deepcopy(network)
+    torch.nn.init.zeros_(copied.decode_head.conv_seg.weight)
+    torch.nn.init.zeros_(copied.decode_head.conv_seg.bias)
+    pictures = torch.rand(2, 3, 32, 32)
+    assert copied(pictures).eq(0).all()
+    assert not network(pictures).eq(0).all()
 
 
 def test_activation_checkpointing_trains_to_the_same_weights(tmp_path):

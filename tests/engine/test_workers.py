@@ -6,6 +6,17 @@ import subprocess
 import sys
 
 import pytest
+import torch
+
+from segkit.engine.workers import fit_loader_config
+
+
+@pytest.mark.parametrize('cuda', [False, True])
+def test_batches_are_pinned_where_a_gpu_takes_them(monkeypatch, cuda):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: cuda)
+    assert fit_loader_config(dict(batch_size=1))['pin_memory'] is cuda
+    assert fit_loader_config(dict(pin_memory=not cuda))['pin_memory'] is not cuda
+
 
 SCRIPT = """
 import signal

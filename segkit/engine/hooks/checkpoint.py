@@ -36,7 +36,8 @@ class CheckpointHook(Hook):
         out_dir: where to save; the work directory when not given.
         max_keep_ckpts: periodic checkpoints to keep; all when -1. The best ones do not count.
         save_last: whether the end of training is saved whatever the interval.
-        save_best: a scalar of validation ('mIoU', 'val_loss', ...) or several.
+        save_best: a scalar of validation ('mIoU', 'val_loss', ...) or several; 'auto' is mIoU, or
+            the first scalar where there is none.
         rule: 'greater' or 'less' for all of them; told from the names when not given.
         save_begin: no periodic checkpoint before this iteration.
         filename_tmpl: name with one '{}' for the iteration.
@@ -65,9 +66,11 @@ class CheckpointHook(Hook):
         self.max_keep_ckpts = max_keep_ckpts
         self.save_last = save_last
         self.save_best = [save_best] if isinstance(save_best, str) else list(save_best or [])
-        self.rules = {name: better_rule(name, rule) for name in self.save_best}
+        self.rule = rule
+        self.rules = {name: better_rule(name, rule) for name in self.save_best if name != 'auto'}
         self.save_begin = save_begin
         self.filename_tmpl = filename_tmpl or ('epoch_{}.pth' if by_epoch else 'iter_{}.pth')
+        self.folder: Path | Any = None  # None until training begins
         self.last_ckpt: str | None = None
 
     def before_train(self, runner: 'Runner') -> None:
@@ -136,14 +139,29 @@ class CheckpointHook(Hook):
         return name if same else str((self.folder / name).resolve())
 
     def after_val_epoch(self, runner: 'Runner', metrics: dict | None = None) -> None:
+        if self.folder is None:  # validation alone
+            return
         metrics = metrics or {}
+        self._settle_auto(metrics)
         improved = [name for name in self.save_best if self._better(runner, name, metrics)]
         for name in improved:
             self._save_best(runner, name, float(metrics[name]))
         # The best scores, and that this validation is done, belong in what a resume starts from.
         training = runner.message_hub.get_info('loop_stage') is not None
-        if training and self.last_ckpt == self.filename_tmpl.format(runner.iter):
-            self._save(runner, runner.iter, dict(epoch=runner.epoch, iter=runner.iter))
+        step = self._step(runner)
+        if training and self.last_ckpt == self.filename_tmpl.format(step):
+            self._save(runner, step, dict(epoch=runner.epoch, iter=runner.iter))
+
+    def _step(self, runner: 'Runner') -> int:
+        """What is done, in what file names count."""
+        return runner.epoch if self.by_epoch else runner.iter
+
+    def _settle_auto(self, metrics: dict) -> None:
+        if 'auto' not in self.save_best or not metrics:
+            return
+        name = 'mIoU' if 'mIoU' in metrics else next(iter(metrics))
+        self.save_best = [name if n == 'auto' else n for n in self.save_best]
+        self.rules[name] = better_rule(name, self.rule)
 
     def _better(self, runner: 'Runner', name: str, metrics: dict) -> bool:
         if name not in metrics:
@@ -158,7 +176,7 @@ class CheckpointHook(Hook):
         return score > best if self.rules[name] == 'greater' else score < best
 
     def _save_best(self, runner: 'Runner', name: str, score: float) -> None:
-        file = f'best_{name}_{self.filename_tmpl.format(runner.iter)}'.replace('/', '_')
+        file = f'best_{name}_{self.filename_tmpl.format(self._step(runner))}'.replace('/', '_')
         records = dict(runner.message_hub.get_info(_BEST, {}))
         old = records.get(name, {}).get('file')
         records[name] = dict(score=score, file=file)
