@@ -71,8 +71,10 @@ def test_many_classes_take_sixteen_bits(tmp_path):
     assert np.array(Image.open(path)).tolist() == [[300, 1]]
 
 
-def test_coding_of_255_classes_from_one_fits_a_byte():
-    assert coding_table([str(i) for i in range(255)], True).dtype == np.uint8
+@pytest.mark.parametrize(('classes', 'dtype'), [(255, np.uint8), (256, np.uint16)])
+def test_ids_from_one_take_the_bits_that_the_last_needs(classes, dtype):
+    table = coding_table([str(i) for i in range(classes)], True)
+    assert (table.dtype, table[-1]) == (dtype, classes)
 
 
 def test_two_images_of_one_name_are_refused(tmp_path):

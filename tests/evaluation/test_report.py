@@ -108,6 +108,23 @@ def test_a_browser_opens_it_without_an_error(page, tmp_path):
     assert 'Worst pictures' in opened.stdout
 
 
+def rows_of(text):
+    """The cells of every table row, as a reader sees them."""
+    rows = re.findall(r'<tr>(.*?)</tr>', text)
+    return [[re.sub('<.*?>', '', cell) for cell in re.split('</t[dh]>', row)[:-1]] for row in rows]
+
+
+def test_image_counts_are_of_labels_and_sizes_are_width_by_height(tmp_path):
+    builder = ReportBuilder(('sky', 'tree'), PALETTE[:2])
+    label = torch.zeros(20, 30, dtype=torch.uint8)
+    builder.add('a.jpg', label, torch.ones_like(label), dict)
+    builder.write(tmp_path / 'r.html', 'one image')
+    rows = rows_of((tmp_path / 'r.html').read_text())
+    images = {row[0]: row[-1] for row in rows if row[0] in ('sky', 'tree') and len(row) > 4}
+    assert images == {'sky': '1', 'tree': '0'}
+    assert rows[rows.index(['Width x height', 'Images', '%']) + 1] == ['30 x 20', '1', '100.0']
+
+
 def test_report_without_labels_or_curves_still_opens(tmp_path):
     ReportBuilder(CLASSES, PALETTE).write(tmp_path / 'r.html', 'nothing')
     text = (tmp_path / 'r.html').read_text()
