@@ -65,6 +65,14 @@ def test_three_losses_in_training():
     assert list(losses) == names
 
 
+def test_dropout_stands_before_each_of_the_three_classifiers():
+    head = with_random_state(DAHead(pam_channels=4, dropout_ratio=1, **SMALL))
+    outputs = head([torch.randn(2, 16, 6, 7)])
+    classifiers = head.conv_seg, head.pam_conv_seg, head.cam_conv_seg
+    for out, classifier in zip(outputs, classifiers, strict=True):
+        assert torch.equal(out, classifier.bias.view(1, -1, 1, 1).expand_as(out))
+
+
 def test_both_attentions_start_as_the_identity():
     head = DAHead(pam_channels=4, **SMALL)
     x = torch.randn(1, 8, 5, 5)
