@@ -48,7 +48,8 @@ class PAM(nn.Module):
         """(N, C, H, W) -> (N, C, H, W)."""
         projections = self.query_project, self.key_project, self.value_project
         query, key, value = (p(x).flatten(2) for p in projections)
-        return self.gamma(pixel_attention(query, key, value).reshape(x.shape)) + x
+        # x first: the sum takes its layout, also where a fused kernel gives channels-last context.
+        return x + self.gamma(pixel_attention(query, key, value).reshape(x.shape))
 
 
 class CAM(nn.Module):
@@ -113,6 +114,9 @@ class DAHead(BaseDecodeHead):
         """The fused logits (N, K, h, w); in training mode all three, as ``forward_all``."""
         if self.training:
             return self.forward_all(inputs)
+        return self._fused(inputs)
+
+    def _fused(self, inputs: Sequence[Tensor]) -> Tensor:
         pam, cam = self._branches(inputs)
         return self.cls_seg(pam + cam)
 
@@ -124,7 +128,9 @@ class DAHead(BaseDecodeHead):
     ) -> dict[str, Tensor]:
         """Losses of the three outputs, in training and evaluation mode alike."""
         self._count_step()
-        return self.loss_by_feat(self.forward_all(inputs), batch_data_samples)
+        # By calling the head where its forward gives all three: that is what gets compiled.
+        logits = self(inputs) if self.training else self.forward_all(inputs)
+        return self.loss_by_feat(logits, batch_data_samples)
 
     def predict(
         self,
@@ -133,8 +139,8 @@ class DAHead(BaseDecodeHead):
         test_cfg: Config | None = None,
     ) -> Tensor:
         """The fused logits (N, K, H, W) at the size the network was fed."""
-        pam, cam = self._branches(inputs)
-        return self.predict_by_feat(self.cls_seg(pam + cam), batch_img_metas)
+        logits = self._fused(inputs) if self.training else self(inputs)
+        return self.predict_by_feat(logits, batch_img_metas)
 
     def loss_by_feat(  # type: ignore[override]  # it has three outputs where others have one
         self, seg_logits: Sequence[Tensor], batch_data_samples: Sequence

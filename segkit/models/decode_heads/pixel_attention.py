@@ -69,6 +69,16 @@ class _ChunkedAttention(torch.autograd.Function):
         return d_query, d_key.to(key.dtype), d_value.to(value.dtype)
 
 
+def _tokens(x: Tensor) -> Tensor:
+    """(N, C, L) as (N, 1, L, C).
+
+    Fused kernels want the channels of a pixel side by side, which NCHW maps do not give them. A
+    CPU has no such kernel for values of other channels than the keys: there the copy only costs.
+    """
+    tokens = x.transpose(1, 2).unsqueeze(1)
+    return tokens.contiguous() if x.is_cuda else tokens
+
+
 def _fused(query: Tensor, key: Tensor, value: Tensor) -> bool:
     """Whether a fused CUDA kernel takes these tokens (N, 1, L, channels)."""
     if not query.is_cuda:
@@ -86,9 +96,10 @@ def pixel_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     if torch.is_autocast_enabled(query.device.type):
         dtype = torch.get_autocast_dtype(query.device.type)
         query, key, value = (x.to(dtype) for x in (query, key, value))
-    q, k, v = (x.transpose(1, 2).unsqueeze(1) for x in (query, key, value))
+    q, k, v = (_tokens(x) for x in (query, key, value))
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or _fused(q, k, v):
         context = F.scaled_dot_product_attention(q, k, v, scale=1.0)
         return context.squeeze(1).transpose(1, 2)
+    del q, k, v
     with torch.autocast(query.device.type, enabled=False):
         return _ChunkedAttention.apply(query, key, value)

@@ -7,6 +7,7 @@ from helpers.heads import SMALL, check_head, random_labels, samples_of, with_ran
 from segkit.models.decode_heads import DAHead, pixel_attention
 from segkit.models.decode_heads.da_head import CAM
 
+META = {'img_shape': (48, 56)}
 CHUNKED = pixel_attention.pixel_attention
 
 
@@ -47,7 +48,7 @@ def test_testing_evaluates_only_the_fused_classifier():
     for name in ('pam_conv_seg', 'cam_conv_seg'):
         getattr(head, name).register_forward_hook(lambda *args: calls.append(1))
     x = torch.randn(2, 16, 6, 7)
-    logits = head.predict([x], [{'img_shape': (48, 56)}])
+    logits = head.predict([x], [META])
     assert logits.shape == (2, 5, 48, 56)
     assert not calls
     torch.testing.assert_close(head([x]), head.forward_all([x])[0])
@@ -78,6 +79,62 @@ def test_both_attentions_start_as_the_identity():
     x = torch.randn(1, 8, 5, 5)
     assert torch.equal(head.pam(x), x)
     assert torch.equal(head.cam(x), x)
+
+
+@pytest.mark.parametrize('training', [True, False], ids=['training', 'testing'])
+def test_what_is_compiled_is_what_runs(training):
+    """``compile`` replaces ``forward`` of each part of a network."""
+    torch.manual_seed(0)
+    head = with_random_state(DAHead(pam_channels=4, dropout_ratio=0, **SMALL)).train(training)
+    x, samples = torch.randn(2, 16, 6, 7), samples_of(random_labels(2, (48, 56)))
+
+    def results():
+        return head.loss([x], samples) if training else {'': head.predict([x], [META])}
+
+    want, steps = results(), []
+
+    def backend(graph, inputs):
+        steps.append(graph)
+        return graph.forward
+
+    torch._dynamo.reset()
+    head.forward = torch.compile(head.forward, backend=backend)
+    got = results()
+    assert steps
+    assert list(got) == list(want)
+    for name, value in want.items():
+        torch.testing.assert_close(got[name], value)
+
+
+class OnGPU(torch.Tensor):
+    """Says so, and computes on the CPU."""
+
+    is_cuda = True
+
+
+def test_a_fused_kernel_gets_the_channels_of_a_pixel_side_by_side(monkeypatch):
+    def side_by_side(params):
+        tensors = (params.query, params.key, params.value)
+        return all(t.stride(-1) == 1 for t in tensors)
+
+    monkeypatch.setattr(torch.backends.cuda, 'can_use_efficient_attention', side_by_side)
+    monkeypatch.delattr(pixel_attention, '_ChunkedAttention')
+    tensors = [torch.randn(2, c, 30) for c in (8, 8, 16)]
+    got = CHUNKED(*(t.as_subclass(OnGPU) for t in tensors))
+    torch.testing.assert_close(got.as_subclass(torch.Tensor), exact_attention(*tensors))
+
+
+def test_the_layout_of_a_map_outlives_the_position_attention(monkeypatch):
+    def channels_last(query, key, value):
+        return CHUNKED(query, key, value).transpose(1, 2).contiguous().transpose(1, 2)
+
+    monkeypatch.setattr('segkit.models.decode_heads.da_head.pixel_attention', channels_last)
+    pam = DAHead(pam_channels=4, **SMALL).pam
+    x = torch.randn(2, 8, 5, 6)
+    assert pam(x).is_contiguous()
+    assert pam(x.to(memory_format=torch.channels_last)).is_contiguous(
+        memory_format=torch.channels_last
+    )
 
 
 def exact_attention(q, k, v):
