@@ -159,8 +159,9 @@ def _cure(summary: Summary, outside: list[int], num_classes: int) -> str:
     if len(outside) == 1:
         (value,) = outside
         return (
-            f'if {value} marks what does not count, set ignore_index={value} in all heads and in '
-            f'the metric; else map it with label_map={{{value}: class}} in the dataset.'
+            f'if {value} marks what does not count, set label_map={{{value}: '
+            f'{summary.ignore_index}}} in the dataset, or ignore_index={value} in all heads and in '
+            f'the metric; else set label_map={{{value}: class}}.'
         )
     return 'map them with label_map={stored value: class} in the dataset, or correct num_classes.'
 
