@@ -18,17 +18,19 @@ from segkit.registry import FUNCTIONS
 from segkit.structures import ImageViews, SegDataSample
 
 
-def _shared_buffer(numel: int, dtype: torch.dtype) -> torch.Tensor:
+def _buffer(numel: int, dtype: torch.dtype, pinned: bool) -> torch.Tensor:
     """A flat tensor, in shared memory when in a worker: written once, never copied again."""
-    if get_worker_info() is None:
-        return torch.empty(numel, dtype=dtype)
+    if pinned or get_worker_info() is None:
+        return torch.empty(numel, dtype=dtype, pin_memory=pinned)
     storage = torch.empty(0, dtype=dtype).untyped_storage()._new_shared(numel * dtype.itemsize)
     return torch.empty(0, dtype=dtype).set_(storage, 0, (numel,), (1,))
 
 
-def pack_tensors(tensors: Sequence[torch.Tensor]) -> tuple[torch.Tensor, list[torch.Size]]:
-    """Tensors of one dtype in one flat buffer, and their shapes."""
-    flat = _shared_buffer(sum(t.numel() for t in tensors), tensors[0].dtype)
+def pack_tensors(
+    tensors: Sequence[torch.Tensor], pinned: bool = False
+) -> tuple[torch.Tensor, list[torch.Size]]:
+    """Tensors of one dtype in one flat buffer (in pinned memory if asked), and their shapes."""
+    flat = _buffer(sum(t.numel() for t in tensors), tensors[0].dtype, pinned)
     for part, tensor in zip(flat.split([t.numel() for t in tensors]), tensors):
         part.view(tensor.shape).copy_(tensor)
     return flat, [t.shape for t in tensors]
@@ -48,8 +50,7 @@ class PackedTensors(list):
 
     def pin_memory(self) -> 'PackedTensors':
         """Called by the data loader: one pinned buffer instead of one for each image."""
-        flat, shapes = pack_tensors(self)
-        return _rebuild_tensors(flat.pin_memory(), shapes)
+        return _rebuild_tensors(*pack_tensors(self, pinned=True))
 
 
 class PackedSamples(list):
@@ -60,16 +61,15 @@ class PackedSamples(list):
 
     def pin_memory(self) -> 'PackedSamples':
         """Called by the data loader: one pinned label buffer."""
-        rest, flat, shapes = self._take_apart()
-        return _rebuild_samples(rest, flat.pin_memory(), shapes)
+        return _rebuild_samples(*self._take_apart(pinned=True))
 
-    def _take_apart(self) -> tuple[list, torch.Tensor, list]:
+    def _take_apart(self, pinned: bool = False) -> tuple[list, torch.Tensor, list]:
         rest = []
         for sample in self:
             bare = sample.new()
             del bare.gt_sem_seg
             rest.append(bare)
-        return rest, *pack_tensors([sample.gt_sem_seg.data for sample in self])
+        return rest, *pack_tensors([sample.gt_sem_seg.data for sample in self], pinned)
 
 
 def _rebuild_tensors(flat: torch.Tensor, shapes: list) -> PackedTensors:

@@ -69,6 +69,23 @@ def test_a_batch_crosses_as_two_buffers(sizes):
     assert len(storages(received)) == 2
 
 
+def test_a_batch_is_copied_to_pinned_memory_once(monkeypatch):
+    """Without a GPU there is no pinned memory: the request for it is noted and left out."""
+    pinned, make = [], torch.empty
+
+    def empty(*args, pin_memory=False, **kwargs):
+        out = make(*args, **kwargs)
+        pinned.extend([out.data_ptr()] * pin_memory)
+        return out
+
+    monkeypatch.setattr(torch, 'empty', empty)
+    samples = [sample(i, 6, 8) for i in range(3)]
+    batch = {key: value.pin_memory() for key, value in seg_collate(samples).items()}
+    assert_equal(batch, samples)
+    assert storages(batch) == set(pinned)
+    assert len(pinned) == 2
+
+
 def test_images_without_labels_and_views_and_other_things_are_left_in_their_order():
     unlabelled = [sample(i, 4, 5, labelled=False) for i in range(2)]
     batch = seg_collate(unlabelled)
