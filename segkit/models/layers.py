@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .builders import Config, Conv, build_activation, build_conv, build_norm
+from .layer_types import Config, Conv, build_activation, build_conv, build_norm
 
 __all__ = [
     'Config',
