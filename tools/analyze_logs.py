@@ -14,13 +14,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from segkit.engine.launch import run_script
 
+USUAL = ('loss', 'mIoU')
+
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('runs', nargs='+', help='work directories or scalars.json files')
-    parser.add_argument('--keys', nargs='+', default=['loss', 'mIoU'], help='scalars to show')
+    parser.add_argument('--keys', nargs='+', help=f'scalars to show (default: {" ".join(USUAL)})')
     parser.add_argument('--names', nargs='+', help='of the runs, in the legend')
     parser.add_argument('--smooth', action='store_true', help='mean over 6 %% of each curve')
     parser.add_argument('--out', help='a .png, .svg or .pdf file')
@@ -41,7 +43,7 @@ def main() -> None:
         check_format(args.out)
     names = args.names or unique_names(args.runs)
     runs = {name: read(run) for name, run in zip(names, args.runs)}
-    curves = {key: pick(runs, key) for key in args.keys}
+    curves = {key: pick(runs, key) for key in args.keys or usual(runs)}
     rows = [
         [name, key, len(values), values[-1], min(values), max(values)]
         for key, lines in curves.items()
@@ -78,14 +80,31 @@ def read(run: str) -> dict:
     return curves
 
 
+def usual(runs: dict) -> list[str]:
+    """Those of the usual scalars that there are; a run need not have been validated."""
+    known = {name for curves in runs.values() for name in curves}
+    found = [key for key in USUAL if key in known]
+    if not found:
+        raise SystemExit(
+            f'{", ".join(runs)}: nothing of a training ({" or ".join(USUAL)}) was logged there. '
+            f'{there_is(known)}'
+        )
+    return found
+
+
 def pick(runs: dict, key: str) -> dict:
     """Run -> (steps, values) of one scalar, for the runs that have it."""
     found = {name: curves[key] for name, curves in runs.items() if key in curves}
     if not found:
-        known = sorted({name for curves in runs.values() for name in curves})
-        shown = [name for name in known if not name.startswith('class_')]
-        raise SystemExit(f'--keys {key}: in no run. There are: {", ".join(shown)}, and class_*.')
+        known = {name for curves in runs.values() for name in curves}
+        raise SystemExit(f'--keys {key}: in no run. {there_is(known)}')
     return found
+
+
+def there_is(known: set[str]) -> str:
+    """A sentence with the scalars' names, those of single classes in short."""
+    shown = sorted({name.split('/')[0] + '/CLASS' if '/' in name else name for name in known})
+    return f'There are: {", ".join(shown)}.'
 
 
 if __name__ == '__main__':

@@ -18,6 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from segkit.engine.launch import parse_options, run_script
 
+SWITCHES = ('fuse_bn', 'channels_last', 'bf16')
+
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
@@ -41,6 +43,8 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if min(args.repeats, args.batch_size, *args.shape) < 1:
         parser.error('--repeats, --batch-size and --shape must be positive')
+    if args.train and args.fuse_bn:
+        parser.error('--fuse-bn is for testing: training takes its statistics from the batch')
     return args
 
 
@@ -52,7 +56,7 @@ def main() -> None:
 
     if args.threads:
         torch.set_num_threads(args.threads)
-    fast = {'fuse_bn': args.fuse_bn, 'channels_last': args.channels_last, 'bf16': args.bf16}
+    fast = {name: getattr(args, name) for name in SWITCHES}
     options = parse_options(args.cfg_options)
     model = init_model(args.config, args.checkpoint, args.device, options, **fast)
     device = next(model.parameters()).device
@@ -102,11 +106,13 @@ def training_step(model, args: argparse.Namespace):
 
     model.train()
     inputs = torch.randn(args.batch_size, 3, *args.shape, device=args.device)
+    inputs = inputs.contiguous(memory_format=model.memory_format)
     batch = samples(args, model.decode_head.num_classes)
 
     def step() -> None:
         model.zero_grad(set_to_none=True)
-        losses = model(inputs, batch, mode='loss')
+        with model.precision(inputs):  # as a training's AmpOptimWrapper does
+            losses = model(inputs, batch, mode='loss')
         sum(v.sum() for k, v in losses.items() if 'loss' in k).backward()
 
     return step
@@ -133,6 +139,8 @@ def measure(step, args: argparse.Namespace) -> dict:
     return {
         'config': str(args.config),
         'mode': 'train' if args.train else 'test',
+        **{name: getattr(args, name) for name in SWITCHES},
+        'cfg_options': parse_options(args.cfg_options),
         'input': f'{args.batch_size} x 3 x {args.shape[0]} x {args.shape[1]}',
         'images_per_second': round(args.batch_size / median, 3),
         'seconds_per_step': round(median, 5),

@@ -3,7 +3,8 @@
 
     python tools/compare_runs.py work_dirs/pspnet work_dirs/psanet
 
-A run is its work directory, a result file of IoUMetric(result_file=...), or a config file.
+A run is its work directory, a result file of IoUMetric(result_file=...), or a config file or the
+name of a shipped one.
 """
 
 import argparse
@@ -19,7 +20,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('a', help='a work directory, result .json or config .py')
+    parser.add_argument('a', help='a work directory, a result .json, or a config .py or name')
     parser.add_argument('b')
     parser.add_argument('--top', type=int, help='show only so many classes, most changed first')
     return parser.parse_args()
@@ -38,13 +39,17 @@ def main() -> None:
 
 
 def show_settings(a: Path, b: Path) -> None:
-    """Config keys with different values."""
+    """Settings with different values; what a config file computes them from is left out."""
     from segkit.engine.config import load_config
     from segkit.engine.config_options import flat_config
+    from segkit.engine.config_schema import RUNNER_KEYS
     from segkit.evaluation.run_results import differences
     from segkit.evaluation.tables import format_table
 
-    flat = [flat_config(load_config(path).to_dict()) for path in (a, b)]
+    flat = []
+    for path in (a, b):
+        cfg = load_config(path).to_dict()
+        flat.append(flat_config({k: v for k, v in cfg.items() if k in RUNNER_KEYS}))
     rows = [[key, short(x), short(y)] for key, x, y in differences(*flat)]
     if rows:
         print('\n' + format_table(['Setting', 'A', 'B'], rows))

@@ -13,7 +13,26 @@ def test_table_and_picture_of_two_runs(tmp_path):
 def test_unknown_scalar_lists_those_there_are(tmp_path):
     status, text = run_tool('analyze_logs', write_run(tmp_path / 'a'), '--keys', 'los')
     assert status == 1
-    assert '--keys los: in no run. There are: aAcc, loss, lr, mIoU, memory' in text
+    assert (
+        '--keys los: in no run. There are: aAcc, class_IoU/CLASS, loss, lr, mIoU, memory.' in text
+    )
+
+
+def test_a_folder_of_tests_alone_says_so_and_what_it_holds(tmp_path):
+    file = write_run(tmp_path / 'a') / '20260101_000000/vis_data/scalars.json'
+    file.write_text('{"class_IoU/sky": 9.0, "class_Acc/sky": 8.0, "step": 0}\n')
+    status, text = run_tool('analyze_logs', tmp_path / 'a')
+    assert status == 1
+    assert 'a: nothing of a training (loss or mIoU) was logged there' in text
+    assert 'There are: class_Acc/CLASS, class_IoU/CLASS.' in text
+
+
+def test_a_training_without_validation_shows_its_loss(tmp_path):
+    file = write_run(tmp_path / 'a') / '20260101_000000/vis_data/scalars.json'
+    file.write_text('{"loss": 3.0, "step": 1}\n{"loss": 2.0, "step": 2}\n')
+    status, text = run_tool('analyze_logs', tmp_path / 'a')
+    assert status == 0, text
+    assert '| a   |   loss |      2 |    2 |     2 |    3 |' in text
 
 
 def test_folder_without_a_run(tmp_path):

@@ -22,6 +22,32 @@ def test_speed_and_memory(tmp_path, mode):
     assert 'images_per_second:' in text
 
 
+def test_the_result_says_with_which_settings_it_was_measured(tmp_path):
+    config, out = write_tiny_config(tmp_path), tmp_path / 'r.json'
+    size = ['--shape', 64, 64, '--repeats', 1, '--warmup', 0]
+    options = ['--cfg-options', 'model.test_cfg.mode=whole']
+    run_tool('benchmark', config, *size, '--fuse-bn', '--channels-last', *options, '--out', out)
+    result = json.loads(out.read_text())
+    switches = ('fuse_bn', 'channels_last', 'bf16')
+    assert [result[name] for name in switches] == [True, True, False]
+    assert result['cfg_options'] == {'model.test_cfg.mode': 'whole'}
+
+
+def test_training_in_bf16_computes_in_bf16(tmp_path, monkeypatch):
+    seen, conv2d = set(), torch.nn.functional.conv2d
+
+    def spy(*args, **kwargs):
+        result = conv2d(*args, **kwargs)
+        seen.add(result.dtype)
+        return result
+
+    monkeypatch.setattr(torch.nn.functional, 'conv2d', spy)
+    size = ['--shape', 64, 64, '--batch-size', 2, '--repeats', 1, '--warmup', 0]
+    status, text = run_tool('benchmark', write_tiny_config(tmp_path), *size, '--train', '--bf16')
+    assert status == 0, text
+    assert torch.bfloat16 in seen
+
+
 def test_the_gpu_of_the_network_is_the_one_measured(monkeypatch):
     """No GPU is needed: the network is on one in name alone."""
     weight = SimpleNamespace(device=torch.device('cuda:1'))
@@ -42,3 +68,6 @@ def test_arguments_are_checked_before_anything_is_built():
     status, text = run_tool('benchmark', 'x.py', '--repeats', 0)
     assert status == 2
     assert 'must be positive' in text
+    status, text = run_tool('benchmark', 'x.py', '--train', '--fuse-bn')
+    assert status == 2
+    assert '--fuse-bn is for testing' in text

@@ -21,3 +21,22 @@ def test_missing_run(tmp_path):
     status, text = run_tool('compare_runs', tmp_path / 'x', tmp_path / 'y')
     assert status == 1
     assert 'no such work directory' in text
+
+
+def test_a_setting_is_shown_once_though_the_file_computes_it_from_a_variable(tmp_path):
+    runs = []
+    for steps in (20, 40):
+        path = tmp_path / f'c{steps}.py'
+        path.write_text(f'max_iters = {steps}\ntrain_cfg = dict(max_iters=max_iters)\n')
+        runs.append(path)
+    status, text = run_tool('compare_runs', *runs)
+    assert status == 0, text
+    assert text.count('max_iters') == 1
+    assert '| train_cfg.max_iters | 20 | 40 |' in text
+
+
+def test_a_shipped_config_by_name(tmp_path):
+    names = 'psanet_r50-d8_512x1024_40k_cityscapes', 'pspnet_r50-d8_512x1024_40k_cityscapes'
+    status, text = run_tool('compare_runs', *names)
+    assert status == 0, text
+    assert '| model.decode_head.type' in text
