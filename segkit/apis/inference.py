@@ -1,6 +1,6 @@
 """Predicting arrays, files, folders, videos and streams with a model of `init_model`."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 from mmengine.dataset import pseudo_collate
 from torch import nn
 
+from segkit.datasets.errors import DataError
 from segkit.structures import SegDataSample
 
 from .sources import Picture, Source, is_single, pictures
@@ -45,16 +46,42 @@ def inference_segmentor(model: nn.Module, imgs: Source) -> list[np.ndarray]:
 
 
 def predict_stream(
-    model: nn.Module, stream: Iterator[Picture], aug_test: bool = False, batch_size: int = 1
+    model: nn.Module,
+    stream: Iterator[Picture],
+    aug_test: bool = False,
+    batch_size: int = 1,
+    on_error: Callable[[str], None] | None = None,
 ) -> Iterator[tuple[Picture, SegDataSample]]:
-    """(picture, prediction) pairs, in order, ``batch_size`` at a time."""
+    """(picture, prediction) pairs, in order, ``batch_size`` at a time.
+
+    ``on_error`` is told of a file that cannot be read, which is then left out; without it the
+    error is raised. Raises ValueError for a ``batch_size`` below 1.
+    """
+    if batch_size < 1:
+        raise ValueError(f'batch_size: {batch_size} must be 1 or more images at a time.')
     network: Any = model  # with a config and a test step, as ``init_model`` makes it
     pipeline = InferencePipeline(network.cfg, aug_test, input_channels(model))
     while batch := list(islice(stream, batch_size)):
-        data = pseudo_collate([pipeline(picture) for picture in batch])
+        loaded = [(picture, _load(pipeline, picture, on_error)) for picture in batch]
+        read = [(picture, data) for picture, data in loaded if data is not None]
+        if not read:
+            continue
+        data = pseudo_collate([data for _, data in read])
         with torch.no_grad():  # not while yielding: it would hold in the caller too
             samples = network.test_step(data)
-        yield from zip(batch, samples)
+        yield from zip((picture for picture, _ in read), samples)
+
+
+def _load(
+    pipeline: 'InferencePipeline', picture: Picture, on_error: Callable[[str], None] | None
+) -> dict[str, Any] | None:
+    try:
+        return pipeline(picture)
+    except (DataError, OSError) as error:
+        if on_error is None:
+            raise
+        on_error(getattr(error, 'finding', str(error)))
+        return None
 
 
 class InferencePipeline:

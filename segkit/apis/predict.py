@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,12 @@ def predict_to_folder(
     aug_test: bool = False,
     batch_size: int = 1,
     opacity: float = 0.5,
+    on_error: Callable[[str], None] | None = None,
 ) -> int:
     """Write masks/, overlays/ and predictions.json under ``out_dir``; gives their number.
+
+    ``on_error`` is told of each file that cannot be read, which is left out; without it that ends
+    everything.
 
     The JSON is a list of dicts: name, path, width, height, mask, overlay (relative to the folder)
     and ``classes``, the share of the pixels of each class that was found, largest first.
@@ -37,7 +41,7 @@ def predict_to_folder(
         listed = list(stream)
         stream, total = iter(listed), len(listed)
     records, used = [], Counter[str]()
-    results = predict_stream(model, stream, aug_test, batch_size)
+    results = predict_stream(model, stream, aug_test, batch_size, on_error)
     for picture, sample in tqdm(results, total=total, unit='image', desc='predicting'):
         name = _unused(picture.name, used)
         records.append(_write(picture, sample, model, name, out_dir, opacity))

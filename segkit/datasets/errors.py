@@ -12,3 +12,4 @@ class DataError(ValueError):
 
     def __init__(self, path: str, problem: str = '', cure: str = '') -> None:
         super().__init__(f'{path}: {problem}. {cure}' if problem else path)
+        self.finding = f'{path}: {problem}' if problem else path

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 import torch
+from helpers.run_tool import run_tool
 
 from segkit.apis import inference_model, init_model
 from segkit.apis.predict import predict_to_folder
+from segkit.datasets.errors import DataError
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {
@@ -73,3 +76,33 @@ def test_the_tool_from_the_command_line(tmp_path):
     assert refused.returncode != 0
     assert 'nowhere.pth' in refused.stderr
     assert 'Traceback' not in refused.stderr
+
+
+def test_what_cannot_be_read_is_left_out_and_listed(tmp_path):
+    write_images(tmp_path / 'a', 4)
+    (tmp_path / 'a/1.png').write_bytes(b'no image')
+    (tmp_path / 'a/3.png').write_bytes(b'')
+    model = init_model('pspnet_r18-d8_shapes', cfg_options=SMALL)
+    unread = []
+    for size in (1, 2, 8):
+        out = tmp_path / f'out{size}'
+        count = predict_to_folder(
+            model, str(tmp_path / 'a'), out, batch_size=size, on_error=unread.append
+        )
+        names = [r['name'] for r in json.loads((out / 'predictions.json').read_text())]
+        assert (count, names) == (2, ['0', '2'])
+    assert [u.startswith(f'{tmp_path}/a/{i}.png: ') for u, i in zip(unread, '131313')] == [True] * 6
+    assert not any('on_error' in u for u in unread)
+    with pytest.raises(DataError, match=r'1\.png'):
+        predict_to_folder(model, str(tmp_path / 'a'), tmp_path / 'out')
+
+
+def test_a_batch_of_no_image_is_refused(tmp_path):
+    arguments = ('a.png', '--config', 'c', '--checkpoint', 'w', '--out-dir', tmp_path / 'out')
+    for size in (0, -1):
+        status, text = run_tool('predict', *arguments, '--batch-size', size)
+        assert status == 2
+        assert f'--batch-size {size} must be 1 or more' in text
+    model = init_model('pspnet_r18-d8_shapes', cfg_options=SMALL)
+    with pytest.raises(ValueError, match='batch_size: 0 must be 1 or more'):
+        inference_model(model, np.zeros((32, 32, 3), np.uint8), batch_size=0)
