@@ -111,6 +111,8 @@ class CrossEntropyLoss(nn.Module):
         avg_non_ignore: Average over labelled pixels only.
     """
 
+    _weights: Tensor | None
+
     def __init__(
         self,
         use_sigmoid: bool = False,
@@ -129,14 +131,12 @@ class CrossEntropyLoss(nn.Module):
             )
         self.use_sigmoid, self.reduction = use_sigmoid, reduction
         self.loss_weight, self.avg_non_ignore = loss_weight, avg_non_ignore
-        self.class_weight = load_class_weight(class_weight)
         self._loss_name = loss_name
-        weights = None if self.class_weight is None else torch.tensor(self.class_weight)
+        self.class_weight = weights = load_class_weight(class_weight)
+        held = None if weights is None else torch.tensor(weights, dtype=torch.float32)
         # A buffer, since a copy from a list makes the host wait for a GPU at every step; and not
         # in the state, where the published files have no such key.
-        self.register_buffer('_weights', weights, persistent=False)
-
-    _weights: Tensor | None
+        self.register_buffer('_weights', held, persistent=False)
 
     @property
     def loss_name(self) -> str:
