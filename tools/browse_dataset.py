@@ -10,6 +10,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from segkit.engine.launch import parse_options, run_script
+
+SHEETS = ('.png', '.jpg', '.jpeg', '.webp')
+
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
@@ -20,34 +24,41 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='train')
     parser.add_argument('--num', type=int, default=16, help='samples (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='of augmentation (default: 0)')
-    parser.add_argument('--opacity', type=float, default=0.5, help='of the labels, 0 to 1')
-    parser.add_argument('--columns', type=int, default=4, help='of the sheet')
-    parser.add_argument('--width', type=int, default=320, help='of a picture on the sheet')
+    parser.add_argument('--opacity', type=float, default=0.5, help='of the labels (default: 0.5)')
+    parser.add_argument('--columns', type=int, default=4, help='of the sheet (default: 4)')
+    parser.add_argument('--width', type=int, default=320, help='of a picture (default: 320)')
     parser.add_argument('--raw', action='store_true', help='as on disk, without augmentation')
     parser.add_argument(
         '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='change settings'
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    if min(args.num, args.columns, args.width) < 1:
+        parser.error('--num, --columns and --width must be positive')
+    if not 0 <= args.opacity <= 1:
+        parser.error(f'--opacity {args.opacity} must be in [0, 1]')
+    return args
 
 
-def main() -> int:
+def main() -> None:
     args = parse_args()
     from segkit.engine.config import load_config
-    from segkit.engine.launch import parse_options
+    from segkit.engine.folders import ends_like_file
     from segkit.inspection.browse import browse, write_folder, write_sheet
 
+    out, sheet = Path(args.out), Path(args.out).suffix.lower() in SHEETS
+    if ends_like_file(out) and not sheet:
+        raise SystemExit(f'--out {out}: a sheet is {", ".join(SHEETS)}; a folder has no ending.')
     try:
         cfg = load_config(args.config, parse_options(args.cfg_options))
         pictures = browse(cfg, args.split, args.num, args.seed, args.opacity, args.raw)
-        if Path(args.out).suffix.lower() in ('.png', '.jpg', '.jpeg', '.webp'):
-            count = write_sheet(pictures, Path(args.out), args.columns, args.width)
+        if sheet:
+            count = write_sheet(pictures, out, args.columns, args.width)
         else:
-            count = write_folder(pictures, Path(args.out))
+            count = write_folder(pictures, out)
     except (OSError, ValueError, KeyError) as error:
-        sys.exit(f'{args.config}: {error}')
+        raise SystemExit(f'{args.config}: {error}') from None
     print(f'{args.out}: {count} samples')
-    return 0
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_script(main)

@@ -14,6 +14,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from segkit.engine.launch import parse_options, run_script
+
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
@@ -35,12 +37,11 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> int:
+def main() -> None:
     args = parse_args()
     import json
 
     from segkit.engine.config import load_config
-    from segkit.engine.launch import parse_options
     from segkit.inspection.check import check
     from segkit.inspection.page import as_page
     from segkit.inspection.text import as_text
@@ -56,8 +57,9 @@ def main() -> int:
     if args.html:
         Path(args.html).write_text(as_page(found), encoding='utf-8')
     print(as_text(found, args.all_files))
-    return 0 if found.ok else 1
+    if not found.ok:
+        raise SystemExit(1)
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_script(main)

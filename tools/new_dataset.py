@@ -14,6 +14,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from segkit.engine.launch import run_script
+
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
@@ -26,13 +28,22 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', type=Path, help='config to write (default: FOLDER/config.py)')
     parser.add_argument('--network', default='pspnet_r50-d8', help='default: %(default)s')
     parser.add_argument('--schedule', default='schedule_20k', help='default: %(default)s')
-    parser.add_argument('--val-share', type=float, default=0.1, help='of images without a split')
+    parser.add_argument(
+        '--val-share',
+        type=float,
+        default=0.1,
+        metavar='SHARE',
+        help='of images without a split, in (0, 1) (default: %(default)s)',
+    )
     parser.add_argument('--workers', type=int, help='processes (default: one a core)')
     parser.add_argument('--force', action='store_true', help='write over an existing config')
-    return parser.parse_args()
+    args = parser.parse_args()
+    if not 0 < args.val_share < 1:
+        parser.error(f'--val-share {args.val_share} must be above 0 and below 1')
+    return args
 
 
-def main() -> int:
+def main() -> None:
     args = parse_args()
     from segkit.inspection.new_config import write_config
 
@@ -44,8 +55,7 @@ def main() -> int:
             print(line)
     except (OSError, ValueError) as error:
         sys.exit(str(error))
-    return 0
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_script(main)

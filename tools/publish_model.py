@@ -4,11 +4,13 @@
     python tools/publish_model.py work_dirs/pspnet/best_mIoU_iter_80000.pth pspnet_r50.pth
 
 writes pspnet_r50-1a2b3c4d.pth. The optimizer, the log, paths of this machine and the training
-config stay behind. The file loads with a plain torch.load, which refuses anything but data.
+config stay behind. The file loads with a plain torch.load, which refuses anything but data. The
+hash depends on the content alone, whatever the file is called.
 """
 
 import argparse
 import hashlib
+import io
 import os
 import sys
 from pathlib import Path
@@ -22,8 +24,8 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('checkpoint', help='a file or URL of any published format')
-    parser.add_argument('out', help='name to publish under; the hash is added to it')
+    parser.add_argument('checkpoint', help='a file or URL of any format, or a work directory')
+    parser.add_argument('out', help='a name (.pth), to which the hash is added, or a folder')
     parser.add_argument('--ema', action='store_true', help='publish the moving average instead')
     return parser.parse_args()
 
@@ -33,19 +35,33 @@ def main() -> None:
     import torch
 
     from segkit.engine.checkpoint import dataset_meta_of, load_checkpoint
+    from segkit.engine.testing import require_checkpoint
 
+    args.checkpoint = require_checkpoint(args.checkpoint)
+    out = target(args)
     checkpoint = load_checkpoint(args.checkpoint)
     state = {name: value.clone() for name, value in weights(checkpoint, args).items()}
     meta = dataset_meta_of(checkpoint)
-    published = {'state_dict': state, 'meta': {'dataset_meta': meta} if meta else {}}
-    out = Path(args.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(out.name + '.part')
-    torch.save(published, part)
-    digest = hashlib.sha256(part.read_bytes()).hexdigest()[:8]
+    # Not to a file: its name would be written into it, and so into the hash.
+    buffer = io.BytesIO()
+    torch.save({'state_dict': state, 'meta': {'dataset_meta': meta} if meta else {}}, buffer)
+    digest = hashlib.sha256(buffer.getvalue()).hexdigest()[:8]
     final = out.with_name(f'{out.stem}-{digest}.pth')
+    final.parent.mkdir(parents=True, exist_ok=True)
+    part = final.with_name(final.name + '.part')
+    part.write_bytes(buffer.getvalue())
     os.replace(part, final)
     print(f'{final} ({final.stat().st_size / 2**20:.1f} MiB, {len(state)} tensors)')
+
+
+def target(args: argparse.Namespace) -> Path:
+    """The file that was named, without its hash; in a folder, under the checkpoint's name."""
+    out = Path(args.out)
+    if out.is_dir() or args.out.endswith(('/', os.sep)):
+        return out / f'{Path(args.checkpoint).stem}.pth'
+    if out.suffix not in ('', '.pth'):
+        raise SystemExit(f'{args.out}: this writes a .pth file; tools/export.py writes others.')
+    return out.with_name(out.name.removesuffix('.pth') + '.pth')
 
 
 def weights(checkpoint: dict, args: argparse.Namespace) -> dict:

@@ -36,8 +36,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help="a file or URL; '' for random weights")
     parser.add_argument('image')
     parser.add_argument('--points', nargs='+', type=point, metavar='X,Y', help='in pixels')
-    parser.add_argument('--out', default='attention.png')
-    parser.add_argument('--device', default='cpu')
+    parser.add_argument('--out', default='attention.png', help='default: %(default)s')
+    parser.add_argument('--device', default='cpu', help='default: %(default)s')
     parser.add_argument('--opacity', type=float, default=0.55, help='of the heat, in (0, 1]')
     args = parser.parse_args()
     if not 0 < args.opacity <= 1:

@@ -13,7 +13,7 @@ from segkit.datasets.parallel import Failure, parallel
 from .config_text import config_text
 from .examine import Examiner
 from .folders import Pairing, find_pairing
-from .labels import Guess, Pair, guess, look
+from .labels import IGNORE, Guess, Pair, guess, look
 from .pictures import spread
 from .summary import add_up
 
@@ -38,6 +38,8 @@ def write_config(args: Namespace, out: Path) -> Iterator[str]:
     classes = _class_names(args.classes, found)
     yield f'{found.num_classes} classes: {found.reason}'
     splits = _splits(pairing, out, args.val_share)
+    if len(pairing.stems) == 1:
+        yield 'There is one pair: it is trained on and validated on, so scores will mean nothing.'
     text = config_text(
         root=str(root),
         out=out,
@@ -99,8 +101,11 @@ def _images(pairs: Sequence[Pair], suffix: str) -> tuple[tuple[int, int], int]:
 
 def _class_names(given: str | None, found: Guess) -> list[str]:
     if given is None:
-        if found.num_classes == 2:
+        numbered = found.settings.get('label_map', {})
+        if found.num_classes == 2 and (not numbered or {0, IGNORE} & set(numbered)):
             return ['background', 'foreground']
+        if numbered:  # the class's own number says nothing about what is in the files
+            return [f'value_{value}' for value in numbered]
         return [f'class_{i}' for i in range(found.num_classes)]
     path = Path(given)
     names = path.read_text().splitlines() if path.is_file() else given.split(',')
@@ -132,7 +137,8 @@ def _splits(pairing: Pairing, out: Path, share: float) -> dict[str, tuple[dict, 
             found[role] = dict(data_prefix=prefix), []
         return found
     stems = list(pairing.stems)
-    validation = set(spread(stems, max(1, round(len(stems) * share))))
+    count = min(max(1, round(len(stems) * share)), max(1, len(stems) - 1))
+    validation = set(spread(stems, count))
     chosen = {'train': [s for s in stems if s not in validation] or stems, 'val': validation}
     for role, names in chosen.items():
         path = out.resolve().with_name(f'{out.stem}_{role}.txt')

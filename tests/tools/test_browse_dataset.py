@@ -1,6 +1,7 @@
 """tools/browse_dataset.py: a sheet or a folder of what training sees."""
 
 import numpy as np
+import pytest
 from helpers.run_tool import run_tool
 from helpers.tiny_config import write_tiny_config
 from mmengine.config import Config
@@ -36,6 +37,22 @@ def test_a_sheet_and_a_folder(tmp_path):
     assert status == 0, text
     files = sorted(path.name for path in (tmp_path / 'files').iterdir())
     assert files == ['0000_00000.png', '0001_00001.png', '0002_00002.png']  # val has three
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'said'),
+    [
+        (['--columns', 0], '--num, --columns and --width must be positive'),
+        (['--opacity', 3], '--opacity 3.0 must be in [0, 1]'),
+        (['--out', 'br.gif'], '--out br.gif: a sheet is .png, .jpg, .jpeg, .webp; a folder has'),
+    ],
+)
+def test_wrong_arguments_write_nothing(tmp_path, monkeypatch, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    status, text = run_tool('browse_dataset', 'c.py', '--out', 'x.png', *arguments)
+    assert status != 0
+    assert said in text
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_missing_split_is_a_sentence(tmp_path):

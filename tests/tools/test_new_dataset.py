@@ -96,6 +96,32 @@ def test_colours_and_split_folders(tmp_path):
     assert not list(tmp_path.glob('*.txt'))
 
 
+def test_scattered_values_name_their_classes(tmp_path):
+    values = [0, 1, 2, 7, 50, 103]
+    status, text = run_tool('new_dataset', fill(tmp_path, values))
+    assert status == 0, text
+    cfg = Config.fromfile(tmp_path / 'config.py')
+    dataset = cfg.train_dataloader.dataset
+    assert dataset.metainfo.classes == tuple(f'value_{value}' for value in values)
+    assert [dataset.label_map[value] for value in values] == list(range(6))
+
+
+@pytest.mark.parametrize('share', ['0', '1', '2', '-1', 'nan'])
+def test_a_share_that_leaves_one_split_empty_is_refused(tmp_path, share):
+    status, text = run_tool('new_dataset', tmp_path, f'--val-share={share}')
+    assert status == 2
+    assert f'--val-share {float(share)} must be above 0 and below 1' in text
+
+
+@pytest.mark.parametrize('share', [0.01, 0.5, 0.99])
+def test_no_image_is_in_both_splits(tmp_path, share):
+    assert run_tool('new_dataset', fill(tmp_path, [0, 1], 4), f'--val-share={share}')[0] == 0
+    train, val = ((tmp_path / f'config_{s}.txt').read_text().split() for s in ('train', 'val'))
+    assert sorted(train + val) == list('0123')
+    assert train
+    assert val
+
+
 @pytest.mark.slow
 def test_four_channels_train(tmp_path):
     from segkit.registry import MODELS
