@@ -2,8 +2,8 @@
 
 What ``tools/check_dataset.py`` finds in a whole dataset, as far as a few batches show it: labels
 that are no class, labels of another size than their image, nothing but ignored pixels, masks of
-{0, 255} read as one class. An error here comes at the first iteration and names the file; on a GPU
-the check beside the loss would be some iterations late.
+{0, 255} read as one class. An error here comes before the first step and names the file; on a GPU
+the check beside the loss speaks after the step.
 """
 
 import logging
@@ -43,10 +43,11 @@ class FirstBatchesHook(Hook):
         head: Any = getattr(runner.bare_model, 'decode_head', None)
         if getattr(head, 'num_classes', None) is None:
             return
-        self._look(data_batch, head.num_classes, getattr(head, 'ignore_index', 255))
+        ignore_index = getattr(head, 'ignore_index', 255)
+        self._look(data_batch, head.num_classes, ignore_index)
         self._seen += 1
         if self._seen == self.batches:
-            self._judge()
+            self._judge(ignore_index)
 
     def _look(self, data_batch: dict, num_classes: int, ignore_index: int) -> None:
         if not len(self._counts):
@@ -66,20 +67,20 @@ class FirstBatchesHook(Hook):
             index[index == ignore_index] = num_classes
             self._counts += torch.bincount(index, minlength=num_classes + 1)
 
-    def _judge(self) -> None:
-        *classes, ignored = self._counts.tolist()
+    def _judge(self, ignored: int) -> None:
+        *classes, left_out = self._counts.tolist()
         present = [index for index, count in enumerate(classes) if count]
         if not present:
             raise TrainingError(
                 f'every label pixel of the first {self.batches} batches is ignored: there is '
-                'nothing to learn. If 255 marks the objects, set label_map={255: 1} in the '
-                f'dataset. {_TOOL}'
+                f'nothing to learn. If {ignored} marks the objects, set label_map={{{ignored}: 1}} '
+                f'in the dataset. {_TOOL}'
             )
-        if len(present) == 1 and ignored and len(classes) > 1:
+        if len(present) == 1 and left_out and len(classes) > 1:
             print_log(
                 f'In the first {self.batches} batches the only class is {present[0]}, the rest is '
-                'ignored (255). If these are masks of 0 and 255, set label_map={255: 1} in the '
-                f'dataset. {_TOOL}',
+                f'ignored ({ignored}). If these are masks of 0 and {ignored}, set '
+                f'label_map={{{ignored}: 1}} in the dataset. {_TOOL}',
                 'current',
                 logging.WARNING,
             )
