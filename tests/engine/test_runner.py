@@ -140,24 +140,34 @@ def test_early_stopping_on_a_name_that_is_not_there(tmp_path):
         train(tmp_path, custom_hooks=[stopper])
 
 
-BY_EPOCH = dict(
-    train_cfg=dict(_delete_=True, by_epoch=True, max_epochs=2, val_interval=1),
-    train_dataloader__sampler=dict(type='DefaultSampler', shuffle=True),
-    train_dataloader__dataset__num_images=6,
-    param_scheduler=[],
-    default_hooks__checkpoint__by_epoch=True,
-    default_hooks__checkpoint__interval=1,
-)
+def by_epoch() -> dict:
+    return dict(
+        train_cfg=dict(_delete_=True, by_epoch=True, max_epochs=2, val_interval=1),
+        train_dataloader__sampler=dict(type='DefaultSampler', shuffle=True),
+        train_dataloader__dataset__num_images=6,
+        param_scheduler=[],
+        default_hooks__checkpoint__by_epoch=True,
+        default_hooks__checkpoint__interval=1,
+    )
 
 
 def test_files_of_a_run_by_epoch_are_named_after_epochs(tmp_path):
     best = dict(optim_wrapper__optimizer__lr=0.0, default_hooks__checkpoint__save_best='aAcc')
-    runner = train(tmp_path, **BY_EPOCH, **best)
+    runner = train(tmp_path, **by_epoch(), **best)
     epoch = next(path.stem for path in tmp_path.glob('best_*')).removeprefix('best_aAcc_')
     assert epoch in ('epoch_1', 'epoch_2')
     assert {path.name for path in tmp_path.glob('epoch_*')} == {'epoch_1.pth', 'epoch_2.pth'}
     saved = read(tmp_path / f'{epoch}.pth')['message_hub']['runtime_info']['best_checkpoints']
     assert saved == runner.message_hub.get_info('best_checkpoints')
+
+
+def test_a_run_by_epoch_that_is_stopped_saves_under_its_iteration(tmp_path):
+    runner = Runner.from_cfg(tiny_config(tmp_path, **by_epoch()))
+    runner.stop_signal = 1
+    with pytest.raises(SystemExit):
+        runner.train()
+    assert [path.name for path in tmp_path.glob('*.pth')] == ['iter_1.pth']
+    assert (tmp_path / 'last_checkpoint').read_text() == 'iter_1.pth'
 
 
 @pytest.mark.parametrize(('metrics', 'name'), [('mIoU', 'mIoU'), ('mDice', 'aAcc')])

@@ -96,7 +96,7 @@ class CheckpointHook(Hook):
         done = runner.iter + 1
         due = self.interval > 0 and done >= self.save_begin and done % self.interval == 0
         if due or (self.save_last and self.is_last_train_iter(runner)):
-            self._save(runner, done, dict(epoch=runner.epoch, iter=done))
+            self._save(runner, self._name(done), dict(epoch=runner.epoch, iter=done))
 
     def after_train_epoch(self, runner: 'Runner') -> None:
         if not self.by_epoch:
@@ -104,16 +104,20 @@ class CheckpointHook(Hook):
         if self.every_n_epochs(runner, self.interval, self.save_begin) or (
             self.save_last and self.is_last_train_epoch(runner)
         ):
-            self._save(runner, runner.epoch + 1, dict(epoch=runner.epoch + 1, iter=runner.iter))
+            done = runner.epoch + 1
+            self._save(runner, self._name(done), dict(epoch=done, iter=runner.iter))
 
     def save_now(self, runner: 'Runner') -> None:
         """Save the iteration that has just ended, unless it has just been saved."""
         done = runner.iter + 1
-        if self.last_ckpt != self.filename_tmpl.format(done) or self.by_epoch:
-            self._save(runner, done, dict(epoch=runner.epoch, iter=done))
+        name = f'iter_{done}.pth' if self.by_epoch else self._name(done)
+        if self.last_ckpt != name:
+            self._save(runner, name, dict(epoch=runner.epoch, iter=done))
 
-    def _save(self, runner: 'Runner', step: int, meta: dict) -> None:
-        name = self.filename_tmpl.format(step)
+    def _name(self, step: int) -> str:
+        return self.filename_tmpl.format(step)
+
+    def _save(self, runner: 'Runner', name: str, meta: dict) -> None:
         kept, surplus = self._rotate(runner.message_hub.get_info(_KEPT, []), name)
         self.last_ckpt = name
         runner.message_hub.update_info(_KEPT, kept)
@@ -148,12 +152,12 @@ class CheckpointHook(Hook):
             self._save_best(runner, name, float(metrics[name]))
         # The best scores, and that this validation is done, belong in what a resume starts from.
         training = runner.message_hub.get_info('loop_stage') is not None
-        step = self._step(runner)
-        if training and self.last_ckpt == self.filename_tmpl.format(step):
-            self._save(runner, step, dict(epoch=runner.epoch, iter=runner.iter))
+        name = self._name(self._done(runner))
+        if training and self.last_ckpt == name:
+            self._save(runner, name, dict(epoch=runner.epoch, iter=runner.iter))
 
-    def _step(self, runner: 'Runner') -> int:
-        """What is done, in what file names count."""
+    def _done(self, runner: 'Runner') -> int:
+        """Epochs or iterations done, whichever the names of files count."""
         return runner.epoch if self.by_epoch else runner.iter
 
     def _settle_auto(self, metrics: dict) -> None:
@@ -176,7 +180,7 @@ class CheckpointHook(Hook):
         return score > best if self.rules[name] == 'greater' else score < best
 
     def _save_best(self, runner: 'Runner', name: str, score: float) -> None:
-        file = f'best_{name}_{self.filename_tmpl.format(self._step(runner))}'.replace('/', '_')
+        file = f'best_{name}_{self._name(self._done(runner))}'.replace('/', '_')
         records = dict(runner.message_hub.get_info(_BEST, {}))
         old = records.get(name, {}).get('file')
         records[name] = dict(score=score, file=file)

@@ -42,8 +42,9 @@ def test_arguments_add_the_hook_only_when_one_is_given(given):
         'out', 'eval', 'format_only', 'show', 'show_dir', 'aug_test', 'fuse_bn', 'channels_last',
         'bf16', 'report',
     )  # fmt: skip
-    args = argparse.Namespace(checkpoint='a.pth', **{**dict.fromkeys(names), **given})
-    cfg = Config({'test_dataloader': {'dataset': {}}, 'test_evaluator': {'type': 'IoUMetric'}})
+    args = argparse.Namespace(checkpoint='a.pth', opacity=0.5, **{**dict.fromkeys(names), **given})
+    parts = {'model': {}, 'test_dataloader': {'dataset': {}}}
+    cfg = Config({**parts, 'test_evaluator': {'type': 'IoUMetric'}})
     apply_test_arguments(args, cfg)
     hooks = [hook for hook in cfg.get('custom_hooks', []) if hook.type == 'SpeedUpHook']
     assert hooks == ([{'type': 'SpeedUpHook', 'channels_last': True}] if given else [])
