@@ -1,6 +1,5 @@
 """BaseSegDataset: the pairs it finds, what it says when something is wrong, its labels."""
 
-
 import cv2
 import numpy as np
 import pytest
