@@ -49,6 +49,8 @@ train_dataloader = dict(
         {train},
         pipeline=train_pipeline,
         **reading))
+# Images per step that the schedule's learning rate is for; see --auto-scale-lr, --accumulate auto.
+auto_scale_lr = dict(enable=False, base_batch_size=16)
 val_dataloader = dict(
     batch_size=1,
     num_workers=4,

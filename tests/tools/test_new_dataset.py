@@ -50,6 +50,7 @@ def test_masks_of_0_and_255_become_a_config_that_passes_the_check(tmp_path):
     cfg = Config.fromfile(out)
     assert cfg.train_dataloader.dataset.metainfo.classes == ('road', 'crack')
     assert cfg.train_dataloader.dataset.label_map == {255: 1}
+    assert cfg.auto_scale_lr.base_batch_size == 4 * cfg.train_dataloader.batch_size
     assert cfg.model.decode_head.num_classes == 2
     stems = [(tmp_path / f'configs/mask_{s}.txt').read_text().split() for s in ('train', 'val')]
     assert sorted(stems[0] + stems[1]) == list('012345')
