@@ -30,12 +30,19 @@ def main() -> None:
     args = parse_args()
     from segkit.evaluation.run_results import read_run
 
-    a, b = read_run(args.a), read_run(args.b)
+    a, b = read_run(place(args.a)), read_run(place(args.b))
     print(f'A: {args.a}\nB: {args.b}')
     if a.config and b.config:
         show_settings(a.config, b.config)
     show_scores('Metric', a.metrics, b.metrics)
     show_scores('Class IoU', a.classes, b.classes, by_change=True, top=args.top)
+
+
+def place(run: str) -> str | Path:
+    """The path itself, or that of a shipped config."""
+    from segkit.engine.config import shipped_configs
+
+    return run if Path(run).exists() else shipped_configs().get(run.removesuffix('.py'), run)
 
 
 def show_settings(a: Path, b: Path) -> None:

@@ -11,8 +11,6 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from segkit.engine.config import shipped_configs
-
 from .errors import EvaluationError
 from .report.scalars import read_curves, scalar_files
 
@@ -38,18 +36,14 @@ class RunResults:
 
 
 def read_run(path: str | Path) -> RunResults:
-    """Results of a work directory, a result .json or a config .py, the last by name too.
+    """Results of a work directory, a result .json or a config .py.
 
     Raises:
         EvaluationError: there is nothing to read.
     """
     path = Path(path)
     if not path.exists():
-        path = shipped_configs().get(str(path).removesuffix('.py'), path)
-    if not path.exists():
-        raise EvaluationError(
-            f'{path}: no such work directory or result file, and no shipped config of that name.'
-        )
+        raise EvaluationError(f'{path}: no such work directory or result file.')
     if path.suffix == '.py':
         return RunResults(path.stem, config=path)
     if path.suffix == '.json':

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .palette import colour_table
+from .palette import IGNORED, colour_table
 
 _INK = (32, 33, 36)
 _PAPER = (255, 255, 255)
 
 
 def colourise(
-    label: np.ndarray, palette: Sequence[Sequence[int]], ignored: Sequence[int] = (0, 0, 0)
+    label: np.ndarray, palette: Sequence[Sequence[int]], ignored: Sequence[int] = IGNORED
 ) -> np.ndarray:
     """(H, W) labels -> (H, W, 3) uint8 RGB; everything that is no class gets ``ignored``."""
     table = colour_table(palette, ignored)

@@ -8,6 +8,9 @@ import numpy as np
 
 from segkit.datasets.metainfo import make_palette
 
+# Black is a class of Pascal VOC, and near to dark classes elsewhere; no palette here holds white.
+IGNORED = (255, 255, 255)
+
 
 def palette_of(meta: dict | None, num_classes: int | None = None) -> list[list[int]]:
     """The dataset's palette where it has one, else the colours a dataset makes up for its classes.
@@ -21,7 +24,7 @@ def palette_of(meta: dict | None, num_classes: int | None = None) -> list[list[i
 
 
 def colour_table(
-    palette: Sequence[Sequence[int]], ignored: Sequence[int] = (0, 0, 0), size: int = 256
+    palette: Sequence[Sequence[int]], ignored: Sequence[int] = IGNORED, size: int = 256
 ) -> np.ndarray:
     """(size, 3) uint8 lookup table; entries past the palette, 255 among them, get ``ignored``."""
     table = np.full((max(size, len(palette)), 3), ignored, np.uint8)

@@ -13,10 +13,11 @@ from helpers.eval_samples import CLASSES, PALETTE, random_samples
 
 from segkit.evaluation.report import ReportBuilder
 from segkit.evaluation.report.axes import Frame, nice_ticks, short
-from segkit.evaluation.report.charts import scatter
+from segkit.evaluation.report.charts import line_chart, scatter
 from segkit.evaluation.report.heat_map import worst_confusions
 from segkit.evaluation.report.pictures import Example, Ranking
 from segkit.evaluation.report.scalars import read_curves, scalar_files, smooth
+from segkit.visualization import colourise
 
 CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('chrome')
 
@@ -131,6 +132,54 @@ def test_report_without_labels_or_curves_still_opens(tmp_path):
     assert 'No image has labels' in text
     for part in ('Training', 'Classes', 'Confusion', '>nan<'):
         assert part not in text
+
+
+def test_images_without_labels_are_shown_with_their_predictions(tmp_path):
+    builder = ReportBuilder(CLASSES, PALETTE, keep=2)
+    panel = np.full((20, 30, 3), 90, np.uint8)
+    for sample in random_samples(3):
+        builder.add_unlabelled(
+            sample.img_path, sample.pred_sem_seg.data, lambda: {'image': panel, 'prediction': panel}
+        )
+    builder.write(tmp_path / 'r.html', 'unlabelled')
+    text = (tmp_path / 'r.html').read_text()
+    assert '<h2>Pictures</h2>' in text
+    assert text.count('alt="prediction of images/') == 2
+    for part in ('mIoU <b', 'pixel accuracy', '>ignored<', 'nan'):
+        assert part not in text
+
+
+def page_of(tmp_path, label, pred):
+    builder = ReportBuilder(CLASSES, PALETTE)
+    builder.add('a', torch.tensor([label]), torch.tensor([pred]), dict)
+    builder.write(tmp_path / 'r.html', 'one')
+    return (tmp_path / 'r.html').read_text()
+
+
+def test_classes_as_hard_as_the_hardest_are_counted(tmp_path):
+    text = page_of(tmp_path, [0, 0, 1, 2, 3], [0, 0, 0, 0, 0])
+    assert 'Best class: <b>sky</b> (' in text
+    assert 'hardest: <b>tree</b> and 2 others (0.0 %)' in text
+
+
+def test_the_legend_shows_ignored_pixels_as_the_pictures_do(tmp_path):
+    shown = colourise(np.array([[255]]), PALETTE)[0, 0].tolist()
+    swatch = 'rgb({},{},{})"></i>ignored'.format(*shown)
+    assert swatch in page_of(tmp_path, [0, 1], [0, 0])
+
+
+def test_a_bar_is_drawn_for_a_score_above_zero_only(tmp_path):
+    text = page_of(tmp_path, [0, 0, 1, 2, 3], [0, 0, 0, 0, 0])
+    assert text.count('<td class="meter">') == 5
+    assert text.count('<i><b style="width') == 1
+
+
+def test_long_tick_labels_leave_room_for_the_title_of_the_axis():
+    def left(*values):
+        chart = line_chart({'lr': ([0, 1], list(values))}, 'learning rate')
+        return int(re.search(r'class="grid" x1="(\d+)"', chart)[1])
+
+    assert left(0.0481, 0.0486) > left(1, 2) >= 52
 
 
 def test_worst_and_best_are_kept_and_only_they_are_drawn():

@@ -20,9 +20,9 @@ IMAGE = np.full((2, 3, 3), 100, np.uint8)
 LABEL = np.array([[0, 1, 255], [1, 1, 0]], np.uint8)
 
 
-def test_colours_follow_the_palette_and_ignored_is_black():
+def test_colours_follow_the_palette_and_ignored_is_white():
     colours = colourise(LABEL, PALETTE)
-    assert colours[0].tolist() == [[200, 0, 0], [0, 100, 0], [0, 0, 0]]
+    assert colours[0].tolist() == [[200, 0, 0], [0, 100, 0], [255, 255, 255]]
 
 
 @pytest.mark.parametrize('dtype', [np.uint8, np.int64])

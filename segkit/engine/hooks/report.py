@@ -1,6 +1,7 @@
 """The HTML report of a test, collected while it runs (``tools/test.py --report``)."""
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,33 +51,38 @@ class ReportHook(Hook):
     ) -> None:
         for i, sample in enumerate(outputs or []):
             self._images += 1
-            if getattr(sample, 'gt_sem_seg', None) is not None:
-                self._add(sample, data_batch, i)
+            self._add(sample, data_batch, i)
 
     def _add(self, sample: 'SegDataSample', data_batch: dict, index: int) -> None:
-        label, pred = sample.gt_sem_seg.data, sample.pred_sem_seg.data
+        pred = sample.pred_sem_seg.data
         name = str(sample.get('img_path', None) or self._images)
-        self._builder.add(
-            name, label, pred, lambda: self._panels(sample, data_batch, index, label, pred)
-        )
+        maps = {'prediction': pred}
+        if getattr(sample, 'gt_sem_seg', None) is None:
+            draw = partial(self._panels, sample, data_batch, index, maps)
+            self._builder.add_unlabelled(name, pred, draw)
+            return
+        label = sample.gt_sem_seg.data
+        maps = {'ground truth': label, **maps}
+        draw = partial(self._panels, sample, data_batch, index, maps)
+        self._builder.add(name, label, pred, draw)
 
     def _panels(
-        self, sample: 'SegDataSample', data_batch: dict, index: int, label: Any, pred: Any
+        self, sample: 'SegDataSample', data_batch: dict, index: int, maps: dict[str, Any]
     ) -> dict:
+        """The image, each of the maps in the classes' colours, and where two maps differ."""
         from segkit.visualization.images import image_of
         from segkit.visualization.overlays import colourise, error_map, fit
 
-        maps = [x.reshape(x.shape[-2:]).cpu().numpy() for x in (label, pred)]
-        height, width = maps[0].shape
+        flat = {name: x.reshape(x.shape[-2:]).cpu().numpy() for name, x in maps.items()}
+        height, width = size = flat['prediction'].shape
         shape = (max(1, round(height * _WIDTH / width)), _WIDTH)
-        image = fit(fit(image_of(sample, data_batch, index), maps[0].shape), shape)
-        label, pred = (fit(x.astype(np.int32), shape, nearest=True) for x in maps)
-        flat = {
-            name: colourise(x, self._palette)
-            for name, x in (('ground truth', label), ('prediction', pred))
-        }
-        errors = error_map(image, label, pred, self._ignore_index)
-        return {'image': image, **flat, 'errors': errors}
+        image = fit(fit(image_of(sample, data_batch, index), size), shape)
+        small = {name: fit(x.astype(np.int32), shape, nearest=True) for name, x in flat.items()}
+        panels = {'image': image}
+        panels |= {name: colourise(x, self._palette) for name, x in small.items()}
+        if 'ground truth' in small:
+            panels['errors'] = error_map(image, small['ground truth'], small['prediction'])
+        return panels
 
     def after_test_epoch(self, runner: 'Runner', metrics: dict | None = None) -> None:
         seconds = time.monotonic() - self._start

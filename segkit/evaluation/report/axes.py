@@ -32,6 +32,11 @@ def short(value: float) -> str:
     return f'{value:.4g}'
 
 
+def left_margin(y: tuple[float, float]) -> int:
+    """Pixels left of the plot for the longest tick label of a range, and the title beside it."""
+    return max(52, 26 + round(6.3 * max(len(short(tick)) for tick in nice_ticks(*y))))
+
+
 @dataclass(frozen=True)
 class Frame:
     """The plotting area of a chart: data ranges, size and margins in pixels."""

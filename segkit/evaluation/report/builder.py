@@ -43,6 +43,7 @@ class ReportBuilder:
         self._rows: list[Tensor] = []
         self._sizes: list[Tensor] = []
         self._ranking = Ranking(keep)
+        self._keep, self._unlabelled = keep, list[Example]()
 
     def add(self, name: str, label: Tensor, pred: Tensor, draw: Callable[[], Panels]) -> None:
         """Count one image.
@@ -62,6 +63,13 @@ class ReportBuilder:
         present = np.flatnonzero(counts.sum(0)).tolist()
         example = Example(name, 100 * nanmean(scores.iou), 100 * scores.overall, size, present, {})
         self._ranking.offer(example, draw)
+
+    def add_unlabelled(self, name: str, pred: Tensor, draw: Callable[[], Panels]) -> None:
+        """An image without labels: the first few are shown. Arguments as of ``add``."""
+        if len(self._unlabelled) < self._keep:
+            size, nan = (pred.shape[-2], pred.shape[-1]), float('nan')
+            present = [c for c in torch.unique(pred).tolist() if c < len(self.classes)]
+            self._unlabelled.append(Example(name, nan, nan, size, present, draw()))
 
     def write(
         self,
@@ -88,6 +96,7 @@ class ReportBuilder:
         rows = gather_rows(self._rows, (3, len(self.classes))).numpy()
         sizes = gather_rows(self._sizes, (2,)).numpy()
         self._ranking.merge(all_gather_object(self._ranking)[1:])
+        unlabelled = [e for rank in all_gather_object(self._unlabelled) for e in rank]
         if get_rank() != 0:
             return
         scores = Scores(self._matrix.numpy(), self.classes)
@@ -101,6 +110,7 @@ class ReportBuilder:
             images_with_class=(rows[:, 1] > 0).sum(0),
             sizes=sizes,
             examples=self._ranking.split(),
+            unlabelled=unlabelled[: self._keep],
             curves=read_curves(scalar_files(work_dir)) if work_dir else {},
             config=config,
             environment=environment or {},

@@ -8,7 +8,7 @@ from html import escape
 
 import numpy as np
 
-from .axes import Frame
+from .axes import Frame, left_margin
 from .scalars import Curves, smooth
 
 _MAX_POINTS = 400
@@ -34,7 +34,8 @@ def line_chart(curves: Curves, y_label: str, smoothed: bool = False) -> str:
     smoothed = smoothed and max(len(xs) for xs, _ in curves.values()) > _UNSMOOTHED
     steps = [s for xs, _ in curves.values() for s in xs]
     values = [v for _, ys in curves.values() for v in ys]
-    frame = Frame((min(steps), max(steps)), _range_of(values))
+    y_range = _range_of(values)
+    frame = Frame((min(steps), max(steps)), y_range, left=left_margin(y_range))
     lines = [
         _line(frame, name, *points, i % 6 + 1, smoothed)
         for i, (name, points) in enumerate(curves.items())
@@ -91,7 +92,8 @@ def _names(names: Sequence[str]) -> str:
 def histogram(values: np.ndarray | Sequence[float], x_label: str, bins: int = 20) -> str:
     """How many images fall into each of ``bins`` equal parts of 0 to 100."""
     counts, edges = np.histogram(np.clip(values, 0, 100), bins=bins, range=(0, 100))
-    frame = Frame((0, 100), (0, max(int(counts.max()), 1) * 1.08))
+    y_range = 0.0, max(int(counts.max()), 1) * 1.08
+    frame = Frame((0, 100), y_range, left=left_margin(y_range))
     bars = []
     for count, left, right in zip(counts.tolist(), edges[:-1], edges[1:]):
         x, top = frame.px(left), frame.py(count)

@@ -31,6 +31,7 @@ class Report:
         images_with_class: (K,) images whose labels hold the class.
         sizes: (N, 2) height and width of each image.
         examples: (worst, best) pictures.
+        unlabelled: pictures of images without labels.
         curves: scalars of the training run.
         config: full text of the configuration.
         environment, timings, facts: name -> value; ``facts`` stand under the title.
@@ -44,6 +45,7 @@ class Report:
     images_with_class: np.ndarray
     sizes: np.ndarray
     examples: tuple[list[Example], list[Example]] = ([], [])
+    unlabelled: list[Example] = field(default_factory=list)
     curves: Curves = field(default_factory=dict)
     config: str = ''
     environment: dict = field(default_factory=dict)
@@ -60,6 +62,7 @@ _SECTIONS = (
     ('confusion', 'Confusion', sections.confusion),
     ('worst', 'Worst pictures', sections.worst),
     ('best', 'Best pictures', sections.best),
+    ('pictures', 'Pictures', sections.unlabelled),
     ('statistics', 'Statistics', sections.statistics),
     ('run', 'Run', sections.run),
 )

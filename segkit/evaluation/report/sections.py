@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _SCORE_CURVES = ('mIoU', 'mAcc', 'aAcc', 'mDice', 'mFscore')
 # Rows from which a table scrolls in its box.
 _LONG = 40
+# As pictures of labels show it, segkit.visualization.palette.IGNORED.
+_IGNORED = (255, 255, 255)
 _PHOTOGRAPHS = ('image', 'errors')
 # Recall is Acc, and the F-score with beta 1 is Dice: each is shown once.
 _COLUMNS = ('IoU', 'Acc', 'Precision', 'Dice')
@@ -70,19 +72,28 @@ def _sentence(report: Report) -> str:
     iou = report.scores.iou
     known = [i for i in np.argsort(np.nan_to_num(iou, nan=2)) if not math.isnan(iou[i])]
     if not known:
-        return '<p class="lead">No image has labels.</p>'
+        count = len(report.unlabelled)
+        shown = f' Predictions for {count:,} of them are shown.' if count else ''
+        return f'<p class="lead">No image has labels.{shown}</p>'
     name = [escape(str(n)) for n in report.scores.classes]
     labelled = int((report.scores.label_area > 0).sum())
     text = (
         f'{len(report.sizes):,} images, {labelled} of {len(iou)} classes in the labels. '
-        f'Best class: <b>{name[known[-1]]}</b> ({100 * iou[known[-1]]:.1f} % IoU); '
-        f'hardest: <b>{name[known[0]]}</b> ({100 * iou[known[0]]:.1f} %).'
+        f'Best class: {_with_equals(name, iou, known[-1])} ({100 * iou[known[-1]]:.1f} % IoU); '
+        f'hardest: {_with_equals(name, iou, known[0])} ({100 * iou[known[0]]:.1f} %).'
     )
     mixed = worst_confusions(report.scores.matrix, name, 1)
     if mixed:
         label, pred, share, _ = mixed[0]
         text += f' Most often mixed up: <b>{label}</b> taken for <b>{pred}</b> ({share:.1f} %).'
     return f'<p class="lead">{text}</p>'
+
+
+def _with_equals(names: Sequence[str], iou: np.ndarray, index: int) -> str:
+    """The class's name, and how many others have the same IoU."""
+    others = int((iou == iou[index]).sum()) - 1
+    more = f' and {others} other{"s" if others > 1 else ""}' if others else ''
+    return f'<b>{names[index]}</b>{more}'
 
 
 def curves(report: Report) -> str:
@@ -112,13 +123,12 @@ def classes(report: Report) -> str:
     rows = []
     for i, name in enumerate(scores.classes):
         iou = columns['IoU'][i]
-        width = 0 if math.isnan(iou) else iou
-        bar = f'<i><b style="width:{width:.1f}%"></b></i>'
+        bar = f'<i><b style="width:{iou:.1f}%"></b></i>' if iou > 0 else '<i></i>'
         values = [number(float(column[i])) for column in columns.values()]
         counts = [number(float(share[i])), f'{int(report.images_with_class[i]):,}']
         rows.append([swatch(report.palette[i]) + escape(str(name)), bar, *values, *counts])
     headings = ['Class', '', *columns, '% of pixels', 'Images']
-    marked = table(headings, rows).replace('<td><i><b', '<td class="meter"><i><b')
+    marked = table(headings, rows).replace('<td><i>', '<td class="meter"><i>')
     long = ' long' if len(rows) > _LONG else ''
     return f'<div class="box{long}">{marked}</div>'
 
@@ -153,6 +163,10 @@ def best(report: Report) -> str:
     return ''.join(_example(report, example, 'good') for example in report.examples[1])
 
 
+def unlabelled(report: Report) -> str:
+    return ''.join(_example(report, example, '') for example in report.unlabelled)
+
+
 def _example(report: Report, example: Example, kind: str) -> str:
     figures = ''.join(
         f'<figure><img alt="{escape(title)} of {escape(example.name, quote=True)}" '
@@ -163,13 +177,15 @@ def _example(report: Report, example: Example, kind: str) -> str:
     shown = [(report.palette[i], str(report.scores.classes[i])) for i in example.present]
     legend = ''.join(
         f'<span>{swatch(colour)}{escape(name)}</span>'
-        for colour, name in [*shown, ((0, 0, 0), 'ignored')]
+        for colour, name in [*shown, *([(_IGNORED, 'ignored')] if kind else [])]
+    )
+    scores = (
+        f'<span>mIoU <b class="{kind}">{example.score:.1f} %</b></span>'
+        f'<span class="muted">pixel accuracy {example.accuracy:.1f} %</span>'
     )
     height, width = example.size
     return (
-        f'<div class="box example"><header><b>{escape(example.name)}</b>'
-        f'<span>mIoU <b class="{kind}">{example.score:.1f} %</b></span>'
-        f'<span class="muted">pixel accuracy {example.accuracy:.1f} %</span>'
+        f'<div class="box example"><header><b>{escape(example.name)}</b>{scores if kind else ""}'
         f'<span class="muted">{width} x {height}</span></header>'
         f'<div class="panels">{figures}</div><div class="legend">{legend}</div></div>'
     )
