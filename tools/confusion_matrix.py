@@ -54,8 +54,8 @@ def count(dataset, args: argparse.Namespace):
     import numpy as np
     import torch
 
-    from segkit.evaluation.confusion import confusion_matrix
     from segkit.evaluation.predictions import Predictions
+    from segkit.evaluation.strays import count_sample
 
     classes = dataset.metainfo['classes']
     label_ids = dataset.metainfo.get('label_ids')
@@ -67,7 +67,7 @@ def count(dataset, args: argparse.Namespace):
         pred = predictions.of(i, name, bool(sample.get('reduce_zero_label', False)))
         label = sample.gt_sem_seg.data
         pred = torch.from_numpy(np.ascontiguousarray(pred))
-        total += confusion_matrix(label, pred, len(classes), args.ignore_index, name)
+        total += count_sample(label, pred, len(classes), args.ignore_index, sample)
     return total.numpy()
 
 
