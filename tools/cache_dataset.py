@@ -15,6 +15,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from segkit.engine.launch import run_script
+
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Write a decoded cache of a dataset')
@@ -74,4 +76,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_script(main)

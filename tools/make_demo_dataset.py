@@ -14,6 +14,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from segkit.engine.launch import run_script
+
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Write the generated demo dataset to disk')
@@ -65,4 +67,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_script(main)

@@ -4,10 +4,12 @@ For the tools that look at or rewrite whole datasets; the loaders have torch's w
 """
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from signal import SIG_IGN, SIGINT
 from typing import Any
 
 _PER_TASK = 8  # items a worker takes at once: a message for each would cost more than a small file
@@ -50,8 +52,14 @@ def parallel(
     if workers <= 1 or len(items) <= _PER_TASK:
         yield from bar(map(guarded, items), len(items), title)
         return
-    with ProcessPoolExecutor(min(workers, len(items))) as pool:
+    # Ctrl-C reaches every process: this one alone answers it.
+    pool = ProcessPoolExecutor(
+        min(workers, len(items)), initializer=signal.signal, initargs=(SIGINT, SIG_IGN)
+    )
+    try:
         yield from bar(pool.map(guarded, items, chunksize=_PER_TASK), len(items), title)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def bar(items: Iterable[Any], total: int, title: str = '') -> Iterator[Any]:

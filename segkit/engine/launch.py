@@ -128,16 +128,19 @@ def starting_up() -> Iterator[None]:
             gc.freeze()
 
 
-def run_script(main: Callable[[], None]) -> None:
-    """Call ``main``; a foreseen error is one sentence on stderr and exit status 1, no traceback.
+def run_script(main: Callable[[], int | None]) -> None:
+    """Call ``main`` and leave with the status it gives; a foreseen error is one sentence on stderr
+    and exit status 1, no traceback.
 
     ``SEGKIT_TRACEBACK=1`` brings the traceback back. Ctrl-C ends with status 130, a reader of the
     output that has had enough (``| head``) with 141, as the shell counts these signals.
     """
     try:
-        main()
+        status = main()
         leave_job()
         sys.stdout.flush()
+        if status:
+            sys.exit(status)
     except KeyboardInterrupt:
         if os.environ.get('SEGKIT_TRACEBACK'):
             raise

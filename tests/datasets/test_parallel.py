@@ -1,6 +1,7 @@
 """One function over many items: in order, in parallel, and past failures."""
 
 import os
+import signal
 import sys
 
 import pytest
@@ -27,6 +28,15 @@ def test_results_come_in_order_and_failures_do_not_stop_the_rest(workers):
     assert [value for value, _ in good] == [i * i for i in range(40) if i not in (13, 14)]
     others = {place for _, place in good} - {os.getpid()}
     assert bool(others) is (workers > 1)
+
+
+def passes_over_interrupts(_: int) -> bool:
+    return signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def test_ctrl_c_is_answered_by_the_first_process_alone():
+    assert all(parallel(passes_over_interrupts, range(20), workers=2))
+    assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
 
 
 def test_the_bar_is_one_line_where_nobody_watches(capsys):

@@ -89,6 +89,17 @@ def test_ctrl_c_is_one_word_and_the_status_of_the_signal(capsys):
     assert capsys.readouterr().err == 'interrupted\n'
 
 
+@pytest.mark.parametrize(('given', 'status'), [(None, 0), (0, 0), (3, 3)])
+def test_the_status_a_script_gives_is_the_one_it_ends_with(given, status):
+    try:
+        run_script(lambda: given)
+        left = 0
+    except SystemExit as leaving:
+        left = leaving.code
+
+    assert left == status
+
+
 def test_a_reader_that_has_had_enough_is_no_error():
     code = 'from segkit.engine.launch import run_script\nrun_script(lambda: print("x\\n" * 99999))'
     with subprocess.Popen(

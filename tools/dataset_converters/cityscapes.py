@@ -14,6 +14,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from segkit.engine.launch import run_script
+
 POLYGONS, LABELS = '_polygons.json', '_labelTrainIds.png'
 
 
@@ -70,4 +72,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_script(main)
