@@ -114,7 +114,7 @@ def test_a_data_worker_that_dies(tmp_path, reference, record):
     assert training.wait() in (1, -signal.SIGABRT)
     assert 'is killed by signal' in training.log
     if training.process.exitcode == 1:
-        assert 'lower train_dataloader.num_workers or batch_size' in training.log
+        assert 'lower num_workers or batch_size' in training.log
     complete(tmp_path / 'run', **workers)
     assert_same_run(tmp_path / 'run' / 'iter_8.pth', final)
     record('a data worker killed', 1, 1, 'stops and says what to change; goes on from the last')
