@@ -104,11 +104,15 @@ def apply_test_arguments(args: argparse.Namespace, cfg: Config) -> None:
 
 def _protocol(cfg: Config, aug_test: bool) -> str:
     """'whole, single scale', or 'slide, scales 0.5 1.0, flip'."""
-    mode = (cfg.model.get('test_cfg') or {}).get('mode', 'whole')
+    model = cfg.get('model')
+    test_cfg = model.get('test_cfg') if isinstance(model, dict) else None
+    mode = (test_cfg or {}).get('mode', 'whole')
     if not aug_test:
         return f'{mode}, single scale'
-    views = next(step for step in cfg.test_pipeline if step['type'] == 'MultiScaleViews')
-    scales = ' '.join(f'{ratio:g}' for ratio in views['ratios'])
+    from segkit.models.inference.aug_test import PUBLISHED
+
+    views = {**PUBLISHED, **(cfg.get('aug_test') or {})}
+    scales = ' '.join(f'{ratio:g}' for ratio in views['img_ratios'])
     return f'{mode}, scales {scales}' + (', flip' if views['flip'] else '')
 
 
