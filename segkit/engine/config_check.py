@@ -27,6 +27,7 @@ from segkit.engine.config_schema import (
     REGISTRY_OF,
     RUNNER_KEYS,
     TAKEN_BY_BUILDER,
+    averages_weights,
     role_of,
 )
 from segkit.engine.signatures import accepted_arguments, nearest, suggestion
@@ -97,8 +98,7 @@ def _check_kinds(cfg: Mapping[str, Any]) -> None:
         if isinstance(part, (str, int, float)):
             raise ConfigError(f"{path}: {part!r} must be a dict, with what to build under 'type'")
     sharded = (cfg.get('model_wrapper_cfg') or {}).get('type') == 'FSDP2'
-    kinds = [hook.get('type') for hook in hooks or [] if isinstance(hook, Mapping)]
-    if sharded and 'EMAHook' in kinds:
+    if sharded and any(map(averages_weights, hooks or [])):
         raise ConfigError(
             'custom_hooks: EMAHook copies whole parameters, which FSDP2 does not have. Leave the '
             'hook out, or model_wrapper_cfg'

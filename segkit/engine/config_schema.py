@@ -4,7 +4,7 @@ A role is the key under which a value stands ('backbone', 'pipeline', ...). The 
 same thing wherever it stands, which is what makes a config readable, and checkable.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from segkit.models.layers import build_activation, build_conv, build_norm
@@ -114,6 +114,11 @@ _IN_MODEL = {
     'test_cfg': 'model_test_cfg',
 }
 _KNOWN_ROLES = frozenset({*REGISTRY_OF, *IMPLIED_TYPES, *KEYS_OF, *FREE_FORM, *LAYER_BUILDERS})
+
+
+def averages_weights(hook: Any) -> bool:
+    """Whether an item of ``custom_hooks`` is mmengine's EMAHook."""
+    return isinstance(hook, Mapping) and hook.get('type') in ('EMAHook', 'mmengine.EMAHook')
 
 
 def role_of(parent: str, key: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.distributed as torch_dist
 
+from segkit.engine.errors import torch_said
 from segkit.engine.launch import LAUNCHERS
 
 _DEFAULT_PORT = '29500'
@@ -123,12 +124,11 @@ def init_dist(
     try:
         torch_dist.init_process_group(backend, timeout=limit, **kwargs)
     except RuntimeError as error:
-        said = str(error).strip().split('\n')[0][:300]
         raise LaunchError(
             f'rank {os.environ["RANK"]} of {os.environ["WORLD_SIZE"]} could not join the job at '
             f'{where}: check that every rank was started, that MASTER_ADDR names the node of rank '
             '0 and can be reached from here, and that no other job uses MASTER_PORT. '
-            f'torch said: {said}'
+            + torch_said(error)
         ) from error
     return (
         f'rank {torch_dist.get_rank()} of {torch_dist.get_world_size()} joined through '

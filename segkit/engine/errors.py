@@ -36,9 +36,13 @@ def explained(place: Callable[[], str]) -> Iterator[None]:
     except RuntimeError as error:
         for source in _chain(error):
             if meaning := _meaning(source):
-                said = str(source).strip().split('\n')[0][:300]
-                raise TrainingError(f'{place()}: {meaning}. torch said: {said}') from error
+                raise TrainingError(f'{place()}: {meaning}. {torch_said(source)}') from error
         raise
+
+
+def torch_said(error: BaseException) -> str:
+    """The first line of its message, for the end of one of ours."""
+    return 'torch said: ' + str(error).strip().split('\n')[0][:300]
 
 
 def _meaning(error: BaseException) -> str | None:

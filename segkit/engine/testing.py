@@ -12,11 +12,11 @@ from mmengine.config import Config, ConfigDict
 
 from segkit.engine.checkpoint import CheckpointNotFoundError
 from segkit.engine.config_error import ConfigError
+from segkit.engine.config_schema import averages_weights
 from segkit.engine.folders import ends_like_file, make_folder
 from segkit.engine.resume import candidates
 
 _PICKLES = ('.pkl', '.pickle')
-_AVERAGING = ('EMAHook', 'mmengine.EMAHook')
 _SWITCHES = ('fuse_bn', 'channels_last', 'bf16')
 
 
@@ -128,8 +128,9 @@ def _add_hook(cfg: Config, hook: dict) -> None:
 def _leave_out_averaging(cfg: Config) -> None:
     """A checkpoint's weights are the averages already: for a test EMAHook would exchange them with
     a copy of themselves, one to one, which fails once batch norms are folded into other layers."""
-    hooks = cfg.get('custom_hooks') or []
-    cfg.custom_hooks = [hook for hook in hooks if hook.get('type') not in _AVERAGING]
+    hooks = cfg.get('custom_hooks')
+    if isinstance(hooks, (list, tuple)):  # anything else is for the check of the config to refuse
+        cfg.custom_hooks = [hook for hook in hooks if not averages_weights(hook)]
 
 
 def _apply_output(args: argparse.Namespace, cfg: Config) -> None:

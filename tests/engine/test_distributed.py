@@ -2,11 +2,10 @@
 
 import os
 import signal
-import socket
 
 import pytest
 import torch
-from helpers.fault_child import complete, complete_ranks, start_ranks
+from helpers.fault_child import complete, complete_ranks, free_port, start_ranks
 from helpers.runs import assert_same_run, read
 
 from segkit.engine import dist
@@ -146,9 +145,7 @@ def test_a_missing_variable_is_named_with_its_cure(environment, launcher, variab
     ],
 )
 def test_a_job_that_cannot_be_joined_says_what_to_check(environment, rank, address, said):
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
+    port = free_port()
     for name, value in dict(RANK=rank, WORLD_SIZE='2', LOCAL_RANK='0',
                             MASTER_ADDR=address, MASTER_PORT=str(port)).items():  # fmt: skip
         environment.setenv(name, value)

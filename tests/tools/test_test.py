@@ -194,6 +194,7 @@ def test_arguments_of_the_older_toolbox_are_answered(call, tmp_path):
         (['--out', 'w.py/ids'], None, '--out: cannot make the folder w.py/ids (Not a directory)'),
         (['--report', 'w.py/x/page.html'], None, '--report: cannot make the folder w.py/x'),
         (['--show'], None, '--show needs a display'),
+        (['--cfg-options', 'custom_hooks=EMAHook'], None, "custom_hooks: 'EMAHook' must be a list"),
         (['--cfg-options', 'model.test_cfg.mode=slide'], None, 'needs crop_size=(height, width)'),
         (['--cfg-options', 'model.decode_head.num_classes=4'], None, '13 classes'),
     ],
