@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+NO_VALIDATION = dict(val_cfg=None, val_dataloader=None, val_evaluator=None)
 _TEXT = """
 default_scope = 'segkit'
 num_classes = 13
