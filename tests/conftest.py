@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
+import segkit  # noqa: F401  (before any test imports mmengine: see segkit/compat.py)
+
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 os.environ.setdefault('MKL_NUM_THREADS', '1')
 

@@ -15,9 +15,9 @@ from mmengine.visualization import Visualizer
 from torch import nn
 from torch.utils.data import DataLoader
 
+from segkit.compat import restore_find_loader
 from segkit.engine import model_setup
 from segkit.engine.batch import BatchAccounting
-from segkit.engine.compat import restore_find_loader
 from segkit.engine.config_text import plain_config
 from segkit.engine.dist import init_dist, resolve_launcher
 from segkit.engine.env import collect_env

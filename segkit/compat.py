@@ -1,0 +1,34 @@
+"""What keeps mmengine running where it would stop: on newer Pythons, and at its first start."""
+
+import functools
+import importlib.util
+import pickle
+import pkgutil
+
+
+def import_yapf() -> None:
+    """Import what mmengine imports to format configs, whatever state its cache is in.
+
+    yapf puts its grammar cache in place before it is written. Another process of a first start
+    finds it empty then, and for ever if the writer was killed or its disk was full; every import
+    of mmengine ends in EOFError. Here such a cache is written anew.
+    """
+    try:
+        import yapf
+    except ImportError:  # segkit.ops and the heads need torch alone
+        return
+    except (EOFError, pickle.UnpicklingError):
+        from yapf_third_party._ylib2to3.pgen2 import driver
+
+        driver.load_grammar = functools.partial(driver.load_grammar, force=True)
+        import yapf  # noqa: F401
+
+
+def restore_find_loader() -> None:
+    """``pkgutil.find_loader`` left in Python 3.14; mmengine asks it whether mmcv has its ops.
+
+    That question comes up whenever an optimizer is built and any mmcv can be imported.
+    """
+    if not hasattr(pkgutil, 'find_loader'):
+        # Another answer than it gave, but mmengine asks only whether it is None.
+        pkgutil.find_loader = importlib.util.find_spec  # type: ignore[assignment]
