@@ -1,9 +1,11 @@
-"""What keeps mmengine running where it would stop: on newer Pythons, and at its first start."""
+"""What keeps mmengine running where it would stop, and starting where it would dawdle."""
 
+import contextlib
 import functools
 import importlib.util
 import pickle
 import pkgutil
+from unittest.mock import patch
 
 
 def import_yapf() -> None:
@@ -22,6 +24,20 @@ def import_yapf() -> None:
 
         driver.load_grammar = functools.partial(driver.load_grammar, force=True)
         import yapf  # noqa: F401
+
+
+def import_distributed_optim() -> None:
+    """Import ``torch.distributed.optim``, as mmengine does, without its TorchScript classes.
+
+    Eight optimizers are compiled there for use over torch's RPC, a twelfth of the start of a test.
+    They stay plain Python in this process: for scripts, not for a library.
+    """
+    import torch
+
+    # A torch without this switch or this package starts as it always did.
+    may_lack = contextlib.suppress(AttributeError, ImportError)
+    with may_lack, patch.object(torch.jit._state._enabled, 'enabled', False):
+        importlib.import_module('torch.distributed.optim')
 
 
 def restore_find_loader() -> None:

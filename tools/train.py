@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from segkit.compat import import_distributed_optim
 from segkit.engine.launch import add_common_arguments, read_config, run_script, starting_up
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ def build_runner(args: argparse.Namespace) -> 'Runner':
     cfg = read_config(args)
     apply_arguments(args, cfg)
 
+    import_distributed_optim()  # before the Runner does
     from segkit.engine import Runner, check_config
 
     check_config(cfg)
