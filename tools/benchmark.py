@@ -17,6 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from segkit.engine.launch import parse_options, run_script
+from segkit.whole_file import write_text
 
 SWITCHES = ('fuse_bn', 'channels_last', 'bf16')
 
@@ -67,8 +68,7 @@ def main() -> None:
     for name, value in result.items():
         print(f'{name + ":":24}{value}')
     if args.out:
-        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.out).write_text(json.dumps(result, indent=1) + '\n')
+        write_text(args.out, json.dumps(result, indent=1) + '\n')
 
 
 def samples(args: argparse.Namespace, num_classes: int | None = None) -> list:

@@ -15,6 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from segkit.engine.launch import parse_options, run_script
+from segkit.whole_file import write_text
 
 
 def parse_args() -> argparse.Namespace:
@@ -52,11 +53,11 @@ def main() -> None:
         found = check(cfg, name, args.split, args.workers, args.max_images, args.gpus)
     except (OSError, ValueError, KeyError) as error:
         sys.exit(f'{args.config}: {error}')
-    if args.json:
-        Path(args.json).write_text(json.dumps(found.to_json(), indent=1), encoding='utf-8')
-    if args.html:
-        Path(args.html).write_text(as_page(found), encoding='utf-8')
     print(as_text(found, args.all_files))
+    if args.json:
+        write_text(args.json, json.dumps(found.to_json(), indent=1))
+    if args.html:
+        write_text(args.html, as_page(found))
     if not found.ok:
         raise SystemExit(1)
 

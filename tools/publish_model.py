@@ -18,6 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from segkit.engine.launch import run_script
+from segkit.whole_file import whole_file
 
 
 def parse_args() -> argparse.Namespace:
@@ -47,10 +48,8 @@ def main() -> None:
     torch.save({'state_dict': state, 'meta': {'dataset_meta': meta} if meta else {}}, buffer)
     digest = hashlib.sha256(buffer.getvalue()).hexdigest()[:8]
     final = out.with_name(f'{out.stem}-{digest}.pth')
-    final.parent.mkdir(parents=True, exist_ok=True)
-    part = final.with_name(final.name + '.part')
-    part.write_bytes(buffer.getvalue())
-    os.replace(part, final)
+    with whole_file(final) as file:
+        file.write(buffer.getbuffer())
     print(f'{final} ({final.stat().st_size / 2**20:.1f} MiB, {len(state)} tensors)')
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from segkit.whole_file import write_text
+
 from .inference import predict_stream
 from .show import show_result
 from .sources import VIDEO_SUFFIXES, Picture, Source, pictures
@@ -45,7 +47,7 @@ def predict_to_folder(
     for picture, sample in tqdm(results, total=total, unit='image', desc='predicting'):
         name = _unused(picture.name, used)
         records.append(_write(picture, sample, model, name, out_dir, opacity))
-    (out_dir / 'predictions.json').write_text(json.dumps(records, indent=1))
+    write_text(out_dir / 'predictions.json', json.dumps(records, indent=1))
     return len(records)
 
 

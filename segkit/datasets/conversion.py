@@ -4,7 +4,6 @@ A converter names its jobs (source, target) and a function from a source to a la
 Targets that are there already are kept, so an interrupted run continues when it is started again.
 """
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from segkit.datasets.parallel import Failure, parallel
+from segkit.whole_file import whole_file, write_text
 
 Job = tuple[Any, Path]
 Label = np.ndarray | Image.Image
@@ -44,10 +44,8 @@ def save_label(label: Label, path: Path, palette: Sequence[Sequence[int]] | None
     image = label if isinstance(label, Image.Image) else Image.fromarray(label)
     if palette is not None:
         image.putpalette([value for colour in palette for value in colour])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'{path.name}.{os.getpid()}.part')
-    image.save(part, format='PNG')
-    os.replace(part, path)
+    with whole_file(path) as file:
+        image.save(file, format='PNG')
 
 
 def convert(
@@ -79,10 +77,7 @@ def _one(function: Callable[[Any], Label], palette: Sequence | None, job: Job) -
 def write_split(path: Path, stems: Iterable[str]) -> int:
     """A split file, one stem a line, sorted; returns how many."""
     names = sorted(set(stems))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + '.part')
-    part.write_text(''.join(f'{name}\n' for name in names))
-    os.replace(part, path)
+    write_text(path, ''.join(f'{name}\n' for name in names))
     return len(names)
 
 

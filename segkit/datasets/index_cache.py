@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 from mmengine.logging import print_log
 
+from segkit.whole_file import write_text
+
 
 def _times(paths: list[str]) -> dict[str, int]:
     return {path: os.stat(path).st_mtime_ns for path in paths}
@@ -26,15 +28,6 @@ def _load(path: str, settings: dict) -> list[str] | None:
     except (OSError, ValueError, KeyError, TypeError):
         pass  # missing, damaged or of another shape: listing again is always right
     return None
-
-
-def _save(path: str, content: dict) -> None:
-    """Written beside and renamed: a reader never sees half of it."""
-    os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
-    temporary = f'{path}.{os.getpid()}.tmp'
-    with open(temporary, 'w', encoding='utf-8') as file:
-        json.dump(content, file)
-    os.replace(temporary, path)
 
 
 def stems_through_cache(
@@ -55,7 +48,8 @@ def stems_through_cache(
     if path and folders:
         watched = folders + ([settings['ann_file']] if settings['ann_file'] else [])
         try:
-            _save(path, dict(settings=settings, times=_times(watched), stems=stems))
+            content = dict(settings=settings, times=_times(watched), stems=stems)
+            write_text(path, json.dumps(content))
         except OSError as error:
             print_log(f'{path}: the index cache cannot be written ({error}).', 'current', 30)
     return stems

@@ -7,7 +7,8 @@ import json
 import math
 import os
 from collections.abc import Sequence
-from pathlib import Path
+
+from segkit.whole_file import write_text
 
 from .scores import METRIC_GROUPS, Scores
 
@@ -82,7 +83,7 @@ def _number(value: float) -> float | None:
 
 def write_json(path: str | os.PathLike, scores: Scores, **info: object) -> None:
     """Write ``to_json`` to a file, whole or not at all."""
-    _replace(path, json.dumps(to_json(scores, **info), indent=1))
+    write_text(path, json.dumps(to_json(scores, **info), indent=1))
 
 
 def write_csv(path: str | os.PathLike, scores: Scores) -> None:
@@ -96,12 +97,4 @@ def write_csv(path: str | os.PathLike, scores: Scores) -> None:
     writer.writerows(entries)
     metrics = to_json(scores)['metrics']
     writer.writerow({'class': 'mean', **{h: metrics[f'm{h}'] for h in scores.per_class()}})
-    _replace(path, text.getvalue())
-
-
-def _replace(path: str | os.PathLike, text: str) -> None:
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + '.part')
-    part.write_text(text, encoding='utf-8')
-    os.replace(part, path)
+    write_text(path, text.getvalue())

@@ -1,4 +1,4 @@
-"""Atomic files: at every instant the old content or the new, never part of one."""
+"""Checkpoints: at every instant the old one or the new, never part of one."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ def test_a_failure_at_any_step_leaves_the_previous_file(tmp_path, monkeypatch, s
     def fail(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(saving.os, step, fail)
+    monkeypatch.setattr(os, step, fail)
     with pytest.raises(KeyboardInterrupt):
         saving.save_checkpoint_file(dict(a=2), path)
     monkeypatch.undo()

@@ -27,7 +27,7 @@ _TAIL = """
   so there is no generator state to save (`segkit/engine/randomness.py`).
 - **Files.** A checkpoint is written under another name, flushed and renamed; an old one goes
   only after the new one is safe. Checksums are verified before resuming
-  (`segkit/engine/saving.py`, `resume.py`).
+  (`segkit/whole_file.py`, `segkit/engine/resume.py`).
 - **Signals.** SIGTERM and SIGUSR1 let the iteration end, save, and exit with status 75, on all
   ranks at the same iteration. Data workers ignore a signal that was meant for the job.
 

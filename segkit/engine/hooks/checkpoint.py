@@ -14,8 +14,9 @@ from mmengine.hooks import Hook
 from segkit.engine.errors import TrainingError
 from segkit.engine.hooks.rules import better_rule
 from segkit.engine.resume import POINTER
-from segkit.engine.saving import remove_leftovers, save_text
+from segkit.engine.saving import remove_leftovers
 from segkit.registry import HOOKS
+from segkit.whole_file import write_text
 
 if TYPE_CHECKING:
     from segkit.engine.runner import Runner
@@ -125,7 +126,7 @@ class CheckpointHook(Hook):
         runner.save_checkpoint(str(self.folder), name, meta=dict(meta), **self.parts)
         runner.logger.info(f'Saved {name}.')
         if is_main_process():
-            save_text(self._pointer(runner, name), Path(runner.work_dir) / POINTER)
+            write_text(Path(runner.work_dir) / POINTER, self._pointer(runner, name), durable=True)
             for old in surplus:
                 (self.folder / old).unlink(missing_ok=True)
         runner.call_hook('after_checkpoint', folder=str(self.folder))

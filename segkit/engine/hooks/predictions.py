@@ -9,6 +9,7 @@ import torch.distributed as torch_dist
 from mmengine.hooks import Hook
 
 from segkit.registry import HOOKS
+from segkit.whole_file import whole_file
 
 if TYPE_CHECKING:
     from segkit.engine.runner import Runner
@@ -43,8 +44,7 @@ class PredictionFileHook(Hook):
         maps = self._of_all_ranks(runner)
         if runner.rank != 0:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, 'wb') as file:
+        with whole_file(self.path) as file:
             pickle.dump(maps, file)
         runner.logger.info(f'{len(maps)} predictions: {self.path}')
 

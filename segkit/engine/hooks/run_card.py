@@ -11,8 +11,8 @@ from mmengine.hooks import Hook
 
 from segkit.engine.env import collect_env, commit
 from segkit.engine.log_processor import peak_memory_mb
-from segkit.engine.saving import save_text
 from segkit.registry import HOOKS
+from segkit.whole_file import write_text
 
 if TYPE_CHECKING:
     from segkit.engine.runner import Runner
@@ -70,4 +70,4 @@ class RunCardHook(Hook):
             peak_memory_mb=peak_memory_mb(),
             **self._card,
         )
-        save_text(json.dumps(card, indent=1) + '\n', Path(folder) / 'run.json')
+        write_text(Path(folder) / 'run.json', json.dumps(card, indent=1) + '\n', durable=True)

@@ -13,6 +13,8 @@ import torch
 from mmengine.dist import all_gather_object, all_reduce, get_rank
 from torch import Tensor
 
+from segkit.whole_file import write_text
+
 from ..confusion import confusion_matrix
 from ..image_counts import counts_of_matrix, gather_rows
 from ..scores import Scores, iou_of_counts, nanmean
@@ -122,8 +124,4 @@ class ReportBuilder:
 
 def write_report(path: str | os.PathLike, report: Report) -> None:
     """Write the page of a report, whole or not at all."""
-    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    part = f'{path}.part'
-    with open(part, 'w', encoding='utf-8') as file:
-        file.write(render(report))
-    os.replace(part, path)
+    write_text(path, render(report))

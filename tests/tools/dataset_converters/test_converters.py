@@ -77,7 +77,7 @@ def test_cityscapes_runs_again_and_reports_what_failed(tmp_path):
     assert '1 written, 0 were there, 2 failed' in out
     assert str(bad) in out
     assert str(cut) in out
-    assert not list(tmp_path.rglob('*.part'))
+    assert not list(tmp_path.rglob('*.tmp'))
 
     kept = tmp_path / 'gtFine/train/a/a_0_gtFine_labelTrainIds.png'
     before = kept.stat().st_mtime_ns

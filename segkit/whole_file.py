@@ -1,0 +1,51 @@
+"""Files that exist whole or not at all.
+
+A file is written beside its place under a temporary name of this process and renamed at the end. A
+process killed at any instant, or a disk that fills, leaves the previous file as it was.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextlib.contextmanager
+def whole_file(path: str | os.PathLike, durable: bool = False) -> Iterator[BinaryIO]:
+    """A file to write to, which takes the place of ``path`` if the block ends without an error.
+
+    Args:
+        path: its folder is made if it is not there.
+        durable: wait until the disk has it, so that a power cut does not take it either.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    try:
+        with open(temporary, 'wb') as file:
+            yield file
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    if durable:
+        _fsync_directory(path.parent)
+
+
+def write_text(path: str | os.PathLike, text: str, durable: bool = False) -> None:
+    """Write a text file (UTF-8), whole or not at all."""
+    with whole_file(path, durable) as file:
+        file.write(text.encode())
+
+
+def _fsync_directory(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

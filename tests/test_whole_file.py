@@ -1,0 +1,57 @@
+"""A file is what it was or what it is to be, never part of it."""
+
+import os
+
+import pytest
+
+from segkit.whole_file import whole_file, write_text
+
+
+def test_text_is_written_into_a_folder_that_is_made_for_it(tmp_path):
+    write_text(tmp_path / 'new' / 'names.txt', 'Zürich\n')
+    assert (tmp_path / 'new' / 'names.txt').read_bytes() == 'Zürich\n'.encode()
+
+
+@pytest.mark.parametrize('durable', [False, True])
+def test_what_is_there_stays_until_the_new_is_complete(tmp_path, durable):
+    path = tmp_path / 'scores.json'
+    write_text(path, 'old')
+    with whole_file(path, durable) as file:
+        file.write(b'new')
+        file.flush()
+        assert path.read_text() == 'old'
+    assert path.read_text() == 'new'
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_error_while_writing_leaves_what_was_there(tmp_path):
+    path = tmp_path / 'scores.json'
+    write_text(path, 'old')
+
+    def interrupted():
+        with whole_file(path) as file:
+            file.write(b'half')
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert path.read_text() == 'old'
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_two_processes_do_not_write_into_one_another(tmp_path, monkeypatch):
+    path = tmp_path / 'scores.json'
+    with whole_file(path) as ours:
+        ours.write(b'our')
+        monkeypatch.setattr(os, 'getpid', lambda: 1)
+        write_text(path, 'theirs, longer')
+        ours.write(b's')
+    assert path.read_text() == 'ours'
+
+
+@pytest.mark.parametrize('durable', [False, True])
+def test_only_what_must_outlive_a_power_cut_waits_for_the_disk(tmp_path, monkeypatch, durable):
+    waited = []
+    monkeypatch.setattr(os, 'fsync', waited.append)
+    write_text(tmp_path / 'last_checkpoint', 'iter_1.pth', durable)
+    assert len(waited) == (2 if durable else 0)  # the file, and the folder with its name
