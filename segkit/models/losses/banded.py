@@ -150,7 +150,7 @@ class _BandedCrossEntropy(torch.autograd.Function):
             last = min(first + BAND_ROWS, height)
             target = label[:, None, first:last].long()
             valid = target != ignore_index
-            target = target.masked_fill_(~valid, 0)
+            target = target.masked_fill(~valid, 0)
             weight = valid.to(small) if weights is None else weights.to(small)[target] * valid
             band = resize.band(first, last)
             loss, hit = _band_loss(band, target, weight, grad is not None)

@@ -109,6 +109,15 @@ def test_bands_give_the_same_gradient_in_every_run_on_a_gpu():
     assert all(torch.equal(run, runs[0]) for run in runs)
 
 
+@pytest.mark.parametrize('dtype', [torch.uint8, torch.int32, torch.int64])
+def test_bands_leave_the_labels_as_they_were(dtype):
+    logits, labels = torch.randn(2, 5, 6, 7), random_labels(2, (48, 56)).to(dtype)
+    given = labels.clone()
+    first = banded_cross_entropy(logits, labels).loss
+    assert torch.equal(labels, given)
+    assert torch.equal(banded_cross_entropy(logits, labels).loss, first)
+
+
 def test_bands_without_gradient():
     loss = banded_cross_entropy(torch.randn(1, 5, 4, 4), random_labels(1, (32, 32))).loss
     assert not loss.requires_grad
