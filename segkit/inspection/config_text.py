@@ -2,22 +2,22 @@
 
 import os
 from pathlib import Path
-from pprint import pformat
 
 from segkit.engine.config import HOMES
 
-_TEMPLATE = '''\
-"""{title}
+from .quoting import comment, literal
 
-Written by tools/new_dataset.py from what is in {root}.
-Labels: {reason}.
-"""
+_TEMPLATE = '''\
+"""Written by tools/new_dataset.py."""
+
+# {title}
+# Labels: {reason}.
 
 _base_ = [
     {bases}]
 
 dataset_type = 'BaseSegDataset'
-data_root = {root!r}
+data_root = {root}
 num_classes = {num_classes}
 crop_size = {crop}
 metainfo = dict(
@@ -102,10 +102,10 @@ def config_text(
     crop = tuple(max(8, min(512, side // 8 * 8)) for side in size)
     colour = channels == 3
     return _TEMPLATE.format(
-        title=f'{Path(root).name}: {len(classes)} classes, {network}.',
-        root=root,
-        reason=reason,
-        bases=',\n    '.join(repr(base) for base in _bases(out, network, schedule)),
+        title=comment(f'{Path(root).name}: {len(classes)} classes, {network}.'),
+        root=_indented(root),
+        reason=comment(reason),
+        bases=',\n    '.join(literal(base) for base in _bases(out, network, schedule)),
         num_classes=len(classes),
         crop=crop,
         scale=(size[1], size[0]),
@@ -133,11 +133,11 @@ def _bases(out: Path, network: str, schedule: str) -> list[str]:
 
 
 def _keywords(values: dict, separator: str = ', ') -> str:
-    return separator.join(f'{key}={value!r}' for key, value in values.items())
+    return separator.join(f'{key}={literal(value)}' for key, value in values.items())
 
 
 def _indented(value: object) -> str:
-    return pformat(value, width=92, compact=True).replace('\n', '\n    ')
+    return literal(value).replace('\n', '\n    ')
 
 
 def _statistics(statistics: tuple[list | None, list | None] | None) -> str:

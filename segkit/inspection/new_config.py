@@ -3,6 +3,7 @@
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median_low
 
@@ -15,6 +16,7 @@ from .examine import Examiner
 from .folders import Pairing, find_pairing
 from .labels import IGNORE, Guess, Pair, guess, look
 from .pictures import spread
+from .quoting import command, plain
 from .summary import add_up
 
 _STATISTICS_FROM = 50  # images; a mean needs no more
@@ -28,7 +30,7 @@ def write_config(args: Namespace, out: Path) -> Iterator[str]:
     """
     root = args.folder.resolve()
     pairing = find_pairing(root, args.images, args.labels)
-    yield (
+    yield plain(
         f'{len(pairing.stems)} pairs: {pairing.images}/*{pairing.img_suffix} with '
         f'{pairing.labels}/*{pairing.seg_map_suffix}'
     )
@@ -37,6 +39,13 @@ def write_config(args: Namespace, out: Path) -> Iterator[str]:
     found = guess(pairs)
     classes = _class_names(args.classes, found)
     yield f'{found.num_classes} classes: {found.reason}'
+    unlisted = [stem for stem in pairing.stems if not _listable(stem)]
+    if unlisted and len(pairing.splits()) != 2:
+        pairing = replace(pairing, stems=tuple(s for s in pairing.stems if s not in set(unlisted)))
+        shown = ', '.join(plain(repr(stem)) for stem in unlisted[:3])
+        yield (
+            f'{len(unlisted)} left out, since a line of a split file cannot hold the name: {shown}'
+        )
     splits = _splits(pairing, out, args.val_share)
     if len(pairing.stems) == 1:
         yield 'There is one pair: it is trained on and validated on, so scores will mean nothing.'
@@ -59,7 +68,15 @@ def write_config(args: Namespace, out: Path) -> Iterator[str]:
         if 'ann_file' in settings:
             write_split(Path(settings['ann_file']), stems)
     out.write_text(text, encoding='utf-8')
-    yield f'{out}: written. Now: python tools/check_dataset.py {out}'
+    yield f'{plain(str(out))}: written. Now: {command("python", "tools/check_dataset.py", out)}'
+
+
+def _listable(stem: str) -> bool:
+    """Whether a line of a text file can hold the name."""
+    try:
+        return stem.encode().decode().splitlines() == [stem]
+    except UnicodeEncodeError:  # bytes of a file's name that are no text
+        return False
 
 
 def _paths(root: Path, pairing: Pairing, stems: Sequence[str]) -> list[tuple[str, str]]:
@@ -108,7 +125,7 @@ def _class_names(given: str | None, found: Guess) -> list[str]:
             return [f'value_{value}' for value in numbered]
         return [f'class_{i}' for i in range(found.num_classes)]
     path = Path(given)
-    names = path.read_text().splitlines() if path.is_file() else given.split(',')
+    names = path.read_text(encoding='utf-8').splitlines() if path.is_file() else given.split(',')
     names = [name.strip() for name in names if name.strip()]
     if len(names) < found.num_classes:
         raise ValueError(
