@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mmengine import registry as mmengine_registry
-from mmengine.registry import Registry, build_from_cfg
+from mmengine.registry import DefaultScope, Registry, build_from_cfg
 
 _MODELS = [
     'segkit.models.backbones',
@@ -38,6 +38,13 @@ def _build_model(cfg: Any, registry: Registry, default_args: Any = None) -> Any:
     return nn.Sequential(*(build_from_cfg(part, registry, default_args) for part in cfg))
 
 
+def _build_transform(cfg: Any, registry: Registry, default_args: Any = None) -> Any:
+    """With our scope: mmcv's wrappers (RandomApply) build what they hold from the parent registry,
+    which finds ours only so."""
+    with DefaultScope.overwrite_default_scope('segkit'):
+        return build_from_cfg(cfg, registry, default_args)
+
+
 def build_ours(registry: Registry, cfg: Mapping[str, Any], **default_args: Any) -> Any:
     """Build ``cfg``, taking our class of that name whatever the program's default scope is.
 
@@ -58,7 +65,7 @@ MODEL_WRAPPERS = _child('MODEL_WRAPPERS', _ENGINE)
 WEIGHT_INITIALIZERS = _child('WEIGHT_INITIALIZERS', _MODELS)
 
 DATASETS = _child('DATASETS', _DATA)
-TRANSFORMS = _child('TRANSFORMS', _DATA)
+TRANSFORMS = _child('TRANSFORMS', _DATA, _build_transform)
 DATA_SAMPLERS = _child('DATA_SAMPLERS', _DATA + _ENGINE)
 FUNCTIONS = _child('FUNCTIONS', _DATA)
 

@@ -48,8 +48,7 @@ class BaseSegDataset(BaseDataset):
         label_format: ``'index'``, or ``'rgb'`` for labels painted in the palette's colours.
         cache: folder of decoded pictures written by ``tools/cache_dataset.py``.
         index_cache: file that keeps the list of pairs between runs; see ``index_cache.py``.
-        fast_pipeline: run the fused form of the pipeline, same bytes (see ``transforms/fast.py``).
-        crop_first: near-exact resize of the crop alone in the fused form; off by default.
+        fast_pipeline: run the fused form of the pipeline, same bytes (``transforms/compose.py``).
         on_error: ``'raise'``, or ``'skip'`` to take another sample in place of a damaged one;
             ``num_skipped`` counts them over all workers.
 
@@ -85,6 +84,8 @@ class BaseSegDataset(BaseDataset):
         fast_pipeline: bool = True,
         crop_first: bool = False,
     ) -> None:
+        if crop_first:
+            print_log('crop_first of a dataset is no more and is ignored.', 'current', 30)
         for name, value, known in (
             ('on_error', on_error, ('raise', 'skip')),
             ('label_format', label_format, ('index', 'rgb')),
@@ -123,7 +124,7 @@ class BaseSegDataset(BaseDataset):
             reduce_zero_label=reduce_zero_label,
         )
         self._common = self._common_entries()
-        self.pipeline = Compose(pipeline, fast=fast_pipeline, crop_first=crop_first)
+        self.pipeline = Compose(pipeline, fast=fast_pipeline)
         if not lazy_init:
             self.full_init()
 

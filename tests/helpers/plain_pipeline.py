@@ -15,7 +15,7 @@ from PIL import Image
 from segkit.structures import SegDataSample
 
 META = ('img_path', 'seg_map_path', 'ori_shape', 'img_shape', 'pad_shape', 'scale_factor')
-META += ('flip', 'flip_direction', 'reduce_zero_label')
+META += ('flip', 'flip_direction', 'reduce_zero_label', 'ignore_index')
 
 
 def load_label(results: dict) -> dict:

@@ -92,7 +92,6 @@ class Bench:
 
     def pipelines(self) -> None:
         self.pipeline('ADE20K-like', 'room', 1.6)
-        self.pipeline('ADE20K-like, crop_first', 'room', 1.6, crop_first=True)
         self.pipeline('Cityscapes-like, stock decoder', 'street', 1.1)
         if decode.pyspng is not None:
             self.pipeline('Cityscapes-like, pyspng', 'street', 1.5, fast_png=True)
@@ -102,7 +101,6 @@ class Bench:
             files = sum(f.stat().st_size for f in (self.root / 'street').rglob('*.png'))
             name = f'Cityscapes-like, {kind} cache ({size / files:.2f} of the PNGs)'
             self.pipeline(name, 'street', bar, cache=str(folder))
-            self.pipeline(f'{name}, crop_first', 'street', bar, cache=str(folder), crop_first=True)
 
     def views(self) -> None:
         """ms+flip: twelve separately packed views with their labels, or ours."""

@@ -1,5 +1,5 @@
-"""Transforms of samples. mmcv's (Resize, RandomResize, Pad, Normalize, RandomChoice,
-...) are built by the same registry: importing them here is what registers them with its parent.
+"""Transforms of samples. mmcv's (Normalize, RandomChoice, RandomResize, ...) are built by the same
+registry: importing them here is what registers them with its parent.
 """
 
 import mmcv.transforms  # noqa: F401
@@ -7,20 +7,25 @@ import mmcv.transforms  # noqa: F401
 from .aug_test import MultiScaleViews, PackViews
 from .compose import Compose
 from .formatting import PackSegInputs
-from .geometric import RandomCrop, RandomFlip, RandomRotate
+from .geometric import CenterCrop, MultiScaleFlipAug, Pad, RandomCrop, RandomFlip, RandomRotate
 from .loading import LoadAnnotations, LoadImageFromFile
 from .photometric import PhotoMetricDistortion, RandomGaussianBlur
+from .resize import Resize
 
 __all__ = [
+    'CenterCrop',
     'Compose',
     'LoadAnnotations',
     'LoadImageFromFile',
+    'MultiScaleFlipAug',
     'MultiScaleViews',
     'PackSegInputs',
     'PackViews',
+    'Pad',
     'PhotoMetricDistortion',
     'RandomCrop',
     'RandomFlip',
     'RandomGaussianBlur',
     'RandomRotate',
+    'Resize',
 ]

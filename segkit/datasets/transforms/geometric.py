@@ -1,4 +1,8 @@
-"""Transforms of image and label together: crop, flip and rotation.
+"""Transforms of a picture and its maps together: crop, flip, rotation, padding.
+
+Every map named in ``seg_fields`` moves with the picture. Outside of the picture lies the label that
+its dataset ignores (``ignore_index`` of the results, 255 where it says nothing), unless a config
+gives another value here.
 
 Legend: img (H, W, C), gt_seg_map (H, W) class indices. A crop box is (y1, y2, x1, x2), upper
 bounds exclusive.
@@ -10,13 +14,17 @@ import cv2
 import mmcv.transforms
 import numpy as np
 from mmcv.transforms import BaseTransform
+from mmengine.registry import DefaultScope
 
 from segkit.registry import TRANSFORMS
+
+from .loading import ignored_label, moving_maps
 
 CropBox = tuple[int, int, int, int]
 Windows = Callable[[CropBox], np.ndarray]  # a box -> that part of the label
 _MAX_RETRIES = 10
 _FLIP_CODES = {'horizontal': 1, 'vertical': 0, 'diagonal': -1}
+_FLIP_AXES = {'horizontal': (1,), 'vertical': (0,), 'diagonal': (0, 1)}
 
 
 def class_counts(label: np.ndarray) -> np.ndarray:
@@ -41,14 +49,15 @@ class RandomCrop(BaseTransform):
     Args:
         crop_size: (height, width) or one number for both.
         cat_max_ratio: largest share of one class, exclusive; 1 switches the check off.
-        ignore_index: the label value that counts for nothing in the check.
+        ignore_index: the label value that counts for nothing in the check; None is the one that
+            the dataset ignores.
     """
 
     def __init__(
         self,
         crop_size: int | tuple[int, int],
         cat_max_ratio: float = 1.0,
-        ignore_index: int = 255,
+        ignore_index: int | None = None,
     ) -> None:
         size = (crop_size, crop_size) if isinstance(crop_size, int) else tuple(crop_size)
         if len(size) != 2 or min(size) <= 0:
@@ -64,20 +73,21 @@ class RandomCrop(BaseTransform):
         x1 = np.random.randint(0, max(width - crop_w, 0) + 1)
         return y1, min(y1 + crop_h, height), x1, min(x1 + crop_w, width)
 
-    def is_balanced(self, window: np.ndarray) -> bool:
+    def is_balanced(self, window: np.ndarray, ignored: int = 255) -> bool:
         """Whether a label window passes the check of ``cat_max_ratio``."""
         counts = class_counts(window)
-        if 0 <= self.ignore_index < len(counts):
-            counts[self.ignore_index] = 0
+        if 0 <= ignored < len(counts):
+            counts[ignored] = 0
         counts = counts[counts > 0]
         return len(counts) > 1 and counts.max() / counts.sum() < self.cat_max_ratio
 
-    def choose(self, height: int, width: int, get_window: Windows) -> CropBox:
+    def choose(self, height: int, width: int, get_window: Windows, results: dict) -> CropBox:
         """Draw boxes until ``get_window(box)`` of labels is balanced or the tries are used up."""
         box = self.draw(height, width)
         if self.cat_max_ratio < 1.0:
+            ignored = ignored_label(results, self.ignore_index)
             for _ in range(_MAX_RETRIES):
-                if self.is_balanced(get_window(box)):
+                if self.is_balanced(get_window(box), ignored):
                     break
                 box = self.draw(height, width)
         return box
@@ -85,14 +95,15 @@ class RandomCrop(BaseTransform):
     def transform(self, results: dict) -> dict:
         label = results.get('gt_seg_map')
         height, width = results['img'].shape[:2]
+        maps = moving_maps(results, (height, width))
         if label is None:
             y1, y2, x1, x2 = self.draw(height, width)
         else:
             y1, y2, x1, x2 = self.choose(
-                height, width, lambda box: label[box[0] : box[1], box[2] : box[3]]
+                height, width, lambda box: label[box[0] : box[1], box[2] : box[3]], results
             )
-            results['gt_seg_map'] = label[y1:y2, x1:x2]
-        results['img'] = results['img'][y1:y2, x1:x2]
+        for key in ('img', *maps):
+            results[key] = results[key][y1:y2, x1:x2]
         results['img_shape'] = results['img'].shape[:2]
         return results
 
@@ -103,15 +114,119 @@ class RandomCrop(BaseTransform):
         )
 
 
+class _InOurScope(BaseTransform):
+    """mmcv builds what these need while they run, by bare names in whatever scope is then set."""
+
+    def transform(self, results: dict) -> dict:
+        with DefaultScope.overwrite_default_scope('segkit'):
+            return super().transform(results)
+
+
+@TRANSFORMS.register_module()
+class CenterCrop(_InOurScope, mmcv.transforms.CenterCrop):
+    """mmcv's, for every map."""
+
+    def _crop_seg_map(self, results: dict, bboxes: np.ndarray) -> None:
+        x1, y1, x2, y2 = bboxes
+        for key in moving_maps(results):
+            results[key] = results[key][y1 : y2 + 1, x1 : x2 + 1]
+
+
+@TRANSFORMS.register_module()
+class MultiScaleFlipAug(_InOurScope, mmcv.transforms.MultiScaleFlipAug):
+    """mmcv's, with our Resize and RandomFlip."""
+
+
 @TRANSFORMS.register_module()
 class RandomFlip(mmcv.transforms.RandomFlip):
-    """mmcv's flip with a contiguous image: whatever reads a mirrored view copies it, slowly."""
+    """mmcv's, for every map, with a contiguous image: who reads a mirrored view copies it, slowly.
+
+    ``swap_seg_labels`` exchanges labels of ``gt_seg_map`` alone: other maps hold other numbers.
+    """
 
     def _flip(self, results: dict) -> None:
-        img = results['img']
+        img, direction = results['img'], results['flip_direction']
+        for key in moving_maps(results):
+            results[key] = np.flip(results[key], _FLIP_AXES[direction])
+        label = results.pop('gt_seg_map', None)  # boxes, points and the picture are mmcv's
         super()._flip(results)
+        if label is not None:
+            results['gt_seg_map'] = self._swapped(label)
+            results['swap_seg_labels'] = self.swap_seg_labels
         if img.dtype in (np.uint8, np.float32) and img.ndim == 3 and img.shape[2] <= 4:
-            results['img'] = cv2.flip(img, _FLIP_CODES[results['flip_direction']])
+            results['img'] = cv2.flip(img, _FLIP_CODES[direction])
+
+    def _swapped(self, label: np.ndarray) -> np.ndarray:
+        if not self.swap_seg_labels:
+            return label
+        swapped = label.copy()
+        for left, right in self.swap_seg_labels:
+            swapped[label == left] = right
+            swapped[label == right] = left
+        return swapped
+
+
+@TRANSFORMS.register_module()
+class Pad(mmcv.transforms.Pad):
+    """mmcv's, for every map. ``pad_val`` as there; without ``seg`` in it maps are padded with the
+    label that the dataset ignores."""
+
+    def __init__(
+        self,
+        size: tuple[int, int] | None = None,
+        size_divisor: int | None = None,
+        pad_to_square: bool = False,
+        pad_val: float | dict | None = None,
+        padding_mode: str = 'constant',
+    ) -> None:
+        values = pad_val if isinstance(pad_val, dict) else {'img': pad_val or 0}
+        super().__init__(size, size_divisor, pad_to_square, values, padding_mode)
+
+    def _pad_seg(self, results: dict) -> None:
+        value = ignored_label(results, self.pad_val.get('seg'))
+        height, width = results['pad_shape'][:2]
+        for key in moving_maps(results):
+            stored = results[key]
+            h, w = stored.shape[:2]
+            room = (max(height - h, 0), max(width - w, 0))
+            if self.padding_mode != 'constant':
+                rest = ((0, 0),) * (stored.ndim - 2)
+                results[key] = np.pad(
+                    stored, ((0, room[0]), (0, room[1]), *rest), self.padding_mode
+                )
+            elif any(room):
+                shape = (h + room[0], w + room[1], *stored.shape[2:])
+                results[key] = np.full(shape, value, dtype_with(stored, value))
+                results[key][:h, :w] = stored
+
+
+def dtype_with(stored: np.ndarray, value: float) -> np.dtype:
+    """The map's own dtype where it holds ``value`` too, else int64."""
+    if not np.issubdtype(stored.dtype, np.integer):
+        return stored.dtype
+    bounds = np.iinfo(stored.dtype)
+    return stored.dtype if bounds.min <= value <= bounds.max else np.dtype(np.int64)
+
+
+def rotated_map(
+    stored: np.ndarray, matrix: np.ndarray, size: tuple[int, int], value: float
+) -> np.ndarray:
+    """A map of any dtype through the affine ``matrix`` onto a canvas of (width, height) ``size``.
+
+    OpenCV rounds positions in other ways for other types of values, or does not take them: what is
+    not bytes is gathered from positions that are moved as bytes are.
+    """
+
+    def moved(values: np.ndarray, outside: float) -> np.ndarray:
+        return cv2.warpAffine(values, matrix, size, flags=cv2.INTER_NEAREST, borderValue=outside)
+
+    if stored.dtype == np.uint8 and stored.ndim == 2 and 0 <= value <= 255:
+        return moved(np.ascontiguousarray(stored), value)
+    places = np.indices(stored.shape[:2], dtype=np.float32)
+    rows, columns = (moved(place, -1).astype(np.intp) for place in places)
+    out = stored[rows, columns].astype(dtype_with(stored, value))
+    out[rows < 0] = value
+    return out
 
 
 @TRANSFORMS.register_module()
@@ -121,7 +236,8 @@ class RandomRotate(BaseTransform):
     Args:
         prob: probability in [0, 1].
         degree: the angle is uniform in [-degree, degree], or in the given (low, high).
-        pad_val: grey level outside the image; seg_pad_val: label there.
+        pad_val: grey level outside the image; seg_pad_val: value of the maps there, by default
+            the label that the dataset ignores.
         center: (x, y) in pixels, the image's centre by default.
         auto_bound: enlarge the canvas so that nothing is cut off.
     """
@@ -131,7 +247,7 @@ class RandomRotate(BaseTransform):
         prob: float = 0.5,
         degree: float | Sequence[float] = 10.0,
         pad_val: float = 0,
-        seg_pad_val: int = 255,
+        seg_pad_val: int | None = None,
         center: tuple[float, float] | None = None,
         auto_bound: bool = False,
     ) -> None:
@@ -168,14 +284,9 @@ class RandomRotate(BaseTransform):
         matrix, size = self._matrix(angle, *img.shape[:2])
         results['img'] = cv2.warpAffine(img, matrix, size, borderValue=(self.pad_val,) * 4)
         results['img_shape'] = results['img'].shape[:2]
-        if results.get('gt_seg_map') is not None:
-            results['gt_seg_map'] = cv2.warpAffine(
-                np.ascontiguousarray(results['gt_seg_map']),
-                matrix,
-                size,
-                flags=cv2.INTER_NEAREST,
-                borderValue=self.seg_pad_val,
-            )
+        outside = ignored_label(results, self.seg_pad_val)
+        for key in moving_maps(results, img.shape[:2]):
+            results[key] = rotated_map(results[key], matrix, size, outside)
         return results
 
     def __repr__(self) -> str:

@@ -187,12 +187,42 @@ class LoadAnnotations(BaseTransform):
     def transform(self, results: dict) -> dict:
         label = self.map(self.read(results), results)
         check_same_size(results, label.shape)
-        results['gt_seg_map'] = label
-        results.setdefault('seg_fields', []).append('gt_seg_map')
+        self.add(label, results)
         return results
+
+    @staticmethod
+    def add(label: np.ndarray, results: dict) -> None:
+        """Class indices into the results, named among the maps that move with the picture."""
+        results['gt_seg_map'] = label
+        others = [key for key in results.get('seg_fields', ()) if key != 'gt_seg_map']
+        results['seg_fields'] = [*others, 'gt_seg_map']
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(reduce_zero_label={self.reduce_zero_label})'
+
+
+def moving_maps(results: dict, shape: tuple[int, int] | None = None) -> list[str]:
+    """Keys of the maps that move with the picture: ``gt_seg_map`` and those of ``seg_fields``.
+
+    Args:
+        shape: (height, width) of the picture, where a map of another size cannot move with it.
+    """
+    named = dict.fromkeys(['gt_seg_map', *results.get('seg_fields', ())])
+    found = [key for key in named if results.get(key) is not None]
+    for key in found if shape else ():
+        if results[key].shape[:2] != tuple(shape):
+            raise DataError(
+                results.get('img_path', 'an image'),
+                f'{key} is {results[key].shape[:2]} (height, width) where the picture is '
+                f'{tuple(shape)}',
+                'Make it of the same size, or take it out of seg_fields.',
+            )
+    return found
+
+
+def ignored_label(results: dict, given: int | None = None) -> int:
+    """The label of pixels that do not count: ``given``, or that of the dataset, or 255."""
+    return results.get('ignore_index', 255) if given is None else given
 
 
 def check_same_size(results: dict, label_shape: tuple[int, int]) -> None:
