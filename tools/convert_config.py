@@ -24,10 +24,11 @@ def main() -> None:
     from mmengine.config import Config
 
     from segkit.engine.config import shipped_configs
+    from segkit.engine.config_files import read_config_file
     from segkit.engine.migration import convert, differences, same_parameters
 
     try:
-        old = Config.fromfile(args.old)
+        old = read_config_file(Path(args.old))
         config, source, left_out = convert(old)
         wrong = same_parameters(old.model, config.model)
     except (OSError, KeyError, ValueError) as error:

@@ -4,18 +4,16 @@ Shipped configs lie in ``configs/`` of a checkout and in ``segkit/.shipped/confi
 """
 
 import difflib
-import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
-from segkit.engine.config_error import ConfigError
+from segkit.engine.config_files import read_config_file
 from segkit.engine.config_options import merge_options
 
 PACKAGE = Path(__file__).resolve().parents[1]
-ENDINGS = ('.py', '.json', '.yaml', '.yml')
 HOMES = (PACKAGE.parent / 'configs', PACKAGE / '.shipped' / 'configs')
 
 
@@ -47,20 +45,7 @@ def load_config(
     config: str | Path | Config, cfg_options: Mapping[str, Any] | None = None
 ) -> Config:
     """A config, with options on top; a copy. ``config_options.py`` says what options can do."""
-    cfg = config.copy() if isinstance(config, Config) else _read(find_config(config))
+    cfg = config.copy() if isinstance(config, Config) else read_config_file(find_config(config))
     if cfg_options:
         merge_options(cfg, cfg_options)
     return cfg
-
-
-def _read(path: Path) -> Config:
-    """mmengine's reader, which does not say in which file of a chain the syntax is wrong."""
-    if path.suffix not in ENDINGS:
-        raise ConfigError(f'{path}: not a config, whose name ends in {", ".join(ENDINGS)}')
-    try:
-        return Config.fromfile(path)
-    except SyntaxError as error:
-        frames = [frame.f_locals for frame, _ in traceback.walk_tb(error.__traceback__)]
-        names = [path, *(names.get('filename') for names in frames), error.filename]
-        files = [name for name in names if name and Path(name).is_file()]
-        raise ConfigError(f'{files[-1]}, line {error.lineno}: {error.msg}') from None

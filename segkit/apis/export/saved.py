@@ -6,29 +6,50 @@ from typing import Any
 from mmengine.config import Config
 from torch import nn
 
-from segkit.engine.checkpoint import CheckpointError, load_checkpoint
+from segkit.engine.checkpoint import (
+    CheckpointError,
+    UnsafeCheckpointError,
+    load_checkpoint,
+)
+from segkit.engine.config_error import ConfigError
+from segkit.engine.gate import admit
+
+_CURE = 'give a config of your own to init_model beside it'
 
 
 def config_of(checkpoint: dict[str, Any], source: str | Path) -> Config:
-    """The Config stored in a file's metadata, as data: JSON, parsed and never executed.
+    """The Config stored in a file's metadata: JSON, parsed and let through the gate.
 
     Raises:
-        CheckpointError: the file holds weights alone.
+        CheckpointError: the file holds weights alone. UnsafeCheckpointError: its config asks for
+            anything but model parts and test transforms.
     """
     meta = checkpoint.get('meta') or {}
     if not isinstance(meta.get('segkit_model'), dict):
-        raise CheckpointError(
-            f'{source}: has no model config in its metadata; give one to init_model beside it.'
-        )
+        raise CheckpointError(f'{source}: has no model config in its metadata; {_CURE}.')
     dataset = dict(pipeline=meta.get('segkit_test_pipeline') or [])
-    return Config(
-        dict(model=meta['segkit_model'], test_dataloader=dict(dataset=dataset)), filename=None
-    )
+    config = dict(model=meta['segkit_model'], test_dataloader=dict(dataset=dataset))
+    try:
+        return Config(admit(config, source), filename=None)
+    except ConfigError as error:
+        raise UnsafeCheckpointError(f'{error}; {_CURE}.') from None
 
 
 def model_of(source: str | Path) -> tuple[nn.Module, Config]:
-    """The model a self-describing file holds, ready to predict, and its config."""
+    """The model a self-describing file holds, ready to predict, and its config.
+
+    Raises:
+        CheckpointError: as ``config_of``, or what it describes cannot be built or filled.
+    """
     from segkit.apis import init_model
 
-    config = config_of(load_checkpoint(source), source)
-    return init_model(config, source), config
+    config = config_of(load_checkpoint(source, mmap=True), source)
+    try:
+        return init_model(config, source), config
+    except CheckpointError:
+        raise
+    except Exception as error:  # whatever a constructor makes of a stranger's arguments
+        raise CheckpointError(
+            f'{source}: the model that its metadata describes cannot be built '
+            f'({type(error).__name__}: {error}); {_CURE}.'
+        ) from error

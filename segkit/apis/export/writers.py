@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from segkit.apis.inference import pipeline_of
+from segkit.engine.gate import without_reach
 
 from .network import ExportedNetwork
 from .saved import model_of
@@ -104,6 +105,6 @@ def metadata(model: Any) -> dict[str, str]:
     """Classes, palette and the model's config as JSON: data that a reader parses, never code."""
     meta = model.dataset_meta or {}
     entries: dict[str, Any] = {k: list(meta[k]) for k in ('classes', 'palette') if meta.get(k)}
-    entries['segkit_model'] = model.cfg.model.to_dict()
-    entries['segkit_test_pipeline'] = [dict(step) for step in pipeline_of(model.cfg)]
+    entries['segkit_model'] = without_reach(model.cfg.model)
+    entries['segkit_test_pipeline'] = without_reach(pipeline_of(model.cfg))
     return {'format': 'pt', **{key: json.dumps(value) for key, value in entries.items()}}

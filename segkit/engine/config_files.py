@@ -1,0 +1,127 @@
+"""One reader for each kind of config file: Python, JSON, YAML. What cannot be read is named.
+
+Python configs go through mmengine's reader. JSON and YAML are data of whoever wrote them: parsed
+here, without anything that a file could call, and let through the gate. A ``.py`` of the user's
+own may take one up by ``_base_`` as it is, which is how to train from one.
+"""
+
+import json
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from mmengine.config import Config
+from mmengine.fileio import register_handler
+from mmengine.fileio.handlers import BaseFileHandler, YamlHandler
+
+from segkit.engine.config_error import ConfigError
+
+ENDINGS = ('.py', '.json', '.yaml', '.yml')
+_LARGEST = 10 << 20  # bytes; the configs of a whole run take some kB
+
+
+def read_config_file(path: Path) -> Config:
+    """The config in a file.
+
+    Raises:
+        ConfigError: it cannot be read, is no dict of settings, or asks for what data may not;
+            names the file and the line or key. What a Python config itself raises is passed on.
+    """
+    if path.suffix not in ENDINGS:
+        raise ConfigError(f'{path}: not a config, whose name ends in {", ".join(ENDINGS)}')
+    if path.suffix == '.py':
+        return _read_python(path)
+    from segkit.engine.gate import admit
+
+    try:
+        return Config(admit(parse(path), path), filename=str(path))
+    except KeyError as error:  # names that Config keeps for itself
+        raise ConfigError(f'{path}: {error.args[0]}') from None
+
+
+def parse(path: Path) -> Any:
+    """What a JSON or YAML file holds, as plain data.
+
+    Raises:
+        ConfigError: it is too large, damaged, or holds a tag that would call something.
+    """
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise ConfigError(f'{path}: {path.stat().st_size} bytes are too many for a config')
+        text = path.read_text(encoding='utf-8-sig')
+        return json.loads(text) if path.suffix == '.json' else yaml.safe_load(text)
+    except UnicodeDecodeError:
+        raise ConfigError(f'{path}: is no text in UTF-8; save it as that') from None
+    except RecursionError:
+        raise ConfigError(f'{path}: its brackets are nested deeper than in any config') from None
+    except (ValueError, yaml.YAMLError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        said = ' '.join(str(error).split())[:200]
+        raise ConfigError(f'{path}: cannot be read as {path.suffix[1:]}: {said}') from None
+
+
+def _read_python(path: Path) -> Config:
+    try:
+        with _safe_yaml():
+            return Config.fromfile(path)
+    except SyntaxError as error:  # mmengine does not say in which file of a chain
+        said = f', line {error.lineno}: {error.msg}' if error.lineno else f': {error.msg}'
+        raise ConfigError(f'{_reading(error, path)}{said}') from None
+    except (UnicodeDecodeError, yaml.YAMLError, json.JSONDecodeError) as error:
+        said = ' '.join(str(error).split())[:200]
+        raise ConfigError(f'{_reading(error, path)}: cannot be read: {said}') from None
+    except RecursionError as error:
+        raise ConfigError(
+            f'{path}: its _base_ files name one another in a circle, {_reading(error, path)} '
+            'among them, or are nested too deeply; take one of these _base_ out'
+        ) from None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if not _of_the_reader(error):
+            raise  # the config's own code
+        why = error.args[0] if error.args else error
+        raise ConfigError(f'{_reading(error, path)}: cannot be merged: {why}') from None
+
+
+class _SafeYaml(BaseFileHandler):
+    """mmengine's reader of YAML would run what a tag names."""
+
+    def load_from_fileobj(self, file: Any, **kwargs: Any) -> Any:
+        return yaml.safe_load(file)
+
+    def dump_to_fileobj(self, obj: Any, file: Any, **kwargs: Any) -> None:
+        YamlHandler().dump_to_fileobj(obj, file, **kwargs)
+
+    def dump_to_str(self, obj: Any, **kwargs: Any) -> str:
+        return YamlHandler().dump_to_str(obj, **kwargs)
+
+
+@contextmanager
+def _safe_yaml() -> Iterator[None]:
+    """While a ``.py`` is read, whose ``_base_`` may be YAML."""
+    register_handler(['yaml', 'yml'])(_SafeYaml)
+    try:
+        yield
+    finally:
+        register_handler(['yaml', 'yml'])(YamlHandler)
+
+
+def _frames(error: BaseException) -> list[Any]:
+    return [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+
+
+def _reading(error: BaseException, path: Path) -> Path:
+    """The file of the chain that was being read when the error came."""
+    names = [path, *(frame.f_locals.get('filename') for frame in _frames(error)[:200])]
+    if isinstance(error, SyntaxError):
+        names.append(error.filename)
+    files = [name for name in names if isinstance(name, (str, Path)) and Path(name).is_file()]
+    return Path(files[-1])
+
+
+def _of_the_reader(error: BaseException) -> bool:
+    """Whether mmengine raised it, over what the config says, and not the config's own code."""
+    return '/mmengine/config/' in _frames(error)[-1].f_code.co_filename.replace('\\', '/')
