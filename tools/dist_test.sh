@@ -12,3 +12,4 @@ CHECKPOINT="$2"
 GPUS="$3"
 shift 3
 run_torchrun "$GPUS" "$HERE/test.py" "$CONFIG" "$CHECKPOINT" "$@"
+exit "$STATUS"

@@ -13,3 +13,4 @@ CONFIG="$1"
 GPUS="$2"
 shift 2
 run_torchrun "$GPUS" "$HERE/train.py" "$CONFIG" "$@"
+exit "$STATUS"

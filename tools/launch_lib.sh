@@ -1,7 +1,9 @@
-# Shared by dist_*.sh, which start torchrun and pass on signals and exit status, and slurm_*.sh.
+# Shared by dist_*.sh, which start torchrun, and slurm_*.sh, which start srun: both pass signals on
+# and end with the status of the run.
 
 HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 PYTHON="${PYTHON:-python}"
+REQUEUE=75 # saved after a signal: start again with --resume
 
 free_port() {
     "$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])'
@@ -18,44 +20,69 @@ choose_port() {
     fi
 }
 
-# run_torchrun GPUS SCRIPT ARGS...
-run_torchrun() {
-    local gpus="$1" code_file
+# follow COMMAND...: run it, pass signals on, and leave how the run ended in STATUS.
+# torchrun turns every failure into 1, and srun gives the largest status of its tasks: the ranks
+# write theirs into a file. It lies where the job was started, which all nodes see.
+follow() {
+    local pass_on="$1" signalled='' child
     shift
-    code_file="$(mktemp)"
-    export SEGKIT_EXIT_FILE="$code_file"
-    "$PYTHON" -m torch.distributed.run \
+    SEGKIT_EXIT_FILE="$(mktemp -p "$PWD" .segkit_exit.XXXXXXXX 2>/dev/null || mktemp)"
+    export SEGKIT_EXIT_FILE
+    "$@" &
+    child=$!
+    trap 'signalled=1; kill -s "$pass_on" "$child" 2>/dev/null' TERM USR1
+    trap 'signalled=1; kill -s INT "$child" 2>/dev/null' INT
+    STATUS=0
+    wait "$child" || STATUS=$?
+    while kill -0 "$child" 2>/dev/null; do
+        STATUS=0
+        wait "$child" || STATUS=$?
+    done
+    STATUS="$(how_it_ended "$STATUS" "$signalled")"
+    rm -f "$SEGKIT_EXIT_FILE"
+}
+
+# how_it_ended STATUS SIGNALLED: a rank that failed decides, then one that saved; a run that was
+# signalled before its Python could listen (143, 138) had nothing to save.
+how_it_ended() {
+    local said
+    said="$(cat "$SEGKIT_EXIT_FILE" 2>/dev/null)"
+    case "$1" in 0 | 134 | 137 | 139) echo "$1"; return ;; esac
+    if grep -qx 1 <<<"$said"; then
+        echo 1
+    elif grep -qx "$REQUEUE" <<<"$said"; then
+        echo "$REQUEUE"
+    elif grep -qx 130 <<<"$said"; then
+        echo 130
+    elif [ -n "$2" ] && { [ "$1" = 143 ] || [ "$1" = 138 ] || [ "$1" = 1 ]; }; then
+        echo "$REQUEUE"
+    else
+        echo "$1"
+    fi
+}
+
+# run_torchrun GPUS SCRIPT ARGS...: torchrun ends its workers on SIGTERM only, so SIGUSR1 is passed
+# on as that.
+run_torchrun() {
+    local gpus="$1"
+    shift
+    follow TERM "$PYTHON" -m torch.distributed.run \
         --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" \
         --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="$(choose_port)" \
         --nproc_per_node="$gpus" --max_restarts="${MAX_RESTARTS:-0}" \
-        "$@" --launcher pytorch &
-    local child=$!
-    # torchrun ends its workers on SIGTERM only: SIGUSR1 is passed on as that, once.
-    trap 'kill -TERM $child 2>/dev/null' TERM USR1
-    trap 'kill -INT $child 2>/dev/null' INT
-    local status=0
-    wait "$child" || status=$?
-    while kill -0 "$child" 2>/dev/null; do
-        status=0
-        wait "$child" || status=$?
-    done
-    # torchrun turns every failure into 1; the run says here when it wants to be started again.
-    if [ -s "$code_file" ]; then
-        status="$(cat "$code_file")"
-    fi
-    rm -f "$code_file"
-    return "$status"
+        "$@" --launcher pytorch
 }
 
-# become_srun PARTITION JOB_NAME SCRIPT ARGS...: one task a GPU. This very process becomes srun, so
-# that its process id, in the background too, is the one to signal.
-become_srun() {
+# run_srun PARTITION JOB_NAME SCRIPT ARGS...: one task a GPU. srun passes SIGUSR1 on to the tasks
+# and goes on waiting for them; SIGTERM would end it.
+run_srun() {
     local partition="$1" job_name="$2"
     shift 2
-    local gpus="${GPUS:-4}"
-    local per_node="${GPUS_PER_NODE:-$((gpus < 8 ? gpus : 8))}"
+    local gpus="${GPUS:-4}" per_node
+    case "$gpus" in '' | *[!0-9]*) echo "GPUS=$gpus is not a number" >&2; exit 2 ;; esac
+    per_node="${GPUS_PER_NODE:-$((gpus < 8 ? gpus : 8))}"
     # shellcheck disable=SC2086  # SRUN_ARGS holds several arguments
-    exec srun --partition="$partition" --job-name="$job_name" \
+    follow USR1 srun --partition="$partition" --job-name="$job_name" \
         --gres="gpu:$per_node" --ntasks="$gpus" --ntasks-per-node="$per_node" \
         --cpus-per-task="${CPUS_PER_TASK:-5}" --kill-on-bad-exit=1 ${SRUN_ARGS:-} \
         "$PYTHON" -u "$@" --launcher slurm

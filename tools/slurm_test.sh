@@ -12,4 +12,5 @@ JOB_NAME="$2"
 CONFIG="$3"
 CHECKPOINT="$4"
 shift 4
-become_srun "$PARTITION" "$JOB_NAME" "$HERE/test.py" "$CONFIG" "$CHECKPOINT" "$@"
+run_srun "$PARTITION" "$JOB_NAME" "$HERE/test.py" "$CONFIG" "$CHECKPOINT" "$@"
+exit "$STATUS"

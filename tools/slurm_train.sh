@@ -18,17 +18,17 @@ case " $* " in
     *" --resume"* | *" --auto-resume "*) ;;
     *) set -- "$@" --resume ;;
 esac
-become_srun "$PARTITION" "$JOB_NAME" "$HERE/train.py" "$CONFIG" "$@" &
-STEP=$!
-# srun passes SIGUSR1 on to the tasks and goes on waiting for them.
-trap 'kill -USR1 $STEP 2>/dev/null' TERM USR1
-STATUS=0
-wait "$STEP" || STATUS=$?
-while kill -0 "$STEP" 2>/dev/null; do
-    STATUS=0
-    wait "$STEP" || STATUS=$?
-done
-if [ "$STATUS" = 75 ] && [ -n "${SLURM_JOB_ID:-}" ]; then
-    scontrol requeue "$SLURM_JOB_ID"
+run_srun "$PARTITION" "$JOB_NAME" "$HERE/train.py" "$CONFIG" "$@"
+# Put the job back; of a job array this task alone, where the id of the job would mean all of them.
+# One that is ending for another reason than its time was cancelled: saved, and it stays away.
+if [ "$STATUS" = "$REQUEUE" ] && [ -n "${SLURM_JOB_ID:-}" ]; then
+    JOB="$SLURM_JOB_ID"
+    [ -z "${SLURM_ARRAY_JOB_ID:-}" ] || JOB="${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"
+    NOW="$(scontrol show job "$JOB" 2>/dev/null)"
+    if [[ "$NOW" =~ JobState=(COMPLETING|CANCELLED) && "$NOW" != *Reason=TimeLimit* ]]; then
+        echo "job $JOB was cancelled: saved, and not put back into the queue" >&2
+    else
+        scontrol requeue "$JOB"
+    fi
 fi
 exit "$STATUS"

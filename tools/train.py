@@ -13,6 +13,11 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from segkit.engine import stops
+
+if __name__ == '__main__':
+    stops.watch()  # before the imports that take seconds
+
 from segkit.compat import import_distributed_optim
 from segkit.engine.launch import add_common_arguments, read_config, run_script, starting_up
 

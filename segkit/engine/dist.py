@@ -8,6 +8,7 @@ All launchers end here in the same five environment variables that torchrun sets
 import datetime
 import os
 import subprocess
+import time
 from typing import Any
 
 import torch
@@ -144,3 +145,38 @@ def leave_dist() -> None:
     if torch_dist.is_available() and torch_dist.is_initialized():
         torch_dist.barrier()
         torch_dist.destroy_process_group()
+
+
+def any_rank(flag: bool) -> bool:
+    """Whether ``flag`` is set on any rank; all must call it."""
+    if not torch_dist.is_initialized() or torch_dist.get_world_size() == 1:
+        return flag
+    device = 'cuda' if torch_dist.get_backend() == 'nccl' else 'cpu'
+    total = torch.tensor(float(flag), device=device)
+    torch_dist.all_reduce(total, torch_dist.ReduceOp.MAX)
+    return bool(total)
+
+
+_STOP_KEY = 'segkit/stop'
+
+
+def heard_anywhere(signal_number: int | None) -> bool:
+    """Whether this or another rank heard a signal; called by any number of ranks at any time.
+
+    For ranks that are not in step, each in its own share of a validation: through the key-value
+    store of the job, asked at most once a second.
+    """
+    if not torch_dist.is_initialized() or torch_dist.get_world_size() == 1:
+        return signal_number is not None
+    store = torch_dist.distributed_c10d._get_default_store()  # no public name gives it
+    if signal_number is not None:
+        store.set(_STOP_KEY, str(signal_number))
+        return True
+    if time.monotonic() - _Asked.at < 1.0:
+        return False
+    _Asked.at = time.monotonic()
+    return store.check([_STOP_KEY])
+
+
+class _Asked:
+    at = 0.0

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from segkit.engine import stops
+
 if TYPE_CHECKING:
     from mmengine.config import Config
 
@@ -142,10 +144,11 @@ def run_script(main: Callable[[], int | None]) -> None:
         if status:
             sys.exit(status)
     except KeyboardInterrupt:
+        stops.report(stops.INTERRUPTED)
         if os.environ.get('SEGKIT_TRACEBACK'):
             raise
         print('interrupted', file=sys.stderr)
-        sys.exit(130)
+        sys.exit(stops.INTERRUPTED)
     except BrokenPipeError:
         if not _reader_left():
             raise
@@ -153,6 +156,7 @@ def run_script(main: Callable[[], int | None]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except Exception as error:
+        stops.report(1)
         if os.environ.get('SEGKIT_TRACEBACK') or not _foreseen(error):
             raise
         print(f'{type(error).__name__}: {_sentence(error)}', file=sys.stderr)

@@ -21,7 +21,9 @@ from mmengine.runner import ValLoop as MMValLoop
 from mmengine.runner.utils import calc_dynamic_intervals
 from torch.utils.data import DataLoader
 
+from segkit.engine import stops
 from segkit.engine.data_position import endless_batches
+from segkit.engine.dist import any_rank, heard_anywhere
 from segkit.engine.errors import explained
 from segkit.engine.model_setup import share_buffers
 from segkit.engine.randomness import preserved_randomness, seed_iteration
@@ -127,7 +129,6 @@ class IterBasedTrainLoop(MMIterBasedTrainLoop):
     def _validate_if_due(self) -> None:
         due = self._iter % self.val_interval == 0 or self._iter == self._max_iters
         if self.runner.val_loop is not None and self._iter >= self.val_begin and due:
-            self.runner.message_hub.update_info('last_val_iter', self._iter)
             self.runner.val_loop.run()
 
 
@@ -171,6 +172,13 @@ class ValLoop(MMValLoop):
         with preserved_randomness(), gathered(runner.bare_model):
             for idx, data_batch in enumerate(self.dataloader):
                 self.run_iter(idx, data_batch)
+                if stops.in_training() and heard_anywhere(stops.asked()):
+                    break
+        if stops.in_training():
+            if any_rank(stops.asked() is not None):
+                runner.call_hook('stop_validation')
+            # Told before what is saved with the scores: a resumed run need not validate again.
+            runner.message_hub.update_info('last_val_iter', runner.iter)
         metrics = self.evaluator.evaluate(len(self.dataloader.dataset))
         metrics.update(self.losses())
         runner.call_hook('after_val_epoch', metrics=metrics)

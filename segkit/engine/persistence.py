@@ -17,6 +17,7 @@ from mmengine.optim import OptimWrapper
 from torch import nn
 
 import segkit
+from segkit.engine import stops
 from segkit.engine.checkpoint import initialise, load_checkpoint, load_into
 from segkit.engine.errors import TrainingError
 from segkit.engine.resume import config_differences, load_latest, load_verified
@@ -133,7 +134,10 @@ class Persistence:
         """Train; when resuming, the seed of the checkpoint is known before the data is set up."""
         self._find_resumed()
         super().dump_config()  # see Runner.dump_config
-        return super().train()
+        try:
+            return super().train()
+        finally:
+            stops.training_ends()
 
     def val(self) -> dict:
         self._purpose = 'test'

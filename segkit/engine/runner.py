@@ -51,7 +51,6 @@ class Runner(Persistence, BatchAccounting, MMRunner):
     """
 
     def __init__(self, *args, launcher: str = 'none', default_scope: str = 'segkit', **kw) -> None:
-        self.stop_signal: int | None = None
         self.stop_requested = False
         self.losses: dict[str, float] = {}
         self.local_losses: dict[str, float] = {}

@@ -14,7 +14,7 @@ from helpers.tiny_config import NO_VALIDATION, tiny_config
 from mmengine.config import Config
 from mmengine.hooks import Hook
 
-from segkit.engine import Runner
+from segkit.engine import Runner, stops
 from segkit.engine.errors import TrainingError
 from segkit.engine.hooks.progress import progress_line
 from segkit.engine.hooks.rules import better_rule
@@ -111,9 +111,16 @@ def test_files_of_a_run_by_epoch_are_named_after_epochs(tmp_path):
     assert saved == runner.message_hub.get_info('best_checkpoints')
 
 
+class AskToStop(Hook):
+    """A signal in the first iteration."""
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        stops.ask()
+
+
 def test_a_run_by_epoch_that_is_stopped_saves_under_its_iteration(tmp_path):
     runner = Runner.from_cfg(tiny_config(tmp_path, **by_epoch()))
-    runner.stop_signal = 1
+    runner.register_hook(AskToStop())
     with pytest.raises(SystemExit):
         runner.train()
     assert [path.name for path in tmp_path.glob('*.pth')] == ['iter_1.pth']

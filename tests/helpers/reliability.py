@@ -29,7 +29,8 @@ _TAIL = """
   only after the new one is safe. Checksums are verified before resuming
   (`segkit/whole_file.py`, `segkit/engine/resume.py`).
 - **Signals.** SIGTERM and SIGUSR1 let the iteration end, save, and exit with status 75, on all
-  ranks at the same iteration. Data workers ignore a signal that was meant for the job.
+  ranks at the same iteration; in a validation, between two batches; while starting, at once
+  (`segkit/engine/stops.py`). Data workers ignore a signal that was meant for the job.
 
 Tested on CPU, in one process and in two over gloo. NCCL and CUDA use the same code but were not
 part of these runs.

@@ -3,9 +3,10 @@
 from .checkpoint import CheckpointHook
 from .early_stopping import EarlyStoppingHook
 from .first_batches import FirstBatchesHook
-from .guards import NonFiniteLossHook, PreemptionHook
+from .guards import NonFiniteLossHook
 from .logger import LoggerHook
 from .predictions import PredictionFileHook
+from .preemption import PreemptionHook
 from .progress import ProgressHook
 from .report import ReportHook
 from .run_card import RunCardHook

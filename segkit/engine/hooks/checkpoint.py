@@ -108,9 +108,8 @@ class CheckpointHook(Hook):
             done = runner.epoch + 1
             self._save(runner, self._name(done), dict(epoch=done, iter=runner.iter))
 
-    def save_now(self, runner: 'Runner') -> None:
-        """Save the iteration that has just ended, unless it has just been saved."""
-        done = runner.iter + 1
+    def save_now(self, runner: 'Runner', done: int) -> None:
+        """Save after ``done`` iterations, unless that has just been saved."""
         name = f'iter_{done}.pth' if self.by_epoch else self._name(done)
         if self.last_ckpt != name:
             self._save(runner, name, dict(epoch=runner.epoch, iter=done))

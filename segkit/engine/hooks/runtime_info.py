@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from mmengine.hooks import RuntimeInfoHook as MMRuntimeInfoHook
 
+from segkit.engine import stops
 from segkit.registry import HOOKS
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class RuntimeInfoHook(MMRuntimeInfoHook):
         outputs = outputs or {}
         values = [torch.as_tensor(v, dtype=torch.float32).detach() for v in outputs.values()]
         device = values[0].device if values else 'cpu'
-        stop = torch.tensor(float(runner.stop_signal is not None), device=device)
+        stop = torch.tensor(float(stops.asked() is not None), device=device)
         vector = torch.stack([v.to(device).mean() for v in [*values, stop]])
         local, mean = runner.average_over_ranks(vector)
         runner.stop_requested = mean[-1] > 0

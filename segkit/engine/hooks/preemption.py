@@ -1,0 +1,60 @@
+"""A scheduler wants the node, or somebody typed Ctrl-C: save, say how to go on, and end."""
+
+import signal
+from typing import TYPE_CHECKING
+
+from mmengine.hooks import EMAHook, Hook
+
+from segkit.engine import stops
+from segkit.engine.dist import leave_dist
+from segkit.registry import HOOKS
+
+if TYPE_CHECKING:
+    from segkit.engine.runner import Runner
+
+
+@HOOKS.register_module()
+class PreemptionHook(Hook):
+    """SIGTERM, SIGUSR1, Ctrl-C: save after the iteration under way, or between two batches of a
+    validation, and end with status 75 (130 after Ctrl-C).
+
+    Ranks agree through the message that averages the losses, so that a signal to one of them saves
+    on all at the same iteration. Further signals change nothing, so that none throws away what is
+    being saved; a second Ctrl-C leaves at once.
+    """
+
+    # After the checkpoint hook, which may just have saved this very iteration.
+    priority = 'LOWEST'
+
+    def before_train(self, runner: 'Runner') -> None:
+        stops.training_begins()
+
+    def after_train_iter(
+        self,
+        runner: 'Runner',
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: dict | None = None,
+    ) -> None:
+        if runner.stop_requested:
+            self._stop(runner, runner.iter + 1, f'after iteration {runner.iter + 1}')
+
+    def stop_validation(self, runner: 'Runner') -> None:
+        """Called by the loop of a validation that is not finished; a resumed run does it anew."""
+        for hook in runner.hooks:
+            if isinstance(hook, EMAHook):  # it has put the averages in place of the weights
+                hook.after_val_epoch(runner)
+        self._stop(runner, runner.iter, f'in the validation after iteration {runner.iter}')
+
+    def _stop(self, runner: 'Runner', done: int, where: str) -> None:
+        runner.call_hook('save_now', done=done)
+        status = stops.status()
+        name = signal.Signals(stops.asked() or signal.SIGTERM).name
+        runner.logger.info(
+            f'Stopped by {name} {where}; everything is saved in {runner.work_dir}. '
+            f'Exit status {status}: start again with --resume to go on.'
+        )
+        stops.report(status)
+        stops.training_ends()
+        leave_dist()
+        raise SystemExit(status)
