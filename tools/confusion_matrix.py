@@ -54,8 +54,8 @@ def count(dataset, args: argparse.Namespace):
     import numpy as np
     import torch
 
+    from segkit.evaluation.confusion import count_sample
     from segkit.evaluation.predictions import Predictions
-    from segkit.evaluation.strays import count_sample
 
     classes = dataset.metainfo['classes']
     label_ids = dataset.metainfo.get('label_ids')

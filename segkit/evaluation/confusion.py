@@ -14,10 +14,13 @@ rows of their own, so that nothing is gathered.
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from segkit.models.losses.labels import stray_message
 
 from .errors import EvaluationError
 
@@ -30,7 +33,12 @@ class StrayLabelError(EvaluationError):
 
 
 def confusion_matrix(
-    label: Tensor, pred: Tensor, num_classes: int, ignore_index: int = 255, name: str = 'this image'
+    label: Tensor,
+    pred: Tensor,
+    num_classes: int,
+    ignore_index: int = 255,
+    name: str = 'this image',
+    sample: Any = None,
 ) -> Tensor:
     """Count (label, prediction) pairs of one image.
 
@@ -40,6 +48,8 @@ def confusion_matrix(
         num_classes: K.
         ignore_index: label that is left out, whatever was predicted there.
         name: what to call the image in an error.
+        sample: whose metainfo (``get``) names the label file, and whether ``reduce_zero_label``
+            shifted what is stored in it: a stray label is reported in its words.
 
     Returns:
         (K, K) int64 on the device of ``pred``; rows are labels, columns predictions.
@@ -67,13 +77,22 @@ def confusion_matrix(
     count = _histogram if small else _bincount
     matrix, strays, others = count(label.to(pred.device), pred, num_classes, ignore_index)
     if strays:
-        raise StrayLabelError(_stray_message(label, strays, num_classes, ignore_index, name))
+        meta = {'img_path': name} if sample is None else sample
+        raise StrayLabelError(stray_message(label, num_classes, ignore_index, meta))
     if others:
         raise StrayLabelError(
             f'{name}: {others} pixel(s) are predicted as a class outside 0 to {num_classes - 1}; '
             "the network's num_classes and the dataset's classes differ."
         )
     return matrix
+
+
+def count_sample(
+    label: Tensor, pred: Tensor, num_classes: int, ignore_index: int, sample: Any
+) -> Tensor:
+    """``confusion_matrix`` of a sample whose metainfo (``get``) names its files."""
+    name = str(sample.get('img_path', None) or 'an image without img_path')
+    return confusion_matrix(label, pred, num_classes, ignore_index, name, sample)
 
 
 def flat_map(x: Tensor) -> Tensor:
@@ -143,15 +162,3 @@ def _index(x: Tensor) -> Tensor:
     """Flat, wide enough to compute with; int64 stays, as cutting it could make a class of a stray
     value."""
     return x.reshape(-1) if x.dtype == torch.int64 else x.reshape(-1).to(torch.int32)
-
-
-def _stray_message(label: Tensor, count: int, k: int, ignore_index: int, name: str) -> str:
-    values = torch.unique(label)
-    outside = (values != ignore_index) & ((values < 0) | (values >= k))
-    shown = ', '.join(str(v) for v in values[outside].tolist()[:10])
-    return (
-        f'{name}: label value(s) {shown} on {count} pixel(s) are neither one of the {k} '
-        f'classes (0 to {k - 1}) nor ignore_index={ignore_index}. If the labels count classes '
-        'from 1, set reduce_zero_label=True; if they use other ids or {0, 255} masks, set '
-        'label_map in the dataset.'
-    )

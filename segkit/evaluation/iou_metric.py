@@ -22,13 +22,12 @@ from segkit.registry import METRICS
 
 from .bootstrap import confidence_interval
 from .boundary import boundary_counts
-from .confusion import flat_map
+from .confusion import count_sample, flat_map
 from .errors import EvaluationError
 from .id_images import IdImageWriter, claim
 from .image_counts import counts_of_matrix, gather_rows, sum_over_ranks
 from .scalars import publish_class_scores
 from .scores import METRIC_GROUPS, Scores, iou_of_counts, nanmean
-from .strays import count_sample
 from .tables import class_table, summary_table, write_csv, write_json
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from segkit.models.losses.label_check import BINARY_CURE
+from segkit.models.losses.labels import mask_cure, stray_sentence
 
 from .examine import DAMAGE
 from .summary import Summary
@@ -120,18 +120,19 @@ def _values(summary: Summary, num_classes: int, split: str) -> Iterator[Finding]
     outside = summary.values_outside(num_classes)
     if outside:
         images = max(summary.images_with[value] for value in outside)
-        shown = ', '.join(map(str, outside[:8])) + (', ...' if len(outside) > 8 else '')
+        said = stray_sentence(
+            outside, list(summary.counts), num_classes, ignored, f' in up to {images} image(s)'
+        )
         yield Finding(
             ERROR,
-            f'label values {shown} in up to {images} images are neither a class (0 to '
-            f'{num_classes - 1}) nor {ignored}: {_cure(summary, outside, num_classes)}',
+            said,
             [f'{summary.examples[value]}: holds {value}' for value in outside[:8]],
         )
     if summary.labelled and summary.counts and set(summary.counts) == {ignored}:
         yield Finding(
             ERROR,
-            f'every label pixel is ignored ({ignored}): there is nothing to learn. If {ignored} '
-            f'marks the objects, set label_map={{{ignored}: 1}} in the dataset.',
+            f'every label pixel is ignored ({ignored}): there is nothing to learn. '
+            + mask_cure(ignored),
         )
     elif summary.all_ignored:
         yield Finding(
@@ -141,29 +142,6 @@ def _values(summary: Summary, num_classes: int, split: str) -> Iterator[Finding]
         )
     if split != 'test' and not summary.labelled and summary.examined:
         yield Finding(ERROR, 'the images have no labels: set data_prefix.seg_map_path.')
-
-
-def _cure(summary: Summary, outside: list[int], num_classes: int) -> str:
-    values = sorted(value for value in summary.counts if value != summary.ignore_index)
-    if num_classes == 1 and outside == [1]:
-        return f'background and one class are two classes; set {BINARY_CURE} in the heads.'
-    if values == list(range(1, num_classes + 1)):
-        return 'they count from 1; set reduce_zero_label=True in the dataset.'
-    if outside == [num_classes] and 0 in summary.counts:
-        return (
-            'if 0 means "unlabelled", set reduce_zero_label=True in the dataset; if it is a class '
-            f'of its own, there are {num_classes + 1}: set num_classes in both heads.'
-        )
-    if len(outside) == 1 and len(values) <= 2:
-        return f'they look like a mask; set label_map={{{outside[0]}: 1}} in the dataset.'
-    if len(outside) == 1:
-        (value,) = outside
-        return (
-            f'if {value} marks what does not count, set label_map={{{value}: '
-            f'{summary.ignore_index}}} in the dataset, or ignore_index={value} in all heads and in '
-            f'the metric; else set label_map={{{value}: class}}.'
-        )
-    return 'map them with label_map={stored value: class} in the dataset, or correct num_classes.'
 
 
 def _seen(summary: Summary, classes: list[str], num_classes: int, split: str) -> Iterator[Finding]:
@@ -176,8 +154,8 @@ def _seen(summary: Summary, classes: list[str], num_classes: int, split: str) ->
         (only,) = set(range(num_classes)) - set(never)
         yield Finding(
             WARNING,
-            f'the only class ever labelled is {only}, the rest is ignored ({ignored}): masks of 0 '
-            f'and {ignored}? Then set label_map={{{ignored}: 1}} in the dataset.',
+            f'the only class ever labelled is {only}, the rest is ignored ({ignored}). '
+            + mask_cure(ignored),
         )
     elif never:
         names = [f'{i} ({classes[i]})' if i < len(classes) else str(i) for i in never]

@@ -11,7 +11,6 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from segkit.models.losses.utils import loss_list
 from segkit.registry import TASK_UTILS, build_ours
 
 
@@ -56,7 +55,7 @@ class OHEMPixelSampler(BasePixelSampler):
     @torch.no_grad()
     def sample(self, seg_logit: Tensor, seg_label: Tensor) -> Tensor:
         """Weights of 0 and 1; ignored pixels get 0."""
-        label = seg_label.squeeze(1).long()
+        label = seg_label.reshape(len(seg_logit), *seg_logit.shape[2:]).long()
         valid = label != self.context.ignore_index
         kept = self.min_kept * len(label)
         weight = seg_logit.new_zeros(label.shape)
@@ -85,10 +84,10 @@ class OHEMPixelSampler(BasePixelSampler):
 
     def _losses(self, seg_logit: Tensor, label: Tensor) -> Tensor:
         """Sum of the head's losses per pixel, (N, H, W); of a sigmoid loss over its classes too."""
-        ignore = self.context.ignore_index
+        ignore, losses = self.context.ignore_index, self.context.loss_decode
         each = [
             loss(seg_logit, label, weight=None, ignore_index=ignore, reduction_override='none')
-            for loss in loss_list(self.context.loss_decode)
+            for loss in (losses if isinstance(losses, nn.ModuleList) else [losses])
         ]
         return torch.as_tensor(sum(x.sum(1) if x.dim() > label.dim() else x for x in each))
 

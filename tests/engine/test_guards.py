@@ -54,7 +54,7 @@ def test_labels_that_a_gpu_found_to_be_no_class_stop_before_the_save(tmp_path):
         check = runner.model.decode_head.label_check
         check._pending.append((Copied(), torch.tensor(True), label, [meta]))
 
-    with pytest.raises(ValueError, match=r'Label map a\.png holds the value\(s\) 77'):
+    with pytest.raises(ValueError, match=r'Label map a\.png: label value\(s\) 77'):
         run_with_step(tmp_path, 4, find)
     assert (tmp_path / 'iter_2.pth').exists()
     assert not (tmp_path / 'iter_4.pth').exists()

@@ -145,12 +145,14 @@ def test_stray_label_names_the_image():
 def test_stray_label_names_the_label_file_and_the_value_stored_in_it():
     label, pred = torch.tensor([[199, 3], [199, 255]]), torch.zeros(2, 2, dtype=torch.uint8)
     sample = sample_of(label, pred, seg_map_path='labels/bad.png', reduce_zero_label=True)
-    with pytest.raises(ValueError, match=r'^labels/bad.png: label value.* 200 on 2 pix') as error:
+    with pytest.raises(
+        ValueError, match=r'^Label map labels/bad.png .*: label value.* 200 on 2 pix'
+    ) as error:
         evaluate([sample])
     assert '(1 to 5)' in str(error.value)
     assert 'set reduce_zero_label' not in str(error.value)
     sample.set_metainfo({'reduce_zero_label': False})
-    with pytest.raises(ValueError, match='199 on 2 pix.*set reduce_zero_label=True'):
+    with pytest.raises(ValueError, match='199 on 2 pix.*set label_map={199: class}'):
         evaluate([sample])
 
 

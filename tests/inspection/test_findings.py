@@ -12,11 +12,11 @@ from segkit.inspection.text import as_text
 @pytest.mark.parametrize(
     ('values', 'num_classes', 'cure'),
     [
-        ((1, 2, 3, 4, 5, 255), 5, 'they count from 1; set reduce_zero_label=True'),
-        ((0, 1, 2, 3, 4, 5), 5, 'if 0 means "unlabelled", set reduce_zero_label=True'),
-        ((0, 1, 2, 3, 4, 5), 5, 'there are 6: set num_classes in both heads'),
+        ((1, 2, 3, 4, 5, 255), 5, 'They count from 1: set reduce_zero_label=True'),
+        ((0, 1, 2, 3, 4, 5), 5, 'If 0 means "unlabelled", set reduce_zero_label=True'),
+        ((0, 1, 2, 3, 4, 5), 5, 'there are 6: set num_classes in all heads'),
         ((0, 128), 2, 'set label_map={128: 1}'),
-        ((7, 11, 26, 255), 3, 'map them with label_map={stored value: class}'),
+        ((7, 11, 26, 255), 3, 'set label_map={stored value: class} in the dataset'),
     ],
 )
 def test_values_outside_the_classes_get_the_likely_cure(root, values, num_classes, cure):
@@ -25,7 +25,10 @@ def test_values_outside_the_classes_get_the_likely_cure(root, values, num_classe
     (error,) = errors_of(config(root, num_classes=num_classes))
 
     assert cure in error
-    assert f'neither a class (0 to {num_classes - 1}) nor 255' in error
+    assert (
+        f'neither one of the {num_classes} classes (0 to {num_classes - 1}) nor ignored (255)'
+        in error
+    )
     assert f'{root}/ann/000.png' in error
 
 
@@ -44,7 +47,7 @@ def test_16_bit_values_are_found(root):
 
     (error,) = errors_of(config(root))
 
-    assert 'label values 24001' in error
+    assert 'label value(s) 24001' in error
 
 
 def test_masks_of_0_and_255(root):
@@ -52,7 +55,7 @@ def test_masks_of_0_and_255(root):
 
     (warning,) = warnings_of(config(root, num_classes=2))
 
-    assert 'masks of 0 and 255? Then set label_map={255: 1}' in warning
+    assert 'If 255 marks the objects, set label_map={255: 1}' in warning
 
 
 def test_labels_that_are_all_ignored(root):
@@ -81,8 +84,8 @@ def test_another_ignored_label_is_that_of_the_heads(root):
     assert 'are ignored (250)' in as_page(found)
 
     (error,) = errors_of(ignoring(root, 250))
-    assert 'if 250 marks what does not count, set label_map={250: 255} in the dataset' in error
-    assert 'or ignore_index=250 in all heads' in error
+    assert 'If 250 marks what does not count, set label_map={250: 255} in the dataset' in error
+    assert 'or ignore_index=250 in the dataset, all heads and the metric' in error
     (error,) = errors_of(ignoring(root, 250, 'decode_head'))
     assert 'model.auxiliary_head.ignore_index is 255, that of model.decode_head 250' in error
 

@@ -14,7 +14,7 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 
 from segkit.engine.errors import TrainingError
-from segkit.models.losses.label_check import check_labels
+from segkit.models.losses.labels import check_labels, labelled, mask_cure
 from segkit.registry import HOOKS
 
 if TYPE_CHECKING:
@@ -63,8 +63,7 @@ class FirstBatchesHook(Hook):
                     'train_pipeline changes only one of the two'
                 )
             check_labels(label[None], num_classes, ignore_index, [sample])
-            index = label.flatten().long()
-            index[index == ignore_index] = num_classes
+            index = torch.where(labelled(label, ignore_index), label.long(), num_classes).flatten()
             self._counts += torch.bincount(index, minlength=num_classes + 1)
 
     def _judge(self, ignored: int) -> None:
@@ -73,14 +72,12 @@ class FirstBatchesHook(Hook):
         if not present:
             raise TrainingError(
                 f'every label pixel of the first {self.batches} batches is ignored: there is '
-                f'nothing to learn. If {ignored} marks the objects, set label_map={{{ignored}: 1}} '
-                f'in the dataset. {_TOOL}'
+                f'nothing to learn. {mask_cure(ignored)} {_TOOL}'
             )
         if len(present) == 1 and left_out and len(classes) > 1:
             print_log(
                 f'In the first {self.batches} batches the only class is {present[0]}, the rest is '
-                f'ignored ({ignored}). If these are masks of 0 and {ignored}, set '
-                f'label_map={{{ignored}: 1}} in the dataset. {_TOOL}',
+                f'ignored ({ignored}). {mask_cure(ignored)} {_TOOL}',
                 'current',
                 logging.WARNING,
             )

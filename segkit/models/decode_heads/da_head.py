@@ -142,13 +142,15 @@ class DAHead(BaseDecodeHead):
         logits = self._fused(inputs) if self.training else self(inputs)
         return self.predict_by_feat(logits, batch_img_metas)
 
-    def loss_by_feat(  # type: ignore[override]  # it has three outputs where others have one
-        self, seg_logits: Sequence[Tensor], batch_data_samples: Sequence
+    def loss_by_feat(
+        self, seg_logits: Tensor | Sequence[Tensor], batch_data_samples: Sequence
     ) -> dict[str, Tensor]:
-        """The base losses of each output, under 'pam_cam.', 'pam.' and 'cam.'."""
+        """The base losses of each output, under 'pam_cam.', 'pam.' and 'cam.'; of the fused logits
+        alone, which are what the head gives in evaluation mode, under 'pam_cam.'."""
         label = self._labels(batch_data_samples)
+        outputs = [seg_logits] if isinstance(seg_logits, Tensor) else seg_logits
         losses = {}
-        for prefix, logits in zip(('pam_cam', 'pam', 'cam'), seg_logits):
+        for prefix, logits in zip(('pam_cam', 'pam', 'cam'), outputs):
             for name, value in self._losses(logits, label).items():
                 losses[f'{prefix}.{name}'] = value
         return losses

@@ -7,20 +7,17 @@ Legend: inputs, a list of maps (N, Ci, Hi, Wi); logits (N, K, h, w); label (N, 1
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from segkit.models.layers import ConvModule, resize
-from segkit.models.losses import LabelCheck
-from segkit.models.losses.label_check import BINARY_CURE
-from segkit.models.losses.utils import loss_list
+from segkit.models.losses.labels import BINARY_CURE, LabelCheck, labelled, percent
 from segkit.models.samplers import build_pixel_sampler
 from segkit.registry import MODELS, build_ours
-
-from .head_loss import head_losses
 
 Config = Mapping[str, Any]
 CROSS_ENTROPY = {'type': 'CrossEntropyLoss', 'use_sigmoid': False, 'loss_weight': 1.0}
@@ -122,7 +119,7 @@ class BaseDecodeHead(nn.Module):
 
     def _refuse_softmax_of_one(self) -> None:
         """The softmax of a single channel is 1 whatever the logit: nothing would be learnt."""
-        softmax = [loss for loss in loss_list(self.loss_decode) if _is_softmax(loss)]
+        softmax = [loss for loss in self._each_loss() if _is_softmax(loss)]
         if self.out_channels == 1 and softmax:
             raise ValueError(
                 f'{type(self).__name__}: one channel cannot be trained with the softmax of '
@@ -235,9 +232,61 @@ class BaseDecodeHead(nn.Module):
         """Labels (N, 1, H, W), each a class or ignored."""
         return self.label_check(self._stack_batch_gt(batch_data_samples), batch_data_samples)
 
+    def _each_loss(self) -> list[Any]:
+        """The losses, whether there is one or several."""
+        losses = self.loss_decode
+        return list(losses) if isinstance(losses, nn.ModuleList) else [losses]
+
     def _losses(self, seg_logits: Tensor, label: Tensor) -> dict[str, Tensor]:
-        with_accuracy = not self.training or self._steps % self.acc_interval == 0
-        return head_losses(self, seg_logits, label, with_accuracy)
+        """Every loss under its name (same names add up), and 'acc_seg'.
+
+        By bands from the small logits (N, K, h, w) where a loss can; they are upsampled as a whole
+        only if a sampler, or a loss that knows no bands, asks.
+        """
+        size = label.shape[2:]
+
+        @cache
+        def full() -> Tensor:
+            return self._resize(seg_logits, size)
+
+        weight = self.sampler.sample(full(), label) if self.sampler is not None else None
+        label = label.squeeze(1)
+        accurate = not self.training or self._steps % self.acc_interval == 0
+        losses: dict[str, Tensor] = {}
+        correct = None
+        for loss in self._each_loss():
+            if weight is None and getattr(loss, 'takes_small_logits', False):
+                value, hits = loss.forward_small(
+                    seg_logits,
+                    label,
+                    self.ignore_index,
+                    self.align_corners,
+                    accurate and correct is None,
+                )
+                correct = hits if correct is None else correct
+            else:
+                value = loss(full(), label.long(), weight=weight, ignore_index=self.ignore_index)
+            name = loss.loss_name
+            losses[name] = losses[name] + value if name in losses else value
+        if accurate:
+            losses['acc_seg'] = self._accuracy(full, label, correct)
+        return losses
+
+    @torch.no_grad()
+    def _accuracy(
+        self, full: Callable[[], Tensor], label: Tensor, correct: Tensor | None
+    ) -> Tensor:
+        """Percent of labelled pixels that are right, (1,); from the bands' count if there is one.
+
+        One score stands for two classes, told apart by the threshold.
+        """
+        counted = labelled(label, self.ignore_index)
+        if correct is None:
+            scores = full()
+            one = self.out_channels == 1
+            found = scores.squeeze(1).sigmoid() > self.threshold if one else scores.argmax(1)
+            correct = ((found == label) & counted).sum()
+        return percent(correct, counted.sum())
 
 
 def _is_softmax(loss: nn.Module) -> bool:

@@ -2,7 +2,7 @@
 
 from .accuracy import Accuracy, accuracy
 from .cross_entropy_loss import CrossEntropyLoss, binary_cross_entropy, cross_entropy
-from .label_check import LabelCheck, check_labels
+from .labels import LabelCheck, check_labels
 from .utils import (
     get_class_weight,
     load_class_weight,

@@ -5,39 +5,11 @@ the hits and the total, unlike in the loss, whose mean counts them.
 """
 
 from collections.abc import Sequence
-from typing import overload
 
 import torch
 from torch import Tensor, nn
 
-from .utils import labelled
-
-EPS = torch.finfo(torch.float32).eps
-
-
-def percent(correct: Tensor, total: Tensor) -> Tensor:
-    """Hits over total in percent, shape (1,); with nothing labelled it reads 100, as published."""
-    return ((correct.float() + EPS) * 100.0 / (total.float() + EPS)).reshape(1)
-
-
-@overload
-def accuracy(
-    pred: Tensor,
-    target: Tensor,
-    topk: int = 1,
-    thresh: float | None = None,
-    ignore_index: int | None = None,
-) -> Tensor: ...
-
-
-@overload
-def accuracy(
-    pred: Tensor,
-    target: Tensor,
-    topk: Sequence[int],
-    thresh: float | None = None,
-    ignore_index: int | None = None,
-) -> list[Tensor]: ...
+from .labels import labelled, percent
 
 
 def accuracy(
@@ -49,6 +21,8 @@ def accuracy(
 ) -> Tensor | list[Tensor]:
     """Share of labelled pixels whose class is among the ``topk`` highest scores, in percent.
 
+    Of equal scores the first class counts as the higher, as in an argmax.
+
     Args:
         thresh: A hit counts only where its score is above this.
         ignore_index: Label of the pixels to leave out.
@@ -59,10 +33,18 @@ def accuracy(
     ks = (topk,) if isinstance(topk, int) else tuple(topk)
     if max(ks) > pred.shape[1]:
         raise ValueError(f'accuracy: topk={max(ks)} exceeds the {pred.shape[1]} classes of pred.')
-    score, index = pred.topk(max(ks), dim=1)
+    if target.shape != pred.shape[:1] + pred.shape[2:]:
+        raise ValueError(
+            f'accuracy: target is {tuple(target.shape)}, but scores of {tuple(pred.shape)} need '
+            f'{tuple(pred.shape[:1] + pred.shape[2:])}: one class for each pixel.'
+        )
+    if max(ks) == 1:
+        index = pred.argmax(dim=1, keepdim=True)
+    else:
+        index = pred.argsort(dim=1, descending=True, stable=True)[:, : max(ks)]
     hit = index == target.long().unsqueeze(1)
     if thresh is not None:
-        hit &= score > thresh
+        hit &= pred.gather(1, index) > thresh
     counted = torch.ones_like(target, dtype=torch.bool)
     if ignore_index is not None:
         counted = labelled(target, ignore_index)

@@ -3,22 +3,26 @@
 Written out, a training step keeps the logits at label size, their log-softmax and the gradients of
 both: for 150 classes at 512x512 over a gigabyte. The loss is a scalar, so its gradient with respect
 to the small logits is known, up to one factor, as soon as the loss is: each band is upsampled,
-turned into its share of the loss and of the gradient, scattered back, and forgotten. The values are
+turned into its share of the loss and of the gradient, brought back, and forgotten. The values are
 those of ``F.cross_entropy(F.interpolate(logits, size), label)`` to rounding; so is the gradient.
 
 Legend: logits (N, K, h, w), label (N, H, W), a band (N, K, R, W) with R rows of the label.
 """
 
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-At = TypeVar('At', Tensor, float)
-BAND_ROWS = 32
-BLOCK = 256  # label columns of one product in the adjoint
+from .labels import labelled
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Half precision would round a pixel's loss to three digits, and end at 65504."""
+    return x.float() if x.dtype.itemsize < 4 else x
 
 
 class BandedLoss(NamedTuple):
@@ -28,106 +32,132 @@ class BandedLoss(NamedTuple):
     correct: Tensor | None
 
 
-class _Taps(NamedTuple):
-    """One axis of a bilinear resize: out = (1 - part) * in[top] + part * in[below]."""
+class AtOnce(NamedTuple):
+    """How much is done at once: bytes of a band, label columns of one product back, and whether
+    hits are counted by an argmax over classes."""
 
-    top: Tensor
-    below: Tensor
-    part: Tensor
-
-
-def _source(i: At, small: int, large: int, align: bool) -> At:
-    """Where output ``i`` of an axis reads, in units of the input."""
-    if align:
-        return i * ((small - 1) / (large - 1) if large > 1 else 0.0)
-    return (i + 0.5) * (small / large) - 0.5
+    bytes: int
+    columns: int
+    argmax: bool
 
 
-def _taps(small: int, large: int, align: bool, like: Tensor) -> _Taps:
-    """Sources and weights of every output of an axis, by F.interpolate's formulas."""
-    outputs = torch.arange(large, device=like.device, dtype=torch.float64)
-    at = _source(outputs, small, large, align).clamp_(min=0)
-    top = at.long().clamp_(max=small - 1)
-    return _Taps(top, (top + 1).clamp_(max=small - 1), (at - top).clamp_(0, 1).to(like))
+# On a CPU a band stays in a core's caches, a block of columns meets few zeros of the matrix, and an
+# argmax over classes takes longer than all the rest. What launches kernels wants few large ones.
+CPU, DEVICE = AtOnce(4 << 20, 256, argmax=False), AtOnce(128 << 20, 1 << 30, argmax=True)
+LEAST_ROWS = 8
 
 
-def _matrix(taps: _Taps, small: int) -> Tensor:
-    """The resize of an axis as a matrix (large, small)."""
-    matrix = taps.part.new_zeros(len(taps.part), small)
-    matrix.scatter_add_(1, taps.top[:, None], 1 - taps.part[:, None])
-    return matrix.scatter_add_(1, taps.below[:, None], taps.part[:, None])
+def at_once(device: torch.device) -> AtOnce:
+    """What fits the device."""
+    return CPU if device.type == 'cpu' else DEVICE
 
 
 class _Resize:
     """The resize of logits (N, K, h, w) to (H, W) and its adjoint, a band of rows at a time.
 
-    The adjoint is a product with blocks of the interpolation matrices, (W, w) and (H, h): faster
-    on a CPU than scattering, and on a GPU the same in every run.
+    The adjoint is a product with the interpolation matrices, (H, h) and (W, w): faster on a CPU
+    than scattering, and on a GPU the same in every run.
     """
 
     def __init__(self, logits: Tensor, size: tuple[int, int], align: bool) -> None:
-        (h, w), (height, self.width) = logits.shape[2:], size
-        self.logits, self.align = logits, align
-        self.rows = _taps(h, height, align, logits)
-        self.row_matrix = _matrix(self.rows, h)
-        self.matrix = _matrix(_taps(w, self.width, align, logits), w)
+        self.logits, self.size, self.align = logits, size, align
+        self.bytes, self.columns, _ = at_once(logits.device)
 
-    def _row_taps(self, first: int, last: int) -> _Taps:
-        top, below, part = (t[first:last] for t in self.rows)
-        return _Taps(top, below, part[:, None])
+    def bands(self) -> Iterator[tuple[int, int]]:
+        """First row and the one after the last of each band."""
+        row = self.logits.shape[:2].numel() * self.size[1] * self.logits.element_size()
+        rows = max(self.bytes // max(row, 1), LEAST_ROWS)
+        for first in range(0, self.size[0], rows):
+            yield first, min(first + rows, self.size[0])
+
+    def _source(self, i: Any, axis: int) -> Any:
+        """Where output ``i``, a number or a tensor of them, reads, in units of the input."""
+        small, large = self.logits.shape[2 + axis], self.size[axis]
+        if self.align:
+            return i * ((small - 1) / (large - 1) if large > 1 else 0.0)
+        return (i + 0.5) * (small / large) - 0.5
 
     def band(self, first: int, last: int) -> Tensor:
-        """Rows [first, last) at label size (N, K, R, W): rows blended first, then columns."""
-        top, below, part = self._row_taps(first, last)
+        """Rows [first, last) at label size (N, K, R, W), in memory of their own."""
+        if (first, last) == (0, self.size[0]):
+            return self._interpolate(self.logits, self.size)
+        rows = torch.arange(first, last, device=self.logits.device, dtype=torch.float64)
+        at, end = self._source(rows, 0).clamp_(min=0), self.logits.shape[2] - 1
+        top = at.long().clamp_(max=end)
+        part = (at - top).clamp_(0, 1).to(self.logits.dtype)[:, None]
+        below = (top + 1).clamp_(max=end)
         tall = torch.lerp(self.logits[:, :, top], self.logits[:, :, below], part)
-        if self.width == tall.shape[3]:
-            return tall
-        size = (last - first, self.width)
-        return F.interpolate(tall, size, mode='bilinear', align_corners=self.align)
+        return self._interpolate(tall, (last - first, self.size[1]))
 
-    def _span(self, start: int, stop: int, large: int, small: int) -> tuple[int, int]:
-        """Sources [low, high) of outputs [start, stop) of an axis; the matrix is 0 beyond.
+    def _interpolate(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        if x.shape[2:] == size:
+            return x.clone() if x is self.logits else x
+        return F.interpolate(x, size, mode='bilinear', align_corners=self.align)
+
+    def matrix(self, axis: int) -> Tensor:
+        """The resize of an axis as a matrix (small, large): torch's own resize of the identity."""
+        small = self.logits.shape[2 + axis]
+        identity = torch.eye(small, device=self.logits.device, dtype=self.logits.dtype)[None]
+        size = self.size[axis]
+        return F.interpolate(identity, size, mode='linear', align_corners=self.align)[0]
+
+    def _span(self, start: int, stop: int, axis: int) -> slice:
+        """Sources of outputs [start, stop) of an axis; the matrix is 0 beyond.
 
         One more on each side than needed, for rounding.
         """
-        low = max(int(_source(start, small, large, self.align)) - 1, 0)
-        return low, min(int(_source(stop - 1, small, large, self.align)) + 3, small)
+        low = max(int(self._source(start, axis)) - 1, 0)
+        return slice(low, min(int(self._source(stop - 1, axis)) + 3, self.logits.shape[2 + axis]))
 
-    def _columns_back(self, band_grad: Tensor) -> Tensor:
-        """(N, K, R, W) -> (N, K, R, w)."""
-        w = self.matrix.shape[1]
-        out = band_grad.new_zeros((*band_grad.shape[:3], w))
-        for start in range(0, self.width, BLOCK):
-            stop = min(start + BLOCK, self.width)
-            low, high = self._span(start, stop, self.width, w)
-            block = self.matrix[start:stop, low:high]
-            out[..., low:high] += band_grad[..., start:stop] @ block
-        return out
-
-    def add_back(self, grad: Tensor, band_grad: Tensor, first: int, last: int) -> None:
+    def add_back(
+        self, grad: Tensor, band_grad: Tensor, first: int, last: int, matrices: list[Tensor]
+    ) -> None:
         """Add the adjoint of ``band`` into ``grad`` (N, K, h, w)."""
-        if self.width != grad.shape[3]:
-            band_grad = self._columns_back(band_grad)
-        low, high = self._span(first, last, len(self.row_matrix), grad.shape[2])
-        grad[:, :, low:high] += self.row_matrix[first:last, low:high].T @ band_grad
+        rows, columns = matrices
+        small, large = columns.shape
+        narrow = band_grad
+        if large > self.columns:
+            narrow = band_grad.new_zeros((*band_grad.shape[:3], small))
+            for start in range(0, large, self.columns):
+                stop = min(start + self.columns, large)
+                span = self._span(start, stop, 1)
+                narrow[..., span] += band_grad[..., start:stop] @ columns[span, start:stop].t()
+        elif small != large:
+            narrow = band_grad @ columns.t()
+        span = self._span(first, last, 0)
+        grad[:, :, span].add_(rows[span, first:last] @ narrow)
 
 
-def _band_loss(
-    band: Tensor, label: Tensor, weight: Tensor, backward: bool
-) -> tuple[Tensor, Tensor]:
-    """Weighted loss sum and hits (N, 1, R, W) of a band.
+def _count_hits(band: Tensor, label: Tensor) -> Tensor:
+    """Where the label (N, 1, R, W) is the argmax of the band: the first of the highest scores.
 
-    With ``backward`` the band becomes its gradient.
+    Comparing the own score with the highest of the others says so too, wherever the two differ.
+    """
+    if at_once(band.device).argmax:
+        return band.argmax(1, keepdim=True) == label
+    own = band.gather(1, label)
+    others = band.scatter_(1, label, -torch.inf).amax(1, keepdim=True)
+    band.scatter_(1, label, own)
+    hits = own > others
+    image, _, row, column = (own == others).nonzero(as_tuple=True)
+    if len(image):
+        first = band[image, :, row, column].argmax(1)
+        hits[image, 0, row, column] = first == label[image, 0, row, column]
+    return hits
+
+
+def _band_loss(band: Tensor, label: Tensor, weight: Tensor, backward: bool) -> Tensor:
+    """Weighted loss sum of a band, which becomes its gradient if ``backward``.
+
     label (N, 1, R, W) int64 with every ignored pixel at 0 and ``weight`` (N, 1, R, W) 0 there.
     """
     own = band.gather(1, label)
     top = band.amax(1, keepdim=True)
-    hits = own >= top
     total = band.sub_(top).exp_().sum(1, keepdim=True)
     loss = ((total.log() + top - own) * weight).sum()
     if backward:
         band.mul_(weight / total).scatter_add_(1, label, -weight)
-    return loss, hits
+    return loss
 
 
 class _BandedCrossEntropy(torch.autograd.Function):
@@ -141,25 +171,24 @@ class _BandedCrossEntropy(torch.autograd.Function):
         align: bool,
         accurate: bool,
     ) -> tuple[Tensor, Tensor | None]:
-        small = logits.detach().to(torch.promote_types(logits.dtype, torch.float32))
+        small = at_least_float32(logits.detach())
         grad = torch.zeros_like(small) if logits.requires_grad else None
-        height = label.shape[1]
-        resize = _Resize(small, (height, label.shape[2]), align)
+        resize = _Resize(small, (label.shape[1], label.shape[2]), align)
+        matrices = [] if grad is None else [resize.matrix(0), resize.matrix(1)]
         losses, hits = [], []
-        for first in range(0, height, BAND_ROWS):
-            last = min(first + BAND_ROWS, height)
-            target = label[:, None, first:last].long()
-            valid = target != ignore_index
-            target = target.masked_fill(~valid, 0)
+        for first, last in resize.bands():
+            rows = label[:, None, first:last]
+            valid = labelled(rows, ignore_index)
+            target = (rows * valid).long()
             weight = valid.to(small) if weights is None else weights.to(small)[target] * valid
             band = resize.band(first, last)
-            loss, hit = _band_loss(band, target, weight, grad is not None)
-            if grad is not None:
-                resize.add_back(grad, band, first, last)
-            losses.append(loss)
             if accurate:
-                hits.append((hit & valid).sum())
+                hits.append((_count_hits(band, target) & valid).sum())
+            losses.append(_band_loss(band, target, weight, grad is not None))
+            if grad is not None:
+                resize.add_back(grad, band, first, last, matrices)
         ctx.save_for_backward(grad)
+        ctx.set_materialize_grads(False)
         ctx.dtype = logits.dtype
         correct = torch.stack(hits).sum() if accurate else None
         if accurate:
@@ -187,7 +216,7 @@ def banded_cross_entropy(
         logits: (N, K, h, w), any float dtype; the arithmetic is float32 at least.
         label: (N, H, W), integers in [0, K) or ``ignore_index``; uint8 as it comes.
         class_weight: (K,), factor of each class.
-        accurate: Also count the pixels whose own class scores highest (ties count as hits).
+        accurate: Also count the pixels whose own class scores highest, the first of equals.
 
     The gradient is computed with the loss, so it holds for first derivatives only.
     """

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from segkit.registry import MODELS
 
-from .banded import BandedLoss, banded_cross_entropy
-from .utils import labelled, load_class_weight, weight_reduce_loss
+from .banded import BandedLoss, at_least_float32, banded_cross_entropy
+from .labels import labelled
+from .utils import load_class_weight, weight_reduce_loss
 
 
 def _average_factor(
@@ -25,15 +26,14 @@ def _average_factor(
 ) -> float | Tensor:
     """What the mean divides by; a tensor (no synchronisation) unless it is known beforehand.
 
-    Added up in float32 at least: float16 ends at 65504, fewer than the pixels of one crop.
+    Added up in float32 at least.
     """
     if class_weight is None and not avg_non_ignore:
         return label.numel()
     valid = labelled(label, ignore_index)
     if class_weight is None:
         return valid.sum()
-    class_weight = class_weight.to(torch.promote_types(class_weight.dtype, torch.float32))
-    weights = class_weight[label.long().masked_fill(~valid, 0)]
+    weights = at_least_float32(class_weight)[(label * valid).long()]
     return torch.where(valid, weights, 0.0 if avg_non_ignore else 1.0).sum()
 
 
@@ -48,6 +48,7 @@ def cross_entropy(
     avg_non_ignore: bool = False,
 ) -> Tensor:
     """Softmax cross-entropy; ``weight`` (N, ...) is per pixel, ``class_weight`` (K,) per class."""
+    pred = at_least_float32(pred)
     factors = None if class_weight is None else class_weight.to(pred)
     loss = F.cross_entropy(
         pred, label.long(), weight=factors, reduction='none', ignore_index=ignore_index
@@ -79,6 +80,7 @@ def binary_cross_entropy(
 
     ``class_weight`` weighs the positive pixels of each class (``pos_weight``).
     """
+    pred = at_least_float32(pred)
     valid = (label >= 0) & labelled(label, ignore_index)
     if pred.shape[1] == 1:
         pred, target = pred.squeeze(1), label.masked_fill(~valid, 0)

@@ -1,4 +1,4 @@
-"""Shared by the losses: reducing a per-pixel loss, which pixels count, class weights from files."""
+"""Shared by the losses: reducing a per-pixel loss, class weights from files."""
 
 import json
 import os
@@ -7,27 +7,9 @@ from functools import wraps
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from segkit.safe_pickle import read_arrays
-
-
-def fits(value: int, dtype: torch.dtype) -> bool:
-    """Whether labels of this dtype can hold the value."""
-    if dtype.is_floating_point or dtype == torch.bool:
-        return True
-    info = torch.iinfo(dtype)
-    return info.min <= value <= info.max
-
-
-def labelled(label: Tensor, ignore_index: int) -> Tensor:
-    """Where the label is not ``ignore_index``; bool, of its shape.
-
-    torch wraps the number into the dtype: 156 of uint8 would count as the -100 it cannot hold.
-    """
-    if fits(ignore_index, label.dtype):
-        return label != ignore_index
-    return torch.ones_like(label, dtype=torch.bool)
 
 
 def weight_reduce_loss(
@@ -44,7 +26,13 @@ def weight_reduce_loss(
     if reduction not in ('none', 'sum', 'mean'):
         raise ValueError(f"reduction must be 'none', 'sum' or 'mean', not {reduction!r}.")
     if weight is not None:
-        loss = loss * weight
+        weighted = loss * weight
+        if weighted.shape != loss.shape:  # it would be weighed against other pixels
+            raise ValueError(
+                f'A weight of shape {tuple(weight.shape)} does not fit a loss of shape '
+                f'{tuple(loss.shape)}: give one number for each pixel.'
+            )
+        loss = weighted
     if reduction == 'none':
         return loss
     if reduction == 'sum':
@@ -54,11 +42,6 @@ def weight_reduce_loss(
     if avg_factor is None:
         return loss.mean()
     return loss.sum() / (avg_factor + torch.finfo(torch.float32).eps)
-
-
-def loss_list(losses: nn.Module) -> list[Any]:
-    """The losses of a head as a list, whether it has one or several."""
-    return list(losses) if isinstance(losses, nn.ModuleList) else [losses]
 
 
 def reduce_loss(loss: Tensor, reduction: str) -> Tensor:

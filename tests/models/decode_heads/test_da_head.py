@@ -66,6 +66,17 @@ def test_three_losses_in_training():
     assert list(losses) == names
 
 
+def test_the_fused_logits_alone_have_the_fused_loss():
+    """They are what the head gives in evaluation mode."""
+    torch.manual_seed(0)
+    head = with_random_state(DAHead(pam_channels=4, **SMALL)).eval()
+    x, samples = torch.randn(2, 16, 6, 7), samples_of(random_labels(2, (48, 56)))
+    losses = head.loss_by_feat(head([x]), samples)
+    assert list(losses) == ['pam_cam.loss_ce', 'pam_cam.acc_seg']
+    whole = head.loss([x], samples)
+    assert all(torch.equal(value, whole[name]) for name, value in losses.items())
+
+
 def test_dropout_stands_before_each_of_the_three_classifiers():
     head = with_random_state(DAHead(pam_channels=4, dropout_ratio=1, **SMALL))
     outputs = head([torch.randn(2, 16, 6, 7)])

@@ -14,6 +14,23 @@ def test_ignored_pixels_are_left_out():
     assert accuracy(PRED, TARGET).item() == pytest.approx(50, abs=1e-3)
 
 
+@pytest.mark.parametrize('classes', [3, 19])
+def test_of_equal_scores_the_first_class_counts(classes):
+    """A dead head predicts class 0 everywhere, as an argmax does."""
+    target = torch.arange(38).reshape(2, 19) % classes
+    dead = torch.zeros(2, classes, 19)
+    right = 100 * (target == 0).float().mean().item()
+    assert accuracy(dead, target).item() == pytest.approx(right, abs=1e-3)
+    first, second = accuracy(dead, target, topk=(1, 2))
+    assert first.item() == pytest.approx(right, abs=1e-3)
+    assert second.item() == pytest.approx(100 * (target < 2).float().mean().item(), abs=1e-3)
+
+
+def test_a_target_of_another_shape_is_refused():
+    with pytest.raises(ValueError, match=r'target is \(2, 1, 4\).*need \(2, 4\)'):
+        accuracy(torch.zeros(2, 3, 4), torch.zeros(2, 1, 4).long())
+
+
 def test_several_ranks_and_a_threshold():
     first, second = accuracy(PRED, TARGET, topk=(1, 2), ignore_index=255)
     assert first.item() == pytest.approx(200 / 3, abs=1e-3)

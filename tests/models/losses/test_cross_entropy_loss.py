@@ -9,8 +9,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers.heads import random_labels
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from segkit.models.losses import CrossEntropyLoss, accuracy, load_class_weight, weighted_loss
+from segkit.models.losses import (
+    CrossEntropyLoss,
+    accuracy,
+    banded,
+    load_class_weight,
+    weighted_loss,
+)
 from segkit.models.losses.banded import banded_cross_entropy
 
 WEIGHTS = [0.5, 1.0, 2.0, 0.1, 3.0]
@@ -72,6 +79,65 @@ def test_bands_equal_upsampling_and_cross_entropy(small, large, align_corners, w
         assert (mine - truth).abs().max() <= allowed
     hits = wide(logits.detach().double(), large, align_corners).argmax(1) == labels
     assert int(correct) == int(hits.sum())
+
+
+SMALL_BANDS = banded.AtOnce(1, 16, argmax=True)
+
+
+@pytest.mark.parametrize('at_once', [banded.CPU, banded.DEVICE, SMALL_BANDS])
+@pytest.mark.parametrize('align_corners', [False, True])
+def test_bands_of_any_size_give_the_same(monkeypatch, at_once, align_corners):
+    torch.manual_seed(0)
+    logits = torch.randn(2, 5, 9, 8, dtype=torch.float64, requires_grad=True)
+    labels = random_labels(2, (61, 70))
+    monkeypatch.setattr(banded, 'at_once', lambda device: at_once)
+    got, correct = banded_cross_entropy(logits, labels, None, 255, align_corners, accurate=True)
+    (gradient,) = torch.autograd.grad(got, logits)
+    want, exact = written_out(logits, labels, None, align_corners)
+    assert got.item() == pytest.approx(want.item(), rel=1e-12)
+    torch.testing.assert_close(gradient, exact, rtol=1e-9, atol=1e-12)
+    found = wide(logits.detach(), (61, 70), align_corners).argmax(1)
+    assert int(correct) == int((found == labels).sum())
+
+
+@pytest.mark.parametrize('at_once', [banded.CPU, SMALL_BANDS])
+@pytest.mark.parametrize('logits', ['dead', 'tied', 'two maps'])
+def test_of_equal_scores_the_first_class_is_the_prediction(monkeypatch, logits, at_once):
+    torch.manual_seed(0)
+    labels = random_labels(2, (24, 24))
+    scores = {
+        'dead': torch.zeros(2, 5, 3, 3),
+        'tied': torch.randint(0, 2, (2, 5, 24, 24)).float(),
+        'two maps': torch.randn(2, 1, 3, 3).expand(2, 5, 3, 3),
+    }[logits]
+    monkeypatch.setattr(banded, 'at_once', lambda device: at_once)
+    given = scores.clone()
+    correct = banded_cross_entropy(scores, labels, accurate=True).correct
+    assert int(correct) == int((wide(scores, (24, 24)).argmax(1) == labels).sum())
+    assert 0 < int(correct) < int((labels != 255).sum())
+    assert torch.equal(scores, given)
+
+
+class Operations(TorchDispatchMode):
+    """Counts what would be launched, views included."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(('weights', 'most'), [(None, 60), ([1.0] * 19, 70)])
+def test_a_device_is_sent_few_operations(monkeypatch, weights, most):
+    """Loss and gradient of two crops of Cityscapes, under what a GPU may hold at once."""
+    monkeypatch.setattr(banded, 'at_once', lambda device: banded.DEVICE)
+    logits = torch.randn(2, 19, 64, 128, requires_grad=True)
+    labels = random_labels(2, (512, 1024), classes=19)
+    loss = CrossEntropyLoss(class_weight=weights)
+    with Operations() as operations:
+        loss.forward_small(logits, labels, 255, accurate=True).loss.backward()
+    assert 20 < operations.count <= most
 
 
 def test_bands_keep_no_logits_of_label_size():
@@ -196,6 +262,14 @@ def test_pixel_weights_and_no_reduction(case):
     got = CrossEntropyLoss()(logits, labels, weight, ignore_index=255, reduction_override='none')
     want = pixel_losses(logits, labels) * weight
     torch.testing.assert_close(got.double(), want, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize('use_sigmoid', [False, True])
+def test_weights_of_another_shape_are_refused(case, use_sigmoid):
+    """They would be broadcast: each pixel weighed by those of other images."""
+    logits, labels = case
+    with pytest.raises(ValueError, match='give one number for each pixel'):
+        CrossEntropyLoss(use_sigmoid)(logits, labels, torch.ones(2, 1, 12, 10), ignore_index=255)
 
 
 def test_all_ignored_gives_zero_and_no_gradient():
