@@ -9,9 +9,9 @@ import torch
 from helpers.published_keys import published_shapes
 from mmengine.config import Config
 
-from segkit.engine.checkpoint import build_undrawn, load_into
 from segkit.engine.config import shipped_configs
 from segkit.model_zoo import PUBLISHED, read_rows
+from segkit.weights import build_undrawn, load_into
 
 RECIPES = {
     row['config']: row

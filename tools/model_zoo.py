@@ -70,8 +70,8 @@ def list_rows(args: argparse.Namespace) -> int:
 
 
 def _fetch(row, folder: str | None) -> Path:
-    from segkit.engine.checkpoint import local_file
-    from segkit.engine.checkpoint.download import fetch
+    from segkit.weights import local_file
+    from segkit.weights.downloads import fetch
 
     if folder is None:
         return local_file(row.url)

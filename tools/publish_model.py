@@ -35,8 +35,8 @@ def main() -> None:
     args = parse_args()
     import torch
 
-    from segkit.engine.checkpoint import dataset_meta_of, load_checkpoint
     from segkit.engine.testing import require_checkpoint
+    from segkit.weights import dataset_meta_of, load_checkpoint
 
     args.checkpoint = require_checkpoint(args.checkpoint)
     out = target(args)
@@ -65,7 +65,7 @@ def target(args: argparse.Namespace) -> Path:
 
 def weights(checkpoint: dict, args: argparse.Namespace) -> dict:
     """The network's weights, or their moving average with its own prefix and counter removed."""
-    from segkit.engine.checkpoint import state_dict_of
+    from segkit.weights import state_dict_of
 
     if not args.ema:
         return state_dict_of(checkpoint, args.checkpoint)

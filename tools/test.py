@@ -50,12 +50,12 @@ def build_runner(args: argparse.Namespace) -> 'Runner':
 
     import_distributed_optim()  # before the Runner does
     from segkit.engine import Runner, check_config
-    from segkit.engine.checkpoint import Undrawn, without_pretrained
     from segkit.engine.testing import (
         apply_test_arguments,
         require_checkpoint,
         translate_old_arguments,
     )
+    from segkit.weights import Undrawn, without_pretrained
 
     args.checkpoint = require_checkpoint(args.checkpoint, cfg)
     translate_old_arguments(args)

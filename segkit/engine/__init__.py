@@ -1,6 +1,6 @@
 """The engine: mmengine's Runner with what the current stack breaks put right.
 
-Lazy (PEP 562): ``segkit.engine.checkpoint`` is used where a Runner never is, and the Runner's
+Lazy (PEP 562): ``segkit.weights`` is used where a Runner never is, and the Runner's
 imports cost seconds. ``segkit.engine.components`` is what the registries import.
 """
 

@@ -18,7 +18,6 @@ from torch import nn
 
 import segkit
 from segkit.engine import stops
-from segkit.engine.checkpoint import initialise, load_checkpoint, load_into
 from segkit.engine.errors import TrainingError
 from segkit.engine.resume import config_differences, load_latest, load_verified
 from segkit.engine.saving import save_checkpoint_file
@@ -30,6 +29,7 @@ from segkit.engine.sharding import (
     whole_optimizer_state,
     whole_state,
 )
+from segkit.weights import initialise, load_checkpoint, load_into
 
 
 class Persistence:

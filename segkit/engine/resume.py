@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from segkit.engine.checkpoint import CheckpointError, CheckpointNotFoundError, load_checkpoint
+from segkit.weights import CheckpointError, CheckpointNotFoundError, load_checkpoint
 
 POINTER = 'last_checkpoint'
 

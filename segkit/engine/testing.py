@@ -10,11 +10,11 @@ from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 
-from segkit.engine.checkpoint import CheckpointNotFoundError
 from segkit.engine.config_error import ConfigError
 from segkit.engine.config_schema import averages_weights
 from segkit.engine.folders import ends_like_file, make_folder
 from segkit.engine.resume import candidates
+from segkit.weights import CheckpointNotFoundError
 
 _PICKLES = ('.pkl', '.pickle')
 _SWITCHES = ('fuse_bn', 'channels_last', 'bf16')

@@ -13,8 +13,8 @@ from mmengine.config import Config
 from torch import nn
 
 from segkit.apis import inference_model, init_model, show_result
-from segkit.engine.checkpoint import CheckpointError
 from segkit.models.segmentors import BaseSegmentor
+from segkit.weights import CheckpointError
 
 CONFIG = 'configs/demo/pspnet_r18-d8_shapes.py'
 SMALL = {

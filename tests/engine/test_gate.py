@@ -10,11 +10,11 @@ from safetensors.torch import save_file
 
 from segkit.apis import init_model
 from segkit.apis.export.saved import model_of
-from segkit.engine.checkpoint import CheckpointError, UnsafeCheckpointError
 from segkit.engine.config import load_config, shipped_configs
 from segkit.engine.config_error import ConfigError
 from segkit.engine.gate import KINDS, admit, without_reach
 from segkit.registry import MODELS, TASK_UTILS
+from segkit.weights import CheckpointError, UnsafeCheckpointError
 
 HOSTILE = list(hostile_models())
 

@@ -6,8 +6,8 @@ import shutil
 import pytest
 import torch
 
-from segkit.engine.checkpoint import CheckpointError
 from segkit.engine.resume import candidates, config_differences, load_latest, load_verified, verify
+from segkit.weights import CheckpointError
 
 
 @pytest.fixture

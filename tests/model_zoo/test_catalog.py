@@ -2,10 +2,10 @@
 
 import pytest
 
-from segkit.engine.checkpoint.download import expected_hash
 from segkit.model_zoo import Measurement, append, latest, read_measurements, read_rows, select
 from segkit.model_zoo.catalog import find
 from segkit.model_zoo.verify import judge
+from segkit.weights.downloads import expected_hash
 
 ROWS = read_rows()
 

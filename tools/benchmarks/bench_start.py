@@ -48,8 +48,8 @@ def weights_written_out(path: str) -> 'nn.Module':
 
 
 def weights_ours(path: str) -> 'nn.Module':
-    from segkit.engine.checkpoint import build_undrawn, load_into
     from segkit.engine.config import load_config
+    from segkit.weights import build_undrawn, load_into
 
     model = build_undrawn(load_config(CONFIG).model)
     load_into(model, path, assign=True)

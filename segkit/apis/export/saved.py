@@ -6,13 +6,13 @@ from typing import Any
 from mmengine.config import Config
 from torch import nn
 
-from segkit.engine.checkpoint import (
+from segkit.engine.config_error import ConfigError
+from segkit.engine.gate import admit
+from segkit.weights import (
     CheckpointError,
     UnsafeCheckpointError,
     load_checkpoint,
 )
-from segkit.engine.config_error import ConfigError
-from segkit.engine.gate import admit
 
 _CURE = 'give a config of your own to init_model beside it'
 

@@ -15,7 +15,7 @@ def init_backbone(backbone: 'ResNet') -> None:
     """By `pretrained` or `init_cfg` if they say something, else as He with `zero_init_residual`."""
     source = pretrained_source(backbone)
     if source is not None:
-        from segkit.engine.checkpoint import load_backbone_weights  # engine stands above models
+        from segkit.weights import load_backbone_weights  # seldom asked for
 
         load_backbone_weights(backbone, source)
     elif backbone.init_cfg:

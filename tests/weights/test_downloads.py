@@ -9,8 +9,8 @@ import torch
 from helpers.checkpoint_files import published, tiny_model
 from helpers.flaky_server import serving
 
-from segkit.engine.checkpoint import CheckpointError, DownloadError, load_checkpoint, sources
-from segkit.engine.checkpoint.download import expected_hash, fetch
+from segkit.weights import CheckpointError, DownloadError, load_checkpoint, sources
+from segkit.weights.downloads import expected_hash, fetch
 
 DATA = bytes(range(256)) * 40
 NAME = f'model_20200606_103117-{hashlib.sha256(DATA).hexdigest()[:8]}.pth'

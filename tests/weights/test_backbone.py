@@ -6,8 +6,8 @@ from helpers.checkpoint_files import save
 from helpers.timm_alone import require_timm
 from torch import nn
 
-from segkit.engine.checkpoint import CheckpointError, inflate_stem, load_backbone_weights
 from segkit.models.backbones.resnet import ResNet, ResNetV1c, ResNetV1d
+from segkit.weights import CheckpointError, inflate_stem, load_backbone_weights
 
 
 def maps_of(model, x):

@@ -4,14 +4,14 @@ import torch
 from helpers.checkpoint_files import tiny_model
 from torch import nn
 
-from segkit.engine.checkpoint import (
+from segkit.registry import MODELS
+from segkit.weights import (
     Undrawn,
     build_undrawn,
     initialise,
     load_into,
     without_pretrained,
 )
-from segkit.registry import MODELS
 
 
 def test_random_values_are_not_drawn_and_the_random_state_stays():

@@ -10,7 +10,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from .download import expected_hash, fetch
+from .downloads import expected_hash, fetch
 from .errors import CheckpointError
 
 _OPEN_MMLAB = 'https://download.openmmlab.com/pretrain/third_party/'

@@ -20,7 +20,7 @@ from helpers.checkpoint_files import (
 )
 from mmengine.logging import HistoryBuffer
 
-from segkit.engine.checkpoint import (
+from segkit.weights import (
     CheckpointError,
     CheckpointNotFoundError,
     UnsafeCheckpointError,
@@ -152,7 +152,7 @@ def test_the_config_in_a_checkpoint_never_reaches_mmengine(tmp_path):
 
     assert 'config' not in load_checkpoint(path)['meta']
     script = (
-        'import sys; from segkit.engine.checkpoint import use_in_mmengine; use_in_mmengine()\n'
+        'import sys; from segkit.weights import use_in_mmengine; use_in_mmengine()\n'
         'from mmengine.runner import CheckpointLoader\n'
         'c = CheckpointLoader.load_checkpoint(sys.argv[1], map_location="cpu")\n'
         'assert c["meta"]["iter"] == 40 and "config" not in c["meta"]'

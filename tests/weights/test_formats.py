@@ -18,7 +18,7 @@ from helpers.checkpoint_files import (
     with_pickle_bytes,
 )
 
-from segkit.engine.checkpoint import dataset_meta_of, load_checkpoint, state_dict_of
+from segkit.weights import dataset_meta_of, load_checkpoint, state_dict_of
 
 
 def same_weights(state: dict, model: torch.nn.Module) -> bool:

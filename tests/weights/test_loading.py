@@ -5,7 +5,7 @@ import torch
 from helpers.checkpoint_files import CLASSES, PALETTE, published, save, tiny_model
 from torch import nn
 
-from segkit.engine.checkpoint import CheckpointError, load_into
+from segkit.weights import CheckpointError, load_into
 
 
 def test_testing_loads_everything_and_takes_the_classes(tmp_path):
