@@ -9,7 +9,7 @@ from mmengine.config import Config
 from torch import nn
 
 from segkit.engine.config import load_config
-from segkit.models.inference import speed_up
+from segkit.models.inference.fuse import speed_up
 from segkit.models.layers import revert_sync_bn
 from segkit.registry import DATASETS, MODELS, build_ours
 from segkit.weights import build_undrawn, initialise, load_into, without_pretrained

@@ -8,23 +8,33 @@ Legend: x (N, C, H, W) float.
 """
 
 import warnings
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, TypeGuard, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segkit.ops import conv_cat_upsampled
+
 from .layer_types import Config, Conv, build_activation, build_conv, build_norm
 
+T = TypeVar('T', bound=nn.Module)
+
 __all__ = [
+    'CellPool',
     'Config',
     'ConvModule',
     'build_activation',
     'build_conv',
     'build_norm',
     'constant_init',
+    'is_open',
+    'is_untouched',
+    'join_upsampled',
     'kaiming_init',
     'resize',
+    'resize_to',
     'revert_sync_bn',
 ]
 
@@ -135,10 +145,104 @@ class ConvModule(nn.Module):
 
     def forward(self, x: Tensor, activate: bool = True, norm: bool = True) -> Tensor:
         """(N, in_channels, H, W) -> (N, out_channels, H', W')."""
-        x = self.conv(x)
+        return self.finish(self.conv(x), activate, norm)
+
+    def finish(self, x: Tensor, activate: bool = True, norm: bool = True) -> Tensor:
+        """Norm and activation of what the convolution gave."""
         if norm and self.norm_name is not None:
             x = getattr(self, self.norm_name)(x)
-        return self.activate(x) if activate and self.with_activation else x
+        return self.activate(x) if activate and self.act_cfg is not None else x
+
+
+def is_untouched(module: nn.Module, cls: type[T]) -> TypeGuard[T]:
+    """Whether a module computes what ``cls`` does: no forward of its own and no hooks."""
+    return (
+        type(module).forward is cls.forward
+        and 'forward' not in vars(module)
+        and not (module._forward_hooks or module._forward_pre_hooks)
+        and not (module._backward_hooks or module._backward_pre_hooks)
+    )
+
+
+def _commutes(conv: nn.Module) -> TypeGuard[nn.Conv2d]:
+    """Whether a convolution is a plain one of 3x3, padded by 1 with zeros."""
+    if type(conv) is not nn.Conv2d or not is_untouched(conv, nn.Conv2d):
+        return False
+    shape = (conv.kernel_size, conv.stride, conv.padding, conv.dilation)
+    plain = (conv.groups, conv.padding_mode) == (1, 'zeros')
+    return plain and shape == ((3, 3), (1, 1), (1, 1), (1, 1))
+
+
+def join_upsampled(
+    module: ConvModule, x: Tensor, lows: Sequence[Tensor], align_corners: bool | int
+) -> Tensor:
+    """``module(cat([x, *lows resized to x]))``; x (N, C0, h, w), lows (N, Ci, hi, wi).
+
+    Without the concatenation (`conv_cat_upsampled`) where the convolution commutes with upsampling
+    and nobody replaced or watches what would be left out.
+    """
+    if is_open(x) or not (is_untouched(module, ConvModule) and _commutes(module.conv)):
+        lows = [resize_to(y, x.shape[2:], align_corners) for y in lows]
+        return module(torch.cat([x, *lows], dim=1))
+    out = conv_cat_upsampled(module.conv, x, lows, x.shape[2:], bool(align_corners))
+    return module.finish(out)
+
+
+def is_open(x: Tensor) -> bool:
+    """Whether the height or width of a map is left open by an exporter."""
+    height, width = x.shape[-2:]
+    return isinstance(height, torch.SymInt) or isinstance(width, torch.SymInt)
+
+
+def resize_to(x: Tensor, size: Sequence[int], align_corners: bool | int) -> Tensor:
+    """Bilinear (N, C, h, w) -> (N, C, *size); an open ``align_corners`` is 0 or 1.
+
+    An exporter specialises what branches on a size, so with open ones the resize is written as two
+    small matrices whose entries are arithmetic on the sizes themselves.
+    """
+    if not is_open(x) and not any(isinstance(side, torch.SymInt) for side in size):
+        return resize(x, (size[0], size[1]), mode='bilinear', align_corners=bool(align_corners))
+    rows, columns = (
+        _interpolation(source, target, align_corners, x)
+        for source, target in zip(x.shape[2:], size)
+    )
+    return rows @ x @ columns.transpose(0, 1)
+
+
+def _interpolation(source: int, target: int, align_corners: bool | int, like: Tensor) -> Tensor:
+    """(target, source): entry (i, j) is 1 - |position of i - j|, where that is positive."""
+    steps = torch.arange(target, device=like.device, dtype=torch.float32)
+    places = torch.arange(source, device=like.device, dtype=torch.float32)
+    one = torch.ones(1, device=like.device)  # sizes become tensors by it, not branches
+    centres = (steps + 0.5) * source / target - 0.5
+    corners = steps * (source - 1) / (one * (target - 1)).clamp(min=1)
+    position = corners * align_corners + centres * (1 - align_corners)
+    position = torch.minimum(position.clamp(min=0), one * (source - 1))
+    return (1 - (position[:, None] - places).abs()).clamp(min=0).to(like.dtype)
+
+
+class CellPool(nn.AdaptiveAvgPool2d):
+    """Adaptive average pooling; with open sizes by two matrices, as ONNX has no such operator."""
+
+    def __init__(self, cells: int) -> None:
+        super().__init__(cells)
+        self.cells = cells
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not is_open(x):
+            return super().forward(x)
+        rows, columns = (_averages(source, self.cells, x) for source in x.shape[2:])
+        return rows @ x @ columns.transpose(0, 1)
+
+
+def _averages(source: int, cells: int, like: Tensor) -> Tensor:
+    """Row i averages [floor(i * source / cells), ceil((i + 1) * source / cells))."""
+    starts = torch.arange(cells, device=like.device)[:, None] * source
+    first = torch.div(starts, cells, rounding_mode='floor')
+    last = torch.div(starts + source + cells - 1, cells, rounding_mode='floor')
+    index = torch.arange(source, device=like.device)
+    inside = ((index >= first) & (index < last)).to(like.dtype)
+    return inside / (last - first).to(like.dtype)
 
 
 def revert_sync_bn(model: nn.Module) -> nn.Module:

@@ -5,7 +5,14 @@ import torch
 from helpers.imports import modules_after
 from torch import nn
 
-from segkit.models.layers import ConvModule, build_activation, build_norm, resize, revert_sync_bn
+from segkit.models.layers import (
+    ConvModule,
+    build_activation,
+    build_norm,
+    join_upsampled,
+    resize,
+    revert_sync_bn,
+)
 
 
 @pytest.mark.parametrize(
@@ -85,3 +92,26 @@ def test_heads_and_backbones_import_nothing_heavy():
         'import segkit, segkit.models.layers, segkit.models.backbones\n'
         'import segkit.models.decode_heads, segkit.models.losses'
     )
+
+
+@pytest.mark.parametrize('watch', ['module', 'conv', 'forward of the module', 'class'])
+def test_a_join_leaves_out_nothing_that_someone_watches_or_replaced(watch):
+    module, seen = ConvModule(4, 3, 3, padding=1), []
+    x, low = torch.randn(1, 2, 8, 9), torch.randn(1, 2, 3, 3)
+    want = join_upsampled(module, x, [low], False)
+    if watch == 'forward of the module':
+        forward = module.forward
+        module.forward = lambda x: seen.append(x.shape) or forward(x)
+    elif watch == 'class':
+
+        class Mine(ConvModule):
+            def forward(self, x):
+                seen.append(x.shape)
+                return super().forward(x)
+
+        module.__class__ = Mine
+    else:
+        watched = module if watch == 'module' else module.conv
+        watched.register_forward_hook(lambda module, args, out: seen.append(args[0].shape))
+    torch.testing.assert_close(join_upsampled(module, x, [low], False), want)
+    assert seen == [(1, 4, 8, 9)]

@@ -7,8 +7,8 @@ from helpers.tiny_config import write_tiny_config
 from mmengine.config import Config
 from PIL import Image
 
+from segkit.datasets.multi_scale import enable_aug_test
 from segkit.inspection.browse import browse
-from segkit.models.inference import enable_aug_test
 from segkit.registry import DATASETS
 
 

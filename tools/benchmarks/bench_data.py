@@ -27,8 +27,8 @@ from helpers.plain_pipeline import pipeline_config, plain_pipeline  # noqa: E402
 
 from segkit.datasets import BaseSegDataset, decode  # noqa: E402
 from segkit.datasets.cache_writer import write_cache  # noqa: E402
+from segkit.datasets.multi_scale import views_pipeline  # noqa: E402
 from segkit.datasets.scan import find_stems  # noqa: E402
-from segkit.models.inference.aug_test import views_pipeline  # noqa: E402
 from segkit.structures import ImageViews  # noqa: E402
 
 PREFIX = dict(img_path='img', seg_map_path='ann')

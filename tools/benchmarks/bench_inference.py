@@ -19,8 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import written_out_inference as written_out
 from timing import interleaved, machine, markdown_table, peak_memory, write_csv
 
-from segkit.models.inference.classes import to_classes
-from segkit.models.inference.logits import Geometry, SlideLogits, WholeLogits
+from segkit.models.inference.logits import Geometry, ImageLogits, Logits
 from segkit.models.inference.views import merge_views
 from segkit.models.inference.windows import window_boxes
 
@@ -54,8 +53,8 @@ def whole(name: str, variant: str) -> Call:
     small = _small(classes, size)
     if variant == 'written out':
         return lambda: written_out.to_classes(small, size, ori_shape, align)
-    logits = WholeLogits(small, size, Geometry(ori_shape, align_corners=align))
-    return lambda: to_classes(logits, 0.3, BUDGET)[0]
+    logits = ImageLogits(Logits(small[None], size, align), Geometry(ori_shape))
+    return lambda: logits.classes(0.3, BUDGET)[0]
 
 
 def slide(name: str, variant: str) -> Call:
@@ -64,8 +63,9 @@ def slide(name: str, variant: str) -> Call:
     small = torch.stack([_small(19, (769, 769), seed) for seed in range(len(boxes))])
     if variant == 'written out':
         return lambda: written_out.slide_to_classes(small, boxes, size, ori_shape, True)
-    logits = SlideLogits(small, boxes, size, Geometry(ori_shape, align_corners=True))
-    return lambda: to_classes(logits, 0.3, BUDGET)[0]
+    windows = Logits(small, (769, 769), True).placed(boxes, size)
+    logits = ImageLogits(windows, Geometry(ori_shape))
+    return lambda: logits.classes(0.3, BUDGET)[0]
 
 
 def views(name: str, variant: str) -> Call:
@@ -80,10 +80,14 @@ def views(name: str, variant: str) -> Call:
 
     def lean() -> Tensor:
         made = (
-            WholeLogits(_small(classes, size, seed), size, _view_geometry(ori_shape, flip))
+            ImageLogits(
+                Logits(_small(classes, size, seed)[None], size, False),
+                _view_geometry(ori_shape, flip),
+            )
             for size, flip, seed in each
         )
-        return merge_views(made, BUDGET if variant == 'default' else 0).classes(0.3)[0]
+        budget = BUDGET if variant == 'default' else 0
+        return merge_views(made, budget).classes(0.3, budget)[0]
 
     return plain if variant == 'written out' else lean
 
@@ -96,7 +100,7 @@ def pspnet(name: str, variant: str) -> Call:
     """Image to classes with the published ADE20K architecture on random weights."""
     from mmengine.config import Config
 
-    from segkit.models.inference import speed_up
+    from segkit.models.inference.fuse import speed_up
     from segkit.models.layers import revert_sync_bn
     from segkit.registry import MODELS
 

@@ -27,7 +27,7 @@ def _joined(head: nn.Module, maps: list[Tensor], size: tuple, align_corners: boo
 
 def written_psa_head(head: nn.Module, x: Tensor) -> Tensor:
     """Logits of a two-way PSAHead with softmax."""
-    to = head._shrink_to(*x.shape[2:])
+    to = head._shrink_to(x)
     context = []
     for psa_type, reduce, attention in (
         ('collect', head.reduce, head.attention),

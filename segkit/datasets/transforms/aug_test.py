@@ -14,7 +14,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from segkit.datasets.errors import DataError
-from segkit.models.inference.aug_test import view_size
+from segkit.datasets.multi_scale import view_size
 from segkit.registry import TRANSFORMS
 from segkit.structures import ImageViews
 
@@ -27,7 +27,7 @@ class MultiScaleViews(BaseTransform):
     """Adds ``img_views`` to the results; the image itself and the label stay as they are.
 
     ``tools/test.py --aug-test`` writes this step into the pipeline, see
-    ``segkit.models.inference.enable_aug_test``.
+    ``segkit.datasets.multi_scale.enable_aug_test``.
 
     Args:
         ratios: each multiplies ``scale``, whose sides are then cut to integers.

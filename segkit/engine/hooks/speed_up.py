@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @HOOKS.register_module()
 class SpeedUpHook(Hook):
-    """Makes the network faster before a test; see ``segkit.models.inference.speed_up``.
+    """Makes the network faster before a test; see ``segkit.models.inference.fuse.speed_up``.
 
     Args:
         fuse_bn: fold batch norms into their convolutions.
@@ -30,7 +30,7 @@ class SpeedUpHook(Hook):
         self.switches = dict(fuse_bn=fuse_bn, channels_last=channels_last, bf16=bf16)
 
     def before_test_epoch(self, runner: 'Runner') -> None:
-        from segkit.models.inference import speed_up
+        from segkit.models.inference.fuse import speed_up
 
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         speed_up(model, **self.switches)

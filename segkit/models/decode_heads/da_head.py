@@ -114,9 +114,6 @@ class DAHead(BaseDecodeHead):
         """The fused logits (N, K, h, w); in training mode all three, as ``forward_all``."""
         if self.training:
             return self.forward_all(inputs)
-        return self._fused(inputs)
-
-    def _fused(self, inputs: Sequence[Tensor]) -> Tensor:
         pam, cam = self._branches(inputs)
         return self.cls_seg(pam + cam)
 
@@ -131,16 +128,6 @@ class DAHead(BaseDecodeHead):
         # By calling the head where its forward gives all three: that is what gets compiled.
         logits = self(inputs) if self.training else self.forward_all(inputs)
         return self.loss_by_feat(logits, batch_data_samples)
-
-    def predict(
-        self,
-        inputs: Sequence[Tensor],
-        batch_img_metas: Sequence[dict],
-        test_cfg: Config | None = None,
-    ) -> Tensor:
-        """The fused logits (N, K, H, W) at the size the network was fed."""
-        logits = self._fused(inputs) if self.training else self(inputs)
-        return self.predict_by_feat(logits, batch_img_metas)
 
     def loss_by_feat(
         self, seg_logits: Tensor | Sequence[Tensor], batch_data_samples: Sequence

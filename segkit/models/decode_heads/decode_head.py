@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from segkit.models.inference.logits import Logits
+from segkit.models.inference.steps import next_step, step
 from segkit.models.layers import ConvModule, resize
 from segkit.models.losses.labels import BINARY_CURE, LabelCheck, labelled, percent
 from segkit.models.samplers import build_pixel_sampler
@@ -189,6 +191,7 @@ class BaseDecodeHead(nn.Module):
         # them must log ``acc_seg`` at the same steps.
         self._steps += self.training
 
+    @step
     def predict(
         self,
         inputs: Sequence[Tensor],
@@ -196,15 +199,18 @@ class BaseDecodeHead(nn.Module):
         test_cfg: Config | None = None,
     ) -> Tensor:
         """Logits (N, K, H, W) at the size the network was fed (padding included)."""
-        return self.predict_by_feat(self(inputs), batch_img_metas)
+        logits = self(inputs)
+        logits = logits[0] if isinstance(logits, tuple | list) else logits
+        return next_step(self.predict_by_feat, logits, batch_img_metas)
 
+    @step
     def predict_by_feat(self, seg_logits: Tensor, batch_img_metas: Sequence[dict]) -> Tensor:
         """Resize to the padded input; a sliding window sets img_shape to its crop as torch.Size."""
         meta = batch_img_metas[0]
         size: Any = meta.get('img_shape')
         if not isinstance(size, torch.Size):
             size = meta.get('pad_shape', size)
-        return self._resize(seg_logits, size[:2])
+        return Logits.of(seg_logits, size, self.align_corners)
 
     def _stack_batch_gt(self, batch_data_samples: Sequence) -> Tensor:
         """Labels of the batch (N, 1, H, W), in the dtype they came in."""

@@ -15,13 +15,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from segkit.models.layers import ConvModule
+from segkit.models.layers import ConvModule, is_open, join_upsampled, resize_to
 from segkit.ops import psa_attention
 from segkit.registry import MODELS
 
 from .decode_head import BaseDecodeHead
-from .join import join_upsampled
-from .open_sizes import is_open, resize_to
 
 DIRECTIONS = {
     'collect': ('collect',),
@@ -99,17 +97,17 @@ class PSAHead(BaseDecodeHead):
         )
         return self._conv(self.in_channels, self.channels, 1), attention
 
-    def _shrink_to(self, h: int, w: int) -> _Shrink:
+    def _shrink_to(self, x: Tensor) -> _Shrink:
         """The shrunk size.
 
         align_corners only if *both* sides leave a remainder, else plain division and False,
         whatever the head's own flag: the published weights were trained with this rule, and with
         the flag it chose for the resize back as well.
         """
-        s = self.shrink_factor
+        s, (h, w) = self.shrink_factor, x.shape[2:]
         if s == 1:
             return _Shrink((h, w), self.align_corners)
-        if is_open(h, w):  # the same rule as arithmetic: 1 if both leave a remainder, else 0
+        if is_open(x):  # the same rule as arithmetic: 1 if both leave a remainder, else 0
             aligned = ((h % s + s - 1) // s) * ((w % s + s - 1) // s)
             return _Shrink((h // s + aligned, w // s + aligned), aligned)
         if h % s and w % s:
@@ -121,7 +119,7 @@ class PSAHead(BaseDecodeHead):
         s = self.shrink_factor
         if s == 1:
             return reduce(x)
-        picks = not is_open(*x.shape[2:]) and to.align_corners
+        picks = not is_open(x) and to.align_corners
         picks = picks and all(a - 1 == s * (b - 1) for a, b in zip(x.shape[2:], to.size))
         if picks and _pointwise(reduce.norm):
             # The resize picks every s-th pixel, so no other needs to be reduced.
@@ -167,7 +165,7 @@ class PSAHead(BaseDecodeHead):
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Logits (N, K, H, W) of the chosen map (N, in_channels, H, W)."""
         x = self._transform_inputs(inputs)
-        to = self._shrink_to(*x.shape[2:])
+        to = self._shrink_to(x)
         layers = [(self.reduce, self.attention)]
         if self.psa_type == 'bi-direction':
             layers.append((self.reduce_p, self.attention_p))

@@ -13,11 +13,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from segkit.models.layers import CellPool, join_upsampled
 from segkit.registry import MODELS
 
 from .decode_head import BaseDecodeHead
-from .join import join_upsampled
-from .open_sizes import CellPool
 
 
 @MODELS.register_module()

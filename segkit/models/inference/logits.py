@@ -1,32 +1,102 @@
-"""Logits of one image that are resized to it only when and as far as someone asks.
+"""Logits that are resized only when and as far as someone asks, and the classes made of them.
 
 A network answers on a grid of one eighth of its input. The published path resizes all K maps to
 the input, then all K maps to the original image, and keeps both: 150 classes at 2000 x 3000 pixels
-are 3.6 GB. Here the small logits are kept, and ``channels(start, stop)`` runs the same two resizes
-on some of the classes. Interpolation treats channels apart, so the values are the same.
+are 3.6 GB. Here the small logits are kept, and the same two resizes are run on a class (or a few)
+at a time. Interpolation treats channels apart, so the values are the same. A running maximum over
+the classes equals argmax pixel by pixel: a later class replaces an earlier one only where it is
+strictly greater, and argmax takes the first of equals too.
 
-Legend: K classes; (h, w) the network's grid; (PH, PW) the network's input, padding included;
-(H, W) the original image.
+Legend: N images, K classes; (h, w) the network's grid; (PH, PW) the network's input, padding
+included; (H, W) the original image; classes are (1, H, W), uint8 up to 255 classes (the 255th value
+is the ignore index), else int64.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .steps import Deferred
 from .windows import Box, Size, window_counts
 
+T = TypeVar('T')
 FLIP_AXES = {'horizontal': (-1,), 'vertical': (-2,), 'diagonal': (-2, -1)}
+# Rows of a strip are chosen so that a strip of all classes fits a core's second-level cache.
+STRIP_BYTES = {'cpu': 1 << 20, 'cuda': 1 << 27}
 
 
-def bilinear(x: Tensor, size: Size, align_corners: bool) -> Tensor:
-    """Bilinear; an equal size is returned as it is, which is what interpolating would give."""
-    if tuple(x.shape[-2:]) == tuple(size):
-        return x
-    return F.interpolate(x, size, mode='bilinear', align_corners=align_corners)
+@dataclass(frozen=True)
+class Logits(Deferred):
+    """Logits of a batch.
+
+    Attributes:
+        small: (N, K, h, w), or for windows (windows, N, K, h, w).
+        size: (PH, PW), what they are to be resized to.
+        boxes: where the windows lie; they are averaged where they overlap.
+    """
+
+    small: Tensor
+    size: Size
+    align_corners: bool
+    boxes: tuple[Box, ...] = ()
+
+    @classmethod
+    def of(cls, small: Tensor, size: Sequence[int], align_corners: bool) -> Any:
+        """In float32 at least, since resizing in bfloat16 changes classes and is slower."""
+        dtype = torch.promote_types(small.dtype, torch.float32)
+        return cls(small.to(dtype).contiguous(), (size[0], size[1]), align_corners)
+
+    def placed(self, boxes: Sequence[Box], size: Size) -> 'Logits':
+        """The same, of all windows of N images: (windows * N, K, h, w), window by window."""
+        small = self.small.view(len(boxes), -1, *self.small.shape[1:])
+        return replace(self, small=small, size=size, boxes=tuple(boxes))
+
+    def __len__(self) -> int:
+        return self.small.shape[-4]
+
+    def written_out(self) -> Tensor:
+        return self.at_input(0, self.small.shape[-3])
+
+    def at_input(self, start: int, stop: int) -> Tensor:
+        """Classes [start, stop) at the network's input size, (N, c, PH, PW).
+
+        Each window is added into its place; padding it to the whole image with zeros first, as
+        the published code did, adds nothing but time and memory.
+        """
+        small = self.small[..., start:stop, :, :]
+        if not self.boxes:
+            return bilinear(small, self.size, self.align_corners)
+        total = small.new_zeros((*small.shape[1:3], *self.size))
+        for (y1, y2, x1, x2), window in zip(self.boxes, small):
+            total[..., y1:y2, x1:x2] += bilinear(window, (y2 - y1, x2 - x1), self.align_corners)
+        return total.div_(window_counts(self.boxes, self.size, total.device))
+
+    def images(self, metas: Sequence[Mapping[str, Any]]) -> list['ImageLogits']:
+        """Each image's, with the way back that its metainfo tells."""
+        return [self.image(i, Geometry.of(meta, self.size)) for i, meta in enumerate(metas)]
+
+    def image(self, index: int, geometry: 'Geometry') -> 'ImageLogits':
+        one = self.small[..., index : index + 1, :, :, :]
+        return ImageLogits(replace(self, small=one), geometry)
+
+
+def as_deferred(logits: 'Tensor | Deferred', align_corners: bool) -> Any:
+    """What a step handed on, a tensor (N, K, PH, PW) as `Logits` of that size."""
+    if isinstance(logits, Tensor):
+        return Logits.of(logits, logits.shape[-2:], align_corners)
+    return logits
+
+
+def joined(answers: Sequence[Logits | Tensor]) -> Any:
+    """The answers to several parts of a batch as one; tensors where a step made tensors."""
+    if len(answers) == 1:
+        return answers[0]
+    small = torch.cat([a if isinstance(a, Tensor) else a.small for a in answers])
+    return small if isinstance(answers[0], Tensor) else replace(answers[0], small=small)
 
 
 @dataclass(frozen=True)
@@ -44,92 +114,152 @@ class Geometry:
     ori_shape: Size
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
     flip: str | None = None
-    align_corners: bool = False
     flip_last: bool = False
 
     @classmethod
-    def from_meta(cls, meta: Mapping[str, Any], size: Size, align_corners: bool) -> 'Geometry':
+    def of(cls, meta: Mapping[str, Any], size: Size) -> 'Geometry':
         """From a sample's metainfo; ``size`` is the network's input, for samples without any."""
         padding = meta.get('img_padding_size') or meta.get('padding_size') or (0, 0, 0, 0)
         flip = (meta.get('flip_direction') or 'horizontal') if meta.get('flip') else None
-        return cls(
-            tuple(meta.get('ori_shape') or size)[:2], tuple(padding), flip, align_corners
-        )  # fmt: skip
+        return cls(tuple(meta.get('ori_shape') or size)[:2], tuple(padding), flip)
 
-    def restore(self, x: Tensor) -> Tensor:
+    def restore(self, x: Tensor, align_corners: bool) -> Tensor:
         """(1, c, PH, PW) -> (1, c, H, W)."""
         left, right, top, bottom = self.padding
         x = x[..., top : x.shape[-2] - bottom, left : x.shape[-1] - right]
         if self.flip and not self.flip_last:
             x = x.flip(FLIP_AXES[self.flip])
-        x = bilinear(x, self.ori_shape, self.align_corners)
+        x = bilinear(x, self.ori_shape, align_corners)
         return x.flip(FLIP_AXES[self.flip]) if self.flip and self.flip_last else x
 
 
-@dataclass
-class WholeLogits:
-    """Logits of a network that saw the whole image at once: small (K, h, w)."""
+@dataclass(frozen=True)
+class ImageLogits:
+    """Logits of one image and its way back to the original size."""
 
-    small: Tensor
-    size: Size
+    logits: Logits
     geometry: Geometry
 
     @property
     def num_channels(self) -> int:
-        return self.small.shape[0]
-
-    def at_input(self, start: int, stop: int) -> Tensor:
-        """Classes [start, stop) at the network's input size, (1, c, PH, PW)."""
-        return bilinear(self.small[None, start:stop], self.size, self.geometry.align_corners)
+        return self.logits.small.shape[-3]
 
     def channels(self, start: int, stop: int) -> Tensor:
         """Classes [start, stop) at the original size, (c, H, W)."""
-        return self.geometry.restore(self.at_input(start, stop))[0]
+        x = self.logits.at_input(start, stop)
+        return self.geometry.restore(x, self.logits.align_corners)[0]
 
+    def fill(self, out: Tensor, chunk: int) -> Tensor:
+        """``out`` (K, H, W) with all classes, ``chunk`` of them at a time."""
+        for start in range(0, len(out), chunk):
+            stop = min(start + chunk, len(out))
+            out[start:stop] = self.channels(start, stop)
+        return out
 
-@dataclass
-class SlideLogits:
-    """Logits of windows: small (number of windows, K, h, w), averaged where windows overlap."""
+    def scores(self) -> Tensor:
+        """All classes at the original size, (K, H, W); probabilities for a binary head's one."""
+        shape = (self.num_channels, *self.geometry.ori_shape)
+        full = self.fill(self.logits.small.new_empty(shape), 1)
+        return full.sigmoid() if len(full) == 1 else full
 
-    small: Tensor
-    boxes: Sequence[Box]
-    size: Size
-    geometry: Geometry
+    def classes(self, threshold: float, budget: int) -> Tensor:
+        """Classes (1, H, W); one channel is a binary head's, cut at ``threshold``.
 
-    @property
-    def num_channels(self) -> int:
-        return self.small.shape[1]
-
-    def at_input(self, start: int, stop: int) -> Tensor:
-        """Classes [start, stop) at the network's input size, (1, c, PH, PW).
-
-        Each window is added into its place; padding it to the whole image with zeros first, as
-        the published code did, adds nothing but time and memory.
+        Args:
+            budget: bytes that full-size maps may take.
         """
-        total = self.small.new_zeros((1, stop - start, *self.size))
-        for (y1, y2, x1, x2), window in zip(self.boxes, self.small):
-            window = window[None, start:stop]
-            total[..., y1:y2, x1:x2] += bilinear(
-                window, (y2 - y1, x2 - x1), self.geometry.align_corners
-            )
-        return total.div_(window_counts(tuple(self.boxes), tuple(self.size), total.device))
+        if self.num_channels == 1:
+            return (self.channels(0, 1).sigmoid() > threshold).to(torch.uint8)
+        return run_shrinking(self._running_maximum, self.chunk(budget), 'classes')[None]
 
-    def channels(self, start: int, stop: int) -> Tensor:
-        """Classes [start, stop) at the original size, (c, H, W)."""
-        return self.geometry.restore(self.at_input(start, stop))[0]
+    def chunk(self, budget: int) -> int:
+        """How many classes to resize at once within ``budget`` bytes.
+
+        Three maps of a class live at a time: at the input's size, at the image's, a product. A CPU
+        is fastest with one, which stays in its caches; a GPU wants enough to be kept busy.
+        """
+        if self.logits.small.device.type == 'cpu':
+            return 1
+        (height, width), (in_height, in_width) = self.geometry.ori_shape, self.logits.size
+        pixels = max(height * width, in_height * in_width, 1)
+        return max(1, min(self.num_channels, budget // (3 * 4 * pixels)))
+
+    def _running_maximum(self, chunk: int) -> Tensor:
+        """(H, W) classes, ``chunk`` of them at a time."""
+        count = self.num_channels
+        classes = best = torch.empty(0)
+        for start in range(0, count, chunk):
+            top = self.channels(start, min(start + chunk, count))
+            top, index = top.max(dim=0) if len(top) > 1 else (top[0], None)
+            if start == 0:
+                best = top.clone()  # one channel can be a view of the small logits
+                classes = torch.zeros(top.shape, dtype=class_dtype(count), device=top.device)
+                if index is not None:
+                    classes.copy_(index)
+                continue
+            greater = top > best
+            torch.maximum(best, top, out=best)
+            if index is None:
+                classes.masked_fill_(greater, start)
+            else:
+                torch.where(greater, (index + start).to(classes.dtype), classes, out=classes)
+        return classes
 
 
-Logits = WholeLogits | SlideLogits
+def bilinear(x: Tensor, size: Size, align_corners: bool) -> Tensor:
+    """Bilinear; an equal size is returned as it is, which is what interpolating would give."""
+    if x.shape[-2:] == size:
+        return x
+    return F.interpolate(x, size, mode='bilinear', align_corners=align_corners)
 
 
-def full_logits(logits: Logits, chunk: int) -> Tensor:
-    """All classes at the original size, (K, H, W), assembled ``chunk`` classes at a time."""
-    out = torch.empty(
-        (logits.num_channels, *logits.geometry.ori_shape),
-        dtype=logits.small.dtype,
-        device=logits.small.device,
-    )
-    for start in range(0, len(out), chunk):
-        stop = min(start + chunk, len(out))
-        out[start:stop] = logits.channels(start, stop)
-    return out
+def class_dtype(num_classes: int) -> torch.dtype:
+    return torch.uint8 if num_classes <= 255 else torch.int64
+
+
+def argmax_classes(scores: Tensor, threshold: float) -> Tensor:
+    """Classes (1, H, W) of full scores (K, H, W), row strip by row strip so that no int64 map and
+    no second copy is made; one channel is cut at ``threshold``."""
+    if len(scores) == 1:
+        return (scores > threshold).to(torch.uint8)
+    count, height, width = scores.shape
+    classes = torch.empty((1, height, width), dtype=class_dtype(count), device=scores.device)
+    for rows in row_strips(scores):
+        classes[0, rows] = scores[:, rows].argmax(dim=0).to(classes.dtype)
+    return classes
+
+
+def row_strips(scores: Tensor) -> list[slice]:
+    """Slices of rows of (K, H, W) whose K-channel strip fits the cache (`STRIP_BYTES`)."""
+    count, height, width = scores.shape
+    budget = STRIP_BYTES.get(scores.device.type, STRIP_BYTES['cpu'])
+    rows = max(1, budget // (count * width * scores.element_size()))
+    return [slice(start, min(start + rows, height)) for start in range(0, height, rows)]
+
+
+def run_shrinking(
+    run: Callable[[int], T], size: int, what: str, fitted: MutableMapping[str, int] | None = None
+) -> T:
+    """``run(size)``, and again with half the size whenever the device is out of memory.
+
+    Says once what it came down to, and keeps it in ``fitted`` for the calls that follow; what does
+    not fit at size 1 is the caller's error to see.
+    """
+    fitted = {} if fitted is None else fitted
+    first = size = max(1, min(size, fitted.get(what, size)))
+    while True:
+        try:
+            result = run(size)
+            break
+        except torch.OutOfMemoryError:
+            if size <= 1:
+                raise
+            size //= 2
+        torch.cuda.empty_cache()  # outside the except block: its traceback holds the tensors
+    if size < first:
+        from mmengine.logging import print_log
+
+        fitted[what] = size
+        message = f'Out of device memory with {first} {what} at a time; going on with {size}.'
+        print_log(message, logger='current', level=30)
+    return result

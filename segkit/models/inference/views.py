@@ -12,59 +12,143 @@ Two ways to the same classes:
                 the views' probabilities one class at a time. K full-size maps are never held.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from .classes import argmax_classes, class_dtype, row_strips
-from .logits import Logits
-from .memory import channel_chunk, run_shrinking
+from .logits import (
+    FLIP_AXES,
+    Geometry,
+    ImageLogits,
+    Logits,
+    argmax_classes,
+    as_deferred,
+    class_dtype,
+    row_strips,
+    run_shrinking,
+)
+from .steps import Deferred
+
+if TYPE_CHECKING:
+    from ..data_preprocessor import Views
+
+Meta = Mapping[str, Any]
 
 
-@dataclass
-class ViewSum:
+def mean_of_views(
+    run: Callable[[Tensor, list[Meta]], Logits | Tensor],
+    views: 'Views',
+    meta: Meta,
+    align_corners: bool,
+    budget: int,
+) -> 'MeanOfViews':
+    """The mean over the views of one image, each with its mirror image if they ask for it.
+
+    Args:
+        run: logits (N, K, PH, PW) of inputs (N, C, PH, PW) and their metainfo.
+        budget: bytes that full-size maps may take.
+    """
+    return merge_views(_each_view(run, views, meta, align_corners), budget)
+
+
+def _each_view(
+    run: Callable, views: 'Views', meta: Meta, align_corners: bool
+) -> Iterator[ImageLogits]:
+    """Logits of every view and of its mirror image, as they are asked for."""
+    if 'ori_shape' not in meta:
+        raise ValueError(
+            'Views of an image need ori_shape=(H, W) in the metainfo of its data sample: it is '
+            'where they meet.'
+        )
+    ori_shape = tuple(meta['ori_shape'])[:2]
+    for view, padding in views:
+        left, right, top, bottom = padding
+        size = (view.shape[-2], view.shape[-1])
+        img_shape = (size[0] - top - bottom, size[1] - left - right)
+        shapes = {'img_shape': img_shape, 'pad_shape': size, 'img_padding_size': padding}
+        batch, metas = view[None], [{**meta, **shapes, 'flip': False, 'flip_direction': None}]
+        if views.flip:
+            batch = torch.stack([view, _mirrored(view, padding, views.flip)])
+            metas.append({**metas[0], 'flip': True, 'flip_direction': views.flip})
+        logits = as_deferred(run(batch, metas), align_corners)
+        for i, one in enumerate(metas):
+            # The published figures undo the flip after the resize.
+            way_back = Geometry(ori_shape, padding, one['flip_direction'], flip_last=True)
+            yield logits.image(i, way_back)
+
+
+def _mirrored(view: Tensor, padding: tuple[int, int, int, int], flip: str) -> Tensor:
+    """The picture flipped and its padding left where it is: pipelines flip first, then pad."""
+    left, right, top, bottom = padding
+    height, width = view.shape[-2:]
+    picture = (..., slice(top, height - bottom), slice(left, width - right))
+    mirrored = view.clone()
+    mirrored[picture] = view[picture].flip(FLIP_AXES[flip])
+    return mirrored
+
+
+class MeanOfViews(Deferred):
+    """Mean probabilities over the views of one image."""
+
+    @abstractmethod
+    def add(self, logits: ImageLogits, chunk: int) -> None:
+        """One more view, ``chunk`` classes at a time."""
+
+    @abstractmethod
+    def scores(self) -> Tensor:
+        """Mean probabilities (K, H, W); no further view can be added."""
+
+    @abstractmethod
+    def classes(self, threshold: float, budget: int) -> Tensor:
+        """Classes (1, H, W); one channel is a binary head's, cut at ``threshold``."""
+
+    def images(self, metas: Sequence[Meta]) -> list['MeanOfViews']:
+        """As `Logits.images`: it is of one image, and at its original size."""
+        return [self]
+
+    def __len__(self) -> int:
+        return 1
+
+    def written_out(self) -> Tensor:
+        """Scores (1, K, H, W) with the same argmax, or sigmoid, as the mean."""
+        scores = self.scores()[None]
+        return scores.logit() if scores.shape[1] == 1 else scores
+
+
+class ViewSum(MeanOfViews):
     """Streaming: the sum of the views' probabilities."""
 
-    total: Tensor
-    buffer: Tensor
-    count: int = 0
-
-    @classmethod
-    def like(cls, logits: Logits) -> 'ViewSum':
+    def __init__(self, logits: ImageLogits) -> None:
         """For views of the image that ``logits`` are of."""
-        total = logits.small.new_zeros((logits.num_channels, *logits.geometry.ori_shape))
-        return cls(total, torch.empty_like(total))
+        shape = (logits.num_channels, *logits.geometry.ori_shape)
+        self.total = logits.logits.small.new_zeros(shape)
+        self.buffer = torch.empty_like(self.total)
+        self.count = 0
 
-    def add(self, logits: Logits, chunk: int) -> None:
-        run_shrinking(lambda classes: self._fill(logits, classes), chunk, 'classes')
+    def add(self, logits: ImageLogits, chunk: int) -> None:
+        run_shrinking(lambda classes: logits.fill(self.buffer, classes), chunk, 'classes')
         for rows in row_strips(self.total):
             self.total[:, rows] += _probabilities(self.buffer[:, rows])
         self.count += 1
 
-    def _fill(self, logits: Logits, chunk: int) -> None:
-        """The buffer with one view's logits, ``chunk`` classes at a time."""
-        for start in range(0, logits.num_channels, chunk):
-            stop = min(start + chunk, logits.num_channels)
-            self.buffer[start:stop] = logits.channels(start, stop)
-
     def scores(self) -> Tensor:
-        """Mean probabilities (K, H, W); no further view can be added."""
-        self.buffer = self.buffer.new_empty(0)
-        return self.total.div_(self.count)
+        self.buffer, count, self.count = self.buffer.new_empty(0), self.count, 1
+        return self.total.div_(count)
 
-    def classes(self, threshold: float) -> Tensor:
+    def classes(self, threshold: float, budget: int) -> Tensor:
         return argmax_classes(self.scores(), threshold)
 
 
-@dataclass
-class ViewStack:
+class ViewStack(MeanOfViews):
     """By class: small logits, reference and denominator of every view."""
 
-    views: list['_View'] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.views: list[_View] = []
 
-    def add(self, logits: Logits, chunk: int) -> None:
+    def add(self, logits: ImageLogits, chunk: int) -> None:
         self.views.append(_View(logits))
 
     @property
@@ -79,10 +163,9 @@ class ViewStack:
         return total.div_(len(self.views))
 
     def scores(self) -> Tensor:
-        """Mean probabilities (K, H, W)."""
         return torch.stack([self._score(channel) for channel in range(self.num_channels)])
 
-    def classes(self, threshold: float) -> Tensor:
+    def classes(self, threshold: float, budget: int) -> Tensor:
         best, count = self._score(0), self.num_channels
         if count == 1:
             return (best > threshold).to(torch.uint8)[None]
@@ -94,15 +177,14 @@ class ViewStack:
         return classes[None]
 
 
-def merge_views(views: Iterable[Logits], budget: int) -> ViewSum | ViewStack:
+def merge_views(views: Iterable[ImageLogits], budget: int) -> MeanOfViews:
     """Add the views one by one as they come; the first decides which way fits ``budget`` bytes."""
     rest = iter(views)
     logits = next(rest)
     height, width = logits.geometry.ori_shape
     full = 2 * 4 * logits.num_channels * height * width
-    merged = ViewSum.like(logits) if full <= budget else ViewStack()
-    pixels = max(height * width, logits.size[0] * logits.size[1])
-    chunk = channel_chunk(logits.num_channels, pixels, budget, logits.small.device)
+    merged = ViewSum(logits) if full <= budget else ViewStack()
+    chunk = logits.chunk(budget)
     merged.add(logits, chunk)
     for logits in rest:
         merged.add(logits, chunk)
@@ -117,7 +199,7 @@ def _probabilities(logits: Tensor) -> Tensor:
 class _View:
     """One view's small logits, and its softmax as a reference and a denominator, (H, W) each."""
 
-    def __init__(self, logits: Logits) -> None:
+    def __init__(self, logits: ImageLogits) -> None:
         self.logits = logits
         if logits.num_channels == 1:
             return

@@ -6,28 +6,37 @@ Legend: inputs (N, C, H, W) float, normalised and padded; K classes.
     mode='loss'     {'decode.loss_ce', 'decode.acc_seg', 'aux.loss_ce', ...}, scalars
     mode='predict'  one SegDataSample an image, pred_sem_seg (1, H0, W0) at the original size
 
-Prediction resizes and compares class by class (segkit/models/inference); the full-size logits come
-from ``encode_decode`` and ``inference``, or into the samples with ``test_cfg.keep_logits``.
+A prediction is a row of steps that may each be replaced, in a subclass or on the model itself:
+
+    predict -> inference -> whole_inference or slide_inference -> encode_decode -> extract_feat,
+    the head's predict -> predict_by_feat; then postprocess_result
+
+Between these, logits stay small and are resized and compared class by class; a step of yours, and
+a call from outside, has them as tensors at the input's size (segkit/models/inference/steps.py).
 """
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from segkit.registry import MODELS
-from segkit.structures import SegDataSample
+from segkit.structures import PixelData, SegDataSample
 
-from ..inference.logits import SlideLogits
-from ..inference.predict import postprocess, predict_samples, window_logits
+from ..inference.logits import argmax_classes, as_deferred, joined, run_shrinking
+from ..inference.steps import Deferred, next_step, step
+from ..inference.views import mean_of_views
+from ..inference.windows import slide_settings, window_boxes
 from .base import BaseSegmentor, build_part
 
 if TYPE_CHECKING:
     from ..decode_heads import BaseDecodeHead
 
 Config = Mapping[str, Any]
+DEFAULT_BUDGET_MIB = 1024
 
 
 @MODELS.register_module()
@@ -70,9 +79,9 @@ class EncoderDecoder(BaseSegmentor):
             self.auxiliary_head = build_part(auxiliary_head)
         self.train_cfg: Config = {} if train_cfg is None else train_cfg
         self.test_cfg: Config = {'mode': 'whole'} if test_cfg is None else test_cfg
-        # How many windows, images or flips fitted the device together; see forward_parts.
+        # How many windows or images fitted the device together once it had run out of memory.
         self.at_once: dict[str, int] = {}
-        # Set by inference.fast.speed_up; they concern testing alone.
+        # Set by inference.fuse.speed_up; they concern testing alone.
         self.memory_format = torch.contiguous_format
         self.autocast_dtype: torch.dtype | None = None
 
@@ -140,22 +149,57 @@ class EncoderDecoder(BaseSegmentor):
             inputs: (N, C, H, W), a list of (C, H, W) of any sizes, or for multi-scale testing what
                 the data preprocessor makes of the views of each image.
         """
-        return predict_samples(self, inputs, data_samples)
+        samples = _samples(data_samples, len(inputs))
+        if isinstance(inputs, Tensor):
+            return self._predict_batch(inputs, samples)
+        results = []
+        for image, sample in zip(inputs, samples):
+            if isinstance(image, Tensor):  # alone, to get what it would get alone
+                results += self._predict_batch(image[None], [sample])
+                continue
+            run, meta = partial(next_step, self.inference), sample.metainfo
+            mean = mean_of_views(run, image, meta, self.align_corners, self._memory_budget())
+            results += next_step(self.postprocess_result, mean, [sample])
+        return results
 
+    def _predict_batch(self, inputs: Tensor, samples: list[SegDataSample]) -> list[SegDataSample]:
+        size = tuple(inputs.shape[2:])
+        bare = {'ori_shape': size, 'img_shape': size, 'pad_shape': size}
+        logits = next_step(self.inference, inputs, [{**bare, **s.metainfo} for s in samples])
+        return next_step(self.postprocess_result, logits, samples)
+
+    @step
     @torch.no_grad()
     def postprocess_result(
-        self, seg_logits: Tensor, data_samples: Sequence[SegDataSample] | None = None
+        self, seg_logits: Tensor | Deferred, data_samples: Sequence[SegDataSample] | None = None
     ) -> list[SegDataSample]:
         """Classes of logits (N, K, H, W) at the input's size: padding cut off, flip undone, resized
-        to the original image, argmax (for one channel: sigmoid above the head's threshold)."""
-        return postprocess(self, seg_logits, data_samples)
+        to the original image, argmax (for one channel: sigmoid above the head's threshold). Of
+        several views these are the mean probabilities, (1, K, H, W) at the original size."""
+        logits = as_deferred(seg_logits, self.align_corners)
+        samples = _samples(data_samples, len(logits))
+        threshold = self.decode_head.threshold
+        for image, sample in zip(logits.images([s.metainfo for s in samples]), samples):
+            if self.test_cfg.get('keep_logits'):
+                scores = image.scores()
+                sample.seg_logits = PixelData(data=scores)
+                classes = argmax_classes(scores, threshold)
+            else:
+                classes = image.classes(threshold, self._memory_budget())
+            sample.pred_sem_seg = PixelData(data=classes)
+        return samples
 
+    def _memory_budget(self) -> int:
+        """Bytes that full-size maps may take."""
+        return int(self.test_cfg.get('memory_budget', DEFAULT_BUDGET_MIB) * 2**20)
+
+    @step
     def encode_decode(self, inputs: Tensor, batch_img_metas: Sequence[Config]) -> Tensor:
         """Logits (N, K, H, W) at the size of ``inputs``."""
         metas = [{**meta, 'img_shape': inputs.shape[2:]} for meta in batch_img_metas]
         with self.precision(inputs):
             maps = self.extract_feat(inputs.contiguous(memory_format=self.memory_format))
-            return self.decode_head.predict(maps, metas, self.test_cfg)
+            return next_step(self.decode_head.predict, maps, metas, self.test_cfg)
 
     def precision(self, inputs: Tensor) -> AbstractContextManager:
         """Autocast as `speed_up` set it; whatever is in force outside if it set none."""
@@ -163,19 +207,49 @@ class EncoderDecoder(BaseSegmentor):
             return nullcontext()
         return torch.autocast(inputs.device.type, self.autocast_dtype)
 
+    @step
     def inference(self, inputs: Tensor, batch_img_metas: Sequence[Config]) -> Tensor:
         """Logits (N, K, H, W) at the size of ``inputs``, as `test_cfg.mode` says."""
-        if self.test_cfg.get('mode', 'whole') == 'slide':
-            return self.slide_inference(inputs, batch_img_metas)
-        return self.whole_inference(inputs, batch_img_metas)
+        mode = self.test_cfg.get('mode', 'whole')
+        if mode not in ('whole', 'slide'):
+            raise ValueError(f"model.test_cfg.mode is {mode!r}; choose 'whole' or 'slide'.")
+        run = self.slide_inference if mode == 'slide' else self.whole_inference
+        return next_step(run, inputs, batch_img_metas)
 
+    @step
     def whole_inference(self, inputs: Tensor, batch_img_metas: Sequence[Config]) -> Tensor:
-        return self.encode_decode(inputs, batch_img_metas)
+        """Logits (N, K, H, W), of all images in one pass or of as many as the device holds."""
 
+        def run(count: int) -> Tensor:
+            parts = [slice(i, i + count) for i in range(0, len(inputs), count)]
+            metas = list(batch_img_metas)
+            return joined([next_step(self.encode_decode, inputs[p], metas[p]) for p in parts])
+
+        return run_shrinking(run, len(inputs), 'images', self.at_once)
+
+    @step
     def slide_inference(self, inputs: Tensor, batch_img_metas: Sequence[Config]) -> Tensor:
-        """Logits (N, K, H, W), averaged where windows overlap."""
-        images: list[SlideLogits] = window_logits(self, inputs, batch_img_metas)
-        return torch.cat([logits.at_input(0, logits.num_channels) for logits in images])
+        """Logits (N, K, H, W), averaged where windows overlap; `test_cfg.batch_windows` of them in
+        one pass."""
+        size = (inputs.shape[-2], inputs.shape[-1])
+        boxes = window_boxes(size, *slide_settings(self.test_cfg))
+        windows = [inputs[:, :, y1:y2, x1:x2] for y1, y2, x1, x2 in boxes]
+        metas = [{**meta, 'img_shape': windows[0].shape[2:]} for meta in batch_img_metas]
+
+        def run(count: int) -> Tensor:
+            groups = [windows[i : i + count] for i in range(0, len(windows), count)]
+            batches = [group[0] if len(group) == 1 else torch.cat(group) for group in groups]
+            return joined(
+                [next_step(self.encode_decode, b, metas * (len(b) // len(inputs))) for b in batches]
+            )
+
+        count = min(self.test_cfg.get('batch_windows', 1), len(windows))
+        logits = as_deferred(run_shrinking(run, count, 'windows', self.at_once), self.align_corners)
+        return logits.placed(boxes, size)
+
+
+def _samples(samples: Sequence[SegDataSample] | None, count: int) -> list[SegDataSample]:
+    return [SegDataSample() for _ in range(count)] if samples is None else list(samples)
 
 
 def _build_backbone(backbone: Config | nn.Module, pretrained: str | None) -> nn.Module:

@@ -87,9 +87,12 @@ def test_the_authors_projection_keeps_the_size():
 
 def test_shrinking_follows_the_published_rule():
     head = PSAHead(mask_size=(3, 3), **SMALL)
-    assert head._shrink_to(97, 97) == ((49, 49), True)
-    assert head._shrink_to(64, 128) == ((32, 64), False)
-    assert head._shrink_to(97, 64) == ((48, 32), False)  # one remainder is not enough
+    assert head._shrink_to(torch.empty(1, 1, 97, 97)) == ((49, 49), True)
+    assert head._shrink_to(torch.empty(1, 1, 64, 128)) == ((32, 64), False)
+    assert head._shrink_to(torch.empty(1, 1, 97, 64)) == (
+        (48, 32),
+        False,
+    )  # one remainder is not enough
 
 
 def test_only_the_kept_pixels_are_reduced_in_testing():

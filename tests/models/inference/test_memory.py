@@ -4,32 +4,31 @@ import pytest
 import torch
 from helpers.tiny_net import tiny_segmentor
 
-from segkit.models.inference import memory, predict
-from segkit.models.inference.memory import run_shrinking
+from segkit.models.inference.logits import run_shrinking
 
 
-def no_more_than(limit, network, seen):
-    """The network on a device that holds ``limit`` images."""
+def no_more_than(limit, seen):
+    """A hook of the network on a device that holds ``limit`` images."""
 
-    def forward(model, inputs):
-        seen.append(len(inputs))
-        if len(inputs) > limit:
+    def hook(module, args):
+        seen.append(len(args[0]))
+        if len(args[0]) > limit:
             raise torch.OutOfMemoryError('CUDA out of memory.')
-        return network(model, inputs)
 
-    return forward
+    return hook
 
 
 @pytest.mark.parametrize(('mode', 'batch'), [('slide', 1), ('whole', 6)])
 def test_classes_are_the_same_and_the_log_says_it_once(monkeypatch, mode, batch):
     lines, seen = [], []
-    monkeypatch.setattr(memory, 'print_log', lambda message, **kwargs: lines.append(message))
+    monkeypatch.setattr(
+        'mmengine.logging.print_log', lambda message, **kwargs: lines.append(message)
+    )
     model = tiny_segmentor(mode=mode).eval()
     model.test_cfg['batch_windows'] = 6
     images = torch.randn(batch, 3, 60, 90)
     want = [s.pred_sem_seg.data for s in model.predict(images)]
-    small_logits = predict.small_logits
-    monkeypatch.setattr(predict, 'small_logits', no_more_than(2, small_logits, seen))
+    model.backbone.register_forward_pre_hook(no_more_than(2, seen))
     for _ in range(2):
         got = [s.pred_sem_seg.data for s in model.predict(images)]
         assert all(torch.equal(a, b) for a, b in zip(want, got, strict=True))
@@ -53,4 +52,5 @@ def test_work_shrinks_down_to_a_single_part():
             raise torch.OutOfMemoryError('CUDA out of memory.')
         return f'{size} done'
 
-    assert run_shrinking(run, 8, 'windows') == ('1 done', 1)
+    assert run_shrinking(run, 8, 'windows', fitted := {}) == '1 done'
+    assert fitted == {'windows': 1}

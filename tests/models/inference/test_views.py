@@ -7,9 +7,15 @@ import torch
 import torch.nn.functional as F
 from helpers.tiny_net import ONE_CHANNEL, sample_of, tiny_segmentor
 
-from segkit.models.inference.logits import Geometry, WholeLogits
+from segkit.models.inference.logits import Geometry, ImageLogits, Logits
 from segkit.models.inference.views import ViewStack, ViewSum, merge_views
 from segkit.structures import ImageViews
+
+
+def view(small):
+    """A view of 48 x 64 pixels whose logits (K, h, w) are ``small``."""
+    return ImageLogits(Logits(small[None], (48, 64), False), Geometry(ORI))
+
 
 SIZES = ((24, 32), (48, 64), (57, 75))
 ORI = (50, 66)
@@ -80,7 +86,7 @@ def test_a_view_is_mirrored_before_it_is_padded(flip, axes):
 
 @pytest.mark.parametrize(('budget', 'way'), [(2 * 4 * 4 * 50 * 66, ViewSum), (1, ViewStack)])
 def test_the_budget_in_bytes_chooses_the_way(budget, way):
-    logits = WholeLogits(torch.randn(4, 6, 8), (48, 64), Geometry(ORI))
+    logits = view(torch.randn(4, 6, 8))
     assert type(merge_views([logits, logits], budget)) is way
 
 
@@ -89,10 +95,10 @@ def test_logits_too_large_for_a_byte_are_averaged_alike(budget):
     torch.manual_seed(0)
     views = [300 * torch.randn(4, 6, 8) for _ in range(2)]
     wide = [
-        F.interpolate(F.interpolate(view[None], (48, 64), mode='bilinear'), ORI, mode='bilinear')
-        for view in views
+        F.interpolate(F.interpolate(small[None], (48, 64), mode='bilinear'), ORI, mode='bilinear')
+        for small in views
     ]
-    merged = merge_views([WholeLogits(view, (48, 64), Geometry(ORI)) for view in views], budget)
+    merged = merge_views(map(view, views), budget)
     want = torch.stack([x[0].double().softmax(0) for x in wide]).mean(0)
     torch.testing.assert_close(merged.scores().double(), want, rtol=1e-4, atol=1e-6)
 

@@ -4,10 +4,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from segkit.models.inference.classes import _running_maximum, argmax_classes, to_classes
-from segkit.models.inference.logits import Geometry, SlideLogits, WholeLogits, full_logits
-from segkit.models.inference.memory import channel_chunk
+from segkit.models.inference.logits import Geometry, ImageLogits, Logits, argmax_classes
 from segkit.models.inference.windows import window_boxes
+
+
+def whole(small, size, ori_shape, align_corners=False):
+    return ImageLogits(Logits(small[None], size, align_corners), Geometry(ori_shape))
 
 
 def interpolate(x, size, align_corners):
@@ -19,19 +21,20 @@ def interpolate(x, size, align_corners):
 @pytest.mark.parametrize('classes', [2, 19, 300])
 def test_no_pixel_differs_from_the_full_resize(classes, ori_shape, align_corners):
     small = torch.randn(classes, 12, 16)
-    size, geometry = (96, 128), Geometry(ori_shape, align_corners=align_corners)
+    size = (96, 128)
+    logits = whole(small, size, ori_shape, align_corners)
     full = interpolate(interpolate(small[None], size, align_corners), ori_shape, align_corners)
-    got = to_classes(WholeLogits(small, size, geometry), 0.3, budget=1)
+    got = logits.classes(0.3, budget=1)
     assert got.dtype == (torch.uint8 if classes <= 255 else torch.int64)
     assert torch.equal(got.long(), full.argmax(1))
-    assert torch.equal(full_logits(WholeLogits(small, size, geometry), 1), full[0])
+    assert torch.equal(logits.scores(), full[0])
 
 
 @pytest.mark.parametrize(('classes', 'dtype'), [(255, torch.uint8), (256, torch.int64)])
 def test_no_class_of_a_byte_is_the_ignore_index(classes, dtype):
     small = torch.zeros(classes, 1, 1)
     small[-1] = 1
-    running = to_classes(WholeLogits(small, (1, 1), Geometry((1, 1))), 0.3, budget=1)
+    running = whole(small, (1, 1), (1, 1)).classes(0.3, budget=1)
     for got in (running, argmax_classes(small, 0.3)):
         assert (got.dtype, got.item()) == (dtype, classes - 1)
 
@@ -39,9 +42,9 @@ def test_no_class_of_a_byte_is_the_ignore_index(classes, dtype):
 @pytest.mark.parametrize('chunk', [1, 2, 5, 7, 100])
 def test_chunks_do_not_matter_even_where_classes_tie(chunk):
     small = torch.randint(-2, 3, (7, 9, 11)).float()
-    logits = WholeLogits(small, (9, 11), Geometry((9, 11)))
+    logits = whole(small, (9, 11), (9, 11))
     before = small.clone()
-    assert torch.equal(_running_maximum(logits, chunk).long(), small.argmax(0))
+    assert torch.equal(logits._running_maximum(chunk).long(), small.argmax(0))
     assert torch.equal(small, before)
 
 
@@ -55,10 +58,11 @@ def test_windows_accumulate_as_padded_full_maps_do(align_corners):
         total += F.pad(up, (x1, size[1] - x2, y1, size[0] - y2))
         counts[..., y1:y2, x1:x2] += 1
     want = interpolate(total / counts, (64, 100), align_corners)
-    geometry = Geometry((64, 100), align_corners=align_corners)
-    logits = SlideLogits(small, boxes, size, geometry)
-    assert torch.equal(full_logits(logits, 2), want[0])
-    assert torch.equal(to_classes(logits, 0.3, 1).long(), want.argmax(1))
+    windows = Logits(small, (40, 40), align_corners).placed(boxes, size)
+    assert torch.equal(windows.written_out(), total / counts)
+    logits = ImageLogits(windows, Geometry((64, 100)))
+    assert torch.equal(logits.fill(torch.empty_like(want[0]), 2), want[0])
+    assert torch.equal(logits.classes(0.3, 1).long(), want.argmax(1))
 
 
 def test_row_strips_of_full_scores_give_argmax():
@@ -67,11 +71,13 @@ def test_row_strips_of_full_scores_give_argmax():
 
 
 def test_the_budget_bounds_the_classes_held_at_once_on_a_gpu():
-    gpu = torch.device('cuda')
-    assert channel_chunk(150, 2000 * 3000, 1 << 30, gpu) == 14
-    assert channel_chunk(19, 512 * 512, 1 << 30, gpu) == 19
-    assert channel_chunk(150, 10**9, 1, gpu) == 1
-    assert channel_chunk(150, 100, 1 << 30, torch.device('cpu')) == 1
+    def chunk(classes, size, budget, device='meta'):  # any device that is no CPU
+        return whole(torch.empty(classes, 1, 1, device=device), (1, 1), size).chunk(budget)
+
+    assert chunk(150, (2000, 3000), 1 << 30) == 14
+    assert chunk(19, (512, 512), 1 << 30) == 19
+    assert chunk(150, (10**5, 10**4), 1) == 1
+    assert chunk(150, (10, 10), 1 << 30, 'cpu') == 1
 
 
 @pytest.mark.parametrize('flip_last', [False, True])
@@ -82,5 +88,5 @@ def test_the_flip_is_undone_on_its_side_of_the_resize(flip_last):
     first = interpolate(cut.flip(-1), ori, False)
     last = interpolate(cut, ori, False).flip(-1)
     assert not torch.equal(first, last)  # the same up to rounding only
-    got = Geometry(ori, padding, 'horizontal', False, flip_last).restore(x)
+    got = Geometry(ori, padding, 'horizontal', flip_last).restore(x, False)
     assert torch.equal(got, last if flip_last else first)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from segkit.models.inference.fast import fuse_conv_bn, speed_up
+from segkit.models.inference.fuse import fuse_conv_bn, speed_up
 from segkit.models.segmentors import EncoderDecoder
 
 

@@ -18,11 +18,6 @@ PUBLISHED = {'img_ratios': (0.5, 0.75, 1.0, 1.25, 1.5, 1.75), 'flip': True}
 Size = tuple[int, int]
 
 
-def scaled(scale: Sequence[int], ratio: float) -> Size:
-    """A pipeline's scale times a ratio, each side cut to an integer."""
-    return int(scale[0] * ratio), int(scale[1] * ratio)
-
-
 def rescaled_size(size: Size, scale: Sequence[int], keep_ratio: bool = True) -> Size:
     """(height, width) that an image of ``size`` gets at ``scale``.
 
@@ -36,24 +31,12 @@ def rescaled_size(size: Size, scale: Sequence[int], keep_ratio: bool = True) -> 
     return int(height * factor + 0.5), int(width * factor + 0.5)
 
 
-def derive_views(
-    test_pipeline: Sequence[Mapping[str, Any]], aug_test: Mapping[str, Any] | None, size: Size
-) -> list[tuple[int, int, bool]]:
-    """(height, width, mirrored) of every view of an image of ``size``, in the order of testing."""
-    settings = view_settings(test_pipeline, aug_test)
-    mirrored = (False, True) if settings['flip'] else (False,)
-    views = []
-    for ratio in settings['ratios']:
-        height, width = view_size(size, ratio, settings['scale'], settings['keep_ratio'])
-        views += [(height, width, flip) for flip in mirrored]
-    return views
-
-
 def view_size(size: Size, ratio: float, scale: Sequence[int] | None, keep_ratio: bool) -> Size:
     """(height, width) of one view; without a pipeline scale the image's own size is multiplied."""
     if scale is None:
         return int(size[0] * ratio + 0.5), int(size[1] * ratio + 0.5)
-    return rescaled_size(size, scaled(scale, ratio), keep_ratio)
+    cut = int(scale[0] * ratio), int(scale[1] * ratio)
+    return rescaled_size(size, cut, keep_ratio)
 
 
 def view_settings(

@@ -7,8 +7,8 @@ import torch
 from helpers.tiny_net import tiny_segmentor
 from mmengine.config import Config
 
+from segkit.datasets.multi_scale import enable_aug_test, rescaled_size, view_settings, view_size
 from segkit.datasets.transforms import Compose
-from segkit.models.inference.aug_test import derive_views, enable_aug_test, rescaled_size
 from segkit.registry import TRANSFORMS
 
 PUBLISHED = {'img_ratios': [0.5, 0.75, 1.0, 1.25, 1.5, 1.75], 'flip': True}
@@ -21,6 +21,15 @@ def pipeline(scale, keep_ratio=True):
         {'type': 'LoadAnnotations'},
         {'type': 'PackSegInputs'},
     ]
+
+
+def derive_views(test_pipeline, aug_test, size):
+    """(height, width, mirrored) of every view of an image of ``size``."""
+    settings = view_settings(test_pipeline, aug_test)
+    mirrored = (False, True) if settings['flip'] else (False,)
+    scale, keep_ratio = settings['scale'], settings['keep_ratio']
+    sizes = [view_size(size, ratio, scale, keep_ratio) for ratio in settings['ratios']]
+    return [(*view, flip) for view in sizes for flip in mirrored]
 
 
 # Worked out by hand: scale x ratio cut to integers, the smaller of the two factors, half up.
