@@ -10,6 +10,8 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Sampler
 
+from segkit.engine.errors import TrainingError
+
 
 class _Advanced(Sampler):
     """A batch sampler whose first pass begins after ``skip`` batches."""
@@ -60,7 +62,15 @@ def _at(loader: DataLoader, number: int) -> DataLoader:
 
 
 def _passes(loader: DataLoader, batches: Iterator, number: int) -> Iterator:
-    while True:
-        yield from batches
+    empty = 0
+    while empty < 2:  # of a resumed pass nothing may be left
+        empty += 1
+        for batch in batches:
+            empty = 0
+            yield batch
         number += 1
         batches = iter(_at(loader, number))
+    raise TrainingError(
+        'the training data loader gives no batch from its samples: '
+        'lower batch_size, or set drop_last=False'
+    )

@@ -2,7 +2,17 @@
 
 from mmengine.config import Config
 
-from .findings import NOTE, WARNING, Finding
+from segkit.engine.findings import NOTE, WARNING, Finding
+
+
+def _accumulated(cfg: Config, batch: int) -> int:
+    """Batches per step of the optimizer, where 'auto' reaches the recipe's."""
+    loop = (cfg.get('train_cfg') or {}).get('accumulate', 1)
+    if loop == 'auto':
+        recipe = (cfg.get('auto_scale_lr') or {}).get('base_batch_size') or batch
+        loop = recipe // batch
+    wrapper = (cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1)
+    return max(loop, wrapper, 1)
 
 
 def batch_finding(cfg: Config, gpus: int) -> Finding | None:
@@ -12,7 +22,7 @@ def batch_finding(cfg: Config, gpus: int) -> Finding | None:
     if not per_gpu:
         return None
     wrapper = cfg.get('optim_wrapper') or {}
-    steps = max(wrapper.get('accumulative_counts', 1), 1)
+    steps = _accumulated(cfg, per_gpu * gpus)
     batch = per_gpu * gpus * steps
     recipe = (cfg.get('auto_scale_lr') or {}).get('base_batch_size')
     parts = f'{per_gpu} a GPU x {gpus} GPU' + (f' x {steps} accumulated' if steps > 1 else '')
@@ -23,6 +33,6 @@ def batch_finding(cfg: Config, gpus: int) -> Finding | None:
     scaled = f' (lr {rate * batch / recipe:g} instead of {rate:g})' if rate else ''
     return Finding(
         WARNING,
-        f'effective batch {batch} ({parts}), the recipe has {recipe}: use --auto-scale-lr{scaled}, '
-        'or --accumulate auto to reach it',
+        f'effective batch {batch} ({parts}), the recipe has {recipe}: train with '
+        f'--auto-scale-lr{scaled}, or with --accumulate auto to reach it',
     )

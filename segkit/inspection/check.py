@@ -1,18 +1,22 @@
 """A whole check: every dataset of the chosen splits, read once, judged for a config."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mmengine.config import Config
 
 from segkit.datasets.parallel import Failure, parallel
+from segkit.engine.before_training import Plan, channels_fit, findings
 from segkit.engine.config_check import check_part
+from segkit.engine.findings import ERROR, WARNING, Finding, by_level
 
 from .batch import batch_finding
+from .duplicates import duplicate_findings
 from .examine import Examiner, Record
-from .findings import ERROR, WARNING, Finding, ignore_index, judge
+from .findings import ignore_index, judge
 from .leaves import LOADERS, Leaf, Problem, leaves_of
+from .small_objects import small_object_findings
 from .summary import Summary, add_up
 
 
@@ -23,6 +27,7 @@ class Checked:
     leaf: Leaf
     summary: Summary
     findings: list[Finding]
+    split: str = 'train'
 
     @property
     def classes(self) -> list[str]:
@@ -111,21 +116,49 @@ def check(
         seen.append(wanted)
         check_part(cfg, LOADERS[split])
         for leaf in leaves_of(cfg, split):
-            dataset = leaf.dataset
-            summary = _read(leaf, workers, max_images, ignore_index(cfg, dataset))
-            part = Checked(leaf, summary, [])
-            skips = getattr(dataset, 'on_error', '') == 'skip' and not dataset.test_mode
-            part.findings = judge(cfg, summary, part.classes, split, skips)
-            if leaf.orphans:
-                text = f'labels without an image, not used: {len(leaf.orphans)}'
-                part.findings.append(Finding(WARNING, text, leaf.orphans))
-            result.datasets.append(part)
-    batch = batch_finding(cfg, gpus) if 'train' in splits else None
-    result.general += [batch] if batch else []
+            result.datasets.append(_check_leaf(cfg, leaf, split, workers, max_images))
     if not result.datasets:
         keys = ', '.join(LOADERS[split] for split in splits)
         raise ValueError(f'{name}: the config has none of {keys}: nothing to check.')
+    result.general = by_level(_general(cfg, result.datasets, 'train' in splits, gpus))
     return result
+
+
+def _check_leaf(
+    cfg: Config, leaf: Leaf, split: str, workers: int | None, max_images: int | None
+) -> Checked:
+    dataset = leaf.dataset
+    summary = _read(leaf, workers, max_images, ignore_index(cfg, dataset))
+    part = Checked(leaf, summary, [], split)
+    skips = getattr(dataset, 'on_error', '') == 'skip' and not dataset.test_mode
+    found = judge(cfg, summary, part.classes, split, skips)
+    for channels, picture in sorted(summary.channels.items()):
+        found += channels_fit(cfg.get('model'), channels, picture)
+    for files, what in (
+        (leaf.orphans, 'labels without an image, not used'),
+        (leaf.left_out, f'pictures that do not end in {dataset.img_suffix!r}, not used'),
+    ):
+        if files:
+            found.append(Finding(WARNING, f'{what}: {len(files)}', files, pictures=files[:4]))
+    if split == 'train' and summary.labelled:
+        found += small_object_findings(cfg, leaf, part.classes, workers)
+    part.findings = by_level(found)
+    return part
+
+
+def _general(cfg: Config, parts: Sequence[Checked], trains: bool, gpus: int) -> Iterator[Finding]:
+    """What is no matter of a single data set."""
+    trained = [part for part in parts if part.split == 'train']
+    if trains:
+        samples = sum(part.summary.images * part.leaf.times for part in trained)
+        headers = [header for part in trained for header in part.summary.headers]
+        yield from findings(Plan(cfg, samples if trained else None, gpus, headers))
+        batch = batch_finding(cfg, gpus)
+        yield from [batch] if batch else []
+    looks: dict[str, list] = {}
+    for part in parts:
+        looks.setdefault(part.split, []).extend(part.summary.looks)
+    yield from duplicate_findings(looks)
 
 
 def _data_of(cfg: Config, split: str) -> Any:

@@ -1,14 +1,17 @@
 """One image and its label, read the way training reads them, as a record of plain numbers.
 
 Legend: K classes; counts maps a class index (after reduce_zero_label and label_map) to pixels.
+A look is the picture as 16 x 16 grey values: enough to know it again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 
 from segkit.datasets.errors import DataError
+from segkit.datasets.picture_headers import Header, picture_header
 from segkit.registry import TRANSFORMS
 
 from .leaves import Problem
@@ -26,12 +29,15 @@ _KINDS = (
 DAMAGE = {kind for _, kind in _KINDS} | {'cannot be used'}
 
 
+_LUMA = np.array([0.114, 0.587, 0.299], np.float32)  # of blue, green and red
+
+
 @dataclass
 class Record:
     """What one pair holds.
 
     size: (height, width). means, squares: per channel, of the pixel values and their squares, in
-    the order the file is read (BGR).
+    the order the file is read (BGR). look: (16, 16) float32.
     """
 
     image: str
@@ -41,12 +47,14 @@ class Record:
     squares: list[float] = field(default_factory=list)
     counts: dict[int, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    header: Header | None = None
+    look: np.ndarray | None = None
 
 
 class Examiner:
     """Reads samples by the loading transforms of a pipeline; travels to worker processes."""
 
-    def __init__(self, load_image: dict, load_label: dict) -> None:
+    def __init__(self, load_image: Mapping, load_label: Mapping) -> None:
         self.configs = load_image, load_label
         self._loaders: list | None = None
 
@@ -64,7 +72,7 @@ class Examiner:
             try:
                 step(load, record, results)
             except (DataError, OSError, ValueError) as error:
-                record.problems.append(_problem(str(error)))
+                record.problems.append(_problem(str(error), record.image))
         return record
 
     def _image(self, load: Callable, record: Record, results: dict) -> None:
@@ -73,6 +81,8 @@ class Examiner:
         record.size = image.shape[:2]
         pixels = image.reshape(-1, image.shape[2] if image.ndim == 3 else 1)
         record.means = pixels.mean(0, dtype=np.float64).tolist()
+        record.header = picture_header(record.image)
+        record.look = look_of(image)
         record.squares = [float(np.square(c, dtype=np.float64).mean()) for c in pixels.T]
 
     def _label(self, load: Callable, record: Record, results: dict) -> None:
@@ -80,9 +90,19 @@ class Examiner:
         record.counts = histogram(label)
 
 
-def _problem(text: str) -> Problem:
+def _problem(text: str, picture: str) -> Problem:
     kind = next((kind for words, kind in _KINDS if words in text), 'cannot be used')
-    return Problem(kind, text)
+    return Problem(kind, text, picture)
+
+
+def look_of(image: np.ndarray) -> np.ndarray:
+    """(H, W[, C]) of any dtype -> (16, 16) float32, the mean grey value of each part."""
+    image = image if image.ndim == 2 else image[..., :3]
+    if image.dtype not in (np.uint8, np.uint16, np.float32):
+        image = image.astype(np.float32)
+    small = cv2.resize(image, (16, 16), interpolation=cv2.INTER_AREA)
+    small = small.astype(np.float32).reshape(16, 16, -1)
+    return small @ _LUMA if small.shape[2] == 3 else small.mean(2)
 
 
 def histogram(label: np.ndarray) -> dict[int, int]:

@@ -5,26 +5,15 @@ Every finding says what is wrong, where, and what to do. Only errors make the ex
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmengine.config import Config
 
+from segkit.engine.findings import ERROR, NOTE, WARNING, Finding, by_level
 from segkit.models.losses.labels import mask_cure, stray_sentence
 
 from .examine import DAMAGE
 from .summary import Summary
-
-ERROR, WARNING, NOTE = 'error', 'warning', 'note'
-
-
-@dataclass
-class Finding:
-    """One statement; ``files`` are the messages of the files it is about."""
-
-    level: str
-    text: str
-    files: list[str] = field(default_factory=list)
 
 
 def judge(
@@ -45,7 +34,7 @@ def judge(
         *_seen(summary, classes, num_classes, split),
         *_normalisation(cfg, summary),
     ]
-    return sorted(found, key=lambda finding: (ERROR, WARNING, NOTE).index(finding.level))
+    return by_level(found)
 
 
 def _heads(cfg: Config) -> list[tuple[str, dict]]:
@@ -75,7 +64,9 @@ def _files(summary: Summary, skips: bool) -> Iterator[Finding]:
         plural = '' if count == 1 else f', {count} times'
         skipped = skips and kind in DAMAGE and count < summary.examined
         passed = " (passed over: on_error='skip')" if skipped else ''
-        yield Finding(WARNING if skipped else ERROR, f'{kind}{plural}{passed}', messages)
+        level = WARNING if skipped else ERROR
+        pictures = [p.picture for p in summary.problems if p.kind == kind and p.picture]
+        yield Finding(level, f'{kind}{plural}{passed}', messages, pictures=pictures)
 
 
 def _class_counts(cfg: Config, classes: list[str]) -> Iterator[Finding]:
@@ -85,7 +76,8 @@ def _class_counts(cfg: Config, classes: list[str]) -> Iterator[Finding]:
             yield Finding(
                 ERROR,
                 f'model.{name}.num_classes is {count}, but the dataset has {len(classes)} classes: '
-                f'set model.{name}.num_classes={len(classes)}, or correct metainfo.classes.',
+                'correct metainfo.classes, or the head.',
+                options=[f'model.{name}.num_classes={len(classes)}'],
             )
         yield from _class_weights(name, head, count)
 
@@ -112,6 +104,7 @@ def _ignored(cfg: Config, summary: Summary) -> Iterator[Finding]:
                 ERROR,
                 f'model.{name}.ignore_index is {own}, that of model.decode_head '
                 f'{summary.ignore_index}, which the labels hold: set it in all heads.',
+                options=[f'model.{name}.ignore_index={summary.ignore_index}'],
             )
 
 

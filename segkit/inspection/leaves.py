@@ -5,31 +5,37 @@ check wants all of them, so the lists are made here from the same functions.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mmengine.config import Config
 
 from segkit.datasets import BaseSegDataset
 from segkit.datasets.scan import is_local, list_files, list_stems, read_split
+from segkit.engine.before_training import leaf_configs, loading
 from segkit.registry import DATASETS
+
+from .files import list_pictures
 
 LOADERS = {'train': 'train_dataloader', 'val': 'val_dataloader', 'test': 'test_dataloader'}
 
 
 @dataclass
 class Problem:
-    """Something wrong with one file; ``kind`` groups them in the report."""
+    """Something wrong with one file; ``kind`` groups them in the report, ``picture`` shows it."""
 
     kind: str
     message: str
+    picture: str = ''
 
 
 @dataclass
 class Leaf:
     """One dataset of a split, its samples as ``get_data_info`` gives them, and what is missing.
 
-    orphans: labels without an image; training passes over them, but it may not be meant so.
+    orphans: labels without an image, and left_out: pictures with another ending than the data set
+    looks for; training passes over both, but it may not be meant so.
+    times: how often RepeatDataset takes it. pipeline: its transforms.
     """
 
     name: str
@@ -37,7 +43,10 @@ class Leaf:
     infos: list[dict] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     orphans: list[str] = field(default_factory=list)
-    loaders: tuple[dict, dict] = ({}, {})
+    left_out: list[str] = field(default_factory=list)
+    times: int = 1
+    pipeline: Sequence[Mapping] = ()
+    loaders: tuple[Mapping, Mapping] = ({}, {})
 
 
 def leaves_of(cfg: Config, split: str) -> list[Leaf]:
@@ -49,21 +58,15 @@ def leaves_of(cfg: Config, split: str) -> list[Leaf]:
     loader = cfg.get(LOADERS[split])
     if not loader or 'dataset' not in loader:
         raise ValueError(f'{LOADERS[split]}: the config has none, so there is no split {split!r}.')
-    parts = list(_leaf_configs(loader['dataset']))
+    parts = list(leaf_configs(loader['dataset']))
     names = [split if len(parts) == 1 else f'{split} {i + 1}' for i in range(len(parts))]
-    return [_open(part, name) for part, name in zip(parts, names)]
+    return [_open(part, name, times) for (part, times), name in zip(parts, names)]
 
 
-def _leaf_configs(cfg: dict) -> Iterator[dict]:
-    for part in cfg.get('datasets', [cfg['dataset']] if 'dataset' in cfg else []):
-        yield from _leaf_configs(part)
-    if 'datasets' not in cfg and 'dataset' not in cfg:
-        yield cfg
-
-
-def _open(cfg: dict, name: str) -> Leaf:
+def _open(cfg: Mapping, name: str, times: int) -> Leaf:
     dataset = DATASETS.build({**cfg, 'lazy_init': True})
-    leaf = Leaf(name, dataset, loaders=_loading(cfg.get('pipeline', ())))
+    pipeline = cfg.get('pipeline') or ()
+    leaf = Leaf(name, dataset, times=times, pipeline=pipeline, loaders=loading(pipeline))
     generated = type(dataset).load_data_list is not BaseSegDataset.load_data_list
     if not generated and is_local(dataset.data_prefix.get('img_path', '')):
         _list_pairs(leaf)
@@ -74,13 +77,6 @@ def _open(cfg: dict, name: str) -> Leaf:
     except (OSError, ValueError) as error:
         leaf.problems.append(Problem('cannot be opened', str(error)))
     return leaf
-
-
-def _loading(pipeline: list[dict]) -> tuple[dict, dict]:
-    """The configs of the two loading transforms, since they decide how files are read."""
-    image = next((t for t in pipeline if t['type'] == 'LoadImageFromFile'), None)
-    label = next((t for t in pipeline if t['type'] == 'LoadAnnotations'), None)
-    return image or {'type': 'LoadImageFromFile'}, label or {'type': 'LoadAnnotations'}
 
 
 def _list_pairs(leaf: Leaf) -> None:
@@ -101,6 +97,16 @@ def _list_pairs(leaf: Leaf) -> None:
     if present[1] is not None and not dataset.ann_file:
         spare = present[1] - {stem + suffixes[1] for stem in stems}
         leaf.orphans = sorted(os.path.join(folders[1], name) for name in spare)
+    if not dataset.ann_file:
+        leaf.left_out = _other_pictures(folders, suffixes, stems)
+
+
+def _other_pictures(folders: tuple, suffixes: tuple, stems: list[str]) -> list[str]:
+    """Pictures beside those of the data set, whose names have another ending than it looks for."""
+    taken = {stem + suffix for stem in stems for suffix in suffixes}
+    if folders[0] != folders[1]:
+        taken = {stem + suffixes[0] for stem in stems}
+    return [os.path.join(folders[0], n) for n in list_pictures(folders[0]) if n not in taken]
 
 
 def _stems(leaf: Leaf, image_dir: str) -> list[str]:

@@ -3,13 +3,13 @@
 from html import escape
 from pathlib import Path
 
+from segkit.engine.findings import Finding
 from segkit.evaluation import report
 from segkit.evaluation.report.pictures import jpeg_uri
 from segkit.evaluation.report.sections import swatch, table
 from segkit.visualization.contact_sheet import fit
 
 from .check import Check, Checked
-from .findings import Finding
 from .pictures import sample_pictures
 
 _STYLE = Path(report.__file__).with_name('style.css')
@@ -57,7 +57,7 @@ def _finding(finding: Finding) -> str:
     files = escape('\n'.join(finding.files[:50]))
     more = f'\n... and {len(finding.files) - 50} more' if len(finding.files) > 50 else ''
     listed = f'<pre>{files}{more}</pre>' if files else ''
-    text = f'<b>{finding.level}</b>: {escape(finding.text)}'
+    text = f'<b>{finding.level}</b>: {escape(finding.sentence)}'
     return f'<div class="finding {finding.level}">{text}{listed}</div>'
 
 

@@ -5,6 +5,10 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+import numpy as np
+
+from segkit.datasets.picture_headers import Header
+
 from .examine import Record
 from .leaves import Problem
 
@@ -17,6 +21,7 @@ class Summary:
     mean, std: per channel in RGB order over all pixels; None without a readable image.
     sizes: (height, width) -> images. examples: label value -> a file that holds it.
     ignore_index: label of the pixels that do not count.
+    channels: of the pictures as loaded -> one that has so many. headers, looks: of each picture.
     """
 
     name: str
@@ -32,6 +37,9 @@ class Summary:
     problems: list[Problem] = field(default_factory=list)
     labelled: bool = False
     ignore_index: int = 255
+    channels: dict[int, str] = field(default_factory=dict)
+    headers: list[Header] = field(default_factory=list)
+    looks: list[tuple[str, np.ndarray]] = field(default_factory=list)
 
     @property
     def ignored_share(self) -> float:
@@ -68,6 +76,11 @@ def add_up(
             summary.sizes[record.size] += 1
             weights.append(record.size[0] * record.size[1])
             means.append(record.means)
+            summary.channels.setdefault(len(record.means), record.image)
+        if record.header is not None:
+            summary.headers.append(record.header)
+        if record.look is not None:
+            summary.looks.append((record.image, record.look))
             squares.append(record.squares)
     # Channels as read are BGR; what a config writes is RGB.
     summary.mean, summary.std = _moments(weights, means, squares)

@@ -1,7 +1,9 @@
 """A check as text for a terminal: the verdict last, where the eye is when it has scrolled by."""
 
+from segkit.engine.findings import Finding
+
 from .check import Check, Checked
-from .findings import Finding
+from .quoting import plain
 
 _SHOWN_FILES = 10
 _SHOWN_SIZES = 3
@@ -54,9 +56,9 @@ def _classes(part: Checked) -> list[str]:
 
 
 def _finding(finding: Finding, all_files: bool) -> str:
-    lines = [f'{finding.level.upper()}: {finding.text}']
+    lines = [f'{finding.level.upper()}: {plain(finding.sentence)}']
     shown = finding.files if all_files else finding.files[:_SHOWN_FILES]
-    lines += [f'    {message}' for message in shown]
+    lines += [f'    {plain(message)}' for message in shown]
     if len(finding.files) > len(shown):
         lines.append(f'    ... and {len(finding.files) - len(shown)} more (--all-files)')
     return '\n'.join(lines)

@@ -97,9 +97,13 @@ def _cache_name(url: str) -> str:
     return f'{hashlib.sha256(url.encode()).hexdigest()[:12]}_{name}'
 
 
+def cached_at(source: str | Path) -> Path:
+    """Where the file of ``source`` lies, or would once it is downloaded."""
+    url = resolve_url(str(source))
+    return Path(source).expanduser() if url is None else cache_dir() / _cache_name(url)
+
+
 def local_file(source: str | Path) -> Path:
     """The local path of ``source``, downloaded into the cache first when it is a name or URL."""
     url = resolve_url(str(source))
-    if url is None:
-        return Path(source).expanduser()
-    return fetch(url, cache_dir() / _cache_name(url))
+    return cached_at(source) if url is None else fetch(url, cached_at(source))

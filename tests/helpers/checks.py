@@ -36,14 +36,14 @@ def errors_of(cfg: Config, **options) -> list[str]:
     found = check(cfg, 'x', ('train',), workers=0, **options)
     assert not found.ok
     findings = [*found.general, *found.datasets[0].findings]
-    return ['\n'.join([f.text, *f.files]) for f in findings if f.level == 'error']
+    return ['\n'.join([f.sentence, *f.files]) for f in findings if f.level == 'error']
 
 
 def warnings_of(cfg: Config, split='train', **options) -> list[str]:
     found = check(cfg, options.pop('name', 'x'), (split,), workers=0, **options)
     assert found.ok, as_text(found)
     findings = [*found.general, *found.datasets[0].findings]
-    return ['\n'.join([f.text, *f.files]) for f in findings if f.level == 'warning']
+    return ['\n'.join([f.sentence, *f.files]) for f in findings if f.level == 'warning']
 
 
 def paint(root, index, label) -> str:
@@ -54,5 +54,5 @@ def paint(root, index, label) -> str:
 
 def labels_of(root, *values) -> None:
     for index, size in enumerate(SIZES):
-        label = np.resize(np.array(values, np.uint8), size)
-        paint(root, index, label)
+        stripes = np.array(values, np.uint8)[np.arange(size[1]) * len(values) // size[1]]
+        paint(root, index, np.broadcast_to(stripes, size))

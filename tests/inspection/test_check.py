@@ -168,3 +168,45 @@ def test_workers_give_the_same_result(root):
     one, two = (check(cfg, 'x', ('train',), workers=n).to_json() for n in (0, 2))
 
     assert one == two
+
+
+def test_pictures_of_another_ending_are_counted(root):
+    for name in ('a.jpg', 'b.JPG', '.hidden.jpg', 'c.txt'):
+        (tmp := cv2.imencode('.jpg', np.zeros((8, 8, 3), np.uint8))[1]).tofile(f'{root}/img/{name}')
+        assert tmp.size
+
+    (warning,) = warnings_of(config(root))
+
+    assert warning == (
+        f"pictures that do not end in '.png', not used: 2\n{root}/img/a.jpg\n{root}/img/b.JPG"
+    )
+
+
+def test_channels_of_the_network_are_compared_with_those_loaded(root):
+    cfg = config(root)
+    cfg.model.backbone = dict(type='ResNetV1c', depth=18, in_channels=4)
+    errors = errors_of(cfg)
+    assert 'loaded with 3 channels, but model.backbone.in_channels is 4' in errors[0]
+    assert '--cfg-options model.backbone.in_channels=3' in errors[0]
+
+
+def test_a_repeated_data_set_has_all_its_samples(root):
+    cfg = config(root)
+    part = cfg.train_dataloader.dataset
+    cfg.train_dataloader = dict(
+        batch_size=9, drop_last=True, sampler=dict(type='DefaultSampler'),
+        dataset=dict(type='RepeatDataset', times=3, dataset=part),
+    )  # fmt: skip
+    assert check(cfg, 'x', ('train',), workers=0).ok
+    cfg.train_dataloader.batch_size = 10
+    found = check(cfg, 'x', ('train',), workers=0)
+    assert 'gives no batch: 9 samples, batch_size=10' in found.general[0].text
+
+
+def test_accumulation_is_part_of_the_batch(root):
+    cfg = config(root)
+    cfg.auto_scale_lr = dict(base_batch_size=8)
+    assert 'effective batch 2 (2 a GPU x 1 GPU), the recipe has 8' in warnings_of(cfg)[0]
+    for accumulate in (4, 'auto'):
+        cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=3, accumulate=accumulate)
+        assert not warnings_of(cfg)

@@ -15,7 +15,7 @@ def test_the_page_shows_pictures_findings_and_escapes_names(root):
 
     assert page.count('<img src="data:image/jpeg;base64,') == 3
     assert '&lt;b&gt;' in page
-    assert '<b>error</b>: label values 77' in page
+    assert '<b>error</b>: label value(s) 77' in page
     assert 'Training would fail.' in page
     assert 'http://' not in page
     assert 'https://' not in page

@@ -1,19 +1,24 @@
-"""A look at the first batches of every training run, while they are still on the CPU.
+"""What can be known when training starts: the shared list of checks, then the first batches.
 
-What ``tools/check_dataset.py`` finds in a whole dataset, as far as a few batches show it: labels
+``before_training.py`` has the list. Of what ``tools/check_dataset.py`` finds in a whole dataset, a
+few batches, while they are still on the CPU, show: channels the backbone does not take, labels
 that are no class, labels of another size than their image, nothing but ignored pixels, masks of
 {0, 255} read as one class. An error here comes before the first step and names the file; on a GPU
 the check beside the loss speaks after the step.
 """
 
 import logging
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import torch
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 
+from segkit.engine.before_training import Plan, channels_fit, findings, some_headers
+from segkit.engine.config_error import ConfigError
 from segkit.engine.errors import TrainingError
+from segkit.engine.findings import ERROR, WARNING, Finding
 from segkit.models.losses.labels import check_labels, labelled, mask_cure
 from segkit.registry import HOOKS
 
@@ -25,9 +30,9 @@ _TOOL = 'tools/check_dataset.py looks at all of the data'
 
 @HOOKS.register_module()
 class FirstBatchesHook(Hook):
-    """Check the labels of the first ``batches`` batches of a run on this rank.
+    """Run the checks that need no batch, then look at the first ``batches`` batches of this rank.
 
-    Raises TrainingError or ValueError, naming the file, for what cannot train.
+    Raises ConfigError, TrainingError or ValueError, naming key or file, for what cannot train.
     """
 
     def __init__(self, batches: int = 10) -> None:
@@ -35,11 +40,22 @@ class FirstBatchesHook(Hook):
         self._seen = 0
         self._counts = torch.zeros(0, dtype=torch.int64)
 
+    def before_train(self, runner: 'Runner') -> None:
+        dataset: Any = runner.train_dataloader.dataset
+        plan = Plan(runner.cfg, None, runner.world_size)
+        if hasattr(dataset, '__len__'):
+            plan.samples, plan.headers = len(dataset), some_headers(dataset)
+        _tell(findings(plan))
+
     def before_train_iter(
         self, runner: 'Runner', batch_idx: int, data_batch: dict | None = None
     ) -> None:
         if self._seen >= self.batches or not data_batch or 'data_samples' not in data_batch:
             return
+        if not self._seen:
+            first = data_batch['data_samples'][0]
+            channels = len(data_batch['inputs'][0])
+            _tell(channels_fit(runner.cfg.get('model'), channels, _name(first, 'img_path')))
         head: Any = getattr(runner.bare_model, 'decode_head', None)
         if getattr(head, 'num_classes', None) is None:
             return
@@ -83,5 +99,17 @@ class FirstBatchesHook(Hook):
             )
 
 
-def _name(sample: Any) -> str:
-    return str(sample.get('seg_map_path', None) or sample.get('img_path', 'A sample'))
+def _tell(found: Iterable[Finding]) -> None:
+    """Stop at errors, log warnings."""
+    found = list(found)
+    for finding in found:
+        if finding.level == WARNING:
+            text = '\n    '.join([finding.sentence, *finding.files[:3]])
+            print_log(text, 'current', logging.WARNING)
+    errors = [finding for finding in found if finding.level == ERROR]
+    if errors:
+        raise ConfigError(' '.join(': '.join([*e.files[:1], e.sentence]) for e in errors))
+
+
+def _name(sample: Any, first: str = 'seg_map_path') -> str:
+    return str(sample.get(first, None) or sample.get('img_path', 'A sample'))

@@ -29,7 +29,8 @@ def label(*values: int, size=(4, 6)) -> torch.Tensor:
 
 
 RUNNER = SimpleNamespace(
-    bare_model=SimpleNamespace(decode_head=SimpleNamespace(num_classes=3, ignore_index=255))
+    cfg={},
+    bare_model=SimpleNamespace(decode_head=SimpleNamespace(num_classes=3, ignore_index=255)),
 )
 
 
