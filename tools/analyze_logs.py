@@ -13,6 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from segkit.engine.launch import run_script
+from segkit.outputs import own_outputs
 
 USUAL = ('loss', 'mIoU')
 
@@ -35,12 +36,19 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    from segkit.evaluation.report.scalars import smooth
-    from segkit.evaluation.tables import format_table
-    from segkit.visualization.plots import check_format, plot_curves
+    from segkit.visualization.plots import check_format
 
     if args.out:
         check_format(args.out)
+    with own_outputs('--out', 'analyze_logs', [args.out], args.runs):
+        analyze(args)
+
+
+def analyze(args: argparse.Namespace) -> None:
+    from segkit.evaluation.report.scalars import smooth
+    from segkit.evaluation.tables import format_table
+    from segkit.visualization.plots import plot_curves
+
     names = args.names or unique_names(args.runs)
     runs = {name: read(run) for name, run in zip(names, args.runs)}
     curves = {key: pick(runs, key) for key in args.keys or usual(runs)}

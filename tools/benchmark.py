@@ -17,6 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from segkit.engine.launch import parse_options, run_script
+from segkit.outputs import own_outputs
 from segkit.whole_file import write_text
 
 SWITCHES = ('fuse_bn', 'channels_last', 'bf16')
@@ -51,6 +52,11 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    with own_outputs('--out', 'benchmark', [args.out], [args.config, args.checkpoint]):
+        benchmark(args)
+
+
+def benchmark(args: argparse.Namespace) -> None:
     import torch
 
     from segkit.apis import init_model

@@ -43,13 +43,20 @@ def main() -> None:
     args = parse_args()
     from segkit.engine.config import load_config
     from segkit.engine.folders import ends_like_file
-    from segkit.inspection.browse import browse, write_folder, write_sheet
+    from segkit.inspection.browse import (
+        browse,
+        dataset_of,
+        refuse_overwriting,
+        write_folder,
+        write_sheet,
+    )
 
     out, sheet = Path(args.out), Path(args.out).suffix.lower() in SHEETS
     if ends_like_file(out) and not sheet:
         raise SystemExit(f'--out {out}: a sheet is {", ".join(SHEETS)}; a folder has no ending.')
     try:
         cfg = load_config(args.config, parse_options(args.cfg_options))
+        refuse_overwriting(dataset_of(cfg, args.split, args.raw), out, sheet, args.num)
         pictures = browse(cfg, args.split, args.num, args.seed, args.opacity, args.raw)
         if sheet:
             count = write_sheet(pictures, out, args.columns, args.width)

@@ -15,6 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from segkit.engine.launch import parse_options, run_script
+from segkit.outputs import own_outputs
 from segkit.whole_file import write_text
 
 
@@ -40,6 +41,11 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    with own_outputs('--json, --html', 'check_dataset', [args.json, args.html], [args.config]):
+        check_dataset(args)
+
+
+def check_dataset(args: argparse.Namespace) -> None:
     import json
 
     from segkit.engine.config import load_config

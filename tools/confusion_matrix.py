@@ -12,6 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from segkit.engine.launch import parse_options, run_script
+from segkit.outputs import own_outputs
 
 
 def parse_args() -> argparse.Namespace:
@@ -29,6 +30,12 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    files = [Path(args.out_dir) / name for name in ('confusion.png', 'confusion.csv')]
+    with own_outputs('--out-dir', 'confusion_matrix', files, [args.config, args.predictions]):
+        confusion_matrix(args)
+
+
+def confusion_matrix(args: argparse.Namespace) -> None:
     from segkit.engine.config import load_config
     from segkit.evaluation.report.heat_map import row_shares, worst_confusions
     from segkit.evaluation.tables import format_table
@@ -54,12 +61,15 @@ def count(dataset, args: argparse.Namespace):
     import numpy as np
     import torch
 
+    from segkit.datasets.places import image_root
     from segkit.evaluation.confusion import count_sample
     from segkit.evaluation.predictions import Predictions
 
     classes = dataset.metainfo['classes']
     label_ids = dataset.metainfo.get('label_ids')
-    predictions = Predictions(args.predictions, classes, len(dataset), label_ids)
+    predictions = Predictions(
+        args.predictions, classes, len(dataset), label_ids, image_root(dataset)
+    )
     total = torch.zeros(len(classes), len(classes), dtype=torch.int64)
     for i in range(len(dataset)):
         sample = dataset[i]['data_samples']

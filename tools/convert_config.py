@@ -10,6 +10,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from segkit.engine.launch import run_script
+from segkit.outputs import own_outputs
 
 
 def parse_args() -> argparse.Namespace:
@@ -21,6 +22,11 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    with own_outputs('NEW', 'convert_config', [args.new], [args.old]):
+        convert_config(args)
+
+
+def convert_config(args: argparse.Namespace) -> None:
     from mmengine.config import Config
 
     from segkit.engine.config import shipped_configs

@@ -41,6 +41,14 @@ def main() -> None:
 
 
 def export(args: argparse.Namespace) -> None:
+    from segkit.outputs import own_outputs
+
+    inputs = [args.config, args.checkpoint, *args.images]
+    with own_outputs('--out', 'export', [args.out], inputs):
+        write(args)
+
+
+def write(args: argparse.Namespace) -> None:
     from segkit.apis import init_model
     from segkit.apis.export import export_model
 

@@ -10,16 +10,18 @@ python tools/make_demo_dataset.py data/shapes --train 1000 --val 100
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from segkit.engine.launch import run_script
+from segkit.outputs import check_outputs, output_file
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Write the generated demo dataset to disk')
-    parser.add_argument('out', type=Path, help='folder to write to; files in it are replaced')
+    parser.add_argument('out', type=Path, help='folder to write to; files this wrote are replaced')
     parser.add_argument('--train', type=int, default=1000, help='training pictures')
     parser.add_argument('--val', type=int, default=100, help='validation pictures')
     parser.add_argument('--size', type=int, nargs=2, default=(96, 128), metavar=('H', 'W'))
@@ -40,29 +42,37 @@ def write_split(args: argparse.Namespace, split: str, count: int) -> None:
     from segkit.datasets.shapes_scene import render_scene
 
     folders = [args.out / kind / split for kind in ('images', 'annotations')]
-    for folder in folders:
-        folder.mkdir(parents=True, exist_ok=True)
     for index in range(count):
         pair = list(render_scene(args.seed, split, index, tuple(args.size)))
         if args.reduce_zero_label:  # as ADE20K stores them: 0 unlabelled, classes from 1
             pair[1] = np.where(pair[1] == 255, 0, pair[1] + 1).astype(np.uint8)
         for folder, array in zip(folders, pair):
-            path = folder / f'{index:05d}.png'
-            if not cv2.imwrite(str(path), array):
-                sys.exit(f'{path}: cannot be written')
+            with output_file(folder / f'{index:05d}.png', 'make_demo_dataset') as file:
+                file.write(cv2.imencode('.png', array)[1].tobytes())
         if (index + 1) % 100 == 0 or index + 1 == count:
             print(f'\r{split}: {index + 1}/{count}', end='', flush=True)
     print()
+
+
+def planned(out: Path, counts: dict[str, int]) -> Iterator[Path]:
+    """Every file there will be."""
+    yield out / 'classes.txt'
+    for split, count in counts.items():
+        for kind in ('images', 'annotations'):
+            yield from (out / kind / split / f'{index:05d}.png' for index in range(count))
 
 
 def main() -> None:
     args = parse_args()
     from segkit.datasets.shapes_scene import CLASSES, PALETTE
 
-    for split, count in (('train', args.train), ('val', args.val)):
+    counts = {'train': args.train, 'val': args.val}
+    check_outputs('OUT', 'make_demo_dataset', planned(args.out, counts))
+    for split, count in counts.items():
         write_split(args, split, count)
     lines = [f'{name} {r} {g} {b}' for name, (r, g, b) in zip(CLASSES, PALETTE)]
-    (args.out / 'classes.txt').write_text('\n'.join(lines) + '\n')
+    with output_file(args.out / 'classes.txt', 'make_demo_dataset') as file:
+        file.write(('\n'.join(lines) + '\n').encode())
     print(f'{args.train + args.val} pairs of {len(CLASSES)} classes in {args.out}')
 
 

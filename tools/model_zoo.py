@@ -13,6 +13,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from segkit.engine.launch import run_script
+from segkit.outputs import own_outputs
+from segkit.whole_file import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -125,7 +127,9 @@ def table(args: argparse.Namespace) -> int:
     if args.check:
         print(f'{out}: {"up to date" if current == page else "stale, run without --check"}')
         return int(current != page)
-    out.write_text(page, encoding='utf-8')
+    own = current.startswith(page.partition('\n')[0]) and 'tools/model_zoo.py table' in current
+    with own_outputs('--out', 'model_zoo', [] if own else [out], [args.catalog, args.records]):
+        write_text(out, page)
     print(f'{out}: {len(args.rows)} rows')
     return 0
 

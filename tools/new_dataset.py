@@ -9,6 +9,7 @@ validation images where the folders do not. Then: python tools/check_dataset.py 
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -48,7 +49,9 @@ def main() -> None:
     from segkit.inspection.new_config import write_config
 
     out = args.out or args.folder / 'config.py'
-    if out.exists() and not args.force:
+    if out.suffix != '.py':
+        sys.exit(f'--out {out}: the name of a config ends in .py')
+    if os.path.lexists(out) and not args.force:
         sys.exit(f'{out}: is there already; choose another --out, or --force to write over it.')
     try:
         for line in write_config(args, out):

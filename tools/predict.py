@@ -4,8 +4,8 @@
         --config pspnet_r50-d8_512x1024_40k_cityscapes --checkpoint weights.pth --out-dir out
 
 Writes OUT_DIR/masks/NAME.png (the class index of each pixel), OUT_DIR/overlays/NAME.png and
-OUT_DIR/predictions.json. Files of one name from several folders get a number. Files that cannot be
-read are left out, and listed at the end.
+OUT_DIR/predictions.json. Sub-folders are kept; files of one name from several sources get a
+number. Files that cannot be read are left out, and listed at the end.
 """
 
 import argparse

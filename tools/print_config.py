@@ -12,6 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from segkit.engine.launch import parse_options, run_script
+from segkit.outputs import own_outputs
 
 
 def parse_args() -> argparse.Namespace:
@@ -32,7 +33,12 @@ def main() -> None:
     args = parse_args()
     from segkit.engine.config import load_config
 
-    cfg = load_config(args.config, parse_options(args.cfg_options))
+    with own_outputs('--out', 'print_config', [args.out], [args.config]):
+        write(load_config(args.config, parse_options(args.cfg_options)), args)
+
+
+def write(cfg, args: argparse.Namespace) -> None:
+    """On the screen, and into the file that was asked for."""
     print(part(cfg, args.key) if args.key else cfg.pretty_text)
     if args.out:
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)

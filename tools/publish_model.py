@@ -18,6 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from segkit.engine.launch import run_script
+from segkit.outputs import own_outputs
 from segkit.whole_file import whole_file
 
 
@@ -48,7 +49,7 @@ def main() -> None:
     torch.save({'state_dict': state, 'meta': {'dataset_meta': meta} if meta else {}}, buffer)
     digest = hashlib.sha256(buffer.getvalue()).hexdigest()[:8]
     final = out.with_name(f'{out.stem}-{digest}.pth')
-    with whole_file(final) as file:
+    with own_outputs('OUT', 'publish_model', [final], [args.checkpoint]), whole_file(final) as file:
         file.write(buffer.getbuffer())
     print(f'{final} ({final.stat().st_size / 2**20:.1f} MiB, {len(state)} tensors)')
 

@@ -15,6 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from segkit.engine.launch import run_script
+from segkit.outputs import own_outputs
 
 DEFAULT_POINTS = ((0.3, 0.3), (0.5, 0.5), (0.75, 0.65))
 
@@ -47,6 +48,12 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    inputs = [args.config, args.checkpoint, args.image]
+    with own_outputs('--out', 'visualize_attention', [args.out], inputs):
+        visualize(args)
+
+
+def visualize(args: argparse.Namespace) -> None:
     from segkit.apis import inference_model, init_model
     from segkit.visualization.attention_probe import probe
     from segkit.visualization.images import read_rgb

@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from segkit.whole_file import write_text
+from segkit.engine.folders import make_folder
+from segkit.outputs import check_outputs, output_file
 
 from .inference import predict_stream
 from .show import show_result
 from .sources import VIDEO_SUFFIXES, Picture, Source, pictures
+
+WRITER = 'predict'
 
 
 def predict_to_folder(
@@ -28,36 +31,53 @@ def predict_to_folder(
     """Write masks/, overlays/ and predictions.json under ``out_dir``; gives their number.
 
     ``on_error`` is told of each file that cannot be read, which is left out; without it that ends
-    everything.
+    everything. What an earlier call wrote is written over, nothing else.
 
-    The JSON is a list of dicts: name, path, width, height, mask, overlay (relative to the folder)
-    and ``classes``, the share of the pixels of each class that was found, largest first.
+    The JSON is a list of dicts: name, path, width, height, mask, overlay (relative to the folder,
+    in the sub-folders that the files had) and ``classes``, the share of the
+    pixels of each class that was found, largest first.
     """
     from tqdm import tqdm
 
     out_dir = Path(out_dir)
-    for folder in ('masks', 'overlays'):
-        (out_dir / folder).mkdir(parents=True, exist_ok=True)
     stream, total = pictures(sources), None
     if _all_files(sources):  # listing them costs nothing and gives the bar its ETA
         listed = list(stream)
         stream, total = iter(listed), len(listed)
+        _refuse_overwriting(listed, out_dir)
+    make_folder('--out-dir', out_dir)
     records, used = [], Counter[str]()
     results = predict_stream(model, stream, aug_test, batch_size, on_error)
     for picture, sample in tqdm(results, total=total, unit='image', desc='predicting'):
-        name = _unused(picture.name, used)
+        name = _unused(picture, used)
         records.append(_write(picture, sample, model, name, out_dir, opacity))
-    write_text(out_dir / 'predictions.json', json.dumps(records, indent=1))
+    with output_file(out_dir / 'predictions.json', WRITER) as file:
+        file.write(json.dumps(records, indent=1).encode())
     return len(records)
 
 
-def _unused(name: str, used: Counter[str]) -> str:
-    """``name``, or with the next number that makes it a new one; ``used`` counts each."""
-    unused = name
-    while unused in used:
-        used[name] += 1
-        unused = f'{name}_{used[name]}'
-    used[unused] = 1
+def _refuse_overwriting(listed: Sequence[Picture], out_dir: Path) -> None:
+    """Before the first prediction: what all of them will write."""
+    used = Counter[str]()
+    names = [_unused(picture, used) for picture in listed]
+    paths = [out_dir / file for name in names for file in _files_of(name)]
+    inputs = [picture.path for picture in listed if picture.path]
+    check_outputs('--out-dir', WRITER, [*paths, out_dir / 'predictions.json'], inputs)
+
+
+def _files_of(name: str) -> tuple[str, str]:
+    """Mask and overlay of a picture, relative to the folder."""
+    return f'masks/{name}.png', f'overlays/{name}.png'
+
+
+def _unused(picture: Picture, used: Counter[str]) -> str:
+    """Its name, in its sub-folder, or with the next number that makes it a new one in any letter
+    case; ``used`` counts each."""
+    unused = name = f'{picture.folder}/{picture.name}' if picture.folder else picture.name
+    while unused.lower() in used:
+        used[name.lower()] += 1
+        unused = f'{name}_{used[name.lower()]}'
+    used[unused.lower()] = 1
     return unused
 
 
@@ -77,13 +97,14 @@ def _write(
 
     labels = sample.pred_sem_seg.data.squeeze(0).cpu().numpy()
     kind = np.uint8 if labels.max(initial=0) < 256 else np.uint16
-    mask, overlay = f'masks/{name}.png', f'overlays/{name}.png'
-    if not cv2.imwrite(str(out_dir / mask), labels.astype(kind)):
-        raise OSError(f"The mask could not be written to '{out_dir / mask}'.")
     image = picture.path if picture.array is None else picture.array
     assert image is not None, 'a picture is a path or an array'
     meta: Any = model.dataset_meta
-    show_result(image, sample, model, opacity=opacity, out_file=out_dir / overlay)
+    mask, overlay = _files_of(name)
+    drawn = show_result(image, sample, model, opacity=opacity)
+    for file, array in ((mask, labels.astype(kind)), (overlay, drawn)):
+        with output_file(out_dir / file, WRITER) as target:
+            target.write(cv2.imencode('.png', array)[1].tobytes())
     height, width = labels.shape
     return dict(
         name=name, path=picture.path, width=width, height=height, mask=mask, overlay=overlay,

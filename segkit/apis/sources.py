@@ -23,11 +23,13 @@ class Picture(NamedTuple):
     name: its file name without suffix, or a running number; unique names are the caller's affair.
     path: its file, or None for arrays and video frames.
     array: (H, W, C) uint8 BGR, or None where the file is still to be read.
+    folder: the sub-folder of the folder or glob that was given, in which it lies.
     """
 
     name: str
     path: str | None
     array: np.ndarray | None
+    folder: str = ''
 
 
 def is_single(source: Source) -> bool:
@@ -72,7 +74,7 @@ def _is_many(path: str) -> bool:
 def _from_path(source: str) -> Iterator[Picture]:
     path = Path(source)
     if path.is_dir():
-        yield from _files(path.rglob('*'), f"the folder '{source}'")
+        yield from _files(path.rglob('*'), f"the folder '{source}'", path)
     elif path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
         yield from _frames(path)
     elif path.is_file():
@@ -81,18 +83,28 @@ def _from_path(source: str) -> Iterator[Picture]:
             raise ValueError(f"'{source}' is neither an image nor a video; known are {known}.")
         yield Picture(path.stem, source, None)
     elif glob.has_magic(source):
-        yield from _files(map(Path, glob.iglob(source, recursive=True)), f"the glob '{source}'")
+        found = map(Path, glob.iglob(source, recursive=True))
+        yield from _files(found, f"the glob '{source}'", _fixed_part(path))
     else:
         raise FileNotFoundError(f"There is no image, folder or video at '{source}'.")
 
 
-def _files(paths: Iterable[Path], where: str) -> Iterator[Picture]:
+def _fixed_part(pattern: Path) -> Path:
+    """The folder of a glob up to its first wildcard."""
+    parts = pattern.parts
+    count = next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts))
+    return Path(*parts[:count])
+
+
+def _files(paths: Iterable[Path], where: str, root: Path) -> Iterator[Picture]:
     found = sorted(path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES)
     if not found:
         raise FileNotFoundError(
             f'No image in {where}; looked for {", ".join(sorted(IMAGE_SUFFIXES))}.'
         )
-    yield from (Picture(path.stem, str(path), None) for path in found)
+    for path in found:
+        below = path.parent.relative_to(root) if path.is_relative_to(root) else Path()
+        yield Picture(path.stem, str(path), None, str(below) if below.parts else '')
 
 
 def _frames(path: Path) -> Iterator[Picture]:

@@ -14,7 +14,9 @@ from segkit.datasets.cache import INDEX_DTYPE, label_reading, sample_key, source
 from segkit.datasets.errors import DataError
 from segkit.datasets.row_codec import best_codec, encode_rows
 from segkit.datasets.transforms.loading import LoadAnnotations, LoadImageFromFile
+from segkit.outputs import OutputError
 
+FILES = {'cache.json', 'data.bin', 'index.npy'}
 FORMATS = ('raw', 'rows')
 
 
@@ -68,6 +70,7 @@ def write_cache(
         raise ValueError(f'The format of a cache must be one of {FORMATS}, not {kind!r}.')
     codec = (codec or best_codec()) if kind == 'rows' else None
     folder = Path(folder)
+    _refuse_other_folder(folder)
     unfinished = folder.with_name(f'{folder.name}.{os.getpid()}.tmp')
     unfinished.mkdir(parents=True)
     try:
@@ -85,6 +88,18 @@ def write_cache(
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return written
+
+
+def _refuse_other_folder(folder: Path) -> None:
+    """Only a cache is taken away for a new one, and a folder without anything in it."""
+    if not os.path.lexists(folder):
+        return
+    found = set(os.listdir(folder)) if folder.is_dir() and not folder.is_symlink() else {'a file'}
+    if found and (found - FILES or 'cache.json' not in found):
+        raise OutputError(
+            f'{folder}: is there already and no cache (it holds {sorted(found - FILES)[:1]}), so '
+            'it is left as it is. Choose another folder'
+        )
 
 
 def _write_files(folder: Path, jobs: list, workers: int, on_progress: Callable) -> int:

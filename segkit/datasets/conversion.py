@@ -14,8 +14,9 @@ import numpy as np
 from PIL import Image
 
 from segkit.datasets.parallel import Failure, parallel
-from segkit.whole_file import whole_file, write_text
+from segkit.outputs import check_outputs, output_file
 
+WRITER = 'dataset_converters'
 Job = tuple[Any, Path]
 Label = np.ndarray | Image.Image
 
@@ -44,7 +45,7 @@ def save_label(label: Label, path: Path, palette: Sequence[Sequence[int]] | None
     image = label if isinstance(label, Image.Image) else Image.fromarray(label)
     if palette is not None:
         image.putpalette([value for colour in palette for value in colour])
-    with whole_file(path) as file:
+    with output_file(path, WRITER, '--overwrite') as file:
         image.save(file, format='PNG')
 
 
@@ -55,9 +56,20 @@ def convert(
     workers: int | None = None,
     overwrite: bool = False,
     palette: Sequence[Sequence[int]] | None = None,
+    lists: Sequence[Path] = (),
 ) -> Report:
-    """Make every missing target; a source that fails is reported and the rest go on."""
+    """Make every missing target; a source that fails is reported and the rest go on.
+
+    Args:
+        overwrite: make those again that are there, if this made them.
+        lists: the split files that will be written afterwards, which are checked first.
+
+    Raises:
+        OutputError: a file that something else wrote would be written over.
+    """
+    check_outputs('split files', WRITER, lists)
     todo = [job for job in jobs if overwrite or not job[1].is_file()]
+    check_outputs('--overwrite', WRITER, [target for _, target in todo])
     report = Report(kept=len(jobs) - len(todo))
     results = parallel(partial(_one, function, palette), todo, title, workers)
     for (source, target), result in zip(todo, results):
@@ -77,7 +89,8 @@ def _one(function: Callable[[Any], Label], palette: Sequence | None, job: Job) -
 def write_split(path: Path, stems: Iterable[str]) -> int:
     """A split file, one stem a line, sorted; returns how many."""
     names = sorted(set(stems))
-    write_text(path, ''.join(f'{name}\n' for name in names))
+    with output_file(path, WRITER) as file:
+        file.write(''.join(f'{name}\n' for name in names).encode())
     return len(names)
 
 

@@ -45,6 +45,8 @@ class ShapesDataset(BaseSegDataset):
             raise ValueError(f'size of ShapesDataset must be at least (64, 64), not {size}.')
         self.split, self.num_images, self.seed = split, num_images, seed
         self.size = (size[0], size[1])
+        folder = f'shapes/{split}'  # of no disk, but files made of the pictures are named below it
+        kwargs['data_prefix'] = {**(kwargs.get('data_prefix') or {}), 'img_path': folder}
         super().__init__(**kwargs)
 
     def load_data_list(self) -> list[dict]:

@@ -6,6 +6,9 @@ import re
 from pathlib import Path
 
 from segkit.engine.config_error import ConfigError
+from segkit.outputs import OutputError, is_run
+
+_NUMBERED = re.compile(r'(best_.+_)?(iter|epoch)_\d+\.pth')
 
 
 def make_folder(name: str, folder: str | os.PathLike) -> None:
@@ -23,6 +26,53 @@ def make_folder(name: str, folder: str | os.PathLike) -> None:
         ) from None
     if not writable:
         raise ConfigError(f'{name}: the folder {folder} is not writable; choose another place')
+
+
+def check_work_dir(folder: str | os.PathLike, config: str | None) -> None:
+    """Refuse a work directory that is no run's and holds files of the names that a run writes.
+
+    Args:
+        config: the file that was given; a run leaves a copy of the whole config under its name,
+            but never in its place.
+
+    Raises:
+        OutputError: names the file.
+    """
+    if is_run(folder):
+        return
+    copy = [Path(config).name] if config and not is_given(folder, config) else []
+    for name in [*copy, 'run.json', 'results.json', 'results.csv', 'report.html']:
+        if os.path.lexists(path := Path(folder) / name):
+            raise OutputError(
+                f'work_dir: {path} is there, in a folder where no run has been, and a run writes '
+                'a file of that name. Choose another --work-dir'
+            )
+
+
+def is_given(folder: str | os.PathLike, config: str) -> bool:
+    """Whether the copy of the config in ``folder`` would take the place of the file itself."""
+    return _same(Path(folder) / Path(config).name, config)
+
+
+def check_start(folder: str | os.PathLike, load_from: str | None) -> None:
+    """Refuse weights to start from that lie where the run would write its own.
+
+    Raises:
+        OutputError: names the file.
+    """
+    path = Path(load_from or '')
+    if _NUMBERED.fullmatch(path.name) and _same(path.parent, folder) and path.is_file():
+        raise OutputError(
+            f'load_from: {path} lies in the work directory, where the run would write a '
+            'checkpoint of that name. Choose another --work-dir, or go on from it with --resume'
+        )
+
+
+def _same(a: str | os.PathLike, b: str | os.PathLike) -> bool:
+    try:
+        return os.path.samefile(a, b)
+    except OSError:
+        return False
 
 
 def ends_like_file(path: str | os.PathLike) -> bool:

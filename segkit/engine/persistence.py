@@ -19,6 +19,7 @@ from torch import nn
 import segkit
 from segkit.engine import stops
 from segkit.engine.errors import TrainingError
+from segkit.engine.folders import check_start, is_given
 from segkit.engine.resume import config_differences, load_latest, load_verified
 from segkit.engine.saving import save_checkpoint_file
 from segkit.engine.scalars import hub_state, load_hub_state, plain
@@ -133,11 +134,22 @@ class Persistence:
     def train(self) -> nn.Module:
         """Train; when resuming, the seed of the checkpoint is known before the data is set up."""
         self._find_resumed()
-        super().dump_config()  # see Runner.dump_config
+        if self._resumed is None:
+            check_start(self.work_dir, self._load_from)
+        self._leave_config()
         try:
             return super().train()
         finally:
             stops.training_ends()
+
+    def _leave_config(self) -> None:
+        """The whole config beside the checkpoints (see ``Runner.dump_config``), but not in the
+        place of the file that was given."""
+        given = self.cfg.filename
+        if given and is_given(self.work_dir, given):
+            self.logger.info(f'{given} lies in the work directory and is left as it is.')
+            return
+        super().dump_config()
 
     def val(self) -> dict:
         self._purpose = 'test'

@@ -21,7 +21,7 @@ from segkit.engine.batch import BatchAccounting
 from segkit.engine.config_text import plain_config
 from segkit.engine.dist import init_dist, resolve_launcher
 from segkit.engine.env import collect_env
-from segkit.engine.folders import make_folder
+from segkit.engine.folders import check_work_dir, make_folder
 from segkit.engine.persistence import Persistence
 from segkit.engine.randomness import make_deterministic
 from segkit.engine.scalars import shorten
@@ -62,6 +62,7 @@ class Runner(Persistence, BatchAccounting, MMRunner):
     def from_cfg(cls, cfg: dict) -> 'Runner':
         cfg = plain_config(copy.deepcopy(cfg))
         cfg.setdefault('default_scope', 'segkit')
+        check_work_dir(cfg['work_dir'], getattr(cfg, 'filename', None))
         make_folder('work_dir', cfg['work_dir'])
         return super().from_cfg(cfg)
 
@@ -136,6 +137,7 @@ class Runner(Persistence, BatchAccounting, MMRunner):
             run_card=dict(type='RunCardHook'),
             progress=dict(type='ProgressHook'),
             first_batches=dict(type='FirstBatchesHook'),
+            result_places=dict(type='ResultPlacesHook'),
         )
         super().register_default_hooks({k: v for k, v in (hooks or {}).items() if k not in extra})
         for name, hook in extra.items():

@@ -15,6 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from segkit.datasets.places import picture_png
+from segkit.outputs import output_file
+
 from .errors import EvaluationError
 
 
@@ -47,8 +50,11 @@ def is_voc(classes: Sequence[str]) -> bool:
 class IdImageWriter:
     """Write one PNG an image into a folder, named after the image.
 
+    A file that is there already is written over only if such a writer wrote it.
+
     Args:
         folder: made if it is not there.
+        root: folder of the images, whose sub-folders are kept; without it there are none.
         classes: names by index; they decide the coding.
         palette: K colours (R, G, B), for VOC's palette images.
         label_ids: class name -> id, where the dataset has ids of its own.
@@ -60,8 +66,9 @@ class IdImageWriter:
         classes: Sequence[str],
         palette: Sequence[Sequence[int]] | None = None,
         label_ids: Mapping[str, int] | None = None,
+        root: str | None = None,
     ) -> None:
-        self.folder = Path(folder)
+        self.folder, self.root = Path(folder), root
         self.folder.mkdir(parents=True, exist_ok=True)
         self.classes, self.label_ids = classes, label_ids
         self.palette = palette if palette and is_voc(classes) else None
@@ -71,7 +78,7 @@ class IdImageWriter:
         """Write an (H, W) map of class indices; returns the file."""
         from PIL import Image
 
-        name = Path(img_path).stem + '.png'
+        name = picture_png(img_path, self.root)
         claim(self.sources, name, img_path, self.folder)
         coding = coding_table(self.classes, reduce_zero_label, self.label_ids)
         image = Image.fromarray(coding[pred])
@@ -80,7 +87,8 @@ class IdImageWriter:
             colours[: len(self.palette)] = self.palette
             image = image.convert('P') if image.mode != 'L' else image
             image.putpalette(colours.ravel().tolist())
-        image.save(self.folder / name)
+        with output_file(self.folder / name, 'IoUMetric') as file:
+            image.save(file, format='PNG')
         return self.folder / name
 
 

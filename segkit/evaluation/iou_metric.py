@@ -9,6 +9,7 @@ the order, so that any number of ranks gives the same last digit.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from torch import Tensor
 
+from segkit.datasets.places import picture_png
+from segkit.outputs import is_run, note
 from segkit.registry import METRICS
 
 from .bootstrap import confidence_interval
@@ -82,6 +85,7 @@ class IoUMetric(BaseMetric):
         self.result_file, self.class_scalars = result_file, class_scalars
         self.result_info = dict(result_info or {})
         self.scores: Scores | None = None
+        self.image_root: str | None = None  # set by whoever knows the data set
         self._writer: IdImageWriter | None = None
         self._reset()
 
@@ -116,6 +120,27 @@ class IoUMetric(BaseMetric):
                 "'b', ...), palette=[[r, g, b], ...]), or set dataset_meta on the evaluator."
             )
         return classes
+
+    @property
+    def writes(self) -> bool:
+        """Whether it writes files."""
+        return bool(self.output_dir or self.result_file)
+
+    def planned_files(
+        self, images: Sequence[str], root: str | None
+    ) -> tuple[str, str | None, list[str]]:
+        """The option that says where, the folder of pictures, and the files to be.
+
+        Results in the folder of a run are the run's own.
+        """
+        paths = []
+        if self.result_file and not is_run(os.path.dirname(self.result_file)):
+            paths = [f'{self.result_file}.json', f'{self.result_file}.csv']
+        if not self.output_dir:
+            return f'result_file={self.result_file!r}', None, paths
+        folder = str(self.output_dir)
+        paths += [os.path.join(folder, picture_png(image, root)) for image in images]
+        return f'--out {folder}', folder, paths
 
     # -- images ---------------------------------------------------------------------------------
 
@@ -155,7 +180,7 @@ class IoUMetric(BaseMetric):
         if self._writer is None:
             meta = self.dataset_meta or {}
             coding = meta.get('palette'), meta.get('label_ids')
-            self._writer = IdImageWriter(folder, self.classes, *coding)
+            self._writer = IdImageWriter(folder, self.classes, *coding, self.image_root)
         reduce_zero_label = bool(_meta_of(sample, 'reduce_zero_label', False))
         self._writer.write(flat_map(pred).cpu().numpy(), _name_of(sample), reduce_zero_label)
 
@@ -238,6 +263,8 @@ class IoUMetric(BaseMetric):
             if self.result_file:
                 write_json(f'{self.result_file}.json', scores, **self.result_info, images=images)
                 write_csv(f'{self.result_file}.csv', scores)
+                note(f'{self.result_file}.json', 'IoUMetric')
+                note(f'{self.result_file}.csv', 'IoUMetric')
             if self.class_scalars:
                 publish_class_scores(scores)
         prefix = f'{self.prefix}/' if self.prefix else ''

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from segkit.datasets.places import picture_png
 from segkit.safe_pickle import read_arrays
 
 from .errors import EvaluationError
@@ -42,7 +43,9 @@ class Predictions:
         classes: Sequence[str],
         images: int,
         label_ids: Mapping[str, int] | None = None,
+        root: str | None = None,
     ) -> None:
+        self.root = root
         self.path, self.classes, self.label_ids = Path(path), classes, label_ids
         self.maps = None if self.path.is_dir() else read_pickle(self.path)
         if self.maps is not None and len(self.maps) != images:
@@ -54,7 +57,9 @@ class Predictions:
         """(H, W) class indices of an image."""
         if self.maps is not None:
             return self.maps[index]
-        file = self.path / f'{Path(img_path).stem}.png'
+        file = self.path / picture_png(img_path, self.root)
+        if not file.is_file():
+            file = self.path / file.name  # a folder of before 1.0 has no sub-folders
         if not file.is_file():
             raise EvaluationError(f'{file}: there is no prediction for {img_path}.')
         from PIL import Image

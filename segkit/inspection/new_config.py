@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median_low
 
-from segkit.datasets.conversion import write_split
+from segkit.datasets.conversion import WRITER, write_split
 from segkit.datasets.metainfo import make_palette
 from segkit.datasets.parallel import Failure, parallel
+from segkit.outputs import check_outputs
 
 from .config_text import config_text
 from .examine import Examiner
@@ -63,6 +64,8 @@ def write_config(args: Namespace, out: Path) -> Iterator[str]:
         channels=channels,
         statistics=None if channels == 3 else _statistics(root, pairing, args.workers),
     )
+    lists = [settings['ann_file'] for settings, _ in splits.values() if 'ann_file' in settings]
+    check_outputs('--out', WRITER, lists)
     out.parent.mkdir(parents=True, exist_ok=True)
     for settings, stems in splits.values():
         if 'ann_file' in settings:

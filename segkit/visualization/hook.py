@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from mmengine.hooks import Hook
 
+from segkit.datasets.places import image_root, picture_png
 from segkit.registry import HOOKS
 
 from .images import image_of
@@ -76,14 +79,25 @@ class SegVisualizationHook(Hook):
             image = image_of(sample, data_batch, i)
             self._draw_one(runner, image, sample, split)
 
+    @property
+    def writes(self) -> bool:
+        """Whether it writes files of its own."""
+        return self.show_dir is not None
+
+    def planned_files(
+        self, images: Sequence[str], root: str | None
+    ) -> tuple[str, str | None, list[str]]:
+        """The option that says where, the folder, and the files to be."""
+        folder = str(self.show_dir)
+        paths = [os.path.join(folder, picture_png(image, root)) for image in images]
+        return f'--show-dir {folder}', folder, paths
+
     def _name(self, runner: Runner, sample: SegDataSample, split: str) -> Path:
         """Where the image lies in its data set, as images of two folders may share a name."""
-        path = Path(str(sample.get('img_path', None) or self._seen))
         dataset = getattr(getattr(runner, f'{split}_dataloader', None), 'dataset', None)
-        root = (getattr(dataset, 'data_prefix', None) or {}).get('img_path')
-        if root and path.is_relative_to(root):
-            return path.relative_to(root).with_suffix('.png')
-        return Path(path.name).with_suffix('.png')
+        return Path(
+            picture_png(str(sample.get('img_path', None) or self._seen), image_root(dataset))
+        )
 
     def _draw_one(
         self, runner: Runner, image: np.ndarray, sample: SegDataSample, split: str
@@ -94,7 +108,7 @@ class SegVisualizationHook(Hook):
             # Not through add_datasample: that draws on the main process only, and every rank
             # has images of its own.
             drawn = runner.visualizer.draw_sem_seg(image, sample)
-            write_image(drawn, self.show_dir / file)
+            write_image(drawn, self.show_dir / file, type(self).__name__)
             if self.show:
                 runner.visualizer.show(drawn, win_name=name, wait_time=self.wait_time)
             return

@@ -15,7 +15,9 @@ import numpy as np
 from mmengine.dist import master_only
 from mmengine.visualization import Visualizer
 
+from segkit.outputs import output_file
 from segkit.registry import VISUALIZERS
+from segkit.whole_file import whole_file
 
 from .overlays import colourise, fit, overlay, side_by_side
 from .palette import palette_of
@@ -157,9 +159,20 @@ class SegLocalVisualizer(Visualizer):
         return drawn
 
 
-def write_image(image: np.ndarray, path: str | os.PathLike) -> None:
-    """Write an RGB picture; folders are made, the suffix decides the format."""
+def write_image(image: np.ndarray, path: str | os.PathLike, writer: str | None = None) -> None:
+    """Write an RGB picture, whole or not at all; folders are made, the suffix says the format.
+
+    Args:
+        writer: who writes, and so whose earlier pictures may be written over; None: whatever is
+            there is.
+
+    Raises:
+        OutputError: there is a file that ``writer`` did not write. ValueError: an unknown suffix.
+    """
     from PIL import Image
 
-    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    Image.fromarray(image).save(path)
+    kinds, suffix = Image.registered_extensions(), os.path.splitext(path)[1].lower()
+    if suffix not in kinds:
+        raise ValueError(f'{path}: a picture is named with .png, .jpg or another of its kinds.')
+    with whole_file(path) if writer is None else output_file(path, writer) as file:
+        Image.fromarray(image).save(file, format=kinds[suffix])

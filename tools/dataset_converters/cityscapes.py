@@ -65,7 +65,8 @@ def main() -> int:
     if not sources:
         sys.exit(f'{gt}: no *{POLYGONS} below it. Unpack gtFine_trainvaltest.zip there.')
     jobs = [(s, s.with_name(s.name.removesuffix(POLYGONS) + LABELS)) for s in sources]
-    report = convert(draw, jobs, 'polygons', args.workers, args.overwrite)
+    lists = [args.root / f'{path.name}.txt' for path in gt.iterdir() if path.is_dir()]
+    report = convert(draw, jobs, 'polygons', args.workers, args.overwrite, lists=lists)
     print(report.text(f'Labels in {gt}'))
     print(f'Images in the lists of {args.root}: {write_lists(args.root, gt)}')
     return 1 if report.failed else 0

@@ -50,9 +50,10 @@ def main() -> int:
     target = voc / 'SegmentationClassContext'
     jobs = [(item, target / f'{stem}.png') for stem, item in source.items()]
     palette = dataset_metainfo('pascal_context')['palette']
-    report = convert(source.label, jobs, 'labels', args.workers, args.overwrite, palette)
-    print(report.text(f'Labels in {target}'))
     lists = voc / 'ImageSets' / 'SegmentationContext'
+    files = [lists / f'{split}.txt' for split in SPLITS]
+    report = convert(source.label, jobs, 'labels', args.workers, args.overwrite, palette, files)
+    print(report.text(f'Labels in {target}'))
     counts = [f'{s}.txt {write_split(lists / f"{s}.txt", source.split(s))}' for s in SPLITS]
     print(f'Images in {lists}: {", ".join(counts)} (complete: 4998 and 5105)')
     return 1 if report.failed else 0

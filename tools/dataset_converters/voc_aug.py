@@ -71,7 +71,8 @@ def main() -> int:
         sys.exit(f'{sbd / "cls"}: no .mat file. Give the folder benchmark_RELEASE of SBD.')
     jobs = [(path, voc / args.out_dir / f'{path.stem}.png') for path in sources]
     palette = dataset_metainfo('pascal_voc12')['palette']
-    report = convert(read_mat, jobs, 'SBD labels', args.workers, args.overwrite, palette)
+    lists = [voc / 'ImageSets/Segmentation' / f'{name}.txt' for name in ('aug', 'trainaug')]
+    report = convert(read_mat, jobs, 'SBD labels', args.workers, args.overwrite, palette, lists)
     print(report.text(f'Labels in {voc / args.out_dir}'))
     done = {target.stem for _, target in jobs if target.is_file()}
     try:

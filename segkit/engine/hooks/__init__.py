@@ -9,6 +9,7 @@ from .predictions import PredictionFileHook
 from .preemption import PreemptionHook
 from .progress import ProgressHook
 from .report import ReportHook
+from .result_places import ResultPlacesHook
 from .run_card import RunCardHook
 from .runtime_info import RuntimeInfoHook
 from .speed_up import SpeedUpHook
@@ -23,6 +24,7 @@ __all__ = [
     'PredictionFileHook',
     'ProgressHook',
     'ReportHook',
+    'ResultPlacesHook',
     'RunCardHook',
     'RuntimeInfoHook',
     'SpeedUpHook',

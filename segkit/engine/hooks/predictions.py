@@ -1,6 +1,7 @@
 """All predictions of a test in one pickle file, as the older toolbox's ``--out FILE.pkl`` wrote."""
 
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,8 +9,8 @@ import numpy as np
 import torch.distributed as torch_dist
 from mmengine.hooks import Hook
 
+from segkit.outputs import output_file
 from segkit.registry import HOOKS
-from segkit.whole_file import whole_file
 
 if TYPE_CHECKING:
     from segkit.engine.runner import Runner
@@ -25,6 +26,14 @@ class PredictionFileHook(Hook):
 
     def __init__(self, path: str) -> None:
         self.path = Path(path)
+
+    writes = True
+
+    def planned_files(
+        self, images: Sequence[str], root: str | None
+    ) -> tuple[str, str | None, list[str]]:
+        """The option that says where, no folder of pictures, and the file to be."""
+        return f'--out {self.path}', None, [str(self.path)]
 
     def before_test_epoch(self, runner: 'Runner') -> None:
         self._maps: list[np.ndarray] = []
@@ -44,7 +53,7 @@ class PredictionFileHook(Hook):
         maps = self._of_all_ranks(runner)
         if runner.rank != 0:
             return
-        with whole_file(self.path) as file:
+        with output_file(self.path, type(self).__name__) as file:
             pickle.dump(maps, file)
         runner.logger.info(f'{len(maps)} predictions: {self.path}')
 

@@ -1,6 +1,7 @@
 """The HTML report of a test, collected while it runs (``tools/test.py --report``)."""
 
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from mmengine.hooks import Hook
 
 from segkit.engine.env import collect_env
 from segkit.engine.log_processor import peak_memory_mb
+from segkit.outputs import note
 from segkit.registry import HOOKS
 
 if TYPE_CHECKING:
@@ -33,6 +35,17 @@ class ReportHook(Hook):
 
     def __init__(self, path: str | None = None, keep: int = 6) -> None:
         self.path, self.keep = path, keep
+
+    writes = True
+
+    def planned_files(
+        self, images: Sequence[str], root: str | None
+    ) -> tuple[str, str | None, list[str]]:
+        """The option that says where, no folder of pictures, and the file to be.
+
+        In the work directory it is the run's own.
+        """
+        return '--report', None, [self.path] if self.path else []
 
     def before_test_epoch(self, runner: 'Runner') -> None:
         from segkit.evaluation.report import ReportBuilder
@@ -108,6 +121,7 @@ class ReportHook(Hook):
             },
         )
         if is_main_process():
+            note(path, type(self).__name__)
             runner.logger.info(f'Report: {path}')
 
 

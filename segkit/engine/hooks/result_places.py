@@ -1,0 +1,63 @@
+"""Before a validation or a test: where its results go, and that nothing of the user's is there."""
+
+from typing import TYPE_CHECKING, Any
+
+from mmengine.hooks import Hook
+
+from segkit.datasets.places import files_of, image_root, scanned_folders
+from segkit.outputs import OutputError, check_outputs, refuse_inside
+from segkit.registry import HOOKS
+
+if TYPE_CHECKING:
+    from segkit.engine.runner import Runner
+
+
+@HOOKS.register_module()
+class ResultPlacesHook(Hook):
+    """Checks what the metrics and hooks of a run will write before the first picture is predicted.
+
+    One that writes has a method ``planned_files(names, root)``: names and root of the pictures ->
+    the option or key that chose the place, and the files. A metric learns the root of the pictures
+    here too, so that files made of them keep their sub-folders.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def before_train(self, runner: 'Runner') -> None:
+        self._check(runner, runner.val_loop)
+
+    def before_val(self, runner: 'Runner') -> None:
+        self._check(runner, runner.val_loop)
+
+    def before_test(self, runner: 'Runner') -> None:
+        self._check(runner, runner.test_loop)
+
+    def _check(self, runner: 'Runner', loop: Any) -> None:
+        if loop is None or isinstance(loop, dict):
+            return
+        dataset = loop.dataloader.dataset
+        metrics, root = getattr(loop.evaluator, 'metrics', []), image_root(dataset)
+        for metric in metrics:
+            metric.image_root = root
+        writers = [w for w in (*metrics, *runner.hooks) if getattr(w, 'writes', False)]
+        if not writers:
+            return
+        files = list(files_of(dataset))
+        images = [image for image, _ in files]
+        read = {*images, *(label for _, label in files if label), *_given(runner)}
+        planned: dict[str, str] = {}
+        for writer in writers:
+            place, folder, paths = writer.planned_files(images, root)
+            if folder is not None:
+                refuse_inside(place, folder, scanned_folders(dataset))
+            check_outputs(place, type(writer).__name__, paths, read)
+            for path in paths:
+                if planned.setdefault(path, place) != place:
+                    raise OutputError(
+                        f'{place}: {path} is also written by {planned[path]}. Choose two folders'
+                    )
+
+
+def _given(runner: 'Runner') -> list[str]:
+    """The files that the run was given by name."""
+    return [str(x) for x in (runner.cfg.filename, runner.cfg.get('load_from')) if x]
