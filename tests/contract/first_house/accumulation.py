@@ -1,0 +1,2 @@
+_base_ = './net.py'
+train_cfg = dict(accumulate=2)

@@ -1,0 +1,2 @@
+_base_ = './net.py'
+custom_hooks = [dict(type='EMAHook', ema_type='ExponentialMovingAverage', momentum=0.2)]

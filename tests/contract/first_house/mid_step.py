@@ -1,0 +1,2 @@
+_base_ = './net.py'
+optim_wrapper = dict(accumulative_counts=3)
