@@ -5,13 +5,15 @@
 
 writes pspnet_r50-1a2b3c4d.pth. The optimizer, the log, paths of this machine and the training
 config stay behind. The file loads with a plain torch.load, which refuses anything but data. The
-hash depends on the content alone, whatever the file is called.
+hash depends on the content alone, whatever the file is called. Where a run kept a moving average,
+it is what validation scored and what is published, with --ema and without.
 """
 
 import argparse
 import hashlib
 import io
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -28,7 +30,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('checkpoint', help='a file or URL of any format, or a work directory')
     parser.add_argument('out', help='a name (.pth), to which the hash is added, or a folder')
-    parser.add_argument('--ema', action='store_true', help='publish the moving average instead')
+    parser.add_argument('--ema', action='store_true', help='the moving average, or an error')
     return parser.parse_args()
 
 
@@ -65,16 +67,38 @@ def target(args: argparse.Namespace) -> Path:
 
 
 def weights(checkpoint: dict, args: argparse.Namespace) -> dict:
-    """The network's weights, or their moving average with its own prefix and counter removed."""
+    """The network's weights that validation scored, or their moving average; what is left out is
+    said."""
     from segkit.weights import state_dict_of
 
-    if not args.ema:
-        return state_dict_of(checkpoint, args.checkpoint)
-    if 'ema_state_dict' not in checkpoint:
-        raise SystemExit(f'{args.checkpoint}: holds no moving average; leave out --ema.')
-    average = state_dict_of({'state_dict': checkpoint['ema_state_dict']}, args.checkpoint)
-    average.pop('steps', None)
-    return average
+    state = state_dict_of(checkpoint, args.checkpoint)
+    if 'ema_state_dict' in checkpoint:  # EMAHook exchanges the two when it saves
+        print('These are moving averages, which validation scored; the raw weights stay behind.')
+        return state
+    buffers = {name: f'ema_{name.replace(".", "_")}' for name in state}
+    buffers = {name: buffer for name, buffer in buffers.items() if buffer in state}
+    plain = {name: value for name, value in state.items() if name not in buffers.values()}
+    if args.ema and averages_in_buffers(bool(buffers), args.checkpoint):
+        print(f'{len(buffers)} weights were taken from the moving averages of 0.x (ema_*).')
+        return {name: state[buffers.get(name, name)] for name in plain}
+    if buffers:
+        print(f'{len(buffers)} ema_* buffers of 0.x stay behind; validation scored the others.')
+    return plain
+
+
+def averages_in_buffers(there: bool, path: str) -> bool:
+    """Whether ``ema_*`` hold the averages: 0.x exchanges them with the weights before it validates
+    and saves by epoch, but not by iteration."""
+    if not there:
+        raise SystemExit(f'{path}: holds no moving average; leave out --ema.')
+    kind = re.search(r'(iter|epoch)_\d+$', Path(path).stem)
+    if kind is None:
+        raise SystemExit(
+            f'{path}: holds ema_* buffers of 0.x, which are the averages in a file saved by '
+            'iteration and the raw weights in one saved by epoch. Name it iter_N.pth or '
+            'epoch_N.pth, or leave out --ema for what validation scored.'
+        )
+    return kind[1] == 'iter'
 
 
 if __name__ == '__main__':

@@ -1,8 +1,11 @@
 import hashlib
 import re
 
+import pytest
 import torch
 from helpers.run_tool import run_tool
+from mmengine.hooks import EMAHook
+from torch import nn
 
 
 def save(path, **more):
@@ -25,13 +28,58 @@ def test_weights_and_classes_only_with_the_hash_in_the_name(tmp_path):
     assert set(published) == {'state_dict', 'meta'}
 
 
-def test_moving_average(tmp_path):
-    average = {'steps': torch.tensor(9), 'module.conv.weight': torch.ones(4)}
-    save(tmp_path / 'run.pth', ema_state_dict=average)
-    assert run_tool('publish_model', tmp_path / 'run.pth', tmp_path / 'e.pth', '--ema')[0] == 0
-    published = torch.load(next(tmp_path.glob('e-*.pth')), weights_only=True)
-    assert list(published['state_dict']) == ['conv.weight']
-    assert published['state_dict']['conv.weight'].tolist() == [1, 1, 1, 1]
+class OneLayer:
+    """As much of a runner as EMAHook asks for."""
+
+    iter = 0
+
+    def __init__(self):
+        self.model = nn.Linear(2, 1, bias=False)
+
+
+def published(tmp_path, name, *options):
+    status, text = run_tool('publish_model', tmp_path / name, tmp_path / 'e.pth', *options)
+    assert status == 0, text
+    (path,) = tmp_path.glob('e-*.pth')
+    state = torch.load(path, weights_only=True)['state_dict']
+    path.unlink()
+    return {key: value.flatten().tolist() for key, value in state.items()}, text
+
+
+@pytest.mark.parametrize('options', [(), ('--ema',)])
+def test_the_moving_average_of_a_run_is_published(tmp_path, options):
+    runner, hook = OneLayer(), EMAHook(momentum=0.5)
+    nn.init.constant_(runner.model.weight, 1.0)
+    hook.before_run(runner)
+    hook.ema_model.update_parameters(runner.model)
+    nn.init.constant_(runner.model.weight, 3.0)
+    hook.ema_model.update_parameters(runner.model)
+    checkpoint = dict(state_dict=dict(runner.model.state_dict()), meta={})
+    hook.before_save_checkpoint(runner, checkpoint)
+    torch.save(checkpoint, tmp_path / 'run.pth')
+    state, text = published(tmp_path, 'run.pth', *options)
+    assert state == {'weight': [2.0, 2.0]}
+    assert 'moving averages, which validation scored' in text
+
+
+@pytest.mark.parametrize(
+    ('name', 'options', 'weight'),
+    [('iter_2.pth', ['--ema'], 5.0), ('epoch_2.pth', ['--ema'], 1.0), ('iter_2.pth', [], 1.0)],
+)
+def test_buffers_of_the_older_toolbox(tmp_path, name, options, weight):
+    """By iteration, ema_* are the averages; by epoch they were exchanged before saving."""
+    state = {'conv.weight': torch.ones(1), 'ema_conv_weight': torch.full((1,), 5.0)}
+    torch.save({'state_dict': {**state, 'bn.running_mean': torch.zeros(1)}}, tmp_path / name)
+    state, text = published(tmp_path, name, *options)
+    assert state == {'conv.weight': [weight], 'bn.running_mean': [0.0]}
+    assert 'ema_*' in text
+
+
+def test_buffers_of_the_older_toolbox_in_a_file_that_does_not_tell(tmp_path):
+    state = {'conv.weight': torch.ones(1), 'ema_conv_weight': torch.ones(1)}
+    torch.save({'state_dict': state}, tmp_path / 'latest.pth')
+    status, text = run_tool('publish_model', tmp_path / 'latest.pth', tmp_path / 'e.pth', '--ema')
+    assert (status, 'iter_N.pth or epoch_N.pth' in text) == (1, True)
 
 
 def test_no_moving_average_and_no_file(tmp_path):
