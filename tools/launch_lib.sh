@@ -73,17 +73,46 @@ run_torchrun() {
         "$@" --launcher pytorch
 }
 
+# number NAME VALUE: the value, if it is a number; arithmetic would run what is hidden in another.
+number() {
+    case "$2" in
+        '' | *[!0-9]*) echo "$1=$2 is not a number" >&2; return 1 ;;
+        *) echo "$2" ;;
+    esac
+}
+
 # run_srun PARTITION JOB_NAME SCRIPT ARGS...: one task a GPU. srun passes SIGUSR1 on to the tasks
 # and goes on waiting for them; SIGTERM would end it.
 run_srun() {
     local partition="$1" job_name="$2"
     shift 2
-    local gpus="${GPUS:-4}" per_node
-    case "$gpus" in '' | *[!0-9]*) echo "GPUS=$gpus is not a number" >&2; exit 2 ;; esac
-    per_node="${GPUS_PER_NODE:-$((gpus < 8 ? gpus : 8))}"
-    # shellcheck disable=SC2086  # SRUN_ARGS holds several arguments
+    local gpus per_node
+    gpus="$(number GPUS "${GPUS:-4}")" || exit 2
+    per_node="$(number GPUS_PER_NODE "${GPUS_PER_NODE:-$((gpus < 8 ? gpus : 8))}")" || exit 2
+    # shellcheck disable=SC2046,SC2086  # several words each, none of them a file pattern
     follow USR1 srun --partition="$partition" --job-name="$job_name" \
-        --gres="gpu:$per_node" --ntasks="$gpus" --ntasks-per-node="$per_node" \
-        --cpus-per-task="${CPUS_PER_TASK:-5}" --kill-on-bad-exit=1 ${SRUN_ARGS:-} \
-        "$PYTHON" -u "$@" --launcher slurm
+        $(gres_words "$partition" "$per_node") --ntasks="$gpus" --ntasks-per-node="$per_node" \
+        --cpus-per-task="$(cpus_per_task "$partition" "$per_node")" --kill-on-bad-exit=1 \
+        ${SRUN_ARGS:-} "$PYTHON" -u "$@" --launcher slurm
+}
+
+# gres_words PARTITION PER_NODE: a partition without GPUs is asked for none.
+gres_words() {
+    case "$(sinfo -h -p "$1" -o '%G' 2>/dev/null | sort -u)" in
+        '(null)') ;;
+        *) echo "--gres=gpu:$2" ;;
+    esac
+}
+
+# cpus_per_task PARTITION PER_NODE: 5, or what the smallest node of the partition has for each.
+cpus_per_task() {
+    local cores=''
+    if [ -n "${CPUS_PER_TASK:-}" ]; then
+        echo "$CPUS_PER_TASK"
+        return
+    fi
+    cores="$(sinfo -h -p "$1" -N -o '%c' 2>/dev/null | sort -n | head -n 1)"
+    case "$cores" in '' | *[!0-9]*) cores=$((5 * $2)) ;; esac
+    cores=$((cores / $2))
+    echo $((cores < 1 ? 1 : cores < 5 ? cores : 5))
 }

@@ -8,7 +8,6 @@ All launchers end here in the same five environment variables that torchrun sets
 import datetime
 import os
 import subprocess
-import time
 from typing import Any
 
 import torch
@@ -16,8 +15,7 @@ import torch.distributed as torch_dist
 
 from segkit.engine.errors import torch_said
 from segkit.engine.launch import LAUNCHERS
-
-_DEFAULT_PORT = '29500'
+from segkit.engine.rendezvous import joined, meet, shared_address
 
 
 class LaunchError(RuntimeError):
@@ -67,23 +65,26 @@ def _first_host(node_list: str) -> str:
         return head.split(',')[-1] + ranges.split(']')[0].split(',')[0].split('-')[0]
 
 
-def _from_slurm() -> None:
+def _from_slurm() -> str:
     rank = _variable('SLURM_PROCID', 'slurm')
     os.environ['RANK'] = rank
     os.environ['WORLD_SIZE'] = _variable('SLURM_NTASKS', 'slurm')
     os.environ['LOCAL_RANK'] = os.environ.get('SLURM_LOCALID', '0')
     nodes = os.environ.get('SLURM_STEP_NODELIST') or _variable('SLURM_NODELIST', 'slurm')
     os.environ.setdefault('MASTER_ADDR', _first_host(nodes))
-    # Two jobs that share a node must not share a port, and all ranks must agree on it.
-    job = int(os.environ.get('SLURM_JOB_ID', 0))
-    os.environ.setdefault('MASTER_PORT', str(20000 + job % 20000))
+    return f'slurm {os.environ.get("SLURM_JOB_ID", 0)}.{os.environ.get("SLURM_STEP_ID", 0)}'
 
 
-def _from_mpi() -> None:
+def _from_mpi(timeout: float) -> str:
     for name, source in (('RANK', 'RANK'), ('WORLD_SIZE', 'SIZE'), ('LOCAL_RANK', 'LOCAL_RANK')):
         os.environ[name] = _variable(f'OMPI_COMM_WORLD_{source}', 'mpi')
-    _variable('MASTER_ADDR', 'mpi')
-    os.environ.setdefault('MASTER_PORT', _DEFAULT_PORT)
+    names = ('PMIX_NAMESPACE', 'OMPI_MCA_ess_base_jobid')
+    job = 'mpi ' + next((os.environ[name] for name in names if name in os.environ), '')
+    if 'MASTER_ADDR' not in os.environ:
+        alone = os.environ.get('OMPI_COMM_WORLD_LOCAL_SIZE') == os.environ['WORLD_SIZE']
+        rank = int(os.environ['RANK'])
+        os.environ['MASTER_ADDR'] = '127.0.0.1' if alone else shared_address(rank, job, timeout)
+    return job
 
 
 def _from_torchrun() -> None:
@@ -113,28 +114,49 @@ def init_dist(
     Raises:
         LaunchError: a variable is missing, or the other ranks cannot be reached.
     """
-    dict(pytorch=_from_torchrun, slurm=_from_slurm, mpi=_from_mpi)[launcher]()
     backend = choose_backend(backend)
-    local_rank = int(os.environ['LOCAL_RANK'])
-    if torch.cuda.is_available():
-        local_rank %= torch.cuda.device_count()
-        os.environ['LOCAL_RANK'] = str(local_rank)
-        torch.cuda.set_device(local_rank)
-    limit = datetime.timedelta(seconds=float(timeout))
-    where = f'{os.environ["MASTER_ADDR"]}:{os.environ["MASTER_PORT"]}'
     try:
-        torch_dist.init_process_group(backend, timeout=limit, **kwargs)
+        job = _read_environment(launcher, timeout)
+        rank, world_size = int(os.environ['RANK']), int(os.environ['WORLD_SIZE'])
+        _take_device()
+        store = meet(rank, world_size, job, timeout)
+        limit = datetime.timedelta(seconds=float(timeout))
+        torch_dist.init_process_group(
+            backend, timeout=limit, store=store, rank=rank, world_size=world_size, **kwargs
+        )
     except RuntimeError as error:
+        if isinstance(error, LaunchError):
+            raise
+        where = f'{os.environ.get("MASTER_ADDR", "?")}:{os.environ.get("MASTER_PORT", "?")}'
         raise LaunchError(
             f'rank {os.environ["RANK"]} of {os.environ["WORLD_SIZE"]} could not join the job at '
             f'{where}: check that every rank was started, that MASTER_ADDR names the node of rank '
             '0 and can be reached from here, and that no other job uses MASTER_PORT. '
             + torch_said(error)
         ) from error
+    joined(store)
+    where = f'{os.environ["MASTER_ADDR"]}:{os.environ["MASTER_PORT"]}'
     return (
         f'rank {torch_dist.get_rank()} of {torch_dist.get_world_size()} joined through '
         f'{launcher} at {where} with backend {backend}'
     )
+
+
+def _read_environment(launcher: str, timeout: float) -> str | None:
+    """torchrun's variables, whatever the launcher sets; the name of the job where it has one."""
+    if launcher == 'mpi':
+        return _from_mpi(timeout)
+    if launcher == 'slurm':
+        return _from_slurm()
+    _from_torchrun()
+    return None
+
+
+def _take_device() -> None:
+    if torch.cuda.is_available():
+        local_rank = int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()
+        os.environ['LOCAL_RANK'] = str(local_rank)
+        torch.cuda.set_device(local_rank)
 
 
 def leave_dist() -> None:
@@ -155,28 +177,3 @@ def any_rank(flag: bool) -> bool:
     total = torch.tensor(float(flag), device=device)
     torch_dist.all_reduce(total, torch_dist.ReduceOp.MAX)
     return bool(total)
-
-
-_STOP_KEY = 'segkit/stop'
-
-
-def heard_anywhere(signal_number: int | None) -> bool:
-    """Whether this or another rank heard a signal; called by any number of ranks at any time.
-
-    For ranks that are not in step, each in its own share of a validation: through the key-value
-    store of the job, asked at most once a second.
-    """
-    if not torch_dist.is_initialized() or torch_dist.get_world_size() == 1:
-        return signal_number is not None
-    store = torch_dist.distributed_c10d._get_default_store()  # no public name gives it
-    if signal_number is not None:
-        store.set(_STOP_KEY, str(signal_number))
-        return True
-    if time.monotonic() - _Asked.at < 1.0:
-        return False
-    _Asked.at = time.monotonic()
-    return store.check([_STOP_KEY])
-
-
-class _Asked:
-    at = 0.0

@@ -52,8 +52,15 @@ def _meaning(error: BaseException) -> str | None:
     # NCCL and the key-value store of a job have error types of their own.
     of_a_group = type(error).__module__ == 'torch.distributed'
     if of_a_group or any(words in said for words in _WORDS_OF_GLOO):
-        return _CONTACT_LOST
+        return _CONTACT_LOST + _who_is_silent()
     return None
+
+
+def _who_is_silent() -> str:
+    from segkit.engine.rendezvous import silent_ranks  # imports torch, which few errors need
+
+    silent = silent_ranks()
+    return f'. {silent}' if silent else ''
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -23,10 +23,11 @@ from torch.utils.data import DataLoader
 
 from segkit.engine import stops
 from segkit.engine.data_position import endless_batches
-from segkit.engine.dist import any_rank, heard_anywhere
+from segkit.engine.dist import any_rank
 from segkit.engine.errors import explained
 from segkit.engine.model_setup import share_buffers
 from segkit.engine.randomness import preserved_randomness, seed_iteration
+from segkit.engine.rendezvous import beat, stop_heard
 from segkit.engine.sharding import gathered
 from segkit.registry import LOOPS
 
@@ -110,6 +111,7 @@ class IterBasedTrainLoop(MMIterBasedTrainLoop):
     def _run_iteration(self, batches: Iterator) -> None:
         """Load and train on ``accumulate`` batches; hooks see the last and the mean of the logs."""
         runner = self.runner
+        beat(f'in iteration {self._iter + 1}')
         seed_iteration(runner.seed, runner.rank, self._iter)
         logs: list[dict] = []
         for _ in range(self.accumulate):
@@ -172,7 +174,8 @@ class ValLoop(MMValLoop):
         with preserved_randomness(), gathered(runner.bare_model):
             for idx, data_batch in enumerate(self.dataloader):
                 self.run_iter(idx, data_batch)
-                if stops.in_training() and heard_anywhere(stops.asked()):
+                beat(f'in batch {idx + 1} of a validation after iteration {runner.iter}')
+                if stops.in_training() and stop_heard(stops.asked() is not None):
                     break
         if stops.in_training():
             if any_rank(stops.asked() is not None):

@@ -7,6 +7,7 @@ the seed of the run it resumes.
 
 import json
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import mmengine
@@ -21,6 +22,7 @@ from segkit.engine import stops
 from segkit.engine.errors import TrainingError
 from segkit.engine.folders import check_start, is_given
 from segkit.engine.resume import config_differences, load_latest, load_verified
+from segkit.engine.run_lock import locked
 from segkit.engine.saving import save_checkpoint_file
 from segkit.engine.scalars import hub_state, load_hub_state, plain
 from segkit.engine.sharding import (
@@ -133,14 +135,15 @@ class Persistence:
 
     def train(self) -> nn.Module:
         """Train; when resuming, the seed of the checkpoint is known before the data is set up."""
-        self._find_resumed()
-        if self._resumed is None:
-            check_start(self.work_dir, self._load_from)
-        self._leave_config()
-        try:
-            return super().train()
-        finally:
-            stops.training_ends()
+        with locked(self.work_dir) if is_main_process() else nullcontext():
+            self._find_resumed()
+            if self._resumed is None:
+                check_start(self.work_dir, self._load_from)
+            self._leave_config()
+            try:
+                return super().train()
+            finally:
+                stops.training_ends()
 
     def _leave_config(self) -> None:
         """The whole config beside the checkpoints (see ``Runner.dump_config``), but not in the

@@ -2,16 +2,20 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Callable
 from functools import partial
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, get_worker_info
 
-_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+from segkit.engine.stops import SIGNALS
+
+_SIGNALS = (*SIGNALS, signal.SIGINT)
 
 
 def _obey_parent_only() -> None:
@@ -56,6 +60,55 @@ def fit_loader_config(config: dict) -> dict:
 
 
 def guard_workers(loader: DataLoader) -> DataLoader:
-    """Have the workers of ``loader`` leave SIGTERM and SIGUSR1 to the process that owns it."""
+    """Have the workers of ``loader`` leave signals to the process that owns it, and fail aloud."""
     loader.worker_init_fn = partial(start_worker, then=loader.worker_init_fn)
+    if loader.num_workers:
+        loader.collate_fn = Sharing(loader.collate_fn)
     return loader
+
+
+class Sharing:
+    """``collate_fn`` whose batch is pickled when it returns, in a data worker.
+
+    torch pickles it in a thread of the worker, which moves the tensors into shared memory. When
+    that is full the thread prints an error and drops the batch, for which the trainer then waits
+    for ever. Here what can fail, fails where torch passes it on.
+    """
+
+    def __init__(self, collate: Callable) -> None:
+        self.collate = collate
+
+    def __call__(self, samples: list) -> Any:
+        batch = self.collate(samples)
+        if get_worker_info() is None:
+            return batch
+        try:
+            return _Pickled(bytes(ForkingPickler.dumps(batch)))
+        except RuntimeError as error:
+            if 'shared memory' not in str(error):
+                raise
+            raise SharedMemoryError(_full(error)) from None
+
+
+class _Pickled:
+    """Short bytes: tensors are in them by their file descriptors. Unpickled it is the batch."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def __reduce__(self) -> tuple:
+        return ForkingPickler.loads, (self.data,)
+
+
+class SharedMemoryError(RuntimeError):
+    """The batch of a data worker does not fit into the memory that processes share."""
+
+
+def _full(error: RuntimeError) -> str:
+    memory = shutil.disk_usage('/dev/shm') if os.path.isdir('/dev/shm') else None
+    size = f' ({memory.free / 1e6:.1f} of {memory.total / 1e6:.1f} MB free)' if memory else ''
+    return (
+        f'/dev/shm{size} has no room for a batch of a data worker. In a container start it with '
+        '--shm-size=8g or --ipc=host; else lower num_workers or batch_size of the data loader, '
+        f'or set num_workers=0. torch said: {str(error).splitlines()[0][:200]}'
+    )

@@ -1,14 +1,17 @@
 """Two processes on the CPU over gloo train, validate, save, resume and test like one."""
 
 import os
+import re
 import signal
+import socket
 
 import pytest
 import torch
 from helpers.fault_child import complete, complete_ranks, free_port, start_ranks
 from helpers.runs import assert_same_run, read
+from torch.distributed import TCPStore
 
-from segkit.engine import dist
+from segkit.engine import dist, rendezvous
 
 # Batch-independent normalisation and no dropout: what the ranks see then adds up to what one sees.
 _GN = dict(type='GN', num_groups=2)
@@ -139,7 +142,7 @@ def test_a_missing_variable_is_named_with_its_cure(environment, launcher, variab
 @pytest.mark.parametrize(
     ('rank', 'address', 'said'),
     [
-        ('0', '127.0.0.1', '1/2 clients joined'),
+        ('0', '127.0.0.1', 'wait timeout'),
         ('1', '127.0.0.1', 'while trying to connect'),
         ('1', 'nohost.invalid', 'while trying to connect'),
     ],
@@ -168,9 +171,52 @@ def test_slurm_variables_become_torchs(environment):
                             SLURM_NODELIST='n[1-2]', SLURM_JOB_ID='70001').items():  # fmt: skip
         environment.setenv(name, value)
     environment.setenv('PATH', '')
-    dist._from_slurm()
+    job = dist._from_slurm()
     assert [os.environ[k] for k in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK')] == ['3', '4', '1']
-    assert (os.environ['MASTER_ADDR'], os.environ['MASTER_PORT']) == ('n1', '30001')
+    assert os.environ['MASTER_ADDR'] == 'n1'
+    assert job == 'slurm 70001.0'
+
+
+def test_steps_of_one_allocation_meet_at_different_ports_that_no_program_is_handed():
+    ports = [rendezvous.candidate_ports(f'slurm 7.{step}') for step in range(50)]
+    assert len({first for first, *_ in ports}) == 50
+    assert all(1024 < port < 32768 for some in ports for port in some)
+
+
+def meet(rank: int, job: str, stores: dict) -> None:
+    port = os.environ.pop('MASTER_PORT', None)
+    stores[rank] = rendezvous.meet(rank, 2, job, timeout=20)
+    assert port is None
+
+
+def test_ranks_find_the_port_that_was_free_and_are_not_taken_in_by_others(environment):
+    environment.setenv('MASTER_ADDR', '127.0.0.1')
+    taken = [socket.create_server(('', port)) for port in rendezvous.candidate_ports('job')[:2]]
+    other = TCPStore('127.0.0.1', rendezvous.candidate_ports('job')[2], 2, True,
+                     wait_for_workers=False)  # fmt: skip
+    other.set('segkit/job', 'another')
+    stores = {}
+    meet(0, 'job', stores)
+    chosen = os.environ.pop('MASTER_PORT')
+    meet(1, 'job', stores)
+    assert os.environ.pop('MASTER_PORT') == chosen == str(rendezvous.candidate_ports('job')[3])
+    stores[0].set('key', 'value')
+    assert stores[1].get('key') == b'value'
+    for server in taken:
+        server.close()
+
+
+def test_a_hung_rank_is_named_by_the_others_with_what_it_last_did(tmp_path):
+    options = dict(train_cfg__max_iters=2000, env_cfg__dist_cfg=dict(timeout=15))
+    ranks = start_ranks(tmp_path / 'run', **options)
+    ranks[0].wait_for('Iter(train) [  60/2000]')
+    ranks[1].kill_after(0, signal.SIGSTOP)
+    try:
+        assert ranks[0].wait(90) == 1
+    finally:
+        ranks[1].kill_after(0, signal.SIGKILL)
+        ranks[1].wait()
+    assert re.search(r'rank 1 was last heard of \d+ s ago, in iteration \d+', ranks[0].log)
 
 
 def test_nccl_on_a_cpu_machine_becomes_gloo():

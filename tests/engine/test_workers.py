@@ -7,8 +7,9 @@ import sys
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
-from segkit.engine.workers import fit_loader_config
+from segkit.engine.workers import SharedMemoryError, fit_loader_config, guard_workers
 
 
 @pytest.mark.parametrize('cuda', [False, True])
@@ -75,3 +76,34 @@ def test_workers_outlive_a_signal_to_the_whole_group(tmp_path, name):
     os.killpg(process.pid, getattr(signal, name))
 
     assert finish(process) == f"{list(range(2, 12))} ['{name}']\n"
+
+
+class Large(torch.utils.data.Dataset):
+    """Two samples of 1 MB, of which two cannot be in shared memory together."""
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        return torch.full((250_000,), float(index))
+
+
+@pytest.mark.parametrize('broken', [False, True])
+def test_a_batch_that_finds_no_shared_memory_is_a_sentence_and_not_a_silent_wait(
+    monkeypatch, broken
+):
+    def full(storage):
+        raise RuntimeError('unable to allocate shared memory(shm) for file </torch_1>: No space')
+
+    if broken:
+        monkeypatch.setattr(torch.UntypedStorage, '_share_fd_cpu_', full)
+    batches = iter(
+        guard_workers(
+            DataLoader(Large(), num_workers=1, multiprocessing_context='fork', timeout=60)
+        )
+    )
+    if not broken:
+        assert [batch[0, 0].item() for batch in batches] == [0.0, 1.0]
+        return
+    with pytest.raises(SharedMemoryError, match=r'/dev/shm .* MB free.*--shm-size=8g'):
+        next(batches)

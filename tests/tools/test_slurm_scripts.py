@@ -85,3 +85,25 @@ def test_a_stopped_job_passes_the_signal_on_and_is_put_back(start):
 
     assert output == 'signalled\nscontrol requeue 7\n'
     assert process.returncode == 75
+
+
+@pytest.mark.parametrize('name', ['GPUS', 'GPUS_PER_NODE'])
+def test_a_count_that_is_no_number_is_refused_and_never_evaluated(start, tmp_path, name):
+    hostile = {name: f'a[$(touch {tmp_path}/ran)]'}
+    process = start('slurm_train.sh', 'p', 'j', 'c.py', **hostile)
+    process.communicate(timeout=20)
+
+    assert process.returncode == 2
+    assert not (tmp_path / 'ran').exists()
+
+
+def test_a_partition_of_small_nodes_without_gpus_is_asked_for_what_it_has(start, tmp_path):
+    sinfo = (
+        '#!/usr/bin/env bash\ncase "$*" in *%G*) echo "(null)" ;; *) printf "8\\n4\\n" ;; esac\n'
+    )
+    (tmp_path / 'sinfo').write_text(sinfo)
+    (tmp_path / 'sinfo').chmod(0o755)
+    output, _ = start('slurm_train.sh', 'p', 'j', 'c.py', GPUS='2').communicate(timeout=20)
+
+    assert '--gres' not in output
+    assert '--cpus-per-task=2\n' in output

@@ -76,6 +76,8 @@ class CheckpointHook(Hook):
 
     def before_train(self, runner: 'Runner') -> None:
         self.folder = Path(self.out_dir or runner.work_dir)
+        if self.by_epoch and runner.cfg.train_cfg.get('max_epochs') is None:
+            self._count_iterations(runner)
         if self.interval is None:
             self.interval = runner.val_interval if runner._val_loop is not None else -1
         if self.save_best and runner._val_loop is None:
@@ -84,6 +86,16 @@ class CheckpointHook(Hook):
         if is_main_process():
             for name in remove_leftovers(self.folder):
                 runner.logger.info(f'Removed {name}, left by a run killed while saving.')
+
+    def _count_iterations(self, runner: 'Runner') -> None:
+        """A loop by iterations has one endless epoch, at whose end all would be saved at last."""
+        self.by_epoch, self.interval = False, None
+        self.filename_tmpl = self.filename_tmpl.replace('epoch_{}', 'iter_{}')
+        runner.logger.warning(
+            'default_hooks.checkpoint.by_epoch=True counts epochs, but train_cfg counts iterations '
+            f'(max_iters): saving at every validation instead, each {runner.val_interval} '
+            'iterations. Set by_epoch=False and an interval in iterations.'
+        )
 
     def after_train_iter(
         self,

@@ -1,0 +1,194 @@
+"""Where the ranks of a job meet: a key-value store on a port that no other job answers at.
+
+torchrun says where. Under Slurm and MPI the first rank takes the first free one of a few ports that
+follow from the name of the job step, so that steps which share a node do not share a port; the
+others look for the store that bears that name. The same store tells what each rank last did.
+"""
+
+import datetime
+import os
+import socket
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch.distributed as torch_dist
+from torch.distributed import PrefixStore, Store, TCPStore
+
+# Below the ports that Linux hands out to any program that asks for one (32768 and up).
+_FIRST, _COUNT, _TRIES = 10000, 20000, 16
+_NAME = 'segkit/job'
+
+
+def candidate_ports(job: str) -> list[int]:
+    """Ports to try for the job of this name, in order; equal on all ranks."""
+    start = zlib.crc32(job.encode())
+    return [_FIRST + (start + 97 * i) % _COUNT for i in range(_TRIES)]
+
+
+def meet(rank: int, world_size: int, job: str | None, timeout: float) -> Store:
+    """The store of the job; MASTER_ADDR and MASTER_PORT say where, the port perhaps afterwards.
+
+    Args:
+        job: a name that no other job has; the port is looked for if MASTER_PORT is not set.
+        timeout: seconds that joining, and later any wait in the store, may take.
+
+    Raises:
+        RuntimeError: of torch, the store cannot be opened or reached in that time.
+    """
+    address, limit = os.environ['MASTER_ADDR'], datetime.timedelta(seconds=float(timeout))
+    if 'MASTER_PORT' in os.environ:
+        port = int(os.environ['MASTER_PORT'])
+        # torchrun keeps a store of its own at this place, and keeps it through restarts, with
+        # the addresses of the attempt before in it: each attempt has its own part of the store.
+        serve = rank == 0 and os.environ.get('TORCHELASTIC_USE_AGENT_STORE') != 'True'
+        kept = TCPStore(address, port, world_size, serve, limit, wait_for_workers=False)
+        return PrefixStore(f'segkit/{os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)}', kept)
+    name = job or 'segkit'
+    open_store = _serve if rank == 0 else _find
+    port, store = open_store(address, world_size, name, limit)
+    os.environ['MASTER_PORT'] = str(port)
+    return store
+
+
+def _serve(address: str, world: int, job: str, limit: datetime.timedelta) -> tuple[int, Store]:
+    ports = candidate_ports(job)
+    for port in ports:
+        try:
+            store = TCPStore(address, port, world, True, limit, wait_for_workers=False)
+        except RuntimeError as error:
+            if 'EADDRINUSE' not in str(error) or port == ports[-1]:
+                raise
+            continue
+        store.set(_NAME, job)
+        return port, store
+    raise AssertionError('unreachable')
+
+
+def _find(address: str, world: int, job: str, limit: datetime.timedelta) -> tuple[int, Store]:
+    """Knock at one port after the other, until one answers with the name of the job."""
+    end = time.monotonic() + limit.total_seconds()
+    while time.monotonic() < end:
+        for port in _listening(address, candidate_ports(job)):
+            moment = datetime.timedelta(seconds=5)
+            try:
+                store = TCPStore(address, port, world, False, moment, wait_for_workers=False)
+                known = store.check([_NAME]) and store.get(_NAME).decode() == job
+            except RuntimeError:  # something else answers there
+                continue
+            if known:
+                store.set_timeout(limit)
+                return port, store
+        time.sleep(0.2)
+    raise RuntimeError(f'no rank 0 answered at {address} within {limit.total_seconds():.0f} s')
+
+
+def _listening(address: str, ports: list[int]) -> Iterator[int]:
+    for port in ports:
+        try:
+            socket.create_connection((address, port), timeout=2).close()
+        except OSError:
+            continue
+        yield port
+
+
+def shared_address(rank: int, job: str, timeout: float) -> str:
+    """An address of rank 0 for a launcher that does not tell it, through a file in this folder.
+
+    mpirun says to no rank where the others are. The folder a job is started in is seen by all of
+    its nodes, as its checkpoints have to be.
+
+    Raises:
+        RuntimeError: rank 0 did not write its addresses, or cannot be reached at any of them.
+    """
+    file = Path(f'.segkit_{zlib.crc32(job.encode()):08x}.address')
+    if rank == 0:
+        host = socket.gethostname()
+        found = [info[4][0] for info in _resolved(host)]
+        hint = Path(f'{file}.{os.getpid()}')
+        hint.write_text(' '.join(dict.fromkeys([host, *map(str, found)])))
+        hint.rename(file)
+        return host
+    end = time.monotonic() + timeout
+    while time.monotonic() < end:
+        for address in file.read_text().split() if file.exists() else []:
+            if any(_listening(address, candidate_ports(job))):
+                return address
+        time.sleep(0.2)
+    raise RuntimeError(f'rank 0 could not be reached at an address in {file.resolve()}')
+
+
+def _resolved(host: str) -> list[tuple]:
+    try:
+        return socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_STREAM)
+    except OSError:
+        return []
+
+
+class JobStore:
+    """The store of the job this process has joined, for ranks that are not in step.
+
+    What each does, told at most once a second; and that one of them was asked to stop.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.rank = store, torch_dist.get_rank()
+        self.world_size = torch_dist.get_world_size()
+        self._told = self._looked = 0.0
+
+    def beat(self, doing: str) -> None:
+        if time.monotonic() - self._told >= 1.0:
+            self._told = time.monotonic()
+            self.store.set(f'beat/{self.rank}', f'{time.time()} {doing}')
+
+    def stop_heard(self, mine: bool) -> bool:
+        """Whether this or, as of the last second, another rank was asked to stop."""
+        if mine:
+            self.store.set('stop', '1')
+        elif time.monotonic() - self._looked >= 1.0:
+            self._looked = time.monotonic()
+            return self.store.check(['stop'])
+        return mine
+
+    def silent(self, longer_than: float) -> list[str]:
+        """'rank 1 was last heard of 40 s ago, in iteration 7', for each that is silent."""
+        said, now = [], time.time()
+        self.store.set_timeout(datetime.timedelta(seconds=5))
+        try:
+            for rank in set(range(self.world_size)) - {self.rank}:
+                if not self.store.check([f'beat/{rank}']):
+                    said.append(f'rank {rank} was never heard of')
+                    continue
+                at, _, doing = self.store.get(f'beat/{rank}').decode().partition(' ')
+                if now - float(at) > longer_than:
+                    ago = f'{now - float(at):.0f} s ago'
+                    said.append(f'rank {rank} was last heard of {ago}, {doing}')
+        except RuntimeError:
+            said.append("rank 0, which keeps the job's store, does not answer")
+        return said
+
+
+_joined: list[JobStore] = []
+
+
+def joined(store: Store) -> None:
+    """This process is in the job whose store this is."""
+    _joined[:] = [JobStore(store)]
+
+
+def beat(doing: str) -> None:
+    """Tell the other ranks what this one does ('in iteration 7'); nothing without any."""
+    if _joined and torch_dist.is_initialized():
+        _joined[0].beat(doing)
+
+
+def stop_heard(mine: bool) -> bool:
+    """Whether a rank was asked to stop, ``mine`` this one; for ranks that are not in step."""
+    in_a_job = _joined and torch_dist.is_initialized()
+    return _joined[0].stop_heard(mine) if in_a_job else mine
+
+
+def silent_ranks(longer_than: float = 5.0) -> str:
+    """A clause for each rank that has said nothing for so many seconds; empty without any."""
+    return '; '.join(_joined[0].silent(longer_than)) if _joined else ''
