@@ -81,7 +81,7 @@ def own_operators() -> dict:
 
 def pairs(size: int, mask: int) -> int:
     """Pairs (own, other) of one axis that the mask holds."""
-    from segkit.ops.psa.window import Reach
+    from segkit.ops.psa_window import Reach
 
     reach = (Reach(size, mask).others(own, own) for own in range(size))
     return sum(stop - start for start, stop in reach)

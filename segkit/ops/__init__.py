@@ -2,9 +2,8 @@
 
 from segkit.ops.conv_cat_upsampled import conv_cat_upsampled
 from segkit.ops.cuda_ext import HAS_CUDA_OPS
-from segkit.ops.psa_attention import psa_attention, psa_logits
+from segkit.ops.psa import PointwiseSpatialAttention, psa_attention, psa_logits
 from segkit.ops.psa_mask import PSAMask, psa_mask
-from segkit.ops.psa_module import PointwiseSpatialAttention
 
 __all__ = [
     'HAS_CUDA_OPS',

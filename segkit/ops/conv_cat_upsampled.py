@@ -14,12 +14,13 @@ Shapes: x (N, C0, H, W); a low map (N, Ci, h, w); conv.weight (Cout, C0 + sum Ci
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segkit.ops.gemm import product_nt
+from segkit.ops.gemm import matmul_nt, takes
 
 TAPS = 3
 
@@ -91,6 +92,35 @@ def _mix_and_raise(low: Tensor, weight: Tensor, height: int, align_corners: bool
     mixed = mixed.view(n * out_channels, TAPS * h, TAPS * w)
     raised = torch.bmm(matrix.expand(n * out_channels, -1, -1), mixed)
     return raised.view(n, out_channels, height, TAPS * w)
+
+
+class _ProductNT(torch.autograd.Function):
+    """matmul_nt of matrices, differentiable any times."""
+
+    @staticmethod
+    def forward(left: Tensor, right: Tensor) -> Tensor:
+        return matmul_nt(left, right)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        left, right = ctx.saved_tensors
+        of_left, of_right = ctx.needs_input_grad
+        return (
+            product_nt(grad, right.t()) if of_left else None,
+            product_nt(grad.t(), left.t()) if of_right else None,
+        )
+
+
+def product_nt(left: Tensor, right: Tensor) -> Tensor:
+    """left (m, k) times right (n, k) transposed; traced as a plain product."""
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    if traced or torch.is_autocast_enabled(left.device.type) or not takes(left, right):
+        return torch.matmul(left, right.t())
+    return _ProductNT.apply(left, right)
 
 
 def shifted_interpolation(

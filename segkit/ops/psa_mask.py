@@ -7,7 +7,7 @@ builds that window; this operator is for code that does.
 Shapes: input (N, Mh * Mw, H, W), channel = offset, pixel = own. Output (N, H * W, H, W):
     collect     output[n, other, own]: a column holds what one own pixel predicts for all others
     distribute  output[n, own, other]: a column holds what all own pixels predict for one other
-Pairs outside the mask are 0. See segkit/ops/psa/window.py for own, other and offset.
+Pairs outside the mask are 0. See segkit/ops/psa_window.py for own, other and offset.
 
 Pure torch: one gather through an index shared by the batch (half the traffic of a batch-expanded
 ``torch.gather``), kept for the last two geometries; for a channels-last input the output is a
@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from segkit.ops import cuda_ext
-from segkit.ops.psa.window import PSA_TYPES, Reach, parse_mask_size, parse_psa_type
+from segkit.ops.psa_window import PSA_TYPES, Reach, parse_mask_size, parse_psa_type
 
 COLLECT = PSA_TYPES.index('collect')
 INT32_MAX = 2**31 - 1

@@ -1,6 +1,6 @@
 """Triton kernels of segkit/ops/triton_psa.py: a band to attention, and back.
 
-The layout of a band is that of segkit/ops/psa/grouped.py: own pixels in the order (k, n, l), the
+The layout of a band is that of segkit/ops/psa_grouped.py: own pixels in the order (k, n, l), the
 logit of other (s, t) at window row H - 1 - s + k % Kb and window column t - l + before. Columns
 past ``before`` or ``after`` are outside the mask: logit 0. An own pixel is a number i = k * W + l,
 an other pixel j = s * W + t; pitch is the length of a band's row, Q that of a window row.

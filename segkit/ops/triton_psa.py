@@ -4,7 +4,7 @@
     skew + exp                    band -> attention again, in the backward pass
     softmax backward + unskew     attention and its gradient -> gradient of the band
 
-A *band* is the product of features with a slice of the window, laid out as psa/grouped.py says. In
+A *band* is the product of features with a slice of the window, laid out as psa_grouped.py says. In
 plain torch each step takes three to five passes over memory; here it is one read and one write.
 Statistics are float32 for float16, bfloat16 and float32 input.
 
@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segkit.ops.psa.grouped import Groups
+from segkit.ops.psa_grouped import Groups
 
 INTERPRETED = os.environ.get('TRITON_INTERPRET') == '1'
 # Found, not imported: that takes a second. The CPU build of PyTorch comes without Triton.

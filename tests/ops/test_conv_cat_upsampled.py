@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from segkit.ops import conv_cat_upsampled, gemm
-from segkit.ops.conv_cat_upsampled import shifted_interpolation
+from segkit.ops.conv_cat_upsampled import product_nt, shifted_interpolation
 
 CASES = {
     'half': ((9, 11), [(5, 6)]),
@@ -68,11 +68,16 @@ def test_autocast():
     assert (out - exact).abs().max() <= 2 * (theirs - exact).abs().max()
 
 
-def test_second_derivative_and_product_operator():
+def test_derivatives_of_the_product():
     left, right = torch.randn(3, 4, requires_grad=True), torch.randn(2, 4, requires_grad=True)
-    torch.library.opcheck(torch.ops.segkit.product_nt.default, (left, right))
-    grad = torch.autograd.grad(gemm.product_nt(left, right).pow(2).sum(), left, create_graph=True)
+    out = product_nt(left, right)
+    torch.testing.assert_close(out, left @ right.t())
+    grad = torch.autograd.grad(out.pow(2).sum(), (left, right), create_graph=True)
+    expected = 2 * out @ right, 2 * out.t() @ left
+    torch.testing.assert_close(grad, expected)
     (second,) = torch.autograd.grad(grad[0].sum(), left)
+    whole = torch.func.grad(lambda a: product_nt(a, right.detach()).pow(2).sum())(left.detach())
+    torch.testing.assert_close(whole, expected[0].detach())
     torch.testing.assert_close(second, (2 * right.t() @ right).sum(0).expand(3, 4))
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from segkit.ops import build_ext, cuda_ext, psa_attention, psa_mask
 from segkit.ops import triton_psa as triton_ops
-from segkit.ops.psa.grouped import Groups, skew, unskew
+from segkit.ops.psa_grouped import Groups, skew, unskew
 
 pytestmark = [
     pytest.mark.gpu,

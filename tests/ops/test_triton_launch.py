@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import torch
 
 from segkit.ops import triton_psa
-from segkit.ops.psa.grouped import Groups
+from segkit.ops.psa_grouped import Groups
 
 
 def test_kernels_are_launched_on_the_device_of_their_tensors(monkeypatch):

@@ -34,7 +34,7 @@ from timing import markdown_table, write_csv
 from written_out_heads import written_attention, written_psa_head, written_psp_head
 
 from segkit.ops import build_ext, cuda_ext, psa_attention
-from segkit.ops.psa.window import PSA_TYPES, Reach
+from segkit.ops.psa_window import PSA_TYPES, Reach
 from segkit.registry import MODELS
 
 CASES = [(2, 49, 49, 97), (8, 49, 49, 97), (2, 32, 64, 97), (1, 64, 128, 97), (4, 32, 32, 66)]

@@ -16,17 +16,12 @@ from torch import Tensor
 
 from segkit.ops import triton_psa
 from segkit.ops.gemm import sum_of_channel_products
-from segkit.ops.psa.grouped import Groups, Window, pack_tokens, skew, unpack_tokens, unskew
-from segkit.ops.psa.window import Reach
+from segkit.ops.psa_grouped import Groups, Window, pack_tokens, skew, unpack_tokens, unskew
+from segkit.ops.psa_window import Reach
 
 FORWARD_ROWS = 1  # own rows of a group: no row of a product is wasted
 BACKWARD_GROUPS = 4  # the weight's gradient is summed over groups: few of them, 1 / 4 waste
 CHUNK_BYTES = 2**30  # band and attention that are held at once; images are taken in turns
-
-
-def use_grouped(feat: Tensor, mask: tuple[int, int], softmax: bool) -> bool:
-    """On a GPU, unless a single image's attention passes the budget: patches hold less."""
-    return feat.is_cuda and softmax and len(feat) > 0 and images_at_once(feat, mask) > 0
 
 
 def forward_in_turns(

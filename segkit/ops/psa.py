@@ -14,17 +14,18 @@ exp(-inf). Published weights depend on it.
 
 The written-out form multiplies every feature with the whole weight, though three quarters of those
 logits fall off the map. Here a patch of own pixels meets only the offsets it can use
-(segkit/ops/psa/band.py), and neither that map nor, in collect, the attention is ever held.
+(segkit/ops/psa_patches.py), and neither that map nor, in collect, the attention is ever held.
 """
 
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-from segkit.ops.psa.composite import composite_attention, composite_logits
-from segkit.ops.psa.operators import windowed_attention, windowed_logits
-from segkit.ops.psa.window import parse_mask_size, parse_psa_type
+from segkit.ops.psa_patches import windowed_attention, windowed_logits
+from segkit.ops.psa_reference import composite_attention, composite_logits
+from segkit.ops.psa_window import parse_mask_size, parse_psa_type
 
 BACKENDS = ('auto', 'windowed', 'composite')
 
@@ -93,6 +94,43 @@ def psa_logits(
     _check(feat, weight, (mask_h, mask_w))
     logits = windowed_logits if _windowed(backend) else composite_logits
     return logits(feat, weight, mask_h, mask_w)
+
+
+class PointwiseSpatialAttention(nn.Module):
+    """(N, C, H, W) -> (N, C, H, W): what every pixel collects from, or is sent by, the others.
+
+    A pixel predicts its attention from its own feature by two 1x1 convolutions (PSANet, Zhao et
+    al., ECCV 2018, section 3.2); the second, with an output for each offset of the window, is never
+    evaluated in full (``psa_attention``).
+
+    Args:
+        channels: C.
+        mask_size: window (Mh, Mw) a pixel reaches; 2H - 1 and 2W - 1 reach all of the map.
+        psa_type: 'collect' or 'distribute'.
+        softmax: False aggregates with the raw logits.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        mask_size: int | Sequence[int],
+        psa_type: str = 'collect',
+        softmax: bool = True,
+    ) -> None:
+        super().__init__()
+        self.mask_size = parse_mask_size(mask_size)
+        self.psa_type, self.softmax = parse_psa_type(psa_type), softmax
+        self.feature = nn.Conv2d(channels, channels, 1)
+        self.offsets = nn.Conv2d(channels, self.mask_size[0] * self.mask_size[1], 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        feature = F.relu(self.feature(x))
+        return psa_attention(
+            x, feature, self.offsets.weight, self.psa_type, self.mask_size, softmax=self.softmax
+        )
+
+    def extra_repr(self) -> str:
+        return f'psa_type={self.psa_type!r}, mask_size={self.mask_size}'
 
 
 def _windowed(backend: str) -> bool:

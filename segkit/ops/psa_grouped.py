@@ -20,8 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from segkit.ops.psa.band import trim
-from segkit.ops.psa.window import Reach
+from segkit.ops.psa_window import Reach
 
 ALIGNMENT = 8  # elements: 16 bytes in half precision
 
@@ -74,6 +73,12 @@ def unpack_tokens(tokens: Tensor, groups: Groups) -> Tensor:
     """(G, Kb * N * W, C) -> (N, C, H, W), contiguous."""
     rows = tokens.view(groups.g * groups.kb, groups.n, groups.w, -1)[: groups.h]
     return rows.permute(1, 3, 0, 2).contiguous()
+
+
+def trim(weight: Tensor, rows: Reach, columns: Reach) -> Tensor:
+    """(Mh * Mw, C) -> (R, Q', C), a view: the offsets that the map can reach."""
+    window = weight.view(rows.mask, columns.mask, -1)
+    return window.narrow(0, rows.start, rows.span).narrow(1, columns.start, columns.span)
 
 
 class Window:

@@ -1,1 +1,0 @@
-"""Parts of point-wise spatial attention: window geometry, the two passes, the composite form."""

@@ -1,0 +1,466 @@
+"""Point-wise spatial attention patch by patch: the window of all logits is never held.
+
+**A band.** The logits of a patch of Kb x T own pixels about S x U others are one product: features
+by the P x Q places of the window that some pixel of the patch can use, P = S + Kb - 1 and
+Q = U + T - 1. The pair of own (k, l) and other (s, t), each counted within the patch, is found at
+p = s - k + Kb - 1, q = t - l + T - 1: going one pixel on moves the window one place back, so the
+pairs are a strided view of the product with every stride positive and every address inside.
+Reading the view is the mask operator; writing through it, onto zeros, is the adjoint.
+
+**A block** is the smallest part of the attention that holds whole softmaxes. A softmax of collect
+runs over the others of one own pixel: a patch is a block. One of distribute runs over all own
+pixels: a block is all patches, cut to a chunk of others.
+
+**Out of reach** the logit is 0. With m >= 0 the maximum, E = exp(L - m), "in" the block:
+
+    z   = sum_in E + n_out exp(-m)
+    out = (sum_in (E - exp(-m)) value + exp(-m) sum_all value) / z
+
+**Backward** takes the patches of own pixels in both directions. Call one of value and grad_out the
+query, at the own pixels, and the other the key, at the others:
+
+    collect     query = grad_out, key = value       dvalue += query P     at the others
+    distribute  query = value,    key = grad_out    dvalue  = key P^T     at the own pixels
+    dP = query^T key    dL = P (dP - D)    D = sum over channels of grad_out * out
+
+P is exp(L - lse) again, or was kept. Out of reach P = exp(-lse), whatever the other pixel of the
+pair, so P - exp(-lse) takes the place of P, and what all pairs add, a sum over pixels of
+exp(-lse) grad_out, is common to the patch.
+
+Shapes: value, out (N, Cv, H, W); feat (N, C, H, W); weight (Mh * Mw, C); lse and D (N, H, W), of
+the pixel that the softmax belongs to; the attention kept (N, HW own, HW other), or empty. Softmax,
+sums over patches and D are float32 at least. Each pass is a torch.library operator: one opaque node
+for compile and export.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from segkit.ops import psa_grouped_passes as grouped
+from segkit.ops.gemm import matmul_nt, runs_of, sum_of_channel_products
+from segkit.ops.psa_window import Reach
+
+# Measured choices. A large patch wastes more arithmetic (P * Q places for S * U pairs), a small one
+# runs further from the peak of a product. A CPU wants so many rows, N * Kb * T, of one:
+PATCH_ROWS = 200
+CHUNK_BYTES = 64 * 2**20  # logits of a block of distribute, on a CPU
+DEVICE_BYTES = 2**30  # band and logits at once on any other device, which loses more to launches
+NARROW = 0.7  # share of the columns that a block narrower than the map may look at
+# A reach of this much of an axis is widened to all of it: little is lost, and nothing is outside.
+NEARLY_ALL = 7 / 8
+
+ALL = (slice(None),)  # index of one whole axis, to be added to those of others
+Tensors3 = tuple[Tensor, Tensor, Tensor]
+Rectangle = tuple[slice, slice]
+
+
+class Tile(NamedTuple):
+    """One axis of a patch."""
+
+    own: slice
+    other: slice
+    first: int  # place of the window; may be negative or beyond it: such places are zero
+
+    @property
+    def owns(self) -> int:
+        return self.own.stop - self.own.start
+
+    @property
+    def others(self) -> int:
+        return self.other.stop - self.other.start
+
+    @property
+    def span(self) -> int:
+        """P or Q."""
+        return self.others + self.owns - 1
+
+    def within(self, chunk: slice) -> 'Tile':
+        """Only the others of a chunk."""
+        start, stop = max(self.other.start, chunk.start), min(self.other.stop, chunk.stop)
+        first = self.first + start - self.other.start
+        return Tile(self.own, slice(start, max(start, stop)), first)
+
+
+class Block(NamedTuple):
+    """Patches: every tile of rows with every tile of columns."""
+
+    rows: list[Tile]
+    columns: list[Tile]
+
+    @property
+    def own(self) -> Rectangle:
+        return _hull([t.own for t in self.rows]), _hull([t.own for t in self.columns])
+
+    @property
+    def other(self) -> Rectangle:
+        return _hull([t.other for t in self.rows]), _hull([t.other for t in self.columns])
+
+
+class Window:
+    """The logits of one call, and what their gradient adds to features and weight."""
+
+    def __init__(self, feat: Tensor, weight: Tensor, mask: tuple[int, int]) -> None:
+        n, c, h, w = feat.shape
+        self.size, self.mask, self.runs = (n, h, w), mask, runs_of(feat, c)
+        self.statistics = torch.promote_types(feat.dtype, torch.float32)
+        tokens = feat.unflatten(1, (self.runs, -1)).permute(1, 0, 3, 4, 2)
+        self.tokens = tokens.contiguous()  # (runs, N, H, W, C / runs)
+        self.weight = self._by_run(weight)
+        side = max(1, round((_patch_rows(feat) / max(1, n)) ** 0.5))
+        self.reaches = Reach(h, mask[0]), Reach(w, mask[1])
+        self.rows, self.columns = ([_tile(r, own) for own in _cut(r.size, side)]
+                                   for r in self.reaches)  # fmt: skip
+        self.top = min(tile.first for tile in self.rows)
+        self.height = max(tile.first + tile.span for tile in self.rows) - self.top
+        self.packed = self.band = self.weight.new_empty(0)
+        self.packed_for: tuple[int, ...] = ()
+        self.band_for: tuple[int, ...] = ()
+
+    def _by_run(self, weight: Tensor) -> Tensor:
+        """(Mh * Mw, C) -> (runs, Mh, Mw, C / runs), a view."""
+        return weight.view(*self.mask, self.runs, -1).permute(2, 0, 1, 3)
+
+    def blocks(self, collect: bool) -> Iterator[Block]:
+        if collect:
+            yield from (Block([row], [column]) for column in self.columns for row in self.rows)
+            return
+        n, h, w = self.size
+        narrow, reach = max(8, w // 4), self.reaches[1].span
+        width = narrow if reach + narrow < NARROW * w else w
+        row_bytes = max(1, n) * h * min(w, width + reach) * width * self.statistics.itemsize
+        budget = DEVICE_BYTES if on_device(self.tokens) else CHUNK_BYTES
+        for rows in _cut(h, max(1, budget // row_bytes)):
+            for columns in _cut(w, width):
+                yield Block(_reaching(self.rows, rows), _reaching(self.columns, columns))
+
+    def logits(self, block: Block, dtype: torch.dtype | None = None) -> Tensor:
+        """(N, own, own, other, other) of a block, float32 at least unless told."""
+        own, other = block.own, block.other
+        whole = all(t.other == axis for tiles, axis in zip(block, other) for t in tiles)
+        make = self.tokens.new_empty if whole else self.tokens.new_zeros
+        lengths = (s.stop - s.start for s in own + other)
+        logits = make((self.size[0], *lengths), dtype=dtype or self.statistics)
+        for column in block.columns:
+            for row in block.rows:
+                places = (row.own, column.own, row.other, column.other)
+                inner = tuple(_shift(p, r.start) for p, r in zip(places, own + other))
+                logits[ALL + inner] = self.pairs(row, column)
+        if len(block.columns) > 1:  # no other block wants the last ones first
+            self.packed, self.packed_for = self.weight.new_empty(0), ()
+        return logits
+
+    def pairs(self, row: Tile, column: Tile) -> Tensor:
+        """(N, Kb, T, S, U), a view of a fresh band."""
+        band: Any = None
+        for tokens, places in zip(self._tokens(row, column), self._places(row, column)):
+            part = matmul_nt(tokens, places)
+            band = part if band is None else band.add_(part)
+        return _skew(band, row, column)
+
+    def _tokens(self, row: Tile, column: Tile) -> Tensor:
+        """(runs, N * Kb * T, C / runs)."""
+        return self.tokens[:, :, row.own, column.own].flatten(1, 3)
+
+    def _places(self, row: Tile, column: Tile) -> Tensor:
+        """(runs, P * Q, C / runs): a view of rows of the window, which are packed for one tile of
+        columns at a time."""
+        key = column.first, column.span
+        if key != self.packed_for:
+            inside, target = zip(*(_overlap(first, span, size) for first, span, size in zip(
+                (self.top, column.first), (self.height, column.span), self.mask)))  # fmt: skip
+            shape = (self.runs, self.height, column.span, self.weight.shape[3])
+            self.packed = self.weight.new_empty(0)  # frees the last one first
+            self.packed, self.packed_for = self.weight.new_empty(shape), key
+            if self.packed[ALL + target].shape != shape:
+                self.packed.zero_()
+            self.packed[ALL + target] = self.weight[ALL + inside]
+        return self.packed.narrow(1, row.first - self.top, row.span).flatten(1, 2)
+
+    def start_gradients(self) -> None:
+        self.dtokens = torch.zeros_like(self.tokens)
+        self.dweight = self.tokens.new_zeros(
+            self.mask[0] * self.mask[1], self.runs * self.tokens.shape[4], dtype=self.statistics
+        )
+
+    def add_gradient(self, row: Tile, column: Tile, dlogits: Tensor) -> None:
+        """dlogits of a patch: (N, own, other), contiguous, or (N, Kb, T, S, U)."""
+        key = (row.owns, column.owns, row.others, column.others)
+        if key != self.band_for:  # patches of one shape write the same places: the rest stays 0
+            shape = (self.size[0] * row.owns * column.owns, row.span * column.span)
+            self.band, self.band_for = self.tokens.new_zeros(shape), key
+        pairs = _skew(self.band, row, column)
+        pairs.copy_(dlogits if dlogits.dim() == 5 else dlogits.view(pairs.shape))
+        inside, target = zip(*(_overlap(tile.first, tile.span, size)
+                               for tile, size in zip((row, column), self.mask)))  # fmt: skip
+        dweight, tokens = self._by_run(self.dweight), self._tokens(row, column)
+        for run, places in enumerate(self._places(row, column)):
+            own = self.dtokens[run, :, row.own, column.own]
+            own.copy_(matmul_nt(self.band, places.t()).view(own.shape))
+            product = matmul_nt(self.band.t(), tokens[run].t()).view(row.span, column.span, -1)
+            dweight[(run,) + inside] += product[target]
+
+    def gradients(self) -> tuple[Tensor, Tensor]:
+        """(dfeat, dweight)."""
+        dfeat = self.dtokens.permute(1, 0, 4, 2, 3).flatten(1, 2)
+        return dfeat.contiguous(), self.dweight.to(self.dtokens.dtype)
+
+
+def use_grouped(feat: Tensor, mask: tuple[int, int]) -> bool:
+    """On a GPU, unless the attention of one image passes the budget of that form."""
+    return feat.is_cuda and len(feat) > 0 and grouped.images_at_once(feat, mask) > 0
+
+
+def _patch_rows(feat: Tensor) -> int:
+    """N * Kb * T."""
+    if not on_device(feat):
+        return PATCH_ROWS
+    h, w = feat.shape[2:]
+    return DEVICE_BYTES // (4 * (h * w + (2 * h - 1) * (2 * w - 1)))
+
+
+def on_device(tensor: Tensor) -> bool:
+    """Whether launches cost more than arithmetic."""
+    return tensor.device.type != 'cpu'
+
+
+def _cut(size: int, length: int) -> list[slice]:
+    """[0, size) in runs of at most ``length``, nearly equal."""
+    count = -(-size // length)
+    edges = [size * i // count for i in range(count + 1)]
+    return [slice(*pair) for pair in zip(edges, edges[1:])]
+
+
+def _tile(reach: Reach, own: slice) -> Tile:
+    start, stop = reach.others(own.start, own.stop - 1)
+    if stop - start >= NEARLY_ALL * reach.size:
+        start, stop = 0, reach.size
+    return Tile(own, slice(start, stop), start - (own.stop - 1) + reach.half)
+
+
+def _reaching(tiles: list[Tile], chunk: slice) -> list[Tile]:
+    return [tile for tile in (t.within(chunk) for t in tiles) if tile.others]
+
+
+def _hull(runs: list[slice]) -> slice:
+    return slice(min(r.start for r in runs), max(r.stop for r in runs))
+
+
+def _shift(run: slice, by: int) -> slice:
+    return slice(run.start - by, run.stop - by)
+
+
+def _overlap(start: int, span: int, size: int) -> tuple[slice, slice]:
+    """Where [start, start + span) meets [0, size), in the coordinates of each."""
+    low, high = max(start, 0), min(start + span, size)
+    return slice(low, high), slice(low - start, high - start)
+
+
+def _skew(band: Tensor, row: Tile, column: Tile) -> Tensor:
+    """(N, Kb, T, S, U) of a contiguous band (N * Kb * T, P * Q) that starts its storage."""
+    pitch = row.span * column.span  # from one own pixel to the next
+    strides = (row.owns * column.owns * pitch, column.owns * pitch - column.span, pitch - 1)
+    n = band.shape[0] // (row.owns * column.owns)
+    size = (n, row.owns, column.owns, row.others, column.others)
+    start = (row.owns - 1) * column.span + column.owns - 1
+    return band.as_strided(size, (*strides, column.span, 1), start)
+
+
+def _softmax_(weights: Tensor, outside: int) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Logits (N, M, K) become exp(L - m) in place; outside: pairs of each softmax out of reach.
+
+    Returns lse, z and, where something is out of reach, exp(-m), each (N, M, 1).
+    """
+    peak = weights.amax(2, keepdim=True)
+    if outside:
+        peak.clamp_(min=0)
+    z = weights.sub_(peak).exp_().sum(2, keepdim=True)
+    floor = (-peak).exp_() if outside else None
+    if floor is not None:
+        z.add_(floor, alpha=outside)
+    return peak.add_(z.log()), z, floor
+
+
+@torch.library.custom_op('segkit::psa_attention', mutates_args=())
+def windowed_attention(
+    value: Tensor, feat: Tensor, weight: Tensor, collect: bool, mask_h: int, mask_w: int,
+    softmax: bool, save: bool,
+) -> Tensors3:  # fmt: skip
+    """(out, lse, attention)."""
+    if softmax and use_grouped(feat, (mask_h, mask_w)):
+        return grouped.forward_in_turns(value, feat, weight, collect, (mask_h, mask_w), save)
+    window = Window(feat, weight, (mask_h, mask_w))
+    n, h, w = window.size
+    out = value.new_empty(value.shape)
+    lse = value.new_zeros(n, h, w, dtype=window.statistics)
+    kept = value.new_zeros((n, h, w, h, w) if save else (0,))
+    total = value.sum((2, 3), dtype=lse.dtype)[:, :, None]
+    strip, columns = value, slice(0, w)
+    for block in window.blocks(collect):
+        to, of = (block.own, block.other) if collect else (block.other, block.own)
+        if of[1] != columns:
+            strip, columns = value[..., of[1]].contiguous(), of[1]
+        logits = window.logits(block)
+        shape = logits.shape[1:3] if collect else logits.shape[3:]
+        weights = logits.flatten(3).flatten(1, 2)
+        weights = weights if collect else weights.transpose(1, 2)
+        z = floor = None
+        if softmax:
+            log, z, floor = _softmax_(weights, h * w - weights.shape[2])
+            lse[ALL + to] = log.view(n, *shape)
+        if save:
+            beside = (n, *shape, 1, 1) if collect else (n, 1, 1, *shape)
+            pairs = logits if z is None else logits / z.view(beside)
+            kept[ALL + block.own + block.other] = pairs
+        if floor is not None:
+            weights.sub_(floor)
+        seen = strip[:, :, of[0]].flatten(2)
+        result = matmul_nt(seen, weights.to(value.dtype)).to(lse.dtype)
+        if floor is not None:
+            result.addcmul_(total, floor.transpose(1, 2))
+        if z is not None:  # cheaper than to divide the weights
+            result.div_(z.transpose(1, 2))
+        out[ALL * 2 + to] = result.view(n, value.shape[1], *shape)
+    return out, lse, kept.view(n, h * w, h * w) if save else kept
+
+
+@torch.library.custom_op('segkit::psa_attention_backward', mutates_args=())
+def windowed_attention_backward(
+    grad: Tensor, value: Tensor, feat: Tensor, weight: Tensor, out: Tensor, lse: Tensor,
+    kept: Tensor, collect: bool, mask_h: int, mask_w: int, softmax: bool,
+) -> Tensors3:  # fmt: skip
+    """(dvalue, dfeat, dweight)."""
+    if softmax and use_grouped(feat, (mask_h, mask_w)):
+        probs = kept if kept.numel() else None
+        return grouped.backward_in_turns(
+            grad, value, feat, weight, out, lse, probs, collect, (mask_h, mask_w)
+        )
+    window = Window(feat, weight, (mask_h, mask_w))
+    window.start_gradients()
+    n, h, w = window.size
+    kept = kept.view(n, h, w, h, w) if kept.numel() else kept
+    delta = sum_of_channel_products(grad, out, lse.dtype)
+    query, key = (grad, value) if collect else (value, grad)
+    dvalue = torch.zeros_like(value, dtype=lse.dtype, memory_format=torch.contiguous_format)
+    common = dvalue.new_zeros(dvalue.shape[:2])
+    if softmax and not collect:
+        common = (grad * (-lse).exp_()[:, None]).sum((2, 3))
+    for column in window.columns:
+        keys = key[..., column.other].contiguous()
+        for row in window.rows:
+            own, other = (row.own, column.own), (row.other, column.other)
+            asked, seen = query[ALL * 2 + own].flatten(2), keys[:, :, row.other].flatten(2)
+            if kept.numel():
+                weights = kept[ALL + own + other].to(lse.dtype, copy=True)
+            else:
+                weights = window.logits(Block([row], [column]))
+            weights = weights.flatten(3).flatten(1, 2)
+            dlogits = matmul_nt(asked.transpose(1, 2), seen.transpose(1, 2)).to(lse.dtype)
+            floor = None
+            if softmax:
+                log, mean = (
+                    x[ALL + own].flatten(1)[:, :, None] if collect
+                    else x[ALL + other].flatten(1)[:, None] for x in (lse, delta)
+                )  # fmt: skip
+                if not kept.numel():
+                    weights.sub_(log).exp_()
+                dlogits.sub_(mean).mul_(weights)
+                if weights.shape[2] < h * w:
+                    floor = (-log).exp_()
+                    weights.sub_(floor)
+            window.add_gradient(row, column, dlogits)
+            weights = weights.to(value.dtype)
+            if collect:
+                target = dvalue[ALL * 2 + other]
+                target += matmul_nt(asked, weights.transpose(1, 2)).view(target.shape)
+                if floor is not None:
+                    common += (asked * floor.transpose(1, 2)).sum(2)
+            else:
+                target = dvalue[ALL * 2 + own]
+                target.copy_(matmul_nt(seen, weights).view(target.shape))
+                if floor is not None:
+                    target += common[:, :, None, None]
+    if collect:
+        dvalue += common[:, :, None, None]
+    return dvalue.to(value.dtype), *window.gradients()
+
+
+@torch.library.custom_op('segkit::psa_logits', mutates_args=())
+def windowed_logits(feat: Tensor, weight: Tensor, mask_h: int, mask_w: int) -> Tensor:
+    """(N, HW own, HW other), 0 out of reach."""
+    window = Window(feat, weight, (mask_h, mask_w))
+    return window.logits(Block(window.rows, window.columns), feat.dtype).flatten(3).flatten(1, 2)
+
+
+@torch.library.custom_op('segkit::psa_logits_backward', mutates_args=())
+def windowed_logits_backward(
+    grad: Tensor, feat: Tensor, weight: Tensor, mask_h: int, mask_w: int
+) -> tuple[Tensor, Tensor]:
+    """(dfeat, dweight)."""
+    window = Window(feat, weight, (mask_h, mask_w))
+    window.start_gradients()
+    n, h, w = window.size
+    pairs = grad.reshape(n, h, w, h, w)
+    for column in window.columns:
+        for row in window.rows:
+            part = pairs[:, row.own, column.own, row.other, column.other]
+            window.add_gradient(row, column, part)
+    return window.gradients()
+
+
+def _fresh(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Fakes: contiguous, of the same shapes and types."""
+    return tuple(t.new_empty(t.shape) for t in tensors)
+
+
+@windowed_attention.register_fake
+def _(
+    value: Tensor, feat: Tensor, weight: Tensor, collect: bool, mask_h: int, mask_w: int,
+    softmax: bool, save: bool,
+) -> Tensors3:  # fmt: skip
+    n, _, h, w = value.shape
+    statistics = torch.promote_types(value.dtype, torch.float32)
+    kept = value.new_empty((n, h * w, h * w) if save else (0,))
+    return value.new_empty(value.shape), value.new_empty(n, h, w, dtype=statistics), kept
+
+
+@windowed_logits.register_fake
+def _(feat: Tensor, weight: Tensor, mask_h: int, mask_w: int) -> Tensor:
+    n, _, h, w = feat.shape
+    return feat.new_empty(n, h * w, h * w)
+
+
+def _save(ctx: Any, inputs: tuple, output: Any) -> None:
+    """Inputs that are tensors, and every output of the attention: (out, lse, attention)."""
+    tensors = [x for x in inputs if isinstance(x, Tensor)]
+    ctx.numbers = inputs[len(tensors) :]
+    if isinstance(output, tuple):
+        ctx.mark_non_differentiable(*output[1:])
+        tensors += output
+    ctx.save_for_backward(*tensors)
+
+
+def _attention_gradient(ctx: Any, grad: Tensor, *_: Tensor) -> tuple:
+    numbers = ctx.numbers[:-1]  # save is known from the attention
+    return *windowed_attention_backward(grad, *ctx.saved_tensors, *numbers), *(None,) * 5
+
+
+def _logits_gradient(ctx: Any, grad: Tensor) -> tuple:
+    return *windowed_logits_backward(grad, *ctx.saved_tensors, *ctx.numbers), None, None
+
+
+def _refuse(ctx: Any, *_: object) -> None:
+    raise RuntimeError(
+        'The windowed PSA backend is differentiable once. For second derivatives call '
+        "psa_attention(..., backend='composite')."
+    )
+
+
+windowed_attention_backward.register_fake(lambda grad, *tensors: _fresh(*tensors[:3]))
+windowed_logits_backward.register_fake(lambda grad, *tensors: _fresh(*tensors[:2]))
+windowed_attention.register_autograd(_attention_gradient, setup_context=_save)
+windowed_logits.register_autograd(_logits_gradient, setup_context=_save)
+windowed_attention_backward.register_autograd(_refuse)
+windowed_logits_backward.register_autograd(_refuse)
