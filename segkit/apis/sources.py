@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from segkit.datasets.scan import is_hidden
+
 IMAGE_SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm'}
 VIDEO_SUFFIXES = {'.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg'}
 
@@ -74,7 +76,8 @@ def _is_many(path: str) -> bool:
 def _from_path(source: str) -> Iterator[Picture]:
     path = Path(source)
     if path.is_dir():
-        yield from _files(path.rglob('*'), f"the folder '{source}'", path)
+        below = (p for p in path.rglob('*') if not is_hidden(p.relative_to(path).as_posix()))
+        yield from _files(below, f"the folder '{source}'", path)
     elif path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
         yield from _frames(path)
     elif path.is_file():

@@ -11,6 +11,7 @@ known before training starts (folders, empty splits, images without labels) is a
 import os
 import random
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,15 +21,26 @@ from mmengine.logging import print_log
 
 from segkit.datasets.cache import DecodedCache, label_reading
 from segkit.datasets.errors import DataError
-from segkit.datasets.index_cache import stems_through_cache
 from segkit.datasets.label_maps import subset_label_map
-from segkit.datasets.metainfo import check_subset, choose_palette
+from segkit.datasets.metainfo import check_subset, choose_palette, one_class
 from segkit.datasets.samplers import SeededIndex
 from segkit.datasets.scan import find_stems
 from segkit.datasets.transforms.compose import Compose
 from segkit.registry import DATASETS
 
 _MAX_WORKERS = 256
+
+
+def _check_arguments(on_error: str, label_format: str, **ignored: Any) -> None:
+    for name, value, known in (
+        ('on_error', on_error, ('raise', 'skip')),
+        ('label_format', label_format, ('index', 'rgb')),
+    ):
+        if value not in known:
+            raise ValueError(f'{name} of a dataset must be one of {known}, not {value!r}.')
+    for name in (name for name, value in ignored.items() if value):
+        text = f'{name} of a dataset has no effect any more: take it out of the config.'
+        print_log(text, 'current', 30)
 
 
 @DATASETS.register_module()
@@ -47,7 +59,6 @@ class BaseSegDataset(BaseDataset):
         label_map: old index -> new index, for stored values that are not yet class indices.
         label_format: ``'index'``, or ``'rgb'`` for labels painted in the palette's colours.
         cache: folder of decoded pictures written by ``tools/cache_dataset.py``.
-        index_cache: file that keeps the list of pairs between runs; see ``index_cache.py``.
         fast_pipeline: run the fused form of the pipeline, same bytes (``transforms/compose.py``).
         on_error: ``'raise'``, or ``'skip'`` to take another sample in place of a damaged one;
             ``num_skipped`` counts them over all workers.
@@ -84,21 +95,17 @@ class BaseSegDataset(BaseDataset):
         fast_pipeline: bool = True,
         crop_first: bool = False,
     ) -> None:
-        if crop_first:
-            print_log('crop_first of a dataset is no more and is ignored.', 'current', 30)
-        for name, value, known in (
-            ('on_error', on_error, ('raise', 'skip')),
-            ('label_format', label_format, ('index', 'rgb')),
-        ):
-            if value not in known:
-                raise ValueError(f'{name} of a dataset must be one of {known}, not {value!r}.')
+        for name, value in (('crop_first', crop_first), ('index_cache', index_cache)):
+            if value:
+                text = f'{name} of a dataset has no effect any more: take it out of the config.'
+                print_log(text, 'current', 30)
+        _check_arguments(on_error, label_format, crop_first=crop_first, index_cache=index_cache)
         self.img_suffix, self.seg_map_suffix = img_suffix, seg_map_suffix
         self.ignore_index = ignore_index
         self.reduce_zero_label = reduce_zero_label
         self.label_format = label_format
         self.backend_args = backend_args
         self.on_error = on_error
-        self.index_cache = index_cache
         self._cache_folder = cache
         self._cache: DecodedCache | None = None
         # One slot a worker: each writes its own, the trainer reads the sum.
@@ -117,26 +124,38 @@ class BaseSegDataset(BaseDataset):
             lazy_init=True,
             max_refetch=max_refetch,
         )
-        self.label_map = label_map if label_map is not None else self._label_map_of_classes()
-        self._metainfo.update(
-            palette=self._palette(),
-            label_map=self.label_map,
-            reduce_zero_label=reduce_zero_label,
-        )
+        self._complete_metainfo(label_map)
         self._common = self._common_entries()
         self.pipeline = Compose(pipeline, fast=fast_pipeline)
         if not lazy_init:
             self.full_init()
 
-    def _label_map_of_classes(self) -> dict[int, int] | None:
-        """From the dataset's own classes to the chosen subset of them."""
-        chosen = self._metainfo.get('classes')
-        if chosen is None:
-            return None
-        self._metainfo['classes'] = tuple(chosen)
-        # A subclass written for the older toolbox knows of no other index than 255.
-        ignore = {} if self.ignore_index == 255 else {'ignore_index': self.ignore_index}
-        return self.get_label_map(tuple(chosen), **ignore)
+    def _complete_metainfo(self, label_map: dict[int, int] | None) -> None:
+        """Classes, palette and how labels are read, as every sample and every report finds them."""
+        info = self._metainfo
+        classes, own = info.get('classes'), self.METAINFO
+        if isinstance(classes, str):
+            classes = one_class(classes)
+        if classes is not None:
+            info['classes'] = classes = tuple(classes)
+        if info.get('reduce_zero_label', self.reduce_zero_label) != self.reduce_zero_label:
+            raise ValueError(
+                f'reduce_zero_label is {info["reduce_zero_label"]} in metainfo and '
+                f'{self.reduce_zero_label} in the dataset: set it in the dataset alone.'
+            )
+        if label_map is None:
+            label_map = info.get('label_map')
+        if label_map is None and classes is not None:
+            # A subclass written for the older toolbox knows of no other index than 255.
+            ignore = {} if self.ignore_index == 255 else {'ignore_index': self.ignore_index}
+            label_map = self.get_label_map(classes, **ignore)
+        self.label_map = label_map
+        colours = dict(zip(own.get('classes', ()), own.get('palette', ())))
+        info.update(
+            palette=choose_palette(info.get('palette'), classes, colours),
+            label_map=label_map,
+            reduce_zero_label=self.reduce_zero_label,
+        )
 
     @classmethod
     def get_label_map(
@@ -148,10 +167,6 @@ class BaseSegDataset(BaseDataset):
             return None
         check_subset(new_classes, own, cls.__name__)
         return subset_label_map(own, new_classes, ignore_index)
-
-    def _palette(self) -> list:
-        own = dict(zip(self.METAINFO.get('classes', ()), self.METAINFO.get('palette', ())))
-        return choose_palette(self._metainfo.get('palette'), self._metainfo.get('classes'), own)
 
     def _common_entries(self) -> dict:
         """What every sample's results dict carries besides its paths."""
@@ -168,16 +183,8 @@ class BaseSegDataset(BaseDataset):
     def load_data_list(self) -> list[dict]:
         """``dict(img_path, seg_map_path)`` for each pair, sorted by path or as the split has it."""
         folders = self.data_prefix.get('img_path', ''), self.data_prefix.get('seg_map_path')
-        settings = dict(
-            image_dir=folders[0],
-            label_dir=folders[1],
-            img_suffix=self.img_suffix,
-            seg_map_suffix=self.seg_map_suffix,
-            ann_file=self.ann_file,
-            backend_args=self.backend_args,
-        )
-        stems = stems_through_cache(
-            self.index_cache, settings, lambda read: find_stems(**settings, folders=read)
+        stems = find_stems(
+            *folders, self.img_suffix, self.seg_map_suffix, self.ann_file, self.backend_args
         )
         images, labels = (os.path.join(folder or '', '') for folder in folders)
         pairs = [dict(img_path=images + stem + self.img_suffix) for stem in stems]

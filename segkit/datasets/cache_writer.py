@@ -13,7 +13,7 @@ from segkit.datasets.base import BaseSegDataset
 from segkit.datasets.cache import INDEX_DTYPE, label_reading, sample_key, source_stamp
 from segkit.datasets.errors import DataError
 from segkit.datasets.row_codec import best_codec, encode_rows
-from segkit.datasets.transforms.loading import LoadAnnotations, LoadImageFromFile
+from segkit.datasets.transforms.loading import LoadAnnotations, LoadImageFromFile, check_same_size
 from segkit.outputs import OutputError
 
 FILES = {'cache.json', 'data.bin', 'index.npy'}
@@ -34,9 +34,7 @@ def _encode_sample(job: tuple[dict, str, str | None]) -> tuple[tuple, list[bytes
         if label.dtype != np.uint8:
             cure = 'Leave this dataset uncached.'
             raise DataError(info['seg_map_path'], f'labels are {label.dtype}, not bytes', cure)
-        if label.shape != image.shape[:2]:
-            cure = 'Check that the two files belong together.'
-            raise DataError(info['seg_map_path'], 'image and label differ in size', cure)
+        check_same_size({**info, 'ori_shape': image.shape[:2]}, label.shape)
         arrays.append(label)
     blocks = [a.tobytes() if codec is None else encode_rows(a, codec) for a in arrays]
     return (sample_key(info['img_path'], data_root), image.shape, *stamp), blocks

@@ -5,16 +5,20 @@ gray PNGs 1.4 times faster than OpenCV to the same bytes, and stops after the ro
 wanted; it is used when it is installed, and only for such files. Everything else goes to OpenCV,
 or, for palette images, to Pillow: OpenCV expands a palette into colours, Pillow keeps the indices,
 which are the labels.
+
+Pictures stand upright: OpenCV turns them as EXIF says (``orientation``, 1 to 8, 1 upright), and
+what it leaves as stored, pictures read unchanged and labels, is turned here by their own.
 """
 
 import io
 import os
 import struct
 import zlib
+from collections.abc import Callable
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 try:
     import pyspng
@@ -40,9 +44,57 @@ def png_kind(data: bytes) -> tuple[int, int] | None:
     return data[24], data[25]
 
 
+class DecodeError(ValueError):
+    """Bytes that are no picture to read as asked; ``cure`` says what to do about it."""
+
+    def __init__(self, problem: str, cure: str) -> None:
+        super().__init__(problem)
+        self.cure = cure
+
+
+def orientation(data: bytes) -> int | None:
+    """The EXIF orientation of a JPEG, PNG or WebP, None without one.
+
+    TIFFs have one too, which OpenCV and Pillow see to by themselves.
+    """
+    if data[:2] == b'\xff\xd8':
+        found = b'Exif\0\0' in data[: 1 << 17]
+    elif data[:8] == PNG_SIGNATURE:
+        found = data.find(b'eXIf') > 0
+    else:
+        found = data[:4] == b'RIFF' and data.find(b'EXIF') > 0
+    if not found:
+        return None
+    try:
+        with Image.open(io.BytesIO(data)) as img:
+            value = img.getexif().get(ExifTags.Base.Orientation)
+    except (OSError, SyntaxError, ValueError):
+        return None
+    return value if value in _TURNS else None
+
+
+# To an upright picture (H, W[, C]), by orientation.
+_TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: a[::-1].swapaxes(0, 1),
+    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+    8: lambda a: a[:, ::-1].swapaxes(0, 1),
+}
+
+
+def _upright(stored: np.ndarray, data: bytes) -> np.ndarray:
+    """What was decoded as it is stored, turned as EXIF says."""
+    turn = orientation(data) or 1
+    return stored if turn == 1 else np.ascontiguousarray(_TURNS[turn](stored))
+
+
 def _spng(data: bytes, colour: int) -> np.ndarray | None:
     """An 8-bit PNG of this colour type by pyspng; None for any other file or a damaged one."""
-    if not FAST_PNG or png_kind(data) != (8, colour):
+    if not FAST_PNG or png_kind(data) != (8, colour) or data.find(b'eXIf') > 0:
         return None
     try:
         img = pyspng.load(data)
@@ -53,18 +105,53 @@ def _spng(data: bytes, colour: int) -> np.ndarray | None:
     return img if img.size == img.shape[0] * img.shape[1] * channels else None
 
 
-def decode_image(data: bytes, flag: str = 'color') -> np.ndarray:
-    """(H, W, 3) BGR for ``'color'``, (H, W) for ``'grayscale'``, as stored for ``'unchanged'``.
+def _opencv(data: bytes, flags: int) -> np.ndarray | None:
+    return cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
 
-    Raises ValueError when the bytes are no image that OpenCV reads.
+
+def decode_image(
+    data: bytes, flag: str = 'color', on_loss: Callable[[np.dtype], None] | None = None
+) -> np.ndarray:
+    """(H, W, 3) BGR uint8 for ``'color'``, (H, W) for ``'grayscale'``, any for ``'unchanged'``.
+
+    Args:
+        on_loss: is told the type of the stored values where they are cut to 8 bits.
+
+    Raises DecodeError when the bytes are no image that OpenCV reads so.
     """
     rgb = _spng(data, _RGB) if flag == 'color' else None
     if rgb is not None:
         return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
-    img = cv2.imdecode(np.frombuffer(data, np.uint8), IMAGE_FLAGS[flag]) if data else None
+    deep = 0 if flag == 'unchanged' else cv2.IMREAD_ANYDEPTH
+    img = _opencv(data, IMAGE_FLAGS[flag] | deep)
+    if img is not None and deep and img.dtype != np.uint8:
+        if on_loss is not None:
+            on_loss(img.dtype)
+        img = _opencv(data, IMAGE_FLAGS[flag])
     if img is None:
-        raise ValueError('not an image, or truncated')
+        raise _why_not(data)
+    if flag == 'unchanged' and data[:2] not in (b'II', b'MM'):
+        return _upright(img, data)
     return img
+
+
+def _why_not(data: bytes) -> DecodeError:
+    """Why OpenCV gave nothing: values that colours cannot hold, a format it lacks, or damage."""
+    img = _opencv(data, cv2.IMREAD_UNCHANGED)
+    if img is not None:
+        return DecodeError(
+            f'it holds {img.dtype} values, which 8-bit colours cannot show',
+            "Set color_type='unchanged' in LoadImageFromFile, and mean and std of the "
+            'data_preprocessor to fit.',
+        )
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            picture.load()
+            problem = f'OpenCV does not read {picture.format} files of mode {picture.mode}'
+            return DecodeError(problem, 'Save it as PNG.')
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        skipping = "Replace the file. Training passes over it with on_error='skip' in the dataset."
+        return DecodeError('not an image, or truncated', skipping)
 
 
 def decode_top(data: bytes, rows: int) -> tuple[np.ndarray, tuple[int, int]] | None:
@@ -92,13 +179,25 @@ def _gray_step(data: bytes) -> int:
     return 255 // ((1 << bits) - 1) if colour == _GRAY else 1
 
 
-def decode_label(data: bytes) -> np.ndarray:
-    """(H, W) of the stored indices: uint8 or uint16; (H, W, 3) BGR for a colour image.
+def _is_lossy(data: bytes) -> bool:
+    """Whether a picture's format changes values: JPEG, and WebP but for its lossless kind."""
+    webp = data[:4] == b'RIFF' and data[8:12] == b'WEBP'
+    return data[:2] == b'\xff\xd8' or (webp and b'VP8L' not in data[:64])
 
-    Raises ValueError when the bytes are no image.
+
+def decode_label(data: bytes) -> np.ndarray:
+    """(H, W) of the stored indices: integers; (H, W, 3) BGR for a colour image.
+
+    Raises DecodeError when the bytes are no image, or one whose format has changed the indices.
     """
     if not data:
-        raise ValueError('the file is empty')
+        raise DecodeError('the file is empty', _why_not(b'').cure)
+    if _is_lossy(data):
+        raise DecodeError(
+            'its format is lossy (JPEG, WebP): compression has changed label values',
+            'Write the labels again, from where they came, as PNG; a JPEG saved as PNG keeps the '
+            'changed values.',
+        )
     label = _spng(data, _GRAY)
     if label is not None:
         return label.reshape(label.shape[:2])
@@ -108,9 +207,21 @@ def decode_label(data: bytes) -> np.ndarray:
         with Image.open(io.BytesIO(data)) as label:
             if label.mode in ('P', 'L'):
                 step = _gray_step(data)
-                return np.array(label) if step == 1 else np.array(label) // step
+                return _upright(np.array(label) if step == 1 else np.array(label) // step, data)
             if label.mode == '1':  # two-colour masks read as {0, 1} from booleans
-                return np.array(label, dtype=np.uint8)
-    except (OSError, SyntaxError) as error:
-        raise ValueError('not an image, or truncated') from error
-    return decode_image(data, 'unchanged')
+                return _upright(np.array(label, dtype=np.uint8), data)
+    except (OSError, SyntaxError):
+        pass  # not all that OpenCV reads is known to Pillow, and it says why it cannot
+    return whole_numbers(decode_image(data, 'unchanged'))
+
+
+def whole_numbers(label: np.ndarray) -> np.ndarray:
+    """A label as integers. Raises DecodeError where floating-point values are no whole numbers."""
+    if np.issubdtype(label.dtype, np.integer):
+        return label
+    if np.isfinite(label).all() and (label == np.rint(label)).all() and abs(label).max() < 1 << 31:
+        return label.astype(np.int32)
+    raise DecodeError(
+        f'it holds {label.dtype} values that are no whole numbers',
+        'Save it as an 8- or 16-bit image of class indices.',
+    )

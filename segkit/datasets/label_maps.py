@@ -8,7 +8,6 @@ cost is one look-up.
 
 from collections.abc import Mapping, Sequence
 
-import cv2
 import numpy as np
 
 IGNORE = 255
@@ -41,15 +40,6 @@ def fit_a_byte(label: np.ndarray) -> bool:
     return not label.size or bool(label.min() >= 0 and label.max() <= 255)
 
 
-def apply_table(label: np.ndarray, table: np.ndarray | None) -> np.ndarray:
-    """Labels of any integer dtype through a table; uint8 takes OpenCV's faster way."""
-    if table is None:
-        return label
-    if label.dtype == np.uint8 and table.dtype == np.uint8:
-        return cv2.LUT(np.ascontiguousarray(label), table)
-    return table[label]
-
-
 def subset_label_map(
     old_classes: Sequence[str], new_classes: Sequence[str], ignore: int = IGNORE
 ) -> dict[int, int] | None:
@@ -61,16 +51,21 @@ def subset_label_map(
 
 
 def colours_to_indices(
-    label: np.ndarray, palette: Sequence[Sequence[int]], ignored: Sequence[Sequence[int]] = ()
+    label: np.ndarray,
+    palette: Sequence[Sequence[int]],
+    ignored: Sequence[Sequence[int]] = (),
+    ignore: int = IGNORE,
 ) -> np.ndarray:
-    """(H, W, 3) BGR colours -> (H, W) uint8 positions in ``palette`` (of RGB triples).
+    """(H, W, 3) BGR colours -> (H, W) positions in ``palette`` (of RGB triples), uint8 if they fit.
 
-    Raises ValueError naming up to three colours that are neither in the palette nor ``ignored``.
+    ``ignored`` colours become ``ignore``. Raises ValueError naming up to three colours that are
+    neither in the palette nor ``ignored``.
     """
     rows = [(r << 16 | g << 8 | b, i) for i, (r, g, b) in enumerate(palette)]
-    rows += [(r << 16 | g << 8 | b, IGNORE) for r, g, b in ignored]
+    rows += [(r << 16 | g << 8 | b, ignore) for r, g, b in ignored]
     keys, first = np.unique([key for key, _ in rows], return_index=True)
-    values = np.array([value for _, value in rows], np.uint8)[first]
+    values = np.array([value for _, value in rows])[first]
+    values = values.astype(np.uint8 if fit_a_byte(values) else np.int64)
     packed = label[..., :3].astype(np.int32) @ np.array([1, 1 << 8, 1 << 16], np.int32)
     place = np.minimum(np.searchsorted(keys, packed), len(keys) - 1)
     unknown = packed[keys[place] != packed]

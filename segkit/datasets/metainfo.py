@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from mmengine.logging import print_log
 
 _FILE = Path(__file__).with_name('metainfo.json')
 
@@ -36,6 +37,25 @@ def make_palette(num_classes: int) -> list[list[int]]:
     """Reproducible RGB colours for classes without a palette: those of the older toolbox."""
     colours = np.random.RandomState(42).randint(0, 255, size=(num_classes, 3))
     return colours.tolist()
+
+
+def one_class(text: str) -> tuple[str]:
+    """``classes=('water')``, a text where a comma is missing: one class, and not five letters.
+
+    Raises ValueError for what is no name: of a file that is not there, or of several classes.
+    """
+    if not text.strip() or any(sign in text for sign in ',;/\\\n') or text.endswith('.txt'):
+        raise ValueError(
+            f'metainfo.classes is the text {text!r}, which is neither a file of names, one a line, '
+            'nor one name: give a list of names.'
+        )
+    print_log(
+        f'metainfo.classes is the text {text!r}, not a list of names: taken as one class. Write '
+        f'classes=({text!r},), with the comma.',
+        'current',
+        30,
+    )
+    return (text,)
 
 
 def check_subset(chosen: Sequence[str], own: Sequence[str], dataset: str) -> None:

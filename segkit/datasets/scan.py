@@ -1,17 +1,59 @@
 """Listing image-label pairs of a folder tree, by directory entries alone.
 
-No file is asked for its status: a name with the right suffix is taken for a file, and among the
-others ``os.scandir`` tells folders from files without a stat call. So a tree of 20,000 pairs is
-listed in the time its directories take to read. Stems are paths relative to their folder, without
-suffix, with '/' between parts, in the order of the file names.
+No file is asked for its status: a name with the right suffix is taken for a file, and for the
+others the entry itself tells folders from files. So a tree of 20,000 pairs is listed in the time
+its directories take to read. Stems are paths relative to their folder, without suffix, with '/'
+between parts, in the order of the file names. What begins with a dot is hidden (``._x.jpg`` of
+macOS, ``.ipynb_checkpoints``) and no picture of the data.
 """
 
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
 
-from mmengine import fileio
+from mmengine import dist, fileio
+from mmengine.logging import print_log
+
+from segkit.datasets.errors import DataError
 
 _SHOWN = 3
+_ENDINGS = {'.jpg', '.jpeg', '.png', '.tif', '.tiff', '.bmp', '.webp'}
+# By their byte order mark; what is no UTF-8 keeps its bytes, as names of files do.
+_MARKS = ((b'\xef\xbb\xbf', 'utf-8'), (b'\xff\xfe', 'utf-16-le'), (b'\xfe\xff', 'utf-16-be'))
+_T = TypeVar('_T')
+_list_once = False
+
+
+@contextmanager
+def listed_once() -> Iterator[None]:
+    """Within, folders are listed by rank 0 alone, for all ranks, every one of which has to enter.
+
+    A folder on a network disk is then read once for a job and not once for each process.
+    """
+    global _list_once
+    _list_once = True
+    try:
+        yield
+    finally:
+        _list_once = False
+
+
+def _of_rank_zero(find: Callable[[], _T]) -> _T:
+    """What ``find`` gives on rank 0, or here; its errors are raised on every rank."""
+    if not _list_once or dist.get_world_size() == 1:
+        return find()
+    answer: list = [None, None]
+    if dist.get_rank() == 0:
+        try:
+            answer[0] = find()
+        except Exception as error:
+            answer[1] = error
+    dist.broadcast_object_list(answer)
+    if answer[1] is not None:
+        raise answer[1]
+    return answer[0]
 
 
 def is_local(path: str, backend_args: dict | None = None) -> bool:
@@ -19,59 +61,136 @@ def is_local(path: str, backend_args: dict | None = None) -> bool:
     return backend_args is None and '://' not in path
 
 
-def _subfolders(path: str, suffix: str) -> list[str]:
-    """Names of the folders in ``path`` that do not look like files with this suffix."""
-    with os.scandir(path) as entries:
-        return [e.name for e in entries if not e.name.endswith(suffix) and e.is_dir()]
+def is_hidden(name: str) -> bool:
+    """Whether a relative path has a part that begins with a dot."""
+    return name.startswith('.') or '/.' in name
 
 
-def list_files(root: str, suffix: str, folders: list[str] | None = None) -> list[str]:
+def list_files(root: str, suffix: str, others: list[str] | None = None) -> list[str]:
     """Relative paths of all files below ``root`` that end in ``suffix``, unsorted.
 
-    The folders that were read are appended to ``folders``.
+    The names of all other files are appended to ``others``. A folder that a link leads back to
+    is read once.
     """
     found: list[str] = []
-    pending = ['']
+    others = [] if others is None else others
+    pending, seen = [''], {os.path.realpath(root)}
     while pending:
         folder = pending.pop()
-        path = os.path.join(root, folder) if folder else root
-        if folders is not None:
-            folders.append(path)
-        names = os.listdir(path)
-        matching = [name for name in names if name.endswith(suffix)]
-        if len(matching) < len(names):
-            pending += [f'{folder}{name}/' for name in _subfolders(path, suffix)]
-        found += [folder + name for name in matching] if folder else matching
+        with os.scandir(os.path.join(root, folder) if folder else root) as entries:
+            for entry in entries:
+                name = entry.name
+                if name[0] == '.':
+                    continue
+                if name.endswith(suffix):
+                    found.append(folder + name)
+                elif not entry.is_dir():
+                    others.append(folder + name)
+                elif not entry.is_symlink() or _is_new(os.path.realpath(entry.path), seen):
+                    pending.append(f'{folder}{name}/')
     return found
 
 
+def _is_new(path: str, seen: set[str]) -> bool:
+    new = not any(place == path or place.startswith(path + os.sep) for place in seen)
+    seen.add(path)
+    return new
+
+
 def list_stems(
-    root: str, suffix: str, backend_args: dict | None = None, folders: list[str] | None = None
+    root: str,
+    suffix: str,
+    backend_args: dict | None = None,
+    others: list[str] | None = None,
 ) -> list[str]:
     """Stems of a folder in the order of their files' names, local or of a storage service."""
     if is_local(root, backend_args):
-        names = list_files(root, suffix, folders)
+        names = list_files(root, suffix, others)
     else:
-        names = fileio.list_dir_or_file(
+        every = fileio.list_dir_or_file(
             dir_path=root, list_dir=False, suffix=suffix, recursive=True, backend_args=backend_args
         )
+        names = [name for name in every if not is_hidden(name)]
     cut = -len(suffix) or None
     # By full name, as published splits are ordered: "a-1.jpg" comes before "a.jpg".
     return [name[:cut] for name in sorted(names)]
 
 
 def read_split(ann_file: str, backend_args: dict | None = None) -> list[str]:
-    """Stems listed in a split file, one a line; blank lines are skipped.
-
-    Lines may hold several columns (VOC's class splits): the first is the stem.
-    """
+    """Lines of a split file without the blank ones, in UTF-8 or UTF-16, ended in any way."""
     if is_local(ann_file, backend_args) and not os.path.isfile(ann_file):
         raise FileNotFoundError(
             f'{ann_file}: the split file (ann_file) does not exist. Check data_root and '
             "ann_file, or set ann_file='' to use every image of the folder."
         )
-    text = fileio.get_text(ann_file, backend_args=backend_args)
-    return [line.split()[0] for line in text.splitlines() if line.strip()]
+    data = fileio.get(ann_file, backend_args=backend_args)
+    mark, code = next(((m, c) for m, c in _MARKS if data.startswith(m)), (b'', 'utf-8'))
+    if not mark and b'\0' in data[:64]:  # UTF-16 without a mark: every second byte of ASCII is 0
+        code = 'utf-16-be' if data[:1] == b'\0' else 'utf-16-le'
+    try:
+        text = data[len(mark) :].decode(code, 'surrogateescape' if code == 'utf-8' else 'strict')
+    except UnicodeDecodeError as error:
+        raise DataError(
+            ann_file, f'the split file is no text ({error})', 'Save it as UTF-8, one name a line.'
+        ) from error
+    lines = text.replace('\r', '\n').split('\n')
+    return [line.strip() for line in lines if line.strip()]
+
+
+def split_stems(
+    ann_file: str,
+    image_dir: str,
+    suffix: str,
+    present: Collection[str] | None,
+    backend_args: dict | None = None,
+) -> list[str]:
+    """Stems that a split file lists, one a line, among those ``present`` in the folder.
+
+    A line is a stem, with spaces or without; or the file's name with its ending; or its path, with
+    leading folders or an absolute one. Where no whole line is a name, and each has more words than
+    one and a first word of its own, the first words are the names (VOC's class splits). A line
+    that names nothing there is given back without its ending. Where the folder is not listed
+    (``present`` is None: a storage service), all lines are taken to be there.
+    """
+    lines = read_split(ann_file, backend_args)
+    firsts = [line.split()[0] for line in lines]
+    columns = all(f != line for f, line in zip(firsts, lines)) and len({*firsts}) == len(lines)
+    if present is None:
+        return [_bare(line, suffix) for line in (firsts if columns else lines)]
+    folder = [part for part in os.path.abspath(image_dir).split(os.sep) if part]
+
+    def known(names: list[str]) -> list[str | None]:
+        return [
+            next((s for s in _spellings(name, suffix, folder) if s in present), None)
+            for name in names
+        ]
+
+    stems = known(lines)
+    if columns and not any(stems):
+        stems, lines = known(firsts), firsts
+    return [_bare(line, suffix) if s is None else s for s, line in zip(stems, lines)]
+
+
+def _bare(name: str, suffix: str) -> str:
+    """A name without the suffix, or without the ending of a picture."""
+    if suffix and name.endswith(suffix):
+        return name.removesuffix(suffix)
+    stem, ending = os.path.splitext(name)
+    return stem if ending.lower() in _ENDINGS else name
+
+
+def _spellings(name: str, suffix: str, folder: Sequence[str]) -> Iterator[str]:
+    """The stems that a line of a split may mean, the plainest first."""
+    for path in dict.fromkeys((name, name.replace('\\', '/'))):
+        yield from (path, _bare(path, suffix))
+        path = os.path.normpath(path).replace(os.sep, '/')
+        yield from (path, _bare(path, suffix))
+        parts = [part for part in path.split('/') if part]
+        # '/data/images/train/a.jpg', 'images/train/a.jpg' in the folder /data/images/train
+        lengths = [len(folder)] if path.startswith('/') else range(1, len(parts))
+        for length in lengths:
+            if folder[-length:] == parts[:length]:
+                yield _bare('/'.join(parts[length:]), suffix)
 
 
 def check_folder(folder: str, key: str, backend_args: dict | None = None) -> None:
@@ -85,12 +204,10 @@ def check_folder(folder: str, key: str, backend_args: dict | None = None) -> Non
         )
 
 
-def check_present(
-    folder: str, stems: Sequence[str], suffix: str, what: str, folders: list[str] | None = None
+def _check_present(
+    folder: str, stems: Sequence[str], suffix: str, what: str, present: Collection[str]
 ) -> None:
     """Every stem has its file: compared with a listing, which costs no stat per file."""
-    cut = -len(suffix) or None
-    present = {name[:cut] for name in list_files(folder, suffix, folders)}
     missing = [stem + suffix for stem in stems if stem not in present]
     if missing:
         shown = ', '.join(os.path.join(folder, name) for name in missing[:_SHOWN])
@@ -101,6 +218,22 @@ def check_present(
         )
 
 
+def _say_left_out(folder: str, suffix: str, others: Iterable[str]) -> None:
+    """Warn of pictures beside those taken whose names end otherwise."""
+    own = os.path.splitext(suffix)[1]
+    endings = Counter(os.path.splitext(name)[1] for name in others)
+    found = {e: n for e, n in endings.items() if e.lower() in _ENDINGS and e != own}
+    if found:
+        counts = ', '.join(f'{count} {ending}' for ending, count in sorted(found.items()))
+        print_log(
+            f'{folder}: {sum(found.values())} pictures are left out, as img_suffix is {suffix!r}: '
+            f'{counts}. To use them too, rename them, or join a dataset with '
+            f'img_suffix={min(found)!r} to this one by ConcatDataset.',
+            'current',
+            30,
+        )
+
+
 def find_stems(
     image_dir: str,
     label_dir: str | None,
@@ -108,20 +241,38 @@ def find_stems(
     seg_map_suffix: str,
     ann_file: str = '',
     backend_args: dict | None = None,
-    folders: list[str] | None = None,
 ) -> list[str]:
     """Stems of the complete pairs of two folders, in the split's order or sorted.
 
     Raises FileNotFoundError for a missing folder, split file, image or label (naming them), and
     ValueError for an empty split.
     """
+    return _of_rank_zero(
+        lambda: _find(image_dir, label_dir, img_suffix, seg_map_suffix, ann_file, backend_args)
+    )
+
+
+def _find(
+    image_dir: str,
+    label_dir: str | None,
+    img_suffix: str,
+    seg_map_suffix: str,
+    ann_file: str,
+    backend_args: dict | None,
+) -> list[str]:
     check_folder(image_dir, 'img_path', backend_args)
+    local = is_local(image_dir, backend_args)
+    others: list[str] = []
     if ann_file:
-        stems = read_split(ann_file, backend_args)
-        if is_local(image_dir, backend_args):
-            check_present(image_dir, stems, img_suffix, 'image', folders)
+        present = set(list_stems(image_dir or '.', img_suffix)) if local else None
+        stems = split_stems(ann_file, image_dir, img_suffix, present, backend_args)
+        if present is not None:
+            _check_present(image_dir, stems, img_suffix, 'image', present)
     else:
-        stems = list_stems(image_dir or '.', img_suffix, backend_args, folders)
+        stems = list_stems(image_dir or '.', img_suffix, backend_args, others)
+        if label_dir and os.path.join(label_dir, '').startswith(os.path.join(image_dir, '')):
+            others = [name for name in others if not name.endswith(seg_map_suffix)]
+        _say_left_out(image_dir, img_suffix, others)
     if not stems:
         raise ValueError(
             f'{ann_file or image_dir}: no sample found (images end in {img_suffix!r}), the split '
@@ -130,5 +281,6 @@ def find_stems(
     if label_dir is not None:
         check_folder(label_dir, 'seg_map_path', backend_args)
         if is_local(label_dir, backend_args):
-            check_present(label_dir, stems, seg_map_suffix, 'label', folders)
+            labels = set(list_stems(label_dir, seg_map_suffix))
+            _check_present(label_dir, stems, seg_map_suffix, 'label', labels)
     return stems

@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import mmengine.dataset as mmengine_dataset
+import numpy as np
 from mmengine.dataset import BaseDataset
 
 from segkit.datasets.samplers import SeededIndex
 from segkit.registry import DATASETS
+
+_MAY_DIFFER = ('label_map', 'reduce_zero_label', 'palette')
 
 
 def _build(dataset: dict | BaseDataset) -> BaseDataset:
@@ -23,24 +26,48 @@ def _at(idx: int, place: int) -> int:
     return SeededIndex(place, idx.seed) if isinstance(idx, SeededIndex) else place
 
 
+def _check_alike(first: dict, other: dict, number: int, ignored: set[str]) -> None:
+    """Both mean the same by their labels; the error names the key and both values."""
+    for key in sorted({*first, *other} - ignored):
+        here, there = first.get(key), other.get(key)
+        if bool(np.all(here == there)) if isinstance(here, np.ndarray) else here == there:
+            continue
+        cure = f'Or pass ignore_keys=[{key!r}].'
+        if key == 'classes':
+            cure = 'Make them equal.'
+            if here and there and sorted(here) == sorted(there):
+                own = other.get('label_map') or dict(enumerate(range(len(there))))
+                place = {index: here.index(name) for index, name in enumerate(there)}
+                mapped = {old: place.get(new, new) for old, new in own.items()}
+                cure = 'They are the same in another order: there, set metainfo.classes as in '
+                cure += f'datasets[0] and label_map={mapped}.'
+        raise ValueError(
+            f'ConcatDataset: metainfo.{key} is {here} in datasets[0] and {there} in '
+            f'datasets[{number}]. {cure}'
+        )
+
+
 @DATASETS.register_module()
 class ConcatDataset(mmengine_dataset.ConcatDataset):
     """Several datasets of the same classes one after the other (VOC's train and SBD's aug).
 
-    How their label files are read (``label_map``, ``reduce_zero_label``) may differ.
+    How their label files are read (``label_map``, ``reduce_zero_label``) may differ, and so may
+    their colours: those of the first are used. ``ignore_keys`` names what else may.
     """
 
     def __init__(
         self,
         datasets: Sequence[dict | BaseDataset],
         lazy_init: bool = False,
-        ignore_keys: Sequence[str] = (),
+        ignore_keys: str | Sequence[str] = (),
     ) -> None:
         if not datasets:
             raise ValueError('ConcatDataset needs at least one dataset in `datasets`.')
         ignored = [ignore_keys] if isinstance(ignore_keys, str) else list(ignore_keys or ())
         parts = [_build(dataset) for dataset in datasets]
-        super().__init__(parts, lazy_init, [*ignored, 'label_map', 'reduce_zero_label'])
+        for number, part in enumerate(parts[1:], 1):
+            _check_alike(parts[0].metainfo, part.metainfo, number, {*ignored, *_MAY_DIFFER})
+        super().__init__(parts, lazy_init, [key for part in parts for key in part.metainfo])
 
     def __getitem__(self, idx: int) -> dict:
         if not self._fully_initialized:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from mmengine.config import Config
 
 from segkit.datasets import BaseSegDataset
-from segkit.datasets.scan import is_local, list_files, list_stems, read_split
+from segkit.datasets.scan import is_local, list_files, list_stems, split_stems
 from segkit.engine.before_training import leaf_configs, loading
 from segkit.registry import DATASETS
 
@@ -112,11 +112,10 @@ def _other_pictures(folders: tuple, suffixes: tuple, stems: list[str]) -> list[s
 def _stems(leaf: Leaf, image_dir: str) -> list[str]:
     dataset = leaf.dataset
     try:
-        listed = bool(dataset.ann_file)
-        stems = (
-            read_split(dataset.ann_file) if listed else list_stems(image_dir, dataset.img_suffix)
-        )
-    except OSError as error:
+        stems = list_stems(image_dir, dataset.img_suffix)
+        if dataset.ann_file:
+            stems = split_stems(dataset.ann_file, image_dir, dataset.img_suffix, set(stems))
+    except (OSError, ValueError) as error:
         leaf.problems.append(Problem('missing split file', str(error)))
         return []
     if not stems:

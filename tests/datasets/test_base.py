@@ -1,5 +1,7 @@
 """BaseSegDataset: the pairs it finds, what it says when something is wrong, its labels."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -8,7 +10,6 @@ from helpers.make_data import PREFIX, write_dataset, write_pair
 from torch.utils.data import DataLoader
 
 from segkit.datasets import BaseSegDataset, DataError, SeededIndex
-from segkit.datasets import base as base_module
 from segkit.registry import DATASETS
 
 LOAD = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
@@ -220,22 +221,6 @@ def test_repetition_and_concatenation_keep_the_seed_of_an_index(root):
         DATASETS.build(dict(type='ConcatDataset', datasets=[]))
 
 
-def test_index_cache_notices_a_new_file_and_needs_no_listing_otherwise(root, tmp_path, monkeypatch):
-    path = str(tmp_path / 'cache/index.json')
-    names = relative(build(root, index_cache=path))
-
-    def no_listing(**kwargs):
-        raise AssertionError('the folders were listed although nothing changed')
-
-    with monkeypatch.context() as patch:
-        patch.setattr(base_module, 'find_stems', no_listing)
-        assert relative(build(root, index_cache=path)) == names
-    write_pair(root, 'new', *np.zeros((2, 20, 30), np.uint8))
-    assert 'new.png' in relative(build(root, index_cache=path))
-    (tmp_path / 'cache/index.json').write_text('{damaged')
-    assert len(build(root, index_cache=path)) == 5
-
-
 def test_every_sample_has_a_list_of_label_names_of_its_own(root):
     """Which transforms written for the older toolbox append to."""
     dataset = build(root)
@@ -264,3 +249,53 @@ def test_label_map_of_a_subset_is_known_without_a_dataset(root):
     subset = dict(classes=['c', 'a'])
     assert OneArgument(metainfo=subset, **arguments).label_map == {0: 2}
     assert FiveClasses(metainfo=subset, ignore_index=9, **arguments).label_map[1] == 9
+
+
+def test_classes_given_as_a_text_are_one_class_aloud_or_refused(root, warned):
+    assert build(root, metainfo=dict(classes=('water'))).metainfo['classes'] == ('water',)
+    assert "metainfo.classes is the text 'water'" in warned.text
+    assert "Write classes=('water',), with the comma" in warned.text
+    for text in ('water,land', 'names.txt', 'a/b', ''):
+        with pytest.raises(ValueError, match='metainfo.classes is the text.*give a list of names'):
+            build(root, metainfo=dict(classes=text))
+    names = Path(root) / 'names.txt'
+    names.write_text('water\nland\n')
+    with_file = build(root, metainfo=dict(classes=str(names)))
+    assert with_file.metainfo['classes'] == ('water', 'land')
+
+
+def test_label_map_in_metainfo_is_that_of_the_dataset(root):
+    both = [
+        build(root, metainfo=CLASSES, label_map={1: 0}),
+        build(root, metainfo=dict(**CLASSES, label_map={1: 0})),
+    ]
+    assert both[0].label_map == both[1].label_map == {1: 0}
+    with pytest.raises(ValueError, match='reduce_zero_label is True in metainfo and False'):
+        build(root, metainfo=dict(**CLASSES, reduce_zero_label=True))
+
+
+def test_concatenation_names_what_differs(root):
+    def part(classes, **kwargs):
+        return build(root, metainfo=dict(classes=classes, **kwargs))
+
+    def join(*parts):
+        return DATASETS.build(dict(type='ConcatDataset', datasets=list(parts)))
+
+    colours = [[i, i, i] for i in range(3)]
+    assert join(part(['abc'] * 1), part(['abc'])).metainfo['classes'] == ('abc',)
+    both = join(part(list('abc'), palette=colours), part(list('abc'), palette=colours[::-1]))
+    assert both.metainfo['palette'] == colours
+    with pytest.raises(ValueError, match=r"metainfo.classes is \('a', 'b'\).*\('a', 'x'\) in .*1"):
+        join(part(list('ab')), part(list('ax')))
+    with pytest.raises(ValueError, match=r"metainfo.note is 1 in .*None in .*ignore_keys=\['note'"):
+        join(part(list('ab'), note=1), part(list('ab')))
+    with pytest.raises(ValueError, match=r'another order.*label_map={0: 1, 1: 0, 2: 2}'):
+        join(part(list('abc')), part(list('bac')))
+    cured = build(root, metainfo=dict(classes=list('abc')), label_map={0: 1, 1: 0, 2: 2})
+    assert len(join(part(list('abc')), cured)) == 2 * len(cured)
+
+
+def test_what_has_gone_is_said_and_ignored(root, warned):
+    assert len(build(root, crop_first=True, index_cache='x.json')) == len(build(root))
+    for name in ('crop_first', 'index_cache'):
+        assert f'{name} of a dataset has no effect any more' in warned.text

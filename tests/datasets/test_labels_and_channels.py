@@ -205,17 +205,3 @@ def test_shifting_down_bytes_keeps_255():
     table = label_table(True, None)
     assert table.tolist() == [255, *range(254), 255]
     assert label_table(True, None, ignore=250).tolist()[:3] == [250, 0, 1]
-
-
-def test_float_labels_are_refused(tmp_path):
-    build(tmp_path, np.zeros((8, 10, 3), np.uint8), np.zeros((8, 10), np.uint8), '.png')
-    cv2.imwrite(str(tmp_path / 'ann/x.tiff'), np.zeros((8, 10), np.float32))
-    dataset = BaseSegDataset(
-        data_root=str(tmp_path),
-        data_prefix=PREFIX,
-        img_suffix='.png',
-        seg_map_suffix='.tiff',
-        pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')],
-    )
-    with pytest.raises(DataError, match=r'x\.tiff: the label has values of type float32'):
-        dataset[0]

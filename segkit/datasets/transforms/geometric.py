@@ -222,7 +222,8 @@ def rotated_map(
 
     if stored.dtype == np.uint8 and stored.ndim == 2 and 0 <= value <= 255:
         return moved(np.ascontiguousarray(stored), value)
-    places = np.indices(stored.shape[:2], dtype=np.float32)
+    row, column = (np.arange(n, dtype=np.float32) for n in stored.shape[:2])
+    places = np.meshgrid(row, column, indexing='ij')
     rows, columns = (moved(place, -1).astype(np.intp) for place in places)
     out = stored[rows, columns].astype(dtype_with(stored, value))
     out[rows < 0] = value

@@ -5,23 +5,34 @@ indices, 255 = ignore.
 """
 
 import io
+from functools import partial
 from typing import Any
 
+import cv2
 import mmcv
 import mmcv.transforms
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine import fileio
+from mmengine.logging import print_log
 
-from segkit.datasets.decode import decode_image, decode_label, decode_top
+from segkit.datasets.decode import (
+    IMAGE_FLAGS,
+    DecodeError,
+    decode_image,
+    decode_label,
+    decode_top,
+    orientation,
+)
 from segkit.datasets.errors import DataError
-from segkit.datasets.label_maps import apply_table, colours_to_indices, fit_a_byte, label_table
+from segkit.datasets.label_maps import colours_to_indices, fit_a_byte, label_table
 from segkit.registry import TRANSFORMS
 
 _RGB_CURE = (
     "Its values are colours: set label_format='rgb' in the dataset to turn them into indices by "
     'the palette, or save the label as a single-channel PNG whose values are class indices.'
 )
+DAMAGED_CURE = "Replace the file. Training passes over it with on_error='skip' in the dataset."
 
 
 def read_bytes(path: str, what: str, backend_args: dict | None = None) -> bytes:
@@ -43,28 +54,43 @@ class LoadImageFromFile(mmcv.transforms.LoadImageFromFile):
     """mmcv's transform with a faster decoder, a decoded cache, and errors that name the file.
 
     ``color_type='unchanged'`` keeps 16-bit values and any number of channels (PNG, TIFF; ``.npy``
-    arrays of shape (H, W, C) too). Images are BGR: the data preprocessor turns them into RGB.
+    arrays of shape (H, W, C) too). Images are BGR: the data preprocessor turns them into RGB. They
+    stand upright, as OpenCV turns them by their EXIF orientation, in every ``color_type``.
     """
 
+    _said_loss = False
+
     def read(self, results: dict) -> np.ndarray:
-        """The image as stored: from the dataset's cache if it has one, else decoded."""
+        """The image as stored, upright: from the dataset's cache if it has one, else decoded."""
         cached = self._cached(results)
         if cached is not None:
             return cached.image()
+        return self._decode(read_bytes(results['img_path'], 'image', self.backend_args), results)
+
+    def _decode(self, data: bytes, results: dict) -> np.ndarray:
         path = results['img_path']
-        data = read_bytes(path, 'image', self.backend_args)
+        results['orientation'] = orientation(data)
         try:
             if path.endswith('.npy'):
                 return np.load(io.BytesIO(data), allow_pickle=False)
-            if self.imdecode_backend == 'cv2' and self.color_type in ('color', 'unchanged'):
-                return decode_image(data, self.color_type)
+            if self.imdecode_backend == 'cv2' and self.color_type in IMAGE_FLAGS:
+                return decode_image(data, self.color_type, partial(self._say_loss, path))
             return mmcv.imfrombytes(data, flag=self.color_type, backend=self.imdecode_backend)
         except (ValueError, OSError) as error:
-            raise DataError(
-                path,
-                f'the image cannot be read ({error})',
-                "Replace the file. Training passes over it with on_error='skip' in the dataset.",
-            ) from error
+            cure = getattr(error, 'cure', DAMAGED_CURE)
+            raise DataError(path, f'the image cannot be read ({error})', cure) from error
+
+    def _say_loss(self, path: str, dtype: np.dtype) -> None:
+        """Warn, once for all files, that more than 8 bits are cut."""
+        if not self._said_loss:
+            self._said_loss = True
+            print_log(
+                f'{path}: {dtype} (16-bit) values are read as 8 bits, and what is below a 256th of '
+                "their range is lost. Set color_type='unchanged' in LoadImageFromFile to keep "
+                'them, and mean and std of the data_preprocessor to fit.',
+                'current',
+                30,
+            )
 
     def _cached(self, results: dict) -> Any:
         """The sample of the dataset's cache, None without one.
@@ -91,7 +117,9 @@ class LoadImageFromFile(mmcv.transforms.LoadImageFromFile):
             top = decode_top(data, rows)
             if top is not None:
                 return top
-        img = self.read(results)
+            img = self._decode(data, results)
+        else:
+            img = self.read(results)
         return img, img.shape[:2]
 
     def transform(self, results: dict) -> dict | None:
@@ -134,14 +162,11 @@ class LoadAnnotations(BaseTransform):
             return cached.label()
         path = results['seg_map_path']
         data = read_bytes(path, 'label', self.backend_args)
+        results['label_orientation'] = orientation(data)
         try:
             label = decode_label(data)
-        except ValueError as error:
-            raise DataError(
-                path,
-                f'the label cannot be read ({error})',
-                "Replace the file. Training passes over it with on_error='skip' in the dataset.",
-            ) from error
+        except DecodeError as error:
+            raise DataError(path, f'the label cannot be read ({error})', error.cure) from error
         return self._as_indices(path, label, results)
 
     @staticmethod
@@ -149,16 +174,14 @@ class LoadAnnotations(BaseTransform):
         palette = results.get('label_palette')
         if label.ndim == 3 and palette is not None:
             try:
-                return colours_to_indices(label, palette, results.get('ignored_colours', ()))
+                ignored = results.get('ignored_colours', ())
+                return colours_to_indices(label, palette, ignored, ignored_label(results))
             except ValueError as error:
                 cure = 'Add them to the palette, or to ignored_colours of the metainfo.'
                 raise DataError(path, str(error), cure) from error
         if label.ndim == 3:
             shape = f'the label is a colour image {label.shape}, where an index is expected'
             raise DataError(path, shape, _RGB_CURE)
-        if not np.issubdtype(label.dtype, np.integer):
-            cure = 'Save it as an 8- or 16-bit image of class indices.'
-            raise DataError(path, f'the label has values of type {label.dtype}', cure)
         return label
 
     def table(self, results: dict, dtype: np.dtype) -> np.ndarray | None:
@@ -171,7 +194,7 @@ class LoadAnnotations(BaseTransform):
             )
         label_map = results.get('label_map')
         size = 256 if np.dtype(dtype).itemsize == 1 else 65536
-        ignore = results.get('ignore_index', 255)
+        ignore = ignored_label(results)
         key = (reduce_zero, size, ignore, tuple(label_map.items()) if label_map else None)
         if key not in self._tables:
             self._tables[key] = label_table(reduce_zero, label_map, size, ignore)
@@ -179,7 +202,18 @@ class LoadAnnotations(BaseTransform):
 
     def map(self, label: np.ndarray, results: dict) -> np.ndarray:
         """Stored values -> class indices, narrowed to uint8 where all of them fit."""
-        label = apply_table(label, self.table(results, label.dtype))
+        table = self.table(results, label.dtype)
+        if table is not None and label.dtype == np.uint8 and table.dtype == np.uint8:
+            return cv2.LUT(np.ascontiguousarray(label), table)
+        if table is not None:
+            if label.size and not 0 <= label.min() <= label.max() < len(table):
+                raise DataError(
+                    results.get('seg_map_path', 'label'),
+                    f'the label holds values from {label.min()} to {label.max()}, and only those '
+                    f'from 0 to {len(table) - 1} can be mapped to classes',
+                    'Save it as an 8- or 16-bit image of class indices.',
+                )
+            label = table[label]
         if label.dtype != np.uint8 and fit_a_byte(label):
             label = label.astype(np.uint8)
         return label
@@ -209,12 +243,11 @@ def moving_maps(results: dict, shape: tuple[int, int] | None = None) -> list[str
     """
     named = dict.fromkeys(['gt_seg_map', *results.get('seg_fields', ())])
     found = [key for key in named if results.get(key) is not None]
-    for key in found if shape else ():
-        if results[key].shape[:2] != tuple(shape):
+    for key in found if shape is not None else ():
+        if results[key].shape[:2] != shape:
             raise DataError(
                 results.get('img_path', 'an image'),
-                f'{key} is {results[key].shape[:2]} (height, width) where the picture is '
-                f'{tuple(shape)}',
+                f'{key} is {results[key].shape[:2]} (height, width) where the picture is {shape}',
                 'Make it of the same size, or take it out of seg_fields.',
             )
     return found
@@ -226,12 +259,30 @@ def ignored_label(results: dict, given: int | None = None) -> int:
 
 
 def check_same_size(results: dict, label_shape: tuple[int, int]) -> None:
-    """Image as loaded and label must agree; ``ori_shape`` is there once the image was loaded."""
-    image_shape = results.get('ori_shape', label_shape)
-    if tuple(image_shape) != tuple(label_shape):
+    """Image as loaded and label must agree; ``ori_shape`` is there once the image was loaded.
+
+    Where EXIF turns the image, the label must say by its own EXIF or by its size that it is turned
+    too: one drawn on the picture as stored would train mirrored or upside down.
+    """
+    if 'ori_shape' not in results:
+        return
+    image, path = results.get('img_path'), results.get('seg_map_path', 'label')
+    height, width = results['ori_shape']
+    turn = results.get('orientation') or 1
+    marked = results.get('label_orientation') is not None
+    same = (height, width) == tuple(label_shape)
+    if turn != 1 and not marked and not (same and turn > 4 and height != width):
         raise DataError(
-            results.get('seg_map_path', 'label'),
+            path,
+            f'its image {image} is turned by EXIF (orientation {turn}), and nothing in the label '
+            'tells whether it is',
+            'Store the image upright, as the label is: ImageOps.exif_transpose(Image.open(path))'
+            '.save(path) of Pillow; or give the label the same orientation.',
+        )
+    if not same:
+        raise DataError(
+            path,
             f'the label is {label_shape[0]}x{label_shape[1]} (height x width) and its image '
-            f'{results.get("img_path")} is {image_shape[0]}x{image_shape[1]}',
+            f'{image} is {height}x{width}',
             'They must have the same size: check that the two files belong together.',
         )
