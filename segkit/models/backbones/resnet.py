@@ -1,8 +1,8 @@
 """ResNet with dilation: four maps of an image, the last two or three at one eighth of its size.
 
-Sources: He et al., arXiv:1512.03385 (ResNet); Chen et al., arXiv:1706.05587, section 3.1 (dilation
-and multi-grid); He et al., arXiv:1812.01187, section 4 (V1c: a stem of three 3x3 convolutions;
-V1d: shortcuts that average before they project).
+Sources: He et al., arXiv:1512.03385, section 3.3 and figure 5 (ResNet); Chen et al.,
+arXiv:1706.05587, section 3.1 (dilation and multi-grid); He et al., arXiv:1812.01187, section 4
+(V1c: a stem of three 3x3 convolutions; V1d: shortcuts that average before they project).
 
 Legend, for strides (1, 2, 1, 1) and dilations (1, 1, 2, 4), the published setting "D8":
 
@@ -12,18 +12,119 @@ Legend, for strides (1, 2, 1, 1) and dilations (1, 1, 2, 4), the published setti
     layer2   (N, 512, H/8, W/8)
     layer3   (N, 1024, H/8, W/8)
     layer4   (N, 2048, H/8, W/8)    a (1, 3, 64, 64) image gives sides 16, 8, 8, 8
+
+Attribute names (conv1, bn1, ..., downsample) and their order are those of published checkpoints:
+an optimiser's saved state goes by the order of the parameters.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch.utils.checkpoint
 from torch import Tensor, nn
 
 from segkit.registry import MODELS
 
-from ..layers import Config, build_conv, build_norm
-from .blocks import BasicBlock, Bottleneck
-from .weights import init_backbone
+from ..layers import Config, build_conv, build_norm, constant_init, kaiming_init
+
+
+class ResidualBlock(nn.Module):
+    """What both blocks share: residual sum, checkpointing, norm look-up by its real name."""
+
+    expansion: int
+
+    def __init__(self, with_cp: bool, norm_cfg: Config, conv_cfg: Config | None) -> None:
+        super().__init__()
+        self.with_cp = with_cp
+        self.norm_cfg, self.conv_cfg = norm_cfg, conv_cfg
+        self.norm_names: list[str] = []
+
+    def _add_conv(self, in_channels: int, out_channels: int, kernel: int, **kwargs: Any) -> None:
+        """Append the next convolution, `conv1`, `conv2`, ..., and its norm."""
+        index = len(self.norm_names) + 1
+        conv = build_conv(self.conv_cfg, in_channels, out_channels, kernel, bias=False, **kwargs)
+        self.add_module(f'conv{index}', conv)
+        name, norm = build_norm(self.norm_cfg, out_channels, postfix=index)
+        self.add_module(name, norm)
+        self.norm_names.append(name)
+
+    def _add_end(self, downsample: nn.Module | None) -> None:
+        """What follows the convolutions; after them, since the order of parameters is published."""
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = downsample
+
+    @property
+    def last_norm(self) -> nn.Module:
+        """The norm that scales the residual branch."""
+        return getattr(self, self.norm_names[-1])
+
+    def _residual(self, x: Tensor) -> Tensor:
+        out = x
+        for index, name in enumerate(self.norm_names, 1):
+            out = getattr(self, name)(getattr(self, f'conv{index}')(out))
+            if index < len(self.norm_names):
+                out = self.relu(out)
+        return out + (x if self.downsample is None else self.downsample(x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.with_cp and x.requires_grad:
+            out = torch.utils.checkpoint.checkpoint(self._residual, x, use_reentrant=False)
+        else:
+            out = self._residual(x)
+        return self.relu(out)
+
+
+class BasicBlock(ResidualBlock):
+    """Two 3x3 convolutions, for ResNet-18 and -34. Only the first is dilated, as published."""
+
+    expansion = 1
+
+    def __init__(
+        self,
+        inplanes: int,
+        planes: int,
+        stride: int = 1,
+        dilation: int = 1,
+        downsample: nn.Module | None = None,
+        style: str = 'pytorch',
+        with_cp: bool = False,
+        conv_cfg: Config | None = None,
+        norm_cfg: Config = {'type': 'BN'},  # noqa: B006, read only
+    ) -> None:
+        super().__init__(with_cp, norm_cfg, conv_cfg)
+        self._add_conv(inplanes, planes, 3, stride=stride, padding=dilation, dilation=dilation)
+        self._add_conv(planes, planes, 3, padding=1)
+        self._add_end(downsample)
+
+
+class Bottleneck(ResidualBlock):
+    """1x1, 3x3, 1x1 convolutions, for ResNet-50 and deeper.
+
+    The stride sits on the 3x3 (``style='pytorch'``) or on the first 1x1 (``'caffe'``), according to
+    where the weights were trained.
+    """
+
+    expansion = 4
+
+    def __init__(
+        self,
+        inplanes: int,
+        planes: int,
+        stride: int = 1,
+        dilation: int = 1,
+        downsample: nn.Module | None = None,
+        style: str = 'pytorch',
+        with_cp: bool = False,
+        conv_cfg: Config | None = None,
+        norm_cfg: Config = {'type': 'BN'},  # noqa: B006, read only
+    ) -> None:
+        super().__init__(with_cp, norm_cfg, conv_cfg)
+        first, second = (1, stride) if style == 'pytorch' else (stride, 1)
+        self._add_conv(inplanes, planes, 1, stride=first)
+        self._add_conv(planes, planes, 3, stride=second, padding=dilation, dilation=dilation)
+        self._add_conv(planes, planes * self.expansion, 1)
+        self._add_end(downsample)
+
 
 ARCHITECTURES: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, ...]]] = {
     18: (BasicBlock, (2, 2, 2, 2)),
@@ -32,6 +133,53 @@ ARCHITECTURES: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, .
     101: (Bottleneck, (3, 4, 23, 3)),
     152: (Bottleneck, (3, 8, 36, 3)),
 }
+
+
+class ResLayer(nn.Sequential):
+    """One residual stage; only its first block strides and projects its shortcut.
+
+    Args:
+        num_blocks: how many blocks of the class ``block``.
+        contract_dilation: the first block uses half of ``dilation``.
+        multi_grid: the dilation of each block, in place of ``dilation``.
+        avg_down: average before the projection, so that no pixel is lost.
+        kwargs: further arguments of the block.
+    """
+
+    def __init__(
+        self,
+        block: Any,
+        inplanes: int,
+        planes: int,
+        num_blocks: int,
+        stride: int = 1,
+        dilation: int = 1,
+        avg_down: bool = False,
+        conv_cfg: Config | None = None,
+        norm_cfg: Config = {'type': 'BN'},  # noqa: B006, read only
+        multi_grid: Sequence[int] | None = None,
+        contract_dilation: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        kwargs.update(conv_cfg=conv_cfg, norm_cfg=norm_cfg)
+        outplanes = planes * block.expansion
+        first = dilation // 2 if contract_dilation and dilation > 1 else dilation
+        rates = [first] + [dilation] * (num_blocks - 1) if multi_grid is None else multi_grid
+        if len(rates) != num_blocks:
+            raise ValueError(
+                f'ResNet: multi_grid {tuple(rates)} has {len(rates)} values, but the last stage '
+                f'has {num_blocks} blocks; give one value a block.'
+            )
+        shortcut = None
+        if stride != 1 or inplanes != outplanes:
+            pool = [nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False)]
+            step = 1 if avg_down else stride
+            conv = build_conv(conv_cfg, inplanes, outplanes, 1, stride=step, bias=False)
+            norm = build_norm(norm_cfg, outplanes)[1]
+            shortcut = nn.Sequential(*(pool if avg_down else []), conv, norm)
+        blocks = [block(inplanes, planes, stride, rates[0], shortcut, **kwargs)]
+        blocks += [block(outplanes, planes, 1, rate, **kwargs) for rate in rates[1:]]
+        super().__init__(*blocks)
 
 
 @MODELS.register_module()
@@ -78,107 +226,131 @@ class ResNet(nn.Module):
         init_cfg: Config | Sequence[Config] | None = None,
     ) -> None:
         super().__init__()
-        _check(depth, num_stages, strides, dilations, out_indices, style, pretrained, init_cfg)
-        self.block, blocks = ARCHITECTURES[depth]
         self.depth, self.deep_stem, self.avg_down = depth, deep_stem, avg_down
+        self.num_stages, self.strides, self.dilations = num_stages, strides, dilations
         self.out_indices, self.frozen_stages = tuple(out_indices), frozen_stages
+        self.style, self.with_cp = style, with_cp
+        self.conv_cfg, self.norm_cfg = conv_cfg, norm_cfg
         self.norm_eval, self.zero_init_residual = norm_eval, zero_init_residual
         self.pretrained, self.init_cfg = pretrained, init_cfg
-        self._block_args: dict[str, Any] = {
-            'style': style, 'with_cp': with_cp, 'conv_cfg': conv_cfg, 'norm_cfg': norm_cfg,
-        }  # fmt: skip
-        self._make_stem(in_channels, stem_channels)
-        self.layer_names = [f'layer{i + 1}' for i in range(num_stages)]
-        planes_in = stem_channels
-        for i, name in enumerate(self.layer_names):
-            grid = multi_grid if i == num_stages - 1 else None
-            rates = _block_dilations(blocks[i], dilations[i], contract_dilation, grid)
-            stage = self._make_stage(planes_in, base_channels * 2**i, strides[i], rates)
-            self.add_module(name, stage)
-            planes_in = base_channels * 2**i * self.block.expansion
-        self._freeze()
+        self._check()
+        self.block, self.stage_blocks = ARCHITECTURES[depth]
+        self._make_stem_layer(in_channels, stem_channels)
+        self.res_layers = []
+        inplanes = stem_channels
+        for i in range(num_stages):
+            planes = base_channels * 2**i
+            stage = self.make_res_layer(
+                block=self.block, inplanes=inplanes, planes=planes, num_blocks=self.stage_blocks[i],
+                stride=strides[i], dilation=dilations[i], style=style, avg_down=avg_down,
+                with_cp=with_cp, conv_cfg=conv_cfg, norm_cfg=norm_cfg,
+                multi_grid=multi_grid if i == num_stages - 1 else None,
+                contract_dilation=contract_dilation,
+            )  # fmt: skip
+            inplanes = planes * self.block.expansion
+            self.add_module(f'layer{i + 1}', stage)
+            self.res_layers.append(f'layer{i + 1}')
+        self._freeze_stages()
 
-    def _make_stem(self, in_channels: int, channels: int) -> None:
+    def _check(self) -> None:
+        """What the arguments must be, in sentences."""
+        count, numbers = self.num_stages, (self.strides, self.dilations)
+        if self.depth not in ARCHITECTURES:
+            known = list(ARCHITECTURES)
+            raise KeyError(f'ResNet: depth {self.depth} is unknown; choose one of {known}.')
+        if not 1 <= count <= 4 or any(len(values) != count for values in numbers):
+            raise ValueError(
+                f'ResNet: strides {tuple(self.strides)} and dilations {tuple(self.dilations)} need '
+                f'one value for each of the num_stages={count} stages (1 to 4).'
+            )
+        if not self.out_indices or max(self.out_indices) >= count:
+            raise ValueError(
+                f'ResNet: out_indices {self.out_indices} must name stages 0 to {count - 1}.'
+            )
+        if self.style not in ('pytorch', 'caffe'):
+            raise ValueError(f"ResNet: style is {self.style!r}; choose 'pytorch' or 'caffe'.")
+        if self.pretrained is not None and self.init_cfg is not None:
+            raise ValueError('ResNet: give either pretrained or init_cfg, not both.')
+
+    def _make_stem_layer(self, in_channels: int, channels: int) -> None:
         """(N, in_channels, H, W) -> (N, channels, H/4, W/4), max-pool included."""
-        conv_cfg, norm_cfg = self._block_args['conv_cfg'], self._block_args['norm_cfg']
         if self.deep_stem:
             half, layers = channels // 2, []
             for i, (a, b) in enumerate(((in_channels, half), (half, half), (half, channels))):
                 stride = 2 if i == 0 else 1
-                conv = build_conv(conv_cfg, a, b, 3, stride=stride, padding=1, bias=False)
-                layers += [conv, build_norm(norm_cfg, b)[1], nn.ReLU(inplace=True)]
+                conv = build_conv(self.conv_cfg, a, b, 3, stride=stride, padding=1, bias=False)
+                layers += [conv, build_norm(self.norm_cfg, b)[1], nn.ReLU(inplace=True)]
             self.stem = nn.Sequential(*layers)
         else:
             self.conv1 = build_conv(
-                conv_cfg, in_channels, channels, 7, stride=2, padding=3, bias=False
+                self.conv_cfg, in_channels, channels, 7, stride=2, padding=3, bias=False
             )
-            self._norm1_name, norm = build_norm(norm_cfg, channels, postfix=1)
-            self.add_module(self._norm1_name, norm)
+            self.norm1_name, norm = build_norm(self.norm_cfg, channels, postfix=1)
+            self.add_module(self.norm1_name, norm)
             self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
 
-    def _make_stage(
-        self, inplanes: int, planes: int, stride: int, dilations: Sequence[int]
-    ) -> nn.Sequential:
-        """One residual stage; only its first block strides and projects its shortcut."""
-        outplanes, blocks = planes * self.block.expansion, []
-        for i, dilation in enumerate(dilations):
-            first = i == 0
-            shortcut = self._make_shortcut(inplanes, outplanes, stride) if first else None
-            blocks.append(
-                self.block(
-                    inplanes if first else outplanes, planes, stride if first else 1, dilation,
-                    shortcut, **self._block_args,
-                )
-            )  # fmt: skip
-        return nn.Sequential(*blocks)
-
-    def _make_shortcut(self, inplanes: int, outplanes: int, stride: int) -> nn.Module | None:
-        """A 1x1 projection where the shape changes; V1d averages first so that no pixel is lost."""
-        if stride == 1 and inplanes == outplanes:
-            return None
-        pool = []
-        if self.avg_down:
-            pool = [nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False)]
-            stride = 1
-        args = self._block_args
-        conv = build_conv(args['conv_cfg'], inplanes, outplanes, 1, stride=stride, bias=False)
-        return nn.Sequential(*pool, conv, build_norm(args['norm_cfg'], outplanes)[1])
+    def make_res_layer(self, **kwargs: Any) -> nn.Sequential:
+        """One stage, of the arguments of `ResLayer`; for a subclass with blocks of its own."""
+        return ResLayer(**kwargs)
 
     @property
     def norm1(self) -> nn.Module:
         """The norm of the single-convolution stem."""
-        return getattr(self, self._norm1_name)
+        return getattr(self, self.norm1_name)
 
     def init_weights(self) -> None:
-        """Load the pretrained weights if any were named, else He initialisation."""
-        init_backbone(self)
+        """Pretrained weights if any were named, else as `init_cfg` says, else He."""
+        cfg, source = self.init_cfg, self.pretrained
+        if isinstance(cfg, Mapping) and cfg.get('type') == 'Pretrained':
+            if not cfg.get('checkpoint'):
+                raise KeyError("backbone.init_cfg: type 'Pretrained' needs the key 'checkpoint'.")
+            source = cfg['checkpoint']
+        if source is not None:
+            from segkit.weights import load_backbone_weights  # nothing that a head alone needs
+
+            load_backbone_weights(self, source)
+        elif cfg:
+            from mmengine.model import initialize  # slow to import, and rarely asked for
+
+            initialize(self, cfg)
+        else:
+            self._draw_weights()
+
+    def _draw_weights(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                kaiming_init(module)
+            elif isinstance(module, nn.modules.batchnorm._BatchNorm | nn.GroupNorm):
+                constant_init(module, 1)
+        for module in self.modules():
+            if self.zero_init_residual and isinstance(module, ResidualBlock):
+                constant_init(module.last_norm, 0)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(N, in_channels, H, W) -> the maps of `out_indices`; see the legend."""
         x = self.stem(x) if self.deep_stem else self.relu(self.norm1(self.conv1(x)))
         x = self.maxpool(x)
         outs = []
-        for i, name in enumerate(self.layer_names):
+        for i, name in enumerate(self.res_layers):
             x = getattr(self, name)(x)
             if i in self.out_indices:
                 outs.append(x)
         return tuple(outs)
 
-    def _frozen_modules(self) -> list[nn.Module]:
+    def _freeze_stages(self) -> None:
+        """No gradient, and statistics that stay, for what `frozen_stages` names."""
         if self.frozen_stages < 0:
-            return []
+            return
         stem = [self.stem] if self.deep_stem else [self.conv1, self.norm1]
-        return stem + [getattr(self, name) for name in self.layer_names[: self.frozen_stages]]
-
-    def _freeze(self) -> None:
-        for module in self._frozen_modules():
+        stages = [getattr(self, name) for name in self.res_layers[: self.frozen_stages]]
+        for module in [*stem, *stages]:
             module.eval().requires_grad_(False)
 
     def train(self, mode: bool = True) -> 'ResNet':
         """Training mode, except for what `frozen_stages` and `norm_eval` keep fixed."""
         super().train(mode)
-        self._freeze()
+        self._freeze_stages()
         if mode and self.norm_eval:
             for module in self.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -200,45 +372,3 @@ class ResNetV1d(ResNet):
 
     def __init__(self, depth: int, **kwargs: Any) -> None:
         super().__init__(depth, **{'deep_stem': True, 'avg_down': True, **kwargs})
-
-
-def _block_dilations(
-    count: int, dilation: int, contract: bool, grid: Sequence[int] | None
-) -> list[int]:
-    """The dilation of each block of a stage."""
-    if grid is not None:
-        if len(grid) != count:
-            raise ValueError(
-                f'ResNet: multi_grid {tuple(grid)} has {len(grid)} values, but the last stage has '
-                f'{count} blocks; give one value a block.'
-            )
-        return list(grid)
-    first = dilation // 2 if contract and dilation > 1 else dilation
-    return [first] + [dilation] * (count - 1)
-
-
-def _check(
-    depth: int,
-    num_stages: int,
-    strides: Sequence[int],
-    dilations: Sequence[int],
-    out_indices: Sequence[int],
-    style: str,
-    pretrained: str | None,
-    init_cfg: Any,
-) -> None:
-    if depth not in ARCHITECTURES:
-        raise KeyError(f'ResNet: depth {depth} is unknown; choose one of {list(ARCHITECTURES)}.')
-    if not 1 <= num_stages <= 4 or len(strides) != num_stages or len(dilations) != num_stages:
-        raise ValueError(
-            f'ResNet: strides {tuple(strides)} and dilations {tuple(dilations)} need one value for '
-            f'each of the num_stages={num_stages} stages (1 to 4).'
-        )
-    if not out_indices or max(out_indices) >= num_stages:
-        raise ValueError(
-            f'ResNet: out_indices {tuple(out_indices)} must name stages 0 to {num_stages - 1}.'
-        )
-    if style not in ('pytorch', 'caffe'):
-        raise ValueError(f"ResNet: style is {style!r}; choose 'pytorch' or 'caffe'.")
-    if pretrained is not None and init_cfg is not None:
-        raise ValueError('ResNet: give either pretrained or init_cfg, not both.')

@@ -13,12 +13,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..backbones.blocks import _Block
-from ..backbones.resnet import ResNet
+from ..backbones.resnet import ResidualBlock, ResNet
 from ..layers import ConvModule
 
 # In these, a convolution followed by a norm among the children is so in the forward pass too.
-FUSED = (ConvModule, _Block, ResNet, nn.Sequential)
+FUSED = (ConvModule, ResidualBlock, ResNet, nn.Sequential)
 _BatchNorm = nn.modules.batchnorm._BatchNorm
 
 

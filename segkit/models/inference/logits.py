@@ -123,15 +123,6 @@ class Geometry:
         flip = (meta.get('flip_direction') or 'horizontal') if meta.get('flip') else None
         return cls(tuple(meta.get('ori_shape') or size)[:2], tuple(padding), flip)
 
-    def restore(self, x: Tensor, align_corners: bool) -> Tensor:
-        """(1, c, PH, PW) -> (1, c, H, W)."""
-        left, right, top, bottom = self.padding
-        x = x[..., top : x.shape[-2] - bottom, left : x.shape[-1] - right]
-        if self.flip and not self.flip_last:
-            x = x.flip(FLIP_AXES[self.flip])
-        x = bilinear(x, self.ori_shape, align_corners)
-        return x.flip(FLIP_AXES[self.flip]) if self.flip and self.flip_last else x
-
 
 @dataclass(frozen=True)
 class ImageLogits:
@@ -146,8 +137,14 @@ class ImageLogits:
 
     def channels(self, start: int, stop: int) -> Tensor:
         """Classes [start, stop) at the original size, (c, H, W)."""
-        x = self.logits.at_input(start, stop)
-        return self.geometry.restore(x, self.logits.align_corners)[0]
+        x, way = self.logits.at_input(start, stop), self.geometry
+        left, right, top, bottom = way.padding
+        x = x[..., top : x.shape[-2] - bottom, left : x.shape[-1] - right]
+        if way.flip and not way.flip_last:
+            x = x.flip(FLIP_AXES[way.flip])
+        if x.shape[-2:] != way.ori_shape:
+            x = bilinear(x, way.ori_shape, self.logits.align_corners)
+        return (x.flip(FLIP_AXES[way.flip]) if way.flip and way.flip_last else x)[0]
 
     def fill(self, out: Tensor, chunk: int) -> Tensor:
         """``out`` (K, H, W) with all classes, ``chunk`` of them at a time."""

@@ -181,3 +181,34 @@ def test_other_initialisers_are_mmengines():
     net = ResNet(18, init_cfg={'type': 'Constant', 'layer': 'Conv2d', 'val': 0.25})
     net.init_weights()
     assert (net.layer1[0].conv1.weight == 0.25).all()
+
+
+def test_stages_stem_and_freezing_can_be_replaced():
+    class Mine(ResNet):
+        def _make_stem_layer(self, in_channels, channels):
+            super()._make_stem_layer(in_channels, channels)
+            self.relu = nn.ELU()
+
+        def make_res_layer(self, **kwargs):
+            asked.append({name: kwargs[name] for name in ('planes', 'stride', 'dilation')})
+            return nn.Sequential(*super().make_res_layer(**kwargs), nn.Identity())
+
+        @property
+        def norm1(self):
+            return nn.Identity()
+
+        def _freeze_stages(self):
+            frozen.append(self.res_layers)
+
+    asked, frozen = [], []
+    net = Mine(18, strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4), frozen_stages=1)
+    assert [stage['planes'] for stage in asked] == [64, 128, 256, 512]
+    assert [(stage['stride'], stage['dilation']) for stage in asked[1:3]] == [(2, 1), (1, 2)]
+    assert type(net.layer4[-1]) is nn.Identity
+    net.train()
+    assert frozen == [['layer1', 'layer2', 'layer3', 'layer4']] * 2
+    assert all(p.requires_grad for p in net.parameters())
+    net.res_layers = net.res_layers[:2]
+    assert len(net(torch.randn(1, 3, 32, 32))) == 2
+    net(torch.randn(2, 3, 32, 32))[1].sum().backward()
+    assert net.bn1.weight.grad is None  # the replaced norm1 is what ran
