@@ -5,7 +5,15 @@ import functools
 import importlib.util
 import pickle
 import pkgutil
+import sys
+from collections.abc import Callable, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import TypeVar
 from unittest.mock import patch
+
+T = TypeVar('T', bound=type)
 
 
 def import_yapf() -> None:
@@ -48,3 +56,59 @@ def restore_find_loader() -> None:
     if not hasattr(pkgutil, 'find_loader'):
         # Another answer than it gave, but mmengine asks only whether it is None.
         pkgutil.find_loader = importlib.util.find_spec  # type: ignore[assignment]
+
+
+_BASES = {
+    'BaseModel': 'mmengine.model.base_model.base_model',
+    'BaseModule': 'mmengine.model.base_module',
+}
+_kin: dict[str, list[type]] = {module: [] for module in _BASES.values()}
+
+
+def counts_as(base: str) -> Callable[[T], T]:
+    """Let ``isinstance(ours, BaseModule)`` hold, or BaseModel, once mmengine's class is imported.
+
+    Code around the older toolbox asks so. Importing ``mmengine.model`` for a base class brings
+    FSDP, ZeRO and sympy along, half of what a process takes to its first prediction; both bases
+    are abstract, so a class can be registered with them afterwards.
+    """
+
+    def decorate(cls: T) -> T:
+        module = sys.modules.get(_BASES[base])
+        if module is not None and hasattr(module, base):
+            getattr(module, base).register(cls)
+            return cls
+        _kin[_BASES[base]].append(cls)
+        if not any(isinstance(finder, _BasesFinder) for finder in sys.meta_path):
+            sys.meta_path.insert(0, _BasesFinder())
+        return cls
+
+    return decorate
+
+
+class _BasesFinder(MetaPathFinder):
+    """Tells when a module of `_BASES` is imported; finds nothing by itself."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """The spec that the other finders give, with what follows its execution."""
+        kin = _kin.pop(name, None)
+        if kin is None:
+            return None
+        spec = importlib.util.find_spec(name)  # asks here again, which then knows nothing
+        _kin[name] = kin
+        if spec is None or spec.loader is None:
+            return spec
+        run = spec.loader.exec_module
+
+        def exec_module(module: ModuleType) -> None:
+            run(module)
+            base = next(base for base, home in _BASES.items() if home == name)
+            for cls in _kin.pop(name, []):
+                getattr(module, base).register(cls)
+            if not _kin:
+                sys.meta_path.remove(self)
+
+        vars(spec.loader)['exec_module'] = exec_module
+        return spec

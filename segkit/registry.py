@@ -1,87 +1,162 @@
 """From a type string to a class: one child registry of mmengine's per kind of component.
 
-``locations`` names the sub-packages whose import registers their classes, so building by name
-works after ``from segkit.registry import MODELS`` alone and nothing needs a star import.
-Another project in the same process reaches ours as ``type='segkit.PSAHead'``.
+Networks stand in a table, so that their files import torch alone and a class is imported when its
+name is first asked for. For the rest, ``locations`` names the sub-packages whose import registers
+their classes. Building by name works after ``from segkit.registry import MODELS`` alone, and
+another project in the same process reaches ours as ``type='segkit.PSAHead'``.
+
+Without mmengine there are no registries; `build_ours` then still builds what is in the table.
 """
 
+import difflib
+import importlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
-from mmengine import registry as mmengine_registry
-from mmengine.registry import DefaultScope, Registry, build_from_cfg
+try:
+    from mmengine import registry as roots
+    from mmengine.registry import DefaultScope, Registry, build_from_cfg
+except ModuleNotFoundError as error:
+    if error.name != 'mmengine':  # it is there, and says itself what it lacks
+        raise
+    HAS_MMENGINE = False
+else:
+    HAS_MMENGINE = True
 
-_MODELS = [
-    'segkit.models.backbones',
-    'segkit.models.decode_heads',
-    'segkit.models.losses',
-    'segkit.models.samplers',
-    'segkit.models.segmentors',
-    'segkit.models.data_preprocessor',
-]
-_DATA = ['segkit.datasets', 'segkit.datasets.transforms']
-_ENGINE = ['segkit.engine.components']
-
-
-def _child(name: str, locations: list[str], build_func: Callable | None = None) -> Registry:
-    """A registry of ours that falls back to the mmengine root registry of the same kind."""
-    parent = getattr(mmengine_registry, name)
-    return Registry(parent.name, build_func, parent, scope='segkit', locations=locations)
-
-
-def _build_model(cfg: Any, registry: Registry, default_args: Any = None) -> Any:
-    """As mmengine's, which imports all that training needs for the sake of a list of modules."""
-    if not isinstance(cfg, list):
-        return build_from_cfg(cfg, registry, default_args)
-    from torch import nn
-
-    return nn.Sequential(*(build_from_cfg(part, registry, default_args) for part in cfg))
-
-
-def _build_transform(cfg: Any, registry: Registry, default_args: Any = None) -> Any:
-    """With our scope: mmcv's wrappers (RandomApply) build what they hold from the parent registry,
-    which finds ours only so."""
-    with DefaultScope.overwrite_default_scope('segkit'):
-        return build_from_cfg(cfg, registry, default_args)
+# registry -> type -> module: the classes of segkit.models
+TABLE = {
+    'MODELS': {
+        'ResNet': 'backbones.resnet',
+        'ResNetV1c': 'backbones.resnet',
+        'ResNetV1d': 'backbones.resnet',
+        'TimmBackbone': 'backbones.timm_backbone',
+        'FCNHead': 'decode_heads.fcn_head',
+        'PSPHead': 'decode_heads.psp_head',
+        'PSAHead': 'decode_heads.psa_head',
+        'DAHead': 'decode_heads.da_head',
+        'ISAHead': 'decode_heads.isa_head',
+        'CrossEntropyLoss': 'losses.cross_entropy_loss',
+        'EncoderDecoder': 'segmentors.encoder_decoder',
+        'SegDataPreProcessor': 'data_preprocessor',
+    },
+    'TASK_UTILS': {'OHEMPixelSampler': 'samplers'},
+}
 
 
-def build_ours(registry: Registry, cfg: Mapping[str, Any], **default_args: Any) -> Any:
+def our_class(name: object, registry: str = 'MODELS') -> type | None:
+    """The class of the table, or the one that somebody registered with ours in its place."""
+    registered = globals()[registry].module_dict.get(name) if HAS_MMENGINE else None
+    if registered is not None or name not in TABLE[registry]:
+        return registered
+    module = importlib.import_module(f'segkit.models.{TABLE[registry][str(name)]}')
+    return getattr(module, str(name))
+
+
+def find_class(name: str, registry: str = 'MODELS') -> type | None:
+    """Our class of that name, or what mmengine finds under it."""
+    found = our_class(name, registry)
+    return globals()[registry].get(name) if found is None and HAS_MMENGINE else found
+
+
+def build_ours(cfg: Mapping[str, Any], registry: str = 'MODELS', **default_args: Any) -> Any:
     """Build ``cfg``, taking our class of that name whatever the program's default scope is.
 
     mmengine looks a bare name up in the scope of the running program first. A head of ours lent
     to another detector would get that detector's CrossEntropyLoss, which averages otherwise.
     """
     args = {**default_args, **cfg}
-    if args.get('type') not in registry.module_dict:
-        registry.import_from_location()  # not sooner: a head alone needs none of these imports
-    if args.get('type') in registry.module_dict:
-        return registry.module_dict[args.pop('type')](**args)
-    return registry.build(args)
+    kind = args.get('type')
+    found = kind if isinstance(kind, type) else our_class(kind, registry)
+    if found is not None:
+        del args['type']
+        return found(**args)
+    if HAS_MMENGINE:
+        return globals()[registry].build(args)
+    near = difflib.get_close_matches(str(kind), TABLE[registry])
+    hint = f' Did you mean {" or ".join(near)}?' if near else ''
+    raise KeyError(
+        f'{kind!r} is none of {", ".join(TABLE[registry])}.{hint} Classes that others registered '
+        'are found by mmengine: `pip install mmengine`.'
+    )
 
 
-MODELS = _child('MODELS', _MODELS, _build_model)
-TASK_UTILS = _child('TASK_UTILS', _MODELS)
-MODEL_WRAPPERS = _child('MODEL_WRAPPERS', _ENGINE)
-WEIGHT_INITIALIZERS = _child('WEIGHT_INITIALIZERS', _MODELS)
+if HAS_MMENGINE:
+    _DATA = ['segkit.datasets', 'segkit.datasets.transforms']
+    _ENGINE = ['segkit.engine.components']
 
-DATASETS = _child('DATASETS', _DATA)
-TRANSFORMS = _child('TRANSFORMS', _DATA, _build_transform)
-DATA_SAMPLERS = _child('DATA_SAMPLERS', _DATA + _ENGINE)
-FUNCTIONS = _child('FUNCTIONS', _DATA)
+    class _TableRegistry(Registry):
+        """A registry of ours that falls back to mmengine's, with the classes of a table."""
 
-RUNNERS = _child('RUNNERS', _ENGINE)
-RUNNER_CONSTRUCTORS = _child('RUNNER_CONSTRUCTORS', _ENGINE)
-LOOPS = _child('LOOPS', _ENGINE)
-HOOKS = _child('HOOKS', [*_ENGINE, 'segkit.visualization'])
-OPTIMIZERS = _child('OPTIMIZERS', _ENGINE)
-OPTIM_WRAPPERS = _child('OPTIM_WRAPPERS', _ENGINE)
-OPTIM_WRAPPER_CONSTRUCTORS = _child('OPTIM_WRAPPER_CONSTRUCTORS', _ENGINE)
-PARAM_SCHEDULERS = _child('PARAM_SCHEDULERS', _ENGINE)
-LOG_PROCESSORS = _child('LOG_PROCESSORS', _ENGINE)
-STRATEGIES = _child('STRATEGIES', _ENGINE)
+        def __init__(self, name: str, build_func: Callable | None = None) -> None:
+            parent = getattr(roots, name)
+            super().__init__(parent.name, build_func, parent, scope='segkit')
+            self.table, self.filled = name, False
 
-METRICS = _child('METRICS', ['segkit.evaluation'])
-EVALUATOR = _child('EVALUATOR', ['segkit.evaluation'])
-VISUALIZERS = _child('VISUALIZERS', ['segkit.visualization'])
-VISBACKENDS = _child('VISBACKENDS', ['segkit.visualization'])
-INFERENCERS = _child('INFERENCERS', ['segkit.apis'])
+        def import_from_location(self) -> None:
+            """Called by mmengine before it looks a name up."""
+            if not self.filled:
+                self.filled = True
+                for name in TABLE[self.table]:
+                    self.module_dict.setdefault(name, our_class(name, self.table))
+
+        def register_module(
+            self, name: Any = None, force: bool = False, module: type | None = None
+        ) -> Any:
+            """As mmengine's: a name of ours is refused, whichever of the two came first."""
+            if not force:
+                self.import_from_location()
+            return super().register_module(name, force, module)
+
+    def _child(name: str, locations: list[str], build_func: Callable | None = None) -> Registry:
+        """A registry of ours that falls back to the mmengine root registry of the same kind."""
+        parent = getattr(roots, name)
+        return Registry(parent.name, build_func, parent, scope='segkit', locations=locations)
+
+    def _build_model(cfg: Any, registry: Registry, default_args: Any = None) -> Any:
+        """As mmengine's, which imports all that training needs for the sake of a list."""
+        if not isinstance(cfg, list):
+            return build_from_cfg(cfg, registry, default_args)
+        from torch import nn
+
+        return nn.Sequential(*(build_from_cfg(part, registry, default_args) for part in cfg))
+
+    def _build_transform(cfg: Any, registry: Registry, default_args: Any = None) -> Any:
+        """With our scope: mmcv's wrappers (RandomApply) build what they hold from the parent
+        registry, which finds ours only so."""
+        with DefaultScope.overwrite_default_scope('segkit'):
+            return build_from_cfg(cfg, registry, default_args)
+
+    MODELS = _TableRegistry('MODELS', _build_model)
+    TASK_UTILS = _TableRegistry('TASK_UTILS')
+    MODEL_WRAPPERS = _child('MODEL_WRAPPERS', _ENGINE)
+    WEIGHT_INITIALIZERS = _child('WEIGHT_INITIALIZERS', [])
+
+    DATASETS = _child('DATASETS', _DATA)
+    TRANSFORMS = _child('TRANSFORMS', _DATA, _build_transform)
+    DATA_SAMPLERS = _child('DATA_SAMPLERS', _DATA + _ENGINE)
+    FUNCTIONS = _child('FUNCTIONS', _DATA)
+
+    RUNNERS = _child('RUNNERS', _ENGINE)
+    RUNNER_CONSTRUCTORS = _child('RUNNER_CONSTRUCTORS', _ENGINE)
+    LOOPS = _child('LOOPS', _ENGINE)
+    HOOKS = _child('HOOKS', [*_ENGINE, 'segkit.visualization'])
+    OPTIMIZERS = _child('OPTIMIZERS', _ENGINE)
+    OPTIM_WRAPPERS = _child('OPTIM_WRAPPERS', _ENGINE)
+    OPTIM_WRAPPER_CONSTRUCTORS = _child('OPTIM_WRAPPER_CONSTRUCTORS', _ENGINE)
+    PARAM_SCHEDULERS = _child('PARAM_SCHEDULERS', _ENGINE)
+    LOG_PROCESSORS = _child('LOG_PROCESSORS', _ENGINE)
+    STRATEGIES = _child('STRATEGIES', _ENGINE)
+
+    METRICS = _child('METRICS', ['segkit.evaluation'])
+    EVALUATOR = _child('EVALUATOR', ['segkit.evaluation'])
+    VISUALIZERS = _child('VISUALIZERS', ['segkit.visualization'])
+    VISBACKENDS = _child('VISBACKENDS', ['segkit.visualization'])
+    INFERENCERS = _child('INFERENCERS', ['segkit.apis'])
+
+else:
+
+    def __getattr__(name: str) -> NoReturn:
+        if name.isupper():
+            message = f'segkit.registry.{name} is a registry of mmengine: `pip install mmengine`.'
+            raise ModuleNotFoundError(message, name='mmengine')
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -17,6 +17,16 @@ from segkit.ops import PointwiseSpatialAttention, psa_mask
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def run(code, *path):
+    """What a process prints that runs ``code`` with these folders before all others."""
+    code = f'import sys; sys.path[:0] = {[*map(str, path), str(ROOT)]!r}\n{code}'
+    done = subprocess.run(
+        [sys.executable, '-W', 'ignore', '-c', code], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
 class PlainResNet(nn.Module):
     """A backbone in torchvision's style: named layers, one tensor out, no knowledge of segkit."""
 
@@ -90,9 +100,7 @@ print(type(model.mask_head).__module__)
 def test_a_package_that_does_not_know_segkit_names_a_head_in_its_config(tmp_path):
     (tmp_path / 'otherseg').mkdir()
     (tmp_path / 'otherseg/__init__.py').write_text(FOREIGN_PACKAGE)
-    code = f'import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]\n{FOREIGN_USE}'
-    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
-    assert done.stdout.strip() == 'segkit.models.decode_heads.psa_head', done.stderr
+    assert run(FOREIGN_USE, tmp_path) == ['segkit.models.decode_heads.psa_head']
 
 
 @pytest.mark.parametrize(
@@ -125,16 +133,116 @@ def test_the_attention_layer_equals_the_written_out_branch(psa_type):
     assert torch.allclose(layer(x), expected, rtol=1e-10, atol=1e-12)
 
 
-IMPORT = """
-import sys
+ALONE = """
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        top = name.partition('.')[0]
+        if top in ('mmengine', 'mmcv', 'cv2'):
+            raise ModuleNotFoundError(f'No module named {name!r}', name=top)
+
+sys.meta_path.insert(0, Block())
 import torch
-import segkit.models.decode_heads
-heavy = ('cv2', 'matplotlib', 'mmcv', 'mmengine.runner', 'mmengine.model', 'torchvision')
-print(*(name for name in heavy if name in sys.modules))
+from types import SimpleNamespace as Sample
+from segkit.models.backbones import ResNet, ResNetV1c, ResNetV1d
+from segkit.models.decode_heads import DAHead, FCNHead, ISAHead, PSAHead, PSPHead
+from segkit.models.losses import CrossEntropyLoss
+heavy = ('matplotlib', 'torchvision', 'segkit.registry')
+assert not any(name in sys.modules for name in heavy)
+args = dict(in_channels=512, channels=8, num_classes=3, norm_cfg=dict(type='BN'))
+heads = [
+    FCNHead(**args, sampler=dict(type='OHEMPixelSampler')), PSPHead(**args),
+    PSAHead(**args, mask_size=(7, 9)), DAHead(**args, pam_channels=4),
+    ISAHead(**args, isa_channels=4), FCNHead(**args, loss_decode=dict(type=CrossEntropyLoss)),
+]
+labels = [Sample(gt_sem_seg=Sample(data=torch.randint(0, 3, (1, 64, 72)))) for _ in range(2)]
+for backbone in (ResNet, ResNetV1c, ResNetV1d):
+    net = backbone(18, strides=(1, 2, 1, 1))
+    net.init_weights()
+    maps = net(torch.rand(2, 3, 64, 72))
+for head in heads:
+    head.init_weights()
+    losses = head.loss(maps, labels)
+    sum(v.sum() for k, v in losses.items() if 'loss' in k).backward(retain_graph=True)
+    assert head.eval().predict(maps, [dict(img_shape=(64, 72))]).shape == (2, 3, 64, 72)
+    print(type(head).__name__)
+for wrong in (dict(loss_decode=dict(type='CrossEntropyLos')), dict(norm_cfg=dict(type='Bn'))):
+    try:
+        FCNHead(**{**args, **wrong})
+    except KeyError as error:
+        print(error)
+try:
+    from segkit.registry import MODELS
+except ModuleNotFoundError as error:
+    print(error)
 """
 
 
-def test_importing_the_heads_imports_nothing_heavy():
-    code = f'import sys; sys.path.insert(0, {str(ROOT)!r})\n{IMPORT}'
-    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
-    assert (done.returncode, done.stdout.split()) == (0, []), done.stderr
+def test_heads_backbones_and_losses_need_torch_alone():
+    lines = run(ALONE)
+    assert lines[:6] == ['FCNHead', 'PSPHead', 'PSAHead', 'DAHead', 'ISAHead', 'FCNHead']
+    assert 'Did you mean CrossEntropyLoss?' in lines[6]
+    assert "unknown type 'Bn'" in lines[7]
+    assert 'MODELS is a registry of mmengine: `pip install mmengine`' in lines[8]
+
+
+BROKEN = """
+from segkit.models.decode_heads import PSPHead
+for use in ('PSPHead(in_channels=8, channels=8, num_classes=3)', 'import segkit.registry'):
+    try:
+        exec(use)
+    except ModuleNotFoundError as error:
+        print(error.name)
+"""
+
+
+def test_an_mmengine_that_lacks_something_says_so_itself(tmp_path):
+    (tmp_path / 'mmengine').mkdir()
+    (tmp_path / 'mmengine/__init__.py').write_text('import a_part_of_its_own_that_is_not_there')
+    assert run(BROKEN, tmp_path) == ['a_part_of_its_own_that_is_not_there'] * 2
+
+
+AFTER_ANY_ORDER = """
+import mmengine.registry
+assert mmengine.registry.MODELS.get('segkit.PSAHead').__name__ == 'PSAHead'
+from segkit.registry import MODELS, build_ours
+from segkit.models.decode_heads import PSPHead
+from segkit.models import EncoderDecoder, ResNet
+assert MODELS.get('PSPHead') is PSPHead
+
+@MODELS.register_module()
+class MyHead(PSPHead):
+    pass
+
+try:
+    MODELS.register_module(name='FCNHead', module=MyHead)
+except KeyError as error:
+    print(error)
+head = MODELS.build(dict(type='MyHead', in_channels=8, channels=4, num_classes=2))
+assert type(head) is MyHead
+MODELS.register_module(name='PSPHead', module=MyHead, force=True)
+assert MODELS.get('PSPHead') is MyHead
+assert type(build_ours(dict(type='PSPHead', in_channels=8, channels=4, num_classes=2))) is MyHead
+
+# What asks for the base classes of the older toolbox.
+from mmengine.model import BaseModel, BaseModule
+assert isinstance(head, BaseModule) and not isinstance(head, BaseModel)
+assert issubclass(EncoderDecoder, BaseModel) and issubclass(EncoderDecoder, BaseModule)
+assert isinstance(ResNet(18), BaseModule)
+assert not issubclass(dict, BaseModule)
+assert not any('segkit' in type(finder).__module__ for finder in sys.meta_path)
+"""
+
+
+@pytest.mark.parametrize(
+    'first',
+    [
+        'from segkit.models import EncoderDecoder, PSPHead, ResNet',
+        'from segkit.registry import MODELS',
+        'from mmengine.model import BaseModel',
+        'import mmengine.registry',
+    ],
+)
+def test_names_and_base_classes_do_not_depend_on_the_order_of_imports(first):
+    lines = run(f'{first}\n{AFTER_ANY_ORDER}')
+    assert len(lines) == 1
+    assert 'FCNHead is already registered in model at segkit' in lines[0]

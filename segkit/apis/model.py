@@ -49,7 +49,7 @@ def init_model(
     device = _usable(device)
     cfg = load_config(config, cfg_options)
     if checkpoint is None:
-        model = build_ours(MODELS, without_pretrained(cfg.model))
+        model = build_ours(without_pretrained(cfg.model))
         model.init_weights()
     else:
         if Path(checkpoint).is_dir():

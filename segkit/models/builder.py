@@ -12,7 +12,7 @@ BACKBONES = NECKS = HEADS = LOSSES = SEGMENTORS = MODELS
 
 def build_segmentor(cfg: Mapping[str, Any]) -> nn.Module:
     """The network of a config; `train_cfg` and `test_cfg` stand in it."""
-    return build_ours(MODELS, cfg)
+    return build_ours(cfg)
 
 
 build_backbone = build_neck = build_head = build_loss = build_segmentor

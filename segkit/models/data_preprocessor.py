@@ -31,7 +31,6 @@ from segkit.structures import ImageViews, SegDataSample
 Padding = tuple[int, int, int, int]  # left, right, top, bottom
 
 
-@MODELS.register_module()
 class SegDataPreProcessor(nn.Module):
     """Normalise, reorder channels and pad.
 

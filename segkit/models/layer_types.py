@@ -61,9 +61,9 @@ def _look_up(kind: str, cfg: Config, table: Mapping[str, Any]) -> tuple[Any, dic
         return table[name], args
     if isinstance(name, type):
         return name, args
-    from segkit.registry import MODELS  # only for what other projects register
+    from segkit.registry import find_class  # only for what other projects register
 
-    found = MODELS.get(name)
+    found = find_class(name)
     if found is None:
         near = difflib.get_close_matches(str(name), table, n=3, cutoff=0.3)
         hint = f' Did you mean {" or ".join(repr(n) for n in near)}?' if near else ''

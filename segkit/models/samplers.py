@@ -11,12 +11,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from segkit.registry import TASK_UTILS, build_ours
-
 
 def build_pixel_sampler(cfg: Mapping[str, Any], **default_args: Any) -> 'BasePixelSampler':
     """The sampler of ``cfg['type']``; ``context`` is the head it serves."""
-    return build_ours(TASK_UTILS, cfg, **default_args)
+    from segkit.registry import build_ours  # mmengine's registries stand there, too
+
+    return build_ours(cfg, 'TASK_UTILS', **default_args)
 
 
 class Context(Protocol):
@@ -34,7 +34,6 @@ class BasePixelSampler(ABC):
         """Weights (N, H, W) of logits (N, K, H, W) and labels (N, 1, H, W)."""
 
 
-@TASK_UTILS.register_module()
 class OHEMPixelSampler(BasePixelSampler):
     """Keeps the hard pixels: those of low confidence, or those of the highest loss.
 

@@ -52,10 +52,10 @@ def build_undrawn(cfg: Mapping[str, Any]) -> nn.Module:
 
     ``initialise(model, report.missing)`` then draws what the file did not hold.
     """
-    from segkit.registry import MODELS, build_ours
+    from segkit.registry import build_ours
 
     with Undrawn():
-        return build_ours(MODELS, without_pretrained(cfg))
+        return build_ours(without_pretrained(cfg))
 
 
 def initialise(model: nn.Module, names: Iterable[str]) -> None:

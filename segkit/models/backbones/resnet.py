@@ -23,11 +23,12 @@ from typing import Any
 import torch.utils.checkpoint
 from torch import Tensor, nn
 
-from segkit.registry import MODELS
+from segkit.compat import counts_as
 
 from ..layers import Config, build_conv, build_norm, constant_init, kaiming_init
 
 
+@counts_as('BaseModule')
 class ResidualBlock(nn.Module):
     """What both blocks share: residual sum, checkpointing, norm look-up by its real name."""
 
@@ -135,6 +136,7 @@ ARCHITECTURES: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, .
 }
 
 
+@counts_as('BaseModule')
 class ResLayer(nn.Sequential):
     """One residual stage; only its first block strides and projects its shortcut.
 
@@ -182,7 +184,7 @@ class ResLayer(nn.Sequential):
         super().__init__(*blocks)
 
 
-@MODELS.register_module()
+@counts_as('BaseModule')
 class ResNet(nn.Module):
     """ResNet as published, with the dilation that dense prediction needs.
 
@@ -358,7 +360,6 @@ class ResNet(nn.Module):
         return self
 
 
-@MODELS.register_module()
 class ResNetV1c(ResNet):
     """ResNet with three 3x3 convolutions for a stem; the backbone of every published model."""
 
@@ -366,7 +367,6 @@ class ResNetV1c(ResNet):
         super().__init__(depth, **{'deep_stem': True, 'avg_down': False, **kwargs})
 
 
-@MODELS.register_module()
 class ResNetV1d(ResNet):
     """ResNetV1c whose strided shortcuts average before they project."""
 

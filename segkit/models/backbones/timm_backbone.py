@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from segkit.registry import MODELS
+from segkit.compat import counts_as
 
 
 def import_timm() -> ModuleType:
@@ -28,7 +28,7 @@ def import_timm() -> ModuleType:
     return timm
 
 
-@MODELS.register_module()
+@counts_as('BaseModule')
 class TimmBackbone(nn.Module):
     """A ``features_only`` timm model.
 

@@ -13,8 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segkit.registry import MODELS
-
 from .decode_head import BaseDecodeHead, Config
 from .pixel_attention import pixel_attention
 
@@ -73,7 +71,6 @@ class CAM(nn.Module):
         return self.gamma((attention.to(flat.dtype) @ flat).reshape(x.shape)) + x
 
 
-@MODELS.register_module()
 class DAHead(BaseDecodeHead):
     """Position and channel attention, fused by a sum.
 

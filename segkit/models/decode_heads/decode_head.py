@@ -14,17 +14,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from segkit.compat import counts_as
 from segkit.models.inference.logits import Logits
 from segkit.models.inference.steps import next_step, step
 from segkit.models.layers import ConvModule, resize
 from segkit.models.losses.labels import BINARY_CURE, LabelCheck, labelled, percent
 from segkit.models.samplers import build_pixel_sampler
-from segkit.registry import MODELS, build_ours
 
 Config = Mapping[str, Any]
 CROSS_ENTROPY = {'type': 'CrossEntropyLoss', 'use_sigmoid': False, 'loss_weight': 1.0}
 
 
+@counts_as('BaseModule')
 class BaseDecodeHead(nn.Module):
     """Base class; a head implements ``forward(inputs) -> logits``.
 
@@ -302,8 +303,10 @@ def _is_softmax(loss: nn.Module) -> bool:
 
 def _build_losses(loss_decode: Config | Sequence[Config]) -> nn.Module:
     """A loss, or an nn.ModuleList of them."""
+    from segkit.registry import build_ours  # mmengine's registries stand there, too
+
     if isinstance(loss_decode, Mapping):
-        return build_ours(MODELS, loss_decode)
+        return build_ours(loss_decode)
     if isinstance(loss_decode, Sequence) and not isinstance(loss_decode, str):
-        return nn.ModuleList(build_ours(MODELS, loss) for loss in loss_decode)
+        return nn.ModuleList(build_ours(loss) for loss in loss_decode)
     raise TypeError(f'loss_decode must be a dict or a list of dicts, got {loss_decode!r}.')

@@ -9,12 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segkit.registry import MODELS
-
 from .decode_head import BaseDecodeHead
 
 
-@MODELS.register_module()
 class FCNHead(BaseDecodeHead):
     """Convolutions, optionally concatenated with their input, then the classifier.
 

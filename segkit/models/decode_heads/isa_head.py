@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segkit.models.layers import ConvModule
-from segkit.registry import MODELS
 
 from .decode_head import BaseDecodeHead
 
@@ -50,7 +49,6 @@ class SelfAttentionBlock(nn.Module):
         return self.output_project(context.transpose(1, 2).reshape(x.shape))
 
 
-@MODELS.register_module()
 class ISAHead(BaseDecodeHead):
     """Interlaced sparse self-attention.
 

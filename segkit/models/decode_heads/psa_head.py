@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from segkit.models.layers import ConvModule, is_open, join_upsampled, resize_to
 from segkit.ops import psa_attention
-from segkit.registry import MODELS
 
 from .decode_head import BaseDecodeHead
 
@@ -42,7 +41,6 @@ def _pointwise(norm: nn.Module | None) -> bool:
     return norm is None or isinstance(norm, nn.Identity)
 
 
-@MODELS.register_module()
 class PSAHead(BaseDecodeHead):
     """Point-wise spatial attention.
 

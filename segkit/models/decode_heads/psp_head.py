@@ -14,12 +14,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from segkit.models.layers import CellPool, join_upsampled
-from segkit.registry import MODELS
 
 from .decode_head import BaseDecodeHead
 
 
-@MODELS.register_module()
 class PSPHead(BaseDecodeHead):
     """Pyramid pooling.
 

@@ -14,8 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segkit.registry import MODELS
-
 from .banded import BandedLoss, at_least_float32, banded_cross_entropy
 from .labels import labelled
 from .utils import load_class_weight, weight_reduce_loss
@@ -100,7 +98,6 @@ def binary_cross_entropy(
     return weight_reduce_loss(loss, weight, reduction, avg_factor)
 
 
-@MODELS.register_module()
 class CrossEntropyLoss(nn.Module):
     """Cross-entropy of a decode head.
 

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from segkit.registry import MODELS, build_ours
+from segkit.compat import counts_as
+from segkit.registry import build_ours
 
 if TYPE_CHECKING:
     from mmengine.optim import OptimWrapper
 
 
+@counts_as('BaseModel')
 class BaseSegmentor(nn.Module):
     """A data preprocessor, ``forward(inputs, data_samples, mode)`` of a subclass, and the steps.
 
@@ -94,7 +96,7 @@ class BaseSegmentor(nn.Module):
 
 def build_part(part: Mapping[str, Any] | nn.Module) -> Any:
     """The part itself, or the one a config stands for."""
-    return part if isinstance(part, nn.Module) else build_ours(MODELS, part)
+    return part if isinstance(part, nn.Module) else build_ours(part)
 
 
 def _mean(name: str, value: Tensor | Sequence[Tensor]) -> Tensor:

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from segkit.registry import MODELS
 from segkit.structures import PixelData, SegDataSample
 
 from ..inference.logits import argmax_classes, as_deferred, joined, run_shrinking
@@ -39,7 +38,6 @@ Config = Mapping[str, Any]
 DEFAULT_BUDGET_MIB = 1024
 
 
-@MODELS.register_module()
 class EncoderDecoder(BaseSegmentor):
     """Encoder and decoder of a segmentation network; see the legend above.
 
@@ -67,16 +65,8 @@ class EncoderDecoder(BaseSegmentor):
         self.backbone: nn.Module = _build_backbone(backbone, pretrained)
         if neck is not None:
             self.neck: nn.Module = build_part(neck)
-        self.decode_head: BaseDecodeHead = build_part(decode_head)
-        self.align_corners = self.decode_head.align_corners
-        self.num_classes = self.decode_head.num_classes
-        self.out_channels = self.decode_head.out_channels
-        if isinstance(auxiliary_head, Sequence):
-            self.auxiliary_head: nn.Module = nn.ModuleList(
-                build_part(cfg) for cfg in auxiliary_head
-            )
-        elif auxiliary_head is not None:
-            self.auxiliary_head = build_part(auxiliary_head)
+        self._init_decode_head(decode_head)
+        self._init_auxiliary_head(auxiliary_head)
         self.train_cfg: Config = {} if train_cfg is None else train_cfg
         self.test_cfg: Config = {'mode': 'whole'} if test_cfg is None else test_cfg
         # How many windows or images fitted the device together once it had run out of memory.
@@ -85,6 +75,19 @@ class EncoderDecoder(BaseSegmentor):
         self.memory_format = torch.contiguous_format
         self.autocast_dtype: torch.dtype | None = None
 
+    def _init_decode_head(self, decode_head: Config) -> None:
+        self.decode_head: BaseDecodeHead = build_part(decode_head)
+        self.align_corners = self.decode_head.align_corners
+        self.num_classes = self.decode_head.num_classes
+        self.out_channels = self.decode_head.out_channels
+
+    def _init_auxiliary_head(self, auxiliary_head: Config | Sequence[Config] | None) -> None:
+        if isinstance(auxiliary_head, Sequence):
+            heads = (build_part(cfg) for cfg in auxiliary_head)
+            self.auxiliary_head: nn.Module = nn.ModuleList(heads)
+        elif auxiliary_head is not None:
+            self.auxiliary_head = build_part(auxiliary_head)
+
     @property
     def with_neck(self) -> bool:
         return hasattr(self, 'neck')
@@ -92,12 +95,6 @@ class EncoderDecoder(BaseSegmentor):
     @property
     def with_auxiliary_head(self) -> bool:
         return hasattr(self, 'auxiliary_head')
-
-    def _auxiliary_heads(self) -> list[nn.Module]:
-        if not self.with_auxiliary_head:
-            return []
-        heads = self.auxiliary_head
-        return list(heads) if isinstance(heads, nn.ModuleList) else [heads]
 
     def forward(
         self,
@@ -128,15 +125,28 @@ class EncoderDecoder(BaseSegmentor):
         """Losses and accuracies of the decode head ('decode.') and the auxiliary ones ('aux.', or
         'aux_0.', 'aux_1.', ... if there is a list of them)."""
         maps = self.extract_feat(inputs)
-        heads: dict[str, Any] = {'decode': self.decode_head}
+        losses = self._decode_head_forward_train(maps, data_samples)
         if self.with_auxiliary_head:
-            several = isinstance(self.auxiliary_head, nn.ModuleList)
-            for i, head in enumerate(self._auxiliary_heads()):
-                heads[f'aux_{i}' if several else 'aux'] = head
+            losses.update(self._auxiliary_head_forward_train(maps, data_samples))
+        return losses
+
+    def _decode_head_forward_train(
+        self, inputs: Sequence[Tensor], data_samples: Sequence[SegDataSample]
+    ) -> dict[str, Tensor]:
+        """The decode head's losses of the feature maps."""
+        losses = self.decode_head.loss(inputs, data_samples, self.train_cfg)
+        return {f'decode.{name}': value for name, value in losses.items()}
+
+    def _auxiliary_head_forward_train(
+        self, inputs: Sequence[Tensor], data_samples: Sequence[SegDataSample]
+    ) -> dict[str, Tensor]:
+        """The auxiliary heads' losses of the feature maps."""
+        several = isinstance(self.auxiliary_head, nn.ModuleList)
+        heads: Any = self.auxiliary_head if several else [self.auxiliary_head]
         losses = {}
-        for prefix, head in heads.items():
-            for name, value in head.loss(maps, data_samples, self.train_cfg).items():
-                losses[f'{prefix}.{name}'] = value
+        for i, head in enumerate(heads):
+            for name, value in head.loss(inputs, data_samples, self.train_cfg).items():
+                losses[f'aux_{i}.{name}' if several else f'aux.{name}'] = value
         return losses
 
     @torch.no_grad()

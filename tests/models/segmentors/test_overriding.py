@@ -8,6 +8,7 @@ import torch
 from helpers.tiny_net import sample_of, tiny_segmentor
 from torch import Tensor
 
+from segkit.models.segmentors import EncoderDecoder
 from segkit.structures import ImageViews
 
 MARK = 3  # the class that a replaced step makes of every pixel
@@ -233,3 +234,29 @@ def test_a_binary_heads_views_reach_a_replaced_postprocessing_as_logits():
     after = run(model, 'views')[0]
     assert (before != after).float().mean() < 0.01  # sigmoid(logit(x)) may round across
     assert given[0].shape == (1, 1, 37, 50)
+
+
+def test_the_parts_of_a_loss_and_the_making_of_heads_may_be_replaced():
+    class Mine(EncoderDecoder):
+        def _init_decode_head(self, decode_head):
+            super()._init_decode_head({**decode_head, 'num_classes': 5})
+
+        def _init_auxiliary_head(self, auxiliary_head):
+            super()._init_auxiliary_head([auxiliary_head] * 2)
+
+        def _decode_head_forward_train(self, inputs, data_samples):
+            losses = super()._decode_head_forward_train(inputs, data_samples)
+            return {**losses, 'decode.loss_more': inputs[0].mean()}
+
+        def _auxiliary_head_forward_train(self, inputs, data_samples):
+            losses = super()._auxiliary_head_forward_train(inputs, data_samples)
+            return {name: value for name, value in losses.items() if 'acc' not in name}
+
+    tiny_segmentor()  # registers its backbone
+    head = {'type': 'FCNHead', 'in_channels': 6, 'channels': 6, 'num_classes': 4, 'num_convs': 0}
+    head['concat_input'] = False
+    model = Mine({'type': 'segkit_test_tiny'}, head, auxiliary_head=head)
+    losses = model.loss(torch.randn(2, 3, 32, 32), [sample_of(labels=(32, 32))] * 2)
+    decode = {'decode.loss_ce', 'decode.acc_seg', 'decode.loss_more'}
+    assert set(losses) == decode | {'aux_0.loss_ce', 'aux_1.loss_ce'}
+    assert (model.num_classes, model.out_channels) == (5, 5)
