@@ -12,6 +12,7 @@ from mmengine.config import Config
 
 from segkit.engine.config_files import read_config_file
 from segkit.engine.config_options import merge_options
+from segkit.engine.config_variables import settle_variables
 
 PACKAGE = Path(__file__).resolve().parents[1]
 HOMES = (PACKAGE.parent / 'configs', PACKAGE / '.shipped' / 'configs')
@@ -45,7 +46,12 @@ def load_config(
     config: str | Path | Config, cfg_options: Mapping[str, Any] | None = None
 ) -> Config:
     """A config, with options on top; a copy. ``config_options.py`` says what options can do."""
-    cfg = config.copy() if isinstance(config, Config) else read_config_file(find_config(config))
+    if isinstance(config, Config):
+        cfg = config.copy()
+    else:
+        path = find_config(config)
+        cfg = read_config_file(path)
+        settle_variables(cfg, path)
     if cfg_options:
         merge_options(cfg, cfg_options)
     return cfg

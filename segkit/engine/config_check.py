@@ -7,7 +7,7 @@ what was found. What cannot be judged for certain is let through: a legal config
 """
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import torch.utils.data
@@ -30,6 +30,7 @@ from segkit.engine.config_schema import (
     averages_weights,
     role_of,
 )
+from segkit.engine.config_variables import names_read
 from segkit.engine.signatures import accepted_arguments, nearest, suggestion
 
 __all__ = ['ConfigError', 'check_config']
@@ -50,7 +51,7 @@ def check_config(cfg: Mapping[str, Any]) -> None:
     file = getattr(cfg, 'filename', None)
     content = cfg._cfg_dict if hasattr(cfg, '_cfg_dict') else cfg
     try:
-        _check_top(content)
+        _check_top(content, names_read(file))
         _check_kinds(content)
         for key in sorted(set(content) & set(RUNNER_KEYS)):
             _check(content[key], key, role_of('', key))
@@ -63,13 +64,27 @@ def check_part(cfg: Mapping[str, Any], key: str) -> None:
     _check(cfg[key], key, role_of('', key))
 
 
-def _check_top(cfg: Mapping[str, Any]) -> None:
-    """A config's own variables may have any name, but not one that is nearly a Runner's key."""
+def _is_variable(key: str, settings: Iterable[str]) -> bool:
+    """Whether a name like that of a setting was chosen on purpose: it has it and a word more."""
+    return any(
+        (key == f'{name}s' and not name.endswith('s'))
+        or key.startswith(f'{name}_')
+        or key.endswith(f'_{name}')
+        for name in settings
+    )
+
+
+def _check_top(cfg: Mapping[str, Any], read: Collection[str] = ()) -> None:
+    """A config's own variables may have any name, but not one that is nearly a Runner's key.
+
+    Args:
+        read: names that the files of the config read.
+    """
     for key in cfg:
-        if key in RUNNER_KEYS or key in HELPER_KEYS:
+        if key in RUNNER_KEYS or key in HELPER_KEYS or key in read:
             continue
         close = nearest(key, RUNNER_KEYS, count=1, cutoff=0.84)
-        if close:
+        if close and not _is_variable(key, close):
             raise ConfigError(f'{key}: there is no such key. Did you mean {close[0]!r}?')
     for names in _TRIPLES:
         missing = [name for name in names if cfg.get(name) is None]

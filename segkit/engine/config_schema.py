@@ -5,9 +5,8 @@ same thing wherever it stands, which is what makes a config readable, and checka
 """
 
 from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import Any
-
-from segkit.models.layers import build_activation, build_conv, build_norm
 
 
 def _words(text: str) -> frozenset[str]:
@@ -103,10 +102,18 @@ TAKEN_BY_BUILDER = dict(
 
 # Role -> a function that builds such a layer, and so tells whether it can be built.
 LAYER_BUILDERS: dict[str, Callable[[dict[str, Any]], object]] = dict(
-    norm_cfg=lambda cfg: build_norm(cfg, cfg.get('num_groups', 1)),
-    act_cfg=build_activation,
-    conv_cfg=lambda cfg: build_conv(cfg, 1, 1, 1),
+    norm_cfg=lambda cfg: _layers().build_norm(cfg, cfg.get('num_groups', 1)),
+    act_cfg=lambda cfg: _layers().build_activation(cfg),
+    conv_cfg=lambda cfg: _layers().build_conv(cfg, 1, 1, 1),
 )
+
+
+def _layers() -> ModuleType:
+    """On use: reading a config needs no torch."""
+    from segkit.models import layers
+
+    return layers
+
 
 _IN_MODEL = {
     'sampler': 'pixel_sampler',

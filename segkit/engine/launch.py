@@ -68,14 +68,10 @@ def parse_options(pairs: Iterable[str]) -> dict:
 def read_config(args: argparse.Namespace) -> 'Config':
     """The config of ``args`` with its options merged, its launcher and its work directory."""
     from segkit.engine.config import load_config
-    from segkit.engine.config_error import ConfigError
 
     if args.local_rank is not None:
         os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    try:
-        cfg = load_config(args.config, parse_options(args.cfg_options))
-    except (TypeError, KeyError) as error:  # one kind of value put over another
-        raise ConfigError(f'{args.config}: {error}') from None
+    cfg = load_config(args.config, parse_options(args.cfg_options))
     adopt(cfg)
     cfg.launcher = args.launcher
     if args.work_dir:
