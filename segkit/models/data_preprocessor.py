@@ -6,7 +6,8 @@ Legend: N images, C channels, (H, W) an image's size, (PH, PW) the padded size.
           data_samples  N SegDataSample, gt_sem_seg (1, H, W) uint8
     out   inputs        (N, C, PH, PW) float32 RGB; testing images of different sizes stay a list
                         of (C, H, W), as padding one to another's size would change its result
-          data_samples  labels padded with `seg_pad_val`; metainfo img_shape, pad_shape, and
+          data_samples  labels, and whatever else is a map of the image's size, padded with
+                        `seg_pad_val`; metainfo img_shape, pad_shape, and
                         padding_size (training) or img_padding_size (testing)
 
 For multi-scale testing an item of `inputs` is an ImageViews (or a list of views, (C, h, w) each)
@@ -22,9 +23,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.structures import BaseDataElement
+from mmengine.structures import BaseDataElement, PixelData
 from torch import Tensor, nn
 
+from segkit.models.losses.labels import fits
 from segkit.registry import MODELS
 from segkit.structures import ImageViews, SegDataSample
 
@@ -39,7 +41,8 @@ class SegDataPreProcessor(nn.Module):
         size: (H, W) that training images are padded to (right and bottom).
         size_divisor: pad training images to the next multiple of this instead.
         pad_val: value of padded pixels, after normalisation.
-        seg_pad_val: label of padded pixels; the ignore index, so that they do not train anything.
+        seg_pad_val: label of padded pixels. None, or a value that is no class, stands for the
+            ignore_index of the network's head (255 without one): they train nothing.
         bgr_to_rgb, rgb_to_bgr: swap the channels of three-channel images.
         batch_augments: configs of callables (inputs, data_samples) -> (inputs, data_samples).
         test_cfg: `size` or `size_divisor` for testing; nothing is padded there by default.
@@ -53,7 +56,7 @@ class SegDataPreProcessor(nn.Module):
         size: tuple[int, int] | None = None,
         size_divisor: int | None = None,
         pad_val: float = 0,
-        seg_pad_val: int = 255,
+        seg_pad_val: int | None = None,
         bgr_to_rgb: bool = False,
         rgb_to_bgr: bool = False,
         batch_augments: Sequence[Mapping[str, Any]] | None = None,
@@ -66,7 +69,8 @@ class SegDataPreProcessor(nn.Module):
         if (mean is None) != (std is None):
             raise ValueError('data_preprocessor: mean and std come together; give both or none.')
         self.size, self.size_divisor = size, size_divisor
-        self.pad_val, self.seg_pad_val = pad_val, seg_pad_val
+        self.pad_val = pad_val
+        self.seg_pad_val = 255 if seg_pad_val is None else seg_pad_val
         self.swap_channels = bgr_to_rgb or rgb_to_bgr
         self.test_cfg = dict(test_cfg or {})
         self.non_blocking = non_blocking
@@ -84,6 +88,11 @@ class SegDataPreProcessor(nn.Module):
     def device(self) -> torch.device:
         """Where the network is, and images and labels are brought."""
         return self._place.device
+
+    def serve(self, num_classes: int, ignore_index: int) -> None:
+        """Pad labels for a head of ``num_classes``, with a class only if that was asked for."""
+        if not 0 <= self.seg_pad_val < num_classes:
+            self.seg_pad_val = ignore_index
 
     def cast_data(self, data: Any) -> Any:
         """``data`` with every tensor and sample in it on ``device``, however deep."""
@@ -114,7 +123,7 @@ class SegDataPreProcessor(nn.Module):
             raise ValueError('data_preprocessor: training needs data_samples with labels.')
         batch, paddings = self._stack(images, {'size': self.size, 'divisor': self.size_divisor})
         for image, sample, padding in zip(images, samples, paddings):
-            self._pad_labels(sample, padding)
+            self._pad_maps(sample, tuple(image.shape[-2:]), padding)
             _record(sample, image, batch, 'padding_size', padding)
         for augment in self.batch_augments:
             batch, samples = augment(batch, samples)
@@ -163,11 +172,17 @@ class SegDataPreProcessor(nn.Module):
             )
         torch.sub(image, mean, out=out).div_(std)
 
-    def _pad_labels(self, sample: SegDataSample, padding: Padding) -> None:
-        if 'gt_sem_seg' in sample and any(padding):
-            labels = sample.gt_sem_seg.data
-            del sample.gt_sem_seg.data  # its setter would refuse another size
-            sample.gt_sem_seg.data = F.pad(labels, padding, value=self.seg_pad_val)
+    def _pad_maps(self, sample: SegDataSample, size: tuple[int, ...], padding: Padding) -> None:
+        """Labels, edges, depths: each map of the image's (H, W), put in place of itself."""
+        for name, value in sample.items() if any(padding) else []:
+            if isinstance(value, PixelData) and tuple(value.shape or ()) == size:
+                padded = {key: self._pad(entry, padding) for key, entry in value.items()}
+                sample.set_field(value.new(**padded), name, dtype=PixelData)
+
+    def _pad(self, labels: Tensor, padding: Padding) -> Tensor:
+        """Padded with ``seg_pad_val``, in int64 where the dtype would wrap it."""
+        labels = labels if fits(self.seg_pad_val, labels.dtype) else labels.long()
+        return F.pad(labels, padding, value=self.seg_pad_val)
 
 
 class Views(Sequence[tuple[Tensor, Padding]]):

@@ -253,6 +253,11 @@ def test_the_default_ignored_label_is_no_byte(options):
     logits, labels = torch.randn(1, 200, 4, 4), torch.full((1, 4, 4), 156, dtype=torch.uint8)
     loss = CrossEntropyLoss(**options)
     assert loss(logits, labels) == loss(logits, labels.long()) > 0
+    if loss.takes_small_logits:
+        assert (
+            loss.forward_small(logits, labels).loss
+            == loss.forward_small(logits, labels.long()).loss
+        )
     assert accuracy(logits, labels, ignore_index=-100) == accuracy(logits, labels)
 
 
