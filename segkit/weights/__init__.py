@@ -5,7 +5,7 @@
     load_backbone_weights(backbone, 'open-mmlab://resnet50_v1c')
     use_in_mmengine()                                   the same reader for Runner.resume
 
-Imports torch and numpy alone, so that a backbone can load weights without a Runner.
+Imports torch, numpy and safetensors alone, so that a backbone can load weights without a Runner.
 """
 
 from .backbone import inflate_stem, load_backbone_weights, to_our_names
@@ -17,6 +17,7 @@ from .errors import (
     UnsafeCheckpointError,
 )
 from .fresh import Undrawn, build_undrawn, initialise, without_pretrained
+from .integrity import write_checkpoint, write_safetensors
 from .loading import LoadReport, load_into
 from .sources import local_file
 
@@ -39,6 +40,8 @@ __all__ = [
     'to_our_names',
     'use_in_mmengine',
     'without_pretrained',
+    'write_checkpoint',
+    'write_safetensors',
 ]
 
 

@@ -1,11 +1,12 @@
 """What a loaded checkpoint holds: its weights, and the classes they were trained for.
 
 Layouts: published 0.x files (``meta`` with CLASSES and PALETTE, ``state_dict``), 1.x files
-(``meta.dataset_meta``, ``message_hub``, optimizer), bare state dicts, and any of them saved from
-a wrapped model (``module.`` of DDP, ``_orig_mod.`` of torch.compile).
+(``meta.dataset_meta``, ``message_hub``, optimizer), bare state dicts, the dicts of other trainers,
+and any of them saved from a wrapped model. Which tensors are a given model's: ``prefixes``.
 """
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +14,39 @@ import torch
 
 from .errors import CheckpointError
 from .formats import read_file
+from .integrity import checking, verify
 from .sources import local_file
 
 _WRAPPERS = ('module.', '_orig_mod.')
-_WEIGHT_KEYS = ('state_dict', 'model')
+_AROUND = ('model.', 'net.')  # the names a trainer gives the network it holds
+_WEIGHT_KEYS = ('state_dict', 'model_state_dict', 'model', 'net')
+_MOST = 100  # times the size of the file that its tensors may say to be
+
+
+class Checkpoint(dict):
+    """What ``load_checkpoint`` returns; ``verified`` says how the file was found to be whole."""
+
+    verified = ''
 
 
 def load_checkpoint(
-    filename: str | Path, map_location: Any = 'cpu', logger: Any = None, *, mmap: bool = False
-) -> dict:
+    filename: str | Path,
+    map_location: Any = 'cpu',
+    logger: Any = None,
+    *,
+    mmap: bool = False,
+    check: bool | None = None,
+) -> Checkpoint:
     """Read a checkpoint of any published format, without running anything it says.
 
     Args:
-        filename: a path, ``http(s)://``, ``open-mmlab://``, ``torchvision://`` or ``timm://``.
+        filename: a path, ``http(s)://``, ``open-mmlab://``, ``torchvision://``, ``timm://`` or
+            ``hf://owner/name``.
         map_location: as in ``torch.load``; 'cpu' by default, and for None.
         logger: accepted for mmengine's ``CheckpointLoader``, unused.
         mmap: leave tensors on disk until touched; the file must stay unchanged meanwhile.
+        check: look whether the file is whole, see ``integrity``; by default yes, unless
+            ``--no-verify`` or ``SEGKIT_NO_VERIFY`` was given.
 
     Returns:
         A dict. ``meta['config']`` is never in it: mmengine's resume would execute it as Python.
@@ -37,18 +55,38 @@ def load_checkpoint(
         CheckpointError: with a sentence that names the file; see ``errors`` for the kinds.
     """
     del logger
+    path = local_file(filename)
+    verified = ''
+    if (checking() if check is None else check) and path.is_file():
+        verified = verify(path)
     # torch's None means "where it was saved": a GPU that this machine may not have.
-    where = 'cpu' if map_location is None else map_location
-    checkpoint = read_file(local_file(filename), where, mmap)
-    if not isinstance(checkpoint, dict):
+    content = read_file(path, 'cpu' if map_location is None else map_location, mmap)
+    if not isinstance(content, dict):
         raise CheckpointError(
-            f'{filename}: holds a {type(checkpoint).__name__}, not a dict of weights; save '
+            f'{filename}: holds a {type(content).__name__}, not a dict of weights; save '
             'model.state_dict(), or dict(state_dict=...), and load that.'
         )
+    _refuse_expanding(content, path)
+    checkpoint = Checkpoint(content)
+    checkpoint.verified = verified
     meta = checkpoint.get('meta')
     if isinstance(meta, dict):
         meta.pop('config', None)
     return checkpoint
+
+
+def _refuse_expanding(content: Mapping, path: Path) -> None:
+    """One number, said to be a tensor of a thousand billion, is that large once it is copied."""
+    limit = _MOST * path.stat().st_size + (64 << 20)
+    tensors = [value for value in content.values() if isinstance(value, torch.Tensor)]
+    for value in content.values():
+        if isinstance(value, Mapping):
+            tensors += [item for item in value.values() if isinstance(item, torch.Tensor)]
+    if sum(tensor.numel() * tensor.element_size() for tensor in tensors) > limit:
+        raise CheckpointError(
+            f'{path}: refused, because its tensors would unpack to more than {_MOST} times the '
+            'size of the file.'
+        )
 
 
 def _strip(name: str) -> str:
@@ -67,23 +105,34 @@ def state_dict_of(
         name: the file, for the error.
     """
     inner = [checkpoint[key] for key in _WEIGHT_KEYS if isinstance(checkpoint.get(key), dict)]
-    source = inner[0] if inner else checkpoint
-    state = OrderedDict(
-        (_strip(key), value) for key, value in source.items() if isinstance(value, torch.Tensor)
-    )
+    source = next((entry for entry in inner if _tensors(entry)), checkpoint)
+    state = OrderedDict((_strip(str(key)), value) for key, value in _tensors(source).items())
+    for prefix in _AROUND:
+        if state and all(key.startswith(prefix) for key in state):
+            state = OrderedDict((_strip(k[len(prefix) :]), v) for k, v in state.items())
     if not state:
-        keys = ', '.join(map(str, list(checkpoint)[:6])) or 'none'
-        raise CheckpointError(
-            f"{name}: holds no weights (its keys: {keys}); expected a state dict or a 'state_dict' "
-            'entry.'
-        )
+        raise CheckpointError(f'{name}: holds no weights {_instead(source)}')
     return state
+
+
+def _tensors(node: Mapping) -> dict[Any, torch.Tensor]:
+    return {key: value for key, value in node.items() if isinstance(value, torch.Tensor)}
+
+
+def _instead(node: Mapping) -> str:
+    if {type(value).__name__ for value in node.values()} == {'ndarray'}:
+        return (
+            'as tensors, but as numpy arrays. Make it a checkpoint with: torch.save({k: '
+            'torch.from_numpy(v) for k, v in arrays.items()}, "weights.pth")'
+        )
+    keys = ', '.join(map(str, list(node)[:6])) or 'none'
+    return f"(its keys: {keys}); expected a state dict or a 'state_dict' entry."
 
 
 def dataset_meta_of(checkpoint: dict) -> dict[str, list] | None:
     """``{'classes': [...], 'palette': [[r, g, b], ...]}`` as the checkpoint tells, or None.
 
-    ``palette`` is left out when the file has none.
+    ``palette`` is left out when the file has none, or one that is none.
     """
     meta = checkpoint.get('meta')
     if not isinstance(meta, dict):
@@ -92,9 +141,15 @@ def dataset_meta_of(checkpoint: dict) -> dict[str, list] | None:
     nested = nested if isinstance(nested, dict) else {}
     flat = {str(key).lower(): value for key, value in {**meta, **nested}.items()}
     classes = flat.get('classes')
-    if classes is None or isinstance(classes, str):
+    if classes is None or isinstance(classes, (str, bytes, dict)):
         return None
-    found: dict[str, list] = {'classes': [str(name) for name in classes]}
-    if flat.get('palette') is not None:
-        found['palette'] = [[int(value) for value in color] for color in flat['palette']]
+    try:
+        found: dict[str, list] = {'classes': [str(name) for name in classes]}
+    except TypeError:  # a number, say
+        return None
+    try:
+        if flat.get('palette') is not None:
+            found['palette'] = [[int(value) for value in color] for color in flat['palette']]
+    except (TypeError, ValueError, OverflowError):
+        pass
     return found

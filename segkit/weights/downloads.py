@@ -1,59 +1,58 @@
 """Downloads that survive an interruption and prove what they brought.
 
 A transfer goes to ``NAME.part`` and continues there (HTTP Range) after an interruption, in this
-call or a later one. The published files carry the first eight hex digits of their SHA-256 in
-their names (``-99fac37c.pth``); only a file that has them is renamed to its final name, so what
-the cache holds is complete.
+call or a later one, as long as the file on the server is still the same: its ETag or date is kept
+in ``NAME.part.etag`` and asked for (If-Range), and a hash in the name proves the rest. What arrived
+is renamed to its final name, and so enters the cache, only when it is whole: its SHA-256 begins as
+its name says, or all of it reads as a checkpoint.
+
+None of the libraries does all of that: torch.hub takes a body that breaks off for a whole one and
+waits for ever; pooch starts over each time, without a bound; huggingface_hub continues, but only
+from its own servers.
 """
 
 import contextlib
-import hashlib
+import errno
 import http.client
 import os
-import re
 import sys
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO
 
-from .errors import DownloadError
+from .errors import CheckpointError, DownloadError
+from .formats import read_file, recognise
+from .integrity import expected_hash, sha256_of, verify
 
-_HASH = re.compile(r'-([0-9a-f]{8,64})\.(?:pth|pt|safetensors)$')
 _CHUNK = 1 << 20
 _TRIES = 4
+LARGEST = 16 << 30  # bytes; the largest published checkpoint of this kind takes under one GiB
+_SLOWEST = 1000  # bytes a second, over a minute
 
 
-def expected_hash(name: str) -> str | None:
-    """The SHA-256 prefix a file name promises, or None."""
-    found = _HASH.search(name)
-    return found[1] if found else None
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, as 64 hex digits."""
-    with path.open('rb') as file:
-        if sys.version_info >= (3, 11):
-            return hashlib.file_digest(file, 'sha256').hexdigest()
-        return _digest(file)
-
-
-def _digest(file: BinaryIO) -> str:
-    digest = hashlib.sha256()
-    while block := file.read(_CHUNK):
-        digest.update(block)
-    return digest.hexdigest()
-
-
-def fetch(url: str, target: Path, timeout: float = 30) -> Path:
+def fetch(
+    url: str,
+    target: Path,
+    timeout: float = 30,
+    largest: int = LARGEST,
+    whole: Callable[[Path], None] | None = None,
+) -> Path:
     """Download ``url`` to ``target`` unless it is there already; returns ``target``.
 
+    Args:
+        timeout: seconds without an answer or a byte after which a try is given up.
+        largest: bytes that are taken at most.
+        whole: raises ``CheckpointError`` if the file it is given is not what it should be; by
+            default its name's hash, and without one that it reads as a checkpoint.
+
     Raises:
-        DownloadError: the server does not have it, the transfer keeps breaking off, or the
-            SHA-256 does not begin as the file name says.
+        DownloadError: the server does not have it, the transfer keeps breaking off or is too
+            large, or what arrived is not whole.
     """
-    if target.is_file():
+    if _is_there(target):
         return target
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -65,18 +64,47 @@ def fetch(url: str, target: Path, timeout: float = 30) -> Path:
             'folder that can be written.'
         ) from None
     with _only_one(target.with_name(target.name + '.lock')):
-        if target.is_file():  # another process was faster
+        if _is_there(target):  # another process was faster
             return target
-        part = target.with_name(target.name + '.part')
-        resumed = part.is_file()
-        _transfer(url, part, timeout)
-        if resumed and _wrong(part, target.name):
+        transfer = _Transfer(url, target, timeout, largest)
+        resumed = transfer.part.is_file()
+        transfer.run()
+        if resumed and _wrong(transfer.part, target.name):
             # The old beginning may belong to another file: once more, from the start.
-            part.unlink()
-            _transfer(url, part, timeout)
-        _verify(url, part, target.name)
-        os.replace(part, target)
+            transfer.forget()
+            transfer.run()
+        try:
+            (whole or _prove)(_named(transfer.part, target.name, url))
+        except CheckpointError as error:
+            transfer.forget()
+            raise _not_whole(url, target, error) from None
+        os.replace(transfer.part, target)
+        transfer.forget()
     return target
+
+
+def _is_there(target: Path) -> bool:
+    """Whether the cache has it. What an older release left under the name may be no checkpoint."""
+    if not target.is_file():
+        return False
+    if expected_hash(target.name) or target.suffix not in ('.pth', '.pt', '.safetensors', '.bin'):
+        return True
+    try:
+        recognise(target)
+    except CheckpointError:
+        target.unlink()
+        return False
+    return True
+
+
+def _named(part: Path, name: str, url: str) -> Path:
+    """The part, after its hash was compared: the hash stands in the final name alone."""
+    if _wrong(part, name):
+        raise CheckpointError(
+            f'{url}: the SHA-256 of what arrived begins with {sha256_of(part)[:8]}, but the file '
+            f'name promises {expected_hash(name)}'
+        )
+    return part
 
 
 def _wrong(part: Path, name: str) -> bool:
@@ -84,73 +112,141 @@ def _wrong(part: Path, name: str) -> bool:
     return promised is not None and not sha256_of(part).startswith(promised)
 
 
-def _verify(url: str, part: Path, name: str) -> None:
-    if not _wrong(part, name):
+def _prove(part: Path) -> None:
+    """Raise unless all of the file is there; a hash in its name has shown that already."""
+    if expected_hash(part.name.removesuffix('.part')):
         return
-    found = sha256_of(part)
-    part.unlink()
-    raise DownloadError(
-        f'{url}: the SHA-256 of what arrived begins with {found[:8]}, but the file name promises '
-        f'{expected_hash(name)}; it was discarded. Try again, or fetch it by other means and give '
-        'its path.'
+    verify(part)
+    read_file(part, mmap=True)
+
+
+def _not_whole(url: str, target: Path, error: CheckpointError) -> CheckpointError:
+    part = f'{target}.part'
+    said = str(error).replace(f'{part}: ', '').replace(part, 'it').replace(f'{url}: ', '')
+    kind = DownloadError if type(error) is CheckpointError else type(error)
+    return kind(
+        f'{url}: what the server sent was discarded: {said.rstrip(".")}. Try again, or fetch the '
+        'file by other means and give its path.'
     )
 
 
-def _transfer(url: str, part: Path, timeout: float) -> None:
-    """Fetch into ``part``, continuing after interruptions as long as each try brings bytes."""
-    reason: Exception | None = None
-    for _ in range(_TRIES):
+class _Transfer:
+    """One file on its way: the part that is here, and what the server calls its content."""
+
+    def __init__(self, url: str, target: Path, timeout: float, largest: int) -> None:
+        self.url, self.timeout, self.largest = url, timeout, largest
+        self.part = target.with_name(target.name + '.part')
+        self.etag = target.with_name(target.name + '.part.etag')
+        self.hashed = expected_hash(target.name) is not None
+
+    def forget(self) -> None:
+        self.part.unlink(missing_ok=True)
+        self.etag.unlink(missing_ok=True)
+
+    def run(self) -> None:
+        """Fetch into ``part``, continuing after interruptions; four tries."""
+        reason: Exception | None = None
+        for _ in range(_TRIES):
+            try:
+                self._once()
+                return
+            except urllib.error.HTTPError as error:
+                raise DownloadError(
+                    f'{self.url}: the server answers {error.code} {error.reason}; check the '
+                    'address, or fetch the file by other means and give its path.'
+                ) from None
+            except (OSError, http.client.HTTPException) as error:
+                if getattr(error, 'errno', None) in (errno.ENOSPC, errno.EDQUOT):
+                    raise DownloadError(
+                        f'{self.part}: the disk is full ({error}); make room, or set SEGKIT_CACHE '
+                        'to a folder on another, and start again.'
+                    ) from None
+                reason = error
+        size = self.part.stat().st_size if self.part.is_file() else 0
+        raise DownloadError(
+            f'{self.url}: the transfer failed {_TRIES} times ({reason}); {size} bytes are kept in '
+            f'{self.part}, and the next call continues there. Without a network, fetch the file '
+            f'elsewhere and copy it to {self.part.with_suffix("")}.'
+        )
+
+    def _once(self) -> None:
+        headers = {'User-Agent': 'segkit', 'Accept-Encoding': 'identity'}
+        known = self.etag.read_text() if self.etag.is_file() else ''
+        have = self.part.stat().st_size if self.part.is_file() else 0
+        if have and not (known or self.hashed):
+            self.forget()  # nothing could tell whether the rest belongs to it
+            have = 0
+        if have:
+            headers['Range'] = f'bytes={have}-'
+        if have and known:
+            headers['If-Range'] = known
+        request = urllib.request.Request(self.url, headers=headers)
         try:
-            _one_transfer(url, part, timeout)
-            return
+            response = urllib.request.urlopen(request, timeout=self.timeout)
         except urllib.error.HTTPError as error:
+            if error.code == 416:  # the part is as long as the file, or longer
+                self._finish_or_restart(error.headers.get('Content-Range', ''))
+                return
+            raise
+        with response:
+            self._take(response, have, known)
+
+    def _take(self, response: http.client.HTTPResponse, have: int, known: str) -> None:
+        now = _validator(response)
+        continued = response.status == 206
+        if continued and not (
+            response.headers.get('Content-Range', '').startswith(f'bytes {have}-')
+            or (self.hashed and not response.headers.get('Content-Range'))
+        ):
+            self.forget()
+            raise OSError('the server sent another piece than was asked for')
+        if continued and known and now and now != known:
+            self.forget()
+            raise OSError('the file on the server was changed meanwhile')
+        length = response.headers.get('Content-Length')
+        total = (have if continued else 0) + int(length or 0)
+        if total > self.largest:
             raise DownloadError(
-                f'{url}: the server answers {error.code} {error.reason}; check the address, or '
-                'fetch the file by other means and give its path.'
-            ) from None
-        except (OSError, http.client.HTTPException) as error:
-            reason = error
-    size = part.stat().st_size if part.is_file() else 0
-    raise DownloadError(
-        f'{url}: the transfer failed {_TRIES} times ({reason}); {size} bytes are kept in {part}, '
-        'and the next call continues there. Without a network, fetch the file elsewhere and copy '
-        f'it to {part.with_suffix("")}.'
-    )
+                f'{self.url}: the server offers {total} bytes, more than any checkpoint has '
+                f'({self.largest}); fetch it by other means if it is meant so, and give its path.'
+            )
+        if not continued:
+            self.etag.write_text(now)
+        with self.part.open('ab' if continued else 'wb') as file:
+            self._copy(response, file, total)
+            if length and file.tell() < total:
+                raise OSError(f'broke off after {file.tell()} of {total} bytes')
 
+    def _finish_or_restart(self, content_range: str) -> None:
+        """A 416 says '*/SIZE': a part of just that size is complete, any other is of no use."""
+        if content_range.rsplit('/')[-1] != str(self.part.stat().st_size):
+            self.forget()
+            raise OSError('the partial file does not fit the one on the server')
 
-def _one_transfer(url: str, part: Path, timeout: float) -> None:
-    have = part.stat().st_size if part.is_file() else 0
-    headers = {'User-Agent': 'segkit'} | ({'Range': f'bytes={have}-'} if have else {})
-    request = urllib.request.Request(url, headers=headers)
-    try:
-        response = urllib.request.urlopen(request, timeout=timeout)
-    except urllib.error.HTTPError as error:
-        if error.code == 416:  # the part is as long as the file, or longer
-            _finish_or_restart(part, error.headers.get('Content-Range', ''))
-            return
-        raise
-    with response, part.open('ab' if response.status == 206 else 'wb') as file:
-        total = file.tell() + int(response.headers.get('Content-Length') or 0)
-        _copy(response, file, total, part.stem)
-        if response.headers.get('Content-Length') and file.tell() < total:
-            raise OSError(f'broke off after {file.tell()} of {total} bytes')
-
-
-def _finish_or_restart(part: Path, content_range: str) -> None:
-    """A 416 says '*/SIZE': a part of just that size is complete, any other is of no use."""
-    if content_range.rsplit('/')[-1] != str(part.stat().st_size):
-        part.unlink()
-        raise OSError('the partial file does not fit the one on the server')
-
-
-def _copy(response: http.client.HTTPResponse, file: IO[bytes], total: int, name: str) -> None:
-    show = sys.stderr.isatty() and total
-    while block := response.read(_CHUNK):
-        file.write(block)
+    def _copy(self, response: http.client.HTTPResponse, file: IO[bytes], total: int) -> None:
+        show = sys.stderr.isatty() and total
+        since, taken = time.monotonic(), 0
+        while block := response.read1(_CHUNK):
+            file.write(block)
+            taken += len(block)
+            if file.tell() > self.largest:
+                raise DownloadError(f'{self.url}: the server sends more than {self.largest} bytes')
+            if (seconds := time.monotonic() - since) > 2 * self.timeout:
+                if taken < _SLOWEST * seconds:
+                    raise OSError(f'only {taken} bytes came in {seconds:.0f} s')
+                since, taken = time.monotonic(), 0
+            if show:
+                print(f'\r{self.part.stem}: {file.tell() / total:4.0%}', end='', file=sys.stderr)
         if show:
-            print(f'\r{name}: {file.tell() / total:4.0%}', end='', file=sys.stderr)
-    if show:
-        print(file=sys.stderr)
+            print(file=sys.stderr)
+
+
+def _validator(response: http.client.HTTPResponse) -> str:
+    """What If-Range may ask by: a strong ETag, else the date of the last change."""
+    tag = response.headers.get('ETag', '')
+    if tag.startswith('"'):
+        return str(tag)
+    return str(response.headers.get('Last-Modified', ''))
 
 
 @contextlib.contextmanager

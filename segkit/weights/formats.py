@@ -1,30 +1,47 @@
 """One local file to one dict, without ever running what the file says.
 
 Formats: the zip files of ``torch.save`` since 1.6, the stream of pickles before that, and
-safetensors. All of them through readers that hold data and call nothing (``safe_pickle``).
+safetensors, told by their content. All of them through readers that hold data and call nothing
+(``safe_pickle``). Anything else is named for what it is.
 """
 
 import json
-import math
 import pickle
 import re
-import struct
+import zipfile
 from _compat_pickle import IMPORT_MAPPING
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from segkit.safe_pickle import allowed_globals, settle
+from segkit.safe_pickle import allowed_globals, read_arrays, settle
 
 from .errors import CheckpointError, CheckpointNotFoundError, UnsafeCheckpointError
+from .integrity import refuse_bomb
 
 _ZIP = b'PK\x03\x04'
-_SAFETENSORS_DTYPES = {
-    'F64': torch.float64, 'F32': torch.float32, 'F16': torch.float16, 'BF16': torch.bfloat16,
-    'I64': torch.int64, 'I32': torch.int32, 'I16': torch.int16, 'I8': torch.int8,
-    'U8': torch.uint8, 'BOOL': torch.bool,
-}  # fmt: skip
+_TORCH_LEGACY = b'l\xfc\x9cF\xf9 j\xa8P\x19'  # the number that torch.save wrote first
+# First bytes -> what has them.
+_OTHERS = {
+    b'\x89HDF': 'an HDF5 file, as Keras and Caffe write; weights of segkit are torch tensors',
+    b'\x93NUMPY': 'a single numpy array',
+    b'GGUF': 'a GGUF file of a language model',
+    b'\x1f\x8b': 'packed with gzip; unpack it first',
+    b'BZh': 'packed with bzip2; unpack it first',
+    b'\xfd7zXZ': 'packed with xz; unpack it first',
+    b'(\xb5/\xfd': 'packed with zstd; unpack it first',
+    b'7z\xbc\xaf': 'a 7z archive; unpack it first',
+    b'Rar!': 'a RAR archive; unpack it first',
+    b'\x89PNG': 'a PNG picture',
+    b'\xff\xd8\xff': 'a JPEG picture',
+    b'%PDF': 'a PDF document',
+    b'\x7fELF': 'a program',
+    b'<': 'this is text (a web page), not a checkpoint; download the file itself',
+    b'version https': 'this is text (a Git LFS pointer), not a checkpoint; run `git lfs pull`',
+    b'{': 'this is text (JSON), not a checkpoint',
+}
+_ARRAYS_CURE = 'torch.save({k: torch.from_numpy(v) for k, v in arrays.items()}, "weights.pth")'
 
 
 def read_file(path: Path, map_location: Any = 'cpu', mmap: bool = False) -> Any:
@@ -38,53 +55,134 @@ def read_file(path: Path, map_location: Any = 'cpu', mmap: bool = False) -> Any:
         CheckpointNotFoundError, UnsafeCheckpointError, CheckpointError: see ``errors``.
     """
     if not path.is_file():
+        what = 'is a folder' if path.is_dir() else 'there is no such checkpoint file'
         raise CheckpointNotFoundError(
-            f'{path}: there is no such checkpoint file; check the path (relative paths start at '
-            f'{Path.cwd()}).'
+            f'{path}: {what}; check the path (relative paths start at {Path.cwd()}).'
         )
-    if path.suffix == '.safetensors':
+    kind = recognise(path)
+    if kind == 'safetensors':
         return _read_safetensors(path, map_location, mmap)
-    with path.open('rb') as file:
-        magic = file.read(4)
-    _check_magic(path, magic)
-    return settle(_read_pickle(path, map_location, mmap and magic == _ZIP))
-
-
-def _check_magic(path: Path, magic: bytes) -> None:
-    if len(magic) < 4:
-        raise CheckpointError(f'{path}: the file is empty or truncated; fetch or copy it again.')
-    if magic[:1] == b'<' or magic == b'vers':
-        raise CheckpointError(
-            f'{path}: this is text (a web page or a Git LFS pointer), not a checkpoint; '
-            'download the file itself.'
-        )
-
-
-def _read_pickle(path: Path, map_location: Any, mmap: bool) -> Any:
+    mmap = mmap and kind == 'zip'
     try:
         with torch.serialization.safe_globals(allowed_globals()):
-            return torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
-    except (pickle.UnpicklingError, ValueError, TypeError, KeyError, IndexError) as error:
-        raise _explain(path, str(error)) from None
-    except (RuntimeError, EOFError, OSError, struct.error, AttributeError) as error:
+            content = torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
+        return settle(content)
+    except Exception as error:  # a damaged pickle may raise nearly all of them
+        raise _explain(path, error) from error
+
+
+def recognise(path: Path) -> str:
+    """'safetensors', 'zip' or 'legacy', by the first bytes and what an archive lists.
+
+    Raises:
+        CheckpointError: it is empty, cut short or something else, which is named.
+    """
+    with path.open('rb') as file:
+        head = file.read(512)
+    if len(head) < 4:
+        raise CheckpointError(f'{path}: the file is empty or truncated; fetch or copy it again.')
+    if head[8:9] == b'{' and head[:1] != b'{':
+        return 'safetensors'
+    if head[:4] == _ZIP:
+        _name_archive(path)
+        return 'zip'
+    _name_other(path, head)
+    return 'legacy'
+
+
+def _name_other(path: Path, head: bytes) -> None:
+    """Raise for a file that is neither zip nor safetensors nor of torch before 1.6."""
+    for magic, what in _OTHERS.items():
+        if head.startswith(magic):
+            raise CheckpointError(f'{path}: {what if what[:4] == "this" else f"is {what}"}.')
+    if head[4:8] == b'TFL3' or (head[0] == 8 and head[1] < 32 and head[2] in b'\x12\x1a\x22:B'):
+        kind = 'a TFLite' if head[4:8] == b'TFL3' else 'an ONNX'
+        raise CheckpointError(
+            f'{path}: is {kind} model, a graph for another runtime; give the checkpoint that it '
+            'was made from.'
+        )
+    if head[257:262] == b'ustar':
+        raise CheckpointError(f'{path}: is a tar archive; unpack it first.')
+    if _TORCH_LEGACY in head[:40]:
+        return
+    if head[0] == 0x80 or (head[0] in b'(c]}dl' and b'\n' in head):
+        _name_pickle(path)
+    if all(byte in b'\t\n\r' or 32 <= byte < 127 for byte in head[:64]):
+        raise CheckpointError(f'{path}: this is text, not a checkpoint; give the file itself.')
+
+
+def _name_pickle(path: Path) -> None:
+    """A pickle that torch.save did not write."""
+    try:
+        with path.open('rb') as file:
+            read_arrays(file)
+    except ValueError as error:
+        said = str(error)
+        if 'asks to run' in said:
+            name = _name_today(said.rpartition(' ')[2])
+            raise _unsafe(path, f'the file asks for {name!r}') from None
+        if not _ends_early(said):
+            raise _unsafe(path, f'the file holds {said}') from None
+        raise _damaged(path, said) from None
+    raise CheckpointError(
+        f'{path}: is a pickle of numpy arrays or plain values, not of torch tensors. Make it a '
+        f'checkpoint with: {_ARRAYS_CURE}'
+    )
+
+
+def _name_archive(path: Path) -> None:
+    """Raise for a zip archive that holds something else than torch.save writes."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            refuse_bomb(path, archive)
+    except CheckpointError:
+        raise
+    except Exception as error:  # damaged headers raise whatever the byte happens to mean
         raise _damaged(path, str(error)) from None
+    inside = {name.partition('/')[2] or name for name in names}
+    if 'constants.pkl' in inside:
+        raise CheckpointError(
+            f'{path}: is a TorchScript program, not a checkpoint. Its weights become one with: '
+            f'torch.save(torch.jit.load({path.name!r}).state_dict(), "weights.pth")'
+        )
+    if any('exported_program' in name or name == 'archive_format' for name in inside):
+        raise CheckpointError(
+            f'{path}: is a program of torch.export, not a checkpoint. Its weights become one '
+            f'with: torch.save(torch.export.load({path.name!r}).state_dict, "weights.pth")'
+        )
+    if names and all(name.endswith('.npy') for name in names):
+        raise CheckpointError(
+            f'{path}: is an archive of numpy arrays, not of torch tensors. Make it a checkpoint '
+            f'with: arrays = numpy.load({path.name!r}); {_ARRAYS_CURE}'
+        )
+    if 'data.pkl' not in inside:
+        shown = ', '.join(names[:3]) or 'nothing'
+        raise CheckpointError(
+            f'{path}: is a zip archive (with {shown}), not a checkpoint; unpack it, or give the '
+            'file inside.'
+        )
 
 
-def _explain(path: Path, reason: str) -> CheckpointError:
+def _explain(path: Path, error: Exception) -> CheckpointError:
+    reason = str(error)
     found = re.search(r'GLOBAL (\S+)', reason)
     if found:
-        name = _name_today(found[1])
-        return UnsafeCheckpointError(
-            f'{path}: refused, because the file asks for {name!r}, which loading weights does not '
-            'need and which could run code; nothing was executed. If you trust its origin, load '
-            "it where it was made and save its 'state_dict' alone."
-        )
-    detail = reason.split('WeightsUnpickler error:')[-1].strip().split('\n')[0]
-    if 'Unsupported operand' in detail or 'pickle data was truncated' in reason or not detail:
-        return _damaged(path, detail)
+        return _unsafe(path, f'the file asks for {_name_today(found[1])!r}')
+    if isinstance(error, RecursionError):
+        return _unsafe(path, 'its values are nested deeper than in any checkpoint')
+    detail = reason.split('WeightsUnpickler error:')[-1].strip().split('\n')[0].rstrip('.')
+    ours = isinstance(error, (pickle.UnpicklingError, ValueError))
+    if ours and detail and 'Unsupported operand' not in detail and not _ends_early(reason):
+        return _unsafe(path, f'the file holds {detail[:300]}')
+    return _damaged(path, detail or type(error).__name__)
+
+
+def _unsafe(path: Path, what: str) -> UnsafeCheckpointError:
     return UnsafeCheckpointError(
-        f'{path}: refused, because the file holds {detail.rstrip(".")}; nothing was executed. '
-        "Save its 'state_dict' alone where it was made, and load that."
+        f'{path}: refused, because {what}, which loading weights does not need and which could '
+        'run code; nothing was executed. If you trust its origin, load it where it was made and '
+        "save its 'state_dict' alone."
     )
 
 
@@ -94,57 +192,41 @@ def _name_today(name: str) -> str:
     return f'{IMPORT_MAPPING.get(module, module) or "builtins"}.{attribute}'
 
 
+def _ends_early(reason: str) -> bool:
+    words = ('EOF', 'truncated', 'Ran out', 'ends too early', 'not a zip file', 'central directory')
+    return any(word in reason for word in words)
+
+
 def _damaged(path: Path, reason: str) -> CheckpointError:
-    detail = reason.strip().split('\n')[0][:160] or 'it ends too early'
+    detail = reason.strip().split('\n')[0][:160] or 'no more is known'
     size = path.stat().st_size
+    kind = 'truncated' if _ends_early(reason) else 'damaged, or of a kind not known here'
     return CheckpointError(
-        f'{path}: not a complete checkpoint ({size} bytes; {detail}): it is truncated, damaged or '
-        'of another kind. Delete it and download or copy it again.'
+        f'{path}: not a complete checkpoint ({size} bytes; {detail}): it is {kind}. Compare its '
+        'size with that of the original, and fetch or copy it again if they differ.'
     )
 
 
 def _read_safetensors(path: Path, map_location: Any, mmap: bool) -> dict:
-    """safetensors: 8 bytes of header length, a JSON header, then the raw tensors."""
-    size = path.stat().st_size
+    """``{'meta': the metadata, 'state_dict': the tensors}``."""
     try:
-        with path.open('rb') as file:
-            (length,) = struct.unpack('<Q', file.read(8))
-            if length > size - 8:
-                raise ValueError('the header reaches beyond the end')
-            header = json.loads(file.read(length))
-    except (ValueError, struct.error) as error:
-        raise _damaged(path, str(error)) from None
-    meta = header.pop('__metadata__', {})
-    data = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
+        from safetensors import safe_open
+    except ImportError as error:
+        raise ImportError(f'{path}: reading it needs `pip install safetensors`.') from error
     device = 'cpu' if map_location is None or callable(map_location) else map_location
-    state = {}
-    for name, entry in header.items():
-        tensor = _slice(path, data[8 + length :], name, entry)
-        tensor = tensor if mmap else tensor.clone()
-        state[name] = tensor.to(device)
-    return {'meta': _parse_meta(meta), 'state_dict': state}
+    try:
+        with safe_open(str(path), 'pt') as file:
+            meta = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, no dict
+    except Exception as error:
+        raise _damaged(path, str(error)) from None
+    state = {n: (t if mmap else t.clone()).to(device) for n, t in state.items()}
+    return {'meta': {key: _parsed(text) for key, text in meta.items()}, 'state_dict': state}
 
 
-def _slice(path: Path, data: torch.Tensor, name: str, entry: dict) -> torch.Tensor:
-    dtype = _SAFETENSORS_DTYPES.get(entry['dtype'])
-    if dtype is None:
-        raise CheckpointError(f'{path}: tensor {name!r} has the unknown dtype {entry["dtype"]!r}.')
-    start, end = entry['data_offsets']
-    expected = math.prod(entry['shape']) * dtype.itemsize
-    if not 0 <= start <= end <= data.numel() or end - start != expected:
-        raise _damaged(path, f'tensor {name!r} lies outside the file')
-    raw = data[start:end]
-    # A view needs its storage offset to be a multiple of the item size; else it is copied.
-    raw = raw if raw.storage_offset() % dtype.itemsize == 0 else raw.clone()
-    return raw.view(dtype).view(entry['shape'])
-
-
-def _parse_meta(meta: dict[str, str]) -> dict:
+def _parsed(text: str) -> Any:
     """safetensors metadata maps strings to strings; values that are JSON are decoded."""
-    parsed = {}
-    for key, text in meta.items():
-        try:
-            parsed[key] = json.loads(text)
-        except ValueError:
-            parsed[key] = text
-    return parsed
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text

@@ -13,6 +13,7 @@ from torch import nn
 
 from .contents import dataset_meta_of, load_checkpoint, state_dict_of
 from .errors import CheckpointError
+from .prefixes import KeyMap, choose, of_semseg, wanted_key_map
 
 # Older torch saved no batch counters, and nothing but momentum=None reads them.
 _OPTIONAL = ('num_batches_tracked',)
@@ -22,7 +23,11 @@ _TRAINING_ONLY = ('auxiliary_head.',)
 
 @dataclass
 class LoadReport:
-    """What ``load_into`` did. Names are state-dict keys; shapes are tuples."""
+    """What ``load_into`` did. Names are state-dict keys; shapes are tuples.
+
+    ``aside``: tensors of the file beside the weights that were taken. ``verified``: how the file
+    was found to be whole, in words.
+    """
 
     source: str
     loaded: list[str] = field(default_factory=list)
@@ -30,6 +35,8 @@ class LoadReport:
     unexpected: list[str] = field(default_factory=list)
     mismatched: dict[str, tuple[tuple, tuple]] = field(default_factory=dict)
     dataset_meta: dict | None = None
+    aside: list[str] = field(default_factory=list)
+    verified: str = ''
 
     @property
     def complete(self) -> bool:
@@ -50,7 +57,11 @@ class LoadReport:
     def table(self, limit: int = 40) -> str:
         """The differences as text, at most ``limit`` rows."""
         rows = self.rows()
-        head = f'{self.source}: {len(self.loaded)} weights loaded, {len(rows)} differ.'
+        head = f'{self.source}: {len(self.loaded)} weights loaded, {len(rows)} differ'
+        head += f' ({self.verified}).' if self.verified else '.'
+        if self.aside:
+            names = ', '.join(self.aside[:3]) + (', ...' if len(self.aside) > 3 else '')
+            head += f' Left out beside them: {len(self.aside)} tensors ({names}).'
         if not rows:
             return head
         shown = [('what', 'key', 'in the file', 'in the model'), *rows[:limit]]
@@ -85,6 +96,7 @@ def load_into(
     *,
     source: str | None = None,
     assign: bool = False,
+    key_map: KeyMap | None = None,
 ) -> LoadReport:
     """Load weights into ``model`` and say what was loaded and what was not.
 
@@ -95,9 +107,12 @@ def load_into(
         assign: let the tensors of the file become those of the model, memory-mapped where it is
             read here; otherwise they are copied. For a model no optimizer knows yet, and a file
             nobody writes to: a process dies when a file it has mapped is cut short.
+        key_map: chooses among sets of weights, and renames: see ``prefixes.choose``. By default
+            what ``--key-map`` gave.
 
     Raises:
-        CheckpointError: nothing fits, or, when testing, anything differs; holds the table.
+        CheckpointError: nothing fits, several sets of weights do, or, when testing, anything
+            differs; holds the table.
     """
     if purpose not in ('test', 'finetune'):
         raise ValueError(f"purpose={purpose!r}: must be 'test' or 'finetune'.")
@@ -105,9 +120,12 @@ def load_into(
         source = source or str(checkpoint)
         checkpoint = load_checkpoint(checkpoint, mmap=True)
     source = source or 'the checkpoint'
-    state = state_dict_of(checkpoint, source)
     model = getattr(model, 'module', model)  # under DDP the keys are those of the model inside
+    chosen = choose(checkpoint, model.state_dict(), source, key_map or wanted_key_map())
+    state = chosen.state if chosen else state_dict_of(checkpoint, source)
     report = compare(model, state, source)
+    report.aside = chosen.aside if chosen else []
+    report.verified = getattr(checkpoint, 'verified', '')
     report.dataset_meta = dataset_meta_of(checkpoint)
     _judge(report, purpose)
     _fill(model, {name: state[name] for name in report.loaded}, assign)
@@ -117,6 +135,12 @@ def load_into(
 
 
 def _judge(report: LoadReport, purpose: str) -> None:
+    if not report.loaded and of_semseg(report.unexpected):
+        raise CheckpointError(
+            f"{report.source}: is of the authors' own code for PSPNet and PSANet (names such as "
+            'layer0.0.weight), whose networks differ in stem and order from the published ones '
+            'here; take a checkpoint of tools/model_zoo.py list.'
+        )
     if not report.loaded:
         raise CheckpointError(
             f'{report.table(12)}\nNothing in the file fits this model: is it the checkpoint of '

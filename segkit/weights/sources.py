@@ -1,17 +1,19 @@
 """From the name a config gives its weights to a local file.
 
-``open-mmlab://``, ``torchvision://`` and ``timm://`` are names for URLs; the tables are data, so
-no other package is imported to resolve them. Sources: the model lists of OpenMMLab, torchvision
-and timm.
+``open-mmlab://``, ``torchvision://``, ``timm://`` and ``hf://`` are names for URLs; the tables are
+data, so no other package is imported to resolve them. Sources: the model lists of OpenMMLab,
+torchvision and timm.
 """
 
 import difflib
 import hashlib
 import os
+import re
 from pathlib import Path
 
-from .downloads import expected_hash, fetch
+from .downloads import fetch
 from .errors import CheckpointError
+from .integrity import expected_hash
 
 _OPEN_MMLAB = 'https://download.openmmlab.com/pretrain/third_party/'
 _TORCHVISION = 'https://download.pytorch.org/models/'
@@ -39,7 +41,10 @@ TIMM = {
     **{f'resnet{depth}d': 'ra2_in1k' for depth in (18, 34, 50, 101, 152)},
 }
 
-SCHEMES = ('open-mmlab://', 'openmmlab://', 'torchvision://', 'timm://')
+SCHEMES = ('open-mmlab://', 'openmmlab://', 'torchvision://', 'timm://', 'hf://')
+# owner/name, and then perhaps @revision and a file of the repository
+_HF = re.compile(r'([\w.-]+/[\w.-]+?)(?:@([\w.-]+))?(?:/([\w./-]+))?')
+HF_FILE = 'model.safetensors'
 
 
 def _look_up(name: str, table: dict[str, str], scheme: str) -> str:
@@ -64,6 +69,12 @@ def resolve_url(source: str) -> str | None:
     if scheme == 'timm':
         full = name if '.' in name else f'{name}.{_look_up(name, TIMM, "timm://")}'
         return _TIMM.format(full)
+    if scheme == 'hf':
+        found = _HF.fullmatch(name)
+        if not found or '..' in name:
+            raise CheckpointError(f'{source}: write hf://OWNER/NAME, or hf://OWNER/NAME/FILE.')
+        host = os.environ.get('HF_ENDPOINT', 'https://huggingface.co').rstrip('/')
+        return f'{host}/{found[1]}/resolve/{found[2] or "main"}/{found[3] or HF_FILE}'
     raise CheckpointError(
         f'{source}: the scheme {scheme!r} is unknown; give a path, http(s)://, or one of '
         f'{", ".join(SCHEMES)}.'
@@ -98,9 +109,15 @@ def _cache_name(url: str) -> str:
 
 
 def cached_at(source: str | Path) -> Path:
-    """Where the file of ``source`` lies, or would once it is downloaded."""
+    """Where the file of ``source`` lies, or would once it is downloaded.
+
+    Of a folder with ``model.safetensors`` in it, as the hub's libraries save them, that file.
+    """
     url = resolve_url(str(source))
-    return Path(source).expanduser() if url is None else cache_dir() / _cache_name(url)
+    if url is not None:
+        return cache_dir() / _cache_name(url)
+    path = Path(source).expanduser()
+    return path / HF_FILE if (path / HF_FILE).is_file() else path
 
 
 def local_file(source: str | Path) -> Path:

@@ -127,15 +127,83 @@ def test_load_checkpoint_takes_a_url(server, tmp_path, monkeypatch):
     assert len(server.requests) == 1
 
 
+def weights(number):
+    buffer = io.BytesIO()
+    torch.save({'a': torch.full((5000,), float(number))}, buffer)
+    return buffer.getvalue()
+
+
+def loaded(url):
+    return load_checkpoint(url)['a'].unique().tolist()
+
+
 def test_equal_names_without_a_hash_do_not_share_a_cache_entry(server, tmp_path, monkeypatch):
     monkeypatch.setenv('SEGKIT_CACHE', str(tmp_path))
-    server.files['/other/plain.pth'] = b'other'
+    server.files.update({'/a/net.pth': weights(1), '/b/net.pth': weights(2)})
+    assert loaded(f'{server.url}/a/net.pth') == [1]
+    assert loaded(f'{server.url}/b/net.pth') == [2]
 
-    first = sources.local_file(f'{server.url}/plain.pth')
-    second = sources.local_file(f'{server.url}/other/plain.pth')
 
-    assert first.read_bytes() == DATA
-    assert second.read_bytes() == b'other'
+@pytest.mark.parametrize('tags', [('"a"', '"a"'), ('"a"', '"b"'), ('W/"a"', 'W/"a"'), ('', '')])
+def test_only_the_same_file_is_continued(server, tmp_path, monkeypatch, tags):
+    monkeypatch.setenv('SEGKIT_CACHE', str(tmp_path))
+    server.files['/net.pth'], server.etag = weights(1), tags[0]
+    server.break_after = [4000] * 4
+    with pytest.raises(DownloadError, match='next call continues there'):
+        loaded(f'{server.url}/net.pth')
+    kept = tags == ('"a"', '"a"')
+    server.files['/net.pth'], server.etag = weights(1 if kept else 2), tags[1]
+    del server.requests[:]
+    assert loaded(f'{server.url}/net.pth') == [1 if kept else 2]
+    continued = [wanted for _, wanted in server.requests if wanted]
+    assert bool(continued) == (tags[0] == '"a"')
+    assert not [path for path in tmp_path.iterdir() if '.part' in path.name]
+
+
+BAD = {
+    'cut short': (weights(1)[:9000], 'truncated'),
+    'login page': (b'<html>please log in</html>', 'a web page'),
+    'empty': (b'', 'empty'),
+    'an answer in JSON': (b'{"error": "no such model"}', 'JSON'),
+    'another format': (b'\x89HDF\r\n' + bytes(500), 'HDF5'),
+    'a pickle that runs': (b'cos\nsystem\n(S"touch CANARY"\ntR.', 'refused'),
+}
+
+
+@pytest.mark.parametrize('name', BAD)
+@pytest.mark.parametrize('length', [True, False])
+def test_what_is_no_checkpoint_never_enters_the_cache(server, tmp_path, monkeypatch, name, length):
+    monkeypatch.setenv('SEGKIT_CACHE', str(tmp_path))
+    server.length = length
+    content, said = BAD[name]
+    server.files['/net.pth'] = content
+    with pytest.raises(CheckpointError, match=said):
+        loaded(f'{server.url}/net.pth')
+    assert {path.suffix for path in tmp_path.iterdir()} <= {'.lock'}
+    server.files['/net.pth'] = weights(3)
+    assert loaded(f'{server.url}/net.pth') == [3]
+
+
+def test_what_an_older_release_cached_unread_is_fetched_again(server, tmp_path, monkeypatch):
+    monkeypatch.setenv('SEGKIT_CACHE', str(tmp_path))
+    server.files['/net.pth'] = weights(4)
+    loaded(f'{server.url}/net.pth')
+    [cached] = tmp_path.glob('*.pth')
+    cached.write_bytes(b'<html>')
+    assert loaded(f'{server.url}/net.pth') == [4]
+
+
+def test_more_than_the_bound_is_refused_with_and_without_a_length(server, tmp_path):
+    for server.length in (True, False):
+        with pytest.raises(DownloadError, match='1000'):
+            fetch(f'{server.url}/plain.pth', tmp_path / 'a.pth', largest=1000)
+    assert not (tmp_path / 'a.pth').exists()
+
+
+def test_a_server_that_trickles_is_given_up(server, tmp_path):
+    server.pause = 0.2
+    with pytest.raises(DownloadError, match=r'only \d+ bytes came in|timed out'):
+        fetch(f'{server.url}/plain.pth', tmp_path / 'a.pth', timeout=0.15)
 
 
 @pytest.mark.parametrize(
@@ -158,6 +226,8 @@ def test_equal_names_without_a_hash_do_not_share_a_cache_entry(server, tmp_path,
             'timm://resnet50.a2_in1k',
             'https://huggingface.co/timm/resnet50.a2_in1k/resolve/main/model.safetensors',
         ),
+        ('hf://a/b', 'https://huggingface.co/a/b/resolve/main/model.safetensors'),
+        ('hf://a/b@v1/c/d.pth', 'https://huggingface.co/a/b/resolve/v1/c/d.pth'),
         ('/a/b.pth', None),
     ],
 )
@@ -168,6 +238,12 @@ def test_names_and_their_urls(source, url):
 def test_a_wrong_name_is_told_the_nearest():
     with pytest.raises(CheckpointError, match='no such weights; the nearest is open-mmlab://resn'):
         sources.resolve_url('open-mmlab://resnet50v1c')
+
+
+@pytest.mark.parametrize('name', ['', 'a', 'a/../../etc', 'a b/c', 'a/b?x=1'])
+def test_a_name_that_is_no_repository_is_refused(name):
+    with pytest.raises(CheckpointError, match='write hf://OWNER/NAME'):
+        sources.resolve_url(f'hf://{name}')
 
 
 def test_an_unknown_scheme_is_named():
