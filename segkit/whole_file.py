@@ -6,6 +6,7 @@ process killed at any instant, or a disk that fills, leaves the previous file as
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -41,6 +42,28 @@ def write_text(path: str | os.PathLike, text: str, durable: bool = False) -> Non
     """Write a text file (UTF-8), whole or not at all."""
     with whole_file(path, durable) as file:
         file.write(text.encode())
+
+
+def remove_leftovers(folder: str | os.PathLike) -> list[str]:
+    """Delete the temporary files that processes killed while writing left in ``folder``; gives
+    their names. Those of a process that is alive on this machine stay."""
+    found = []
+    for path in sorted(Path(folder).glob('.*.tmp')):
+        match = re.fullmatch(r'\..+\.(\d+)\.tmp', path.name)
+        if match and not _alive(int(match[1])) and path.is_file():
+            path.unlink(missing_ok=True)
+            found.append(path.name)
+    return found
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
 
 
 def _fsync_directory(folder: Path) -> None:

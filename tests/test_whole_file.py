@@ -1,10 +1,11 @@
 """A file is what it was or what it is to be, never part of it."""
 
 import os
+import subprocess
 
 import pytest
 
-from segkit.whole_file import whole_file, write_text
+from segkit.whole_file import remove_leftovers, whole_file, write_text
 
 
 def test_text_is_written_into_a_folder_that_is_made_for_it(tmp_path):
@@ -55,3 +56,14 @@ def test_only_what_must_outlive_a_power_cut_waits_for_the_disk(tmp_path, monkeyp
     monkeypatch.setattr(os, 'fsync', waited.append)
     write_text(tmp_path / 'last_checkpoint', 'iter_1.pth', durable)
     assert len(waited) == (2 if durable else 0)  # the file, and the folder with its name
+
+
+def test_leftovers_of_killed_processes_are_removed_and_those_of_living_ones_kept(tmp_path):
+    dead = subprocess.Popen(['true'])
+    dead.wait()
+    names = [f'.iter_3.pth.{dead.pid}.tmp', f'.run.json.{dead.pid}.tmp']
+    kept = [f'.scores.csv.{os.getpid()}.tmp', 'iter_2.pth', '.notes.tmp', f'run.{dead.pid}.tmp']
+    for name in names + kept:
+        (tmp_path / name).write_bytes(b'half')
+    assert remove_leftovers(tmp_path) == names
+    assert sorted(os.listdir(tmp_path)) == sorted(kept)

@@ -36,10 +36,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    import torch
-
     from segkit.engine.testing import require_checkpoint
-    from segkit.weights import dataset_meta_of, load_checkpoint
+    from segkit.weights import dataset_meta_of, load_checkpoint, write_checkpoint
 
     args.checkpoint = require_checkpoint(args.checkpoint)
     out = target(args)
@@ -48,7 +46,7 @@ def main() -> None:
     meta = dataset_meta_of(checkpoint)
     # Not to a file: its name would be written into it, and so into the hash.
     buffer = io.BytesIO()
-    torch.save({'state_dict': state, 'meta': {'dataset_meta': meta} if meta else {}}, buffer)
+    write_checkpoint({'state_dict': state, 'meta': {'dataset_meta': meta} if meta else {}}, buffer)
     digest = hashlib.sha256(buffer.getvalue()).hexdigest()[:8]
     final = out.with_name(f'{out.stem}-{digest}.pth')
     with own_outputs('OUT', 'publish_model', [final], [args.checkpoint]), whole_file(final) as file:

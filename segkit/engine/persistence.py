@@ -238,7 +238,7 @@ class Persistence:
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         self._load_weights(checkpoint, 'test', str(path))
         meta = checkpoint['meta']
-        self.train_loop._epoch, self.train_loop._iter = meta['epoch'], meta['iter']
+        self.train_loop._epoch, self.train_loop._iter = meta.get('epoch', 0), meta['iter']
         self.samples_seen = meta.get('samples_seen', meta['iter'] * self.effective_batch)
         load_hub_state(self.message_hub, checkpoint.get('message_hub', {}))
         self._resume_optimizer(checkpoint)

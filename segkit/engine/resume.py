@@ -1,34 +1,20 @@
 """Finding the checkpoint to go on from, and saying how the present run differs from it.
 
-A checkpoint counts only if all of it reads back: the zip's checksums are verified, since torch
-does not. When the last one is damaged the one before serves, and the log says so.
+A checkpoint counts only if all of it reads back, checksums included, and holds the state of a run.
+When the last one does not, the one before serves, and the log says so.
 """
 
 import json
 import re
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from segkit.weights import CheckpointError, CheckpointNotFoundError, load_checkpoint
+from segkit.weights import CheckpointError, load_checkpoint
 
 POINTER = 'last_checkpoint'
 
 
-def verify(path: Path) -> None:
-    """Raise ``CheckpointError`` if the checksums of a zip checkpoint do not hold."""
-    if not zipfile.is_zipfile(path):
-        return
-    try:
-        with zipfile.ZipFile(path) as archive:
-            bad = archive.testzip()
-    except Exception as error:  # damaged headers raise whatever the byte happens to mean
-        raise CheckpointError(f'{path} is damaged: {error}') from error
-    if bad:
-        raise CheckpointError(f'{path} is damaged: the checksum of its part {bad} is wrong')
-
-
-def candidates(work_dir: str | Path) -> list[Path]:
+def candidates(work_dir: str | Path, say: Callable[[str], None] = print) -> list[Path]:
     """Checkpoints of ``work_dir``, the one to try first in front.
 
     ``last_checkpoint`` holds a path relative to the work directory, which may have moved; the
@@ -41,14 +27,26 @@ def candidates(work_dir: str | Path) -> list[Path]:
         if match:
             numbered.append((int(match[1]), path))
     found = [path for _, path in sorted(numbered, reverse=True)]
+    last = _noted(work_dir, say)
+    return found if last is None else [last] + [p for p in found if p != last]
+
+
+def _noted(work_dir: Path, say: Callable[[str], None]) -> Path | None:
+    """The checkpoint that ``last_checkpoint`` names, if it is there."""
     pointer = work_dir / POINTER
-    if pointer.is_file():
-        named = Path(pointer.read_text().strip())
+    if not pointer.exists():
+        return None
+    try:
+        named = Path(pointer.read_bytes()[:4096].decode().strip())
         places = [work_dir / named, work_dir / named.name]
-        last = next((p for p in places if p.is_file()), None)
-        if last is not None:
-            found = [last] + [p for p in found if p != last]
-    return found
+        last = next((p for p in places if p.suffix and p.is_file()), None)
+    except (OSError, ValueError) as error:  # a folder; bytes that are no text, or no name
+        last, why = None, str(error)
+    else:
+        why = f'names {str(named)[:80]!r}, which is not there'
+    if last is None:
+        say(f'{pointer} {why}; the checkpoint of the highest number is taken instead.')
+    return last
 
 
 def load_latest(work_dir: str | Path, say: Callable[[str], None]) -> tuple[Path, dict] | None:
@@ -57,11 +55,11 @@ def load_latest(work_dir: str | Path, say: Callable[[str], None]) -> tuple[Path,
     Raises:
         CheckpointError: there are checkpoints and every one of them is damaged.
     """
-    paths = candidates(work_dir)
+    paths = candidates(work_dir, say)
     for number, path in enumerate(paths):
         try:
             return path, load_verified(path)
-        except CheckpointError as error:
+        except (CheckpointError, OSError) as error:  # OSError: a disk that cannot read it
             rest = 'trying the one before' if number + 1 < len(paths) else 'there is none before'
             say(f'{path.name} cannot be resumed from ({error}); {rest}.')
     if paths:
@@ -73,12 +71,22 @@ def load_latest(work_dir: str | Path, say: Callable[[str], None]) -> tuple[Path,
 
 
 def load_verified(path: str | Path, map_location: str = 'cpu') -> dict:
-    """``load_checkpoint`` after checking that the file is there and its checksums hold."""
-    if '://' not in str(path):
-        if not Path(path).is_file():
-            raise CheckpointNotFoundError(f'{path}: there is no such checkpoint')
-        verify(Path(path))
-    return load_checkpoint(str(path), map_location=map_location)
+    """``load_checkpoint`` of a file that must hold the state of a training run.
+
+    Raises:
+        CheckpointError: it is not there or not whole, or holds weights alone.
+    """
+    checkpoint = load_checkpoint(path, map_location=map_location)
+    missing = [key for key in ('state_dict', 'meta') if not isinstance(checkpoint.get(key), dict)]
+    meta = checkpoint.get('meta')
+    if isinstance(meta, dict):
+        missing += [] if isinstance(meta.get('iter'), int) else ['meta.iter']
+    if missing:
+        raise CheckpointError(
+            f'{path}: holds no state of a training run ({", ".join(missing)} missing); start from '
+            f'its weights with --cfg-options load_from={path}, without --resume'
+        )
+    return checkpoint
 
 
 def _flat(value: object, prefix: str = '') -> dict[str, object]:
@@ -109,7 +117,11 @@ def config_differences(before: str | None, now: dict) -> list[str]:
     """
     if not before:
         return []
-    old, new = _flat(json.loads(before)), _flat(json.loads(json.dumps(now, default=str)))
+    try:
+        old = _flat(json.loads(before))
+    except (ValueError, TypeError, RecursionError):
+        return ['the config in the checkpoint cannot be read, so nothing could be compared']
+    new = _flat(json.loads(json.dumps(now, default=str)))
     lines = []
     for key in sorted(set(old) | set(new)):
         a, b = old.get(key, '(not set)'), new.get(key, '(not set)')

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from segkit.engine.errors import TrainingError
+from segkit.weights import write_checkpoint
 from segkit.whole_file import whole_file
 
 _SLACK = 1 << 20  # bytes for metadata and the file system's own bookkeeping
@@ -49,18 +50,10 @@ def save_checkpoint_file(checkpoint: dict, path: str | Path) -> None:
         raise _no_space(path, needed)
     try:
         with whole_file(path, durable=True) as file:
-            torch.save(checkpoint, file)
+            write_checkpoint(checkpoint, file)
     except (OSError, RuntimeError) as error:
         # torch's zip writer turns ENOSPC into a RuntimeError of its own.
         full = getattr(error, 'errno', None) in (errno.ENOSPC, errno.EDQUOT)
         if full or shutil.disk_usage(path.parent).free < needed:
             raise _no_space(path, needed, error) from error
         raise
-
-
-def remove_leftovers(folder: str | Path) -> list[str]:
-    """Delete temporary files of processes that were killed while writing; returns their names."""
-    leftovers = sorted(Path(folder).glob('.*.pth.*.tmp'))
-    for leftover in leftovers:
-        leftover.unlink(missing_ok=True)
-    return [leftover.name for leftover in leftovers]

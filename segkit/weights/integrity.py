@@ -160,6 +160,8 @@ def _crc_of(file: BinaryIO, count: int) -> bytes:
 def _verify_records(path: Path, size: int) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
+            if archive.comment[:6] == _TAG[:6]:  # ours, but not where the file ends
+                raise damaged(path, 'bytes are missing at its end, or were added there')
             refuse_bomb(path, archive)
             wrong = archive.testzip()
     except CheckpointError:

@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 
-from segkit.engine.resume import candidates, config_differences, load_latest, load_verified, verify
+from segkit.engine.resume import candidates, config_differences, load_latest, load_verified
 from segkit.weights import CheckpointError
 
 
@@ -64,15 +64,34 @@ def test_a_damaged_last_checkpoint_falls_back_and_says_so(work_dir, damage):
         assert 'trying the one before' in said[0]
 
 
-def test_a_flipped_byte_in_the_weights_is_noticed(tmp_path):
-    path = tmp_path / 'w.pth'
-    torch.save(dict(w=torch.zeros(10_000)), path)
-    data = bytearray(path.read_bytes())
-    data[20_000] ^= 1
-    path.write_bytes(bytes(data))
-    assert torch.load(path, weights_only=True)['w'].any()  # torch itself notices nothing
-    with pytest.raises(CheckpointError, match='is damaged: the checksum of its part'):
-        verify(path)
+@pytest.mark.parametrize('content', [b'', b'\xff\x00', b'iter_99.pth', b'\0', b'.', b'x' * 9999])
+def test_a_damaged_pointer_is_said_and_the_highest_number_taken(work_dir, content):
+    (work_dir / 'last_checkpoint').write_bytes(content)
+    said = []
+    path, _ = load_latest(work_dir, said.append)
+    assert path.name == 'iter_10.pth'
+    assert 'the checkpoint of the highest number is taken' in said[0]
+
+
+def test_a_pointer_that_is_a_folder_is_said_too(work_dir):
+    (work_dir / 'last_checkpoint').unlink()
+    (work_dir / 'last_checkpoint').mkdir()
+    assert load_latest(work_dir, print)[0].name == 'iter_10.pth'
+
+
+def test_weights_alone_are_no_state_to_go_on_from(work_dir):
+    torch.save(dict(state_dict=dict(w=torch.zeros(3))), work_dir / 'iter_11.pth')
+    (work_dir / 'last_checkpoint').write_text('iter_11.pth')
+    said = []
+    assert load_latest(work_dir, said.append)[0].name == 'iter_10.pth'
+    assert 'holds no state of a training run (meta missing)' in said[0]
+    with pytest.raises(CheckpointError, match='load_from='):
+        load_verified(work_dir / 'iter_11.pth')
+
+
+def test_a_config_that_cannot_be_read_is_said():
+    for text in ('{', '[' * 9999, 5):
+        assert 'cannot be read' in config_differences(text, {})[0]
 
 
 def test_all_damaged_is_an_error_and_no_silent_restart(work_dir):

@@ -73,13 +73,6 @@ def test_a_disk_that_fills_while_writing_keeps_the_previous_file(small_disk, mon
     assert [p.name for p in small_disk.iterdir()] == ['iter_1.pth']
 
 
-def test_leftovers_of_killed_processes_are_removed(tmp_path):
-    (tmp_path / '.iter_3.pth.4242.tmp').write_bytes(b'half')
-    (tmp_path / 'iter_2.pth').write_bytes(b'whole')
-    assert saving.remove_leftovers(tmp_path) == ['.iter_3.pth.4242.tmp']
-    assert os.listdir(tmp_path) == ['iter_2.pth']
-
-
 def test_sizes_of_nested_tensors_are_summed():
     value = dict(a=[torch.zeros(3)], b=dict(c=(torch.zeros(2, dtype=torch.uint8), 'text')))
     assert saving.tensor_bytes(value) == 14

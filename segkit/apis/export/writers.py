@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from segkit import weights
 from segkit.apis.inference import pipeline_of
 from segkit.engine.gate import without_reach
 
@@ -75,11 +76,9 @@ def write_safetensors(
     net: ExportedNetwork, image: Tensor, file: Path, dynamic: bool, meta: Mapping[str, str]
 ) -> None:
     """The weights; any size goes in when they are loaded into the network again."""
-    from safetensors.torch import save_file
-
     skipped = ('mean', 'std')  # the data preprocessor's, in no checkpoint
-    state = {k: v.contiguous() for k, v in net.state_dict().items() if k not in skipped}
-    save_file(state, file, metadata=dict(meta))
+    state = {k: v for k, v in net.state_dict().items() if k not in skipped}
+    weights.write_safetensors(state, file, meta)
 
 
 def read_safetensors(file: Path) -> Runner:

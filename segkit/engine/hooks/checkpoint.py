@@ -14,9 +14,8 @@ from mmengine.hooks import Hook
 from segkit.engine.errors import TrainingError
 from segkit.engine.hooks.rules import better_rule
 from segkit.engine.resume import POINTER
-from segkit.engine.saving import remove_leftovers
 from segkit.registry import HOOKS
-from segkit.whole_file import write_text
+from segkit.whole_file import remove_leftovers, write_text
 
 if TYPE_CHECKING:
     from segkit.engine.runner import Runner
@@ -84,7 +83,7 @@ class CheckpointHook(Hook):
             self.save_best = []
         self.last_ckpt = runner.message_hub.get_info('last_ckpt')
         if is_main_process():
-            for name in remove_leftovers(self.folder):
+            for name in {n for f in (self.folder, runner.work_dir) for n in remove_leftovers(f)}:
                 runner.logger.info(f'Removed {name}, left by a run killed while saving.')
 
     def _count_iterations(self, runner: 'Runner') -> None:
