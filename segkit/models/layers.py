@@ -87,7 +87,7 @@ class ConvModule(nn.Module):
 
     Args:
         bias: 'auto' means a bias exactly when no norm follows, since the norm would remove it.
-        norm_cfg, act_cfg: None leaves the stage out.
+        norm_cfg, act_cfg: None leaves the stage out: no batch norm, no activation.
     """
 
     def __init__(

@@ -35,7 +35,10 @@ class BaseDecodeHead(nn.Module):
         num_classes: K.
         out_channels: Channels of the logits, K by default; 1 for a binary head with a sigmoid.
         threshold: Where a binary head with one channel says 1, 0.3 by default.
-        in_index: Which of the backbone's maps; a list of them with an ``input_transform``.
+        norm_cfg: None, as here by default, means no batch norm, nor any other: convolutions
+            then have a bias. Published heads have ``dict(type='SyncBN')``.
+        in_index: Which of the backbone's maps, its name if they come as a dict; a list of them
+            with an ``input_transform``.
         input_transform: None takes one map; 'resize_concat' resizes the chosen ones to the first
             and concatenates them; 'multiple_select' hands over the list.
         loss_decode: One loss config, or several.
@@ -57,7 +60,7 @@ class BaseDecodeHead(nn.Module):
         conv_cfg: Config | None = None,
         norm_cfg: Config | None = None,
         act_cfg: Config | None = {'type': 'ReLU'},  # noqa: B006, read only
-        in_index: int | Sequence[int] = -1,
+        in_index: int | str | Sequence[int | str] = -1,
         input_transform: str | None = None,
         loss_decode: Config | Sequence[Config] = CROSS_ENTROPY,
         ignore_index: int = 255,
@@ -90,11 +93,13 @@ class BaseDecodeHead(nn.Module):
                 f'{type(self).__name__}: input_transform={transform!r} is none of None, '
                 "'resize_concat', 'multiple_select'."
             )
-        lists = [isinstance(value, Sequence) for value in (in_channels, in_index)]
+        lists = [
+            isinstance(v, Sequence) and not isinstance(v, str) for v in (in_channels, in_index)
+        ]
         if lists != [transform is not None] * 2 or (
             transform is not None and len(in_channels) != len(in_index)
         ):
-            want = 'lists of one length' if transform else 'integers'
+            want = 'lists of one length' if transform else 'one number each'
             raise ValueError(
                 f'{type(self).__name__}: with input_transform={transform!r}, in_channels and '
                 f'in_index must be {want}, got {in_channels!r} and {in_index!r}.'
@@ -155,10 +160,27 @@ class BaseDecodeHead(nn.Module):
         return ConvModule(in_channels, out_channels, kernel_size, **{**cfgs, **kwargs})
 
     def _transform_inputs(self, inputs: Sequence[Tensor]) -> Tensor | Any:
-        """The map this head works on; a list of them if it was built with 'multiple_select'."""
+        """The map this head works on; a list of them if it was built with 'multiple_select'.
+
+        Maps are taken from a list by position, from a dict by name; a tensor is the only one.
+        """
+        indices: Any = [self.in_index] if self.input_transform is None else self.in_index
+        if isinstance(inputs, Tensor):
+            maps: Any = dict.fromkeys(indices if len(indices) == 1 else (), inputs)
+        else:
+            maps = inputs
+        try:
+            chosen = [maps[i] for i in indices]
+        except (IndexError, KeyError, TypeError):  # TypeError: a name for a list
+            given = 'one tensor' if isinstance(inputs, Tensor) else f'{len(inputs)} of them'
+            given = f'those named {[*inputs]}' if isinstance(inputs, Mapping) else given
+            raise ValueError(
+                f'{type(self).__name__}: in_index={self.in_index!r} cannot be taken from the maps '
+                f'it was given, {given}. Give it a list of maps and positions in it as in_index, '
+                'or a dict of maps and their names.'
+            ) from None
         if self.input_transform is None:
-            return inputs[self.in_index]
-        chosen = [inputs[i] for i in self.in_index]
+            return chosen[0]
         if self.input_transform == 'multiple_select':
             return chosen
         size = chosen[0].shape[2:]

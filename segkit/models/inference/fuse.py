@@ -8,45 +8,54 @@ bf16            the network runs under bfloat16 autocast, logits are resized in 
                 three digits: classes change where two are nearly equal. Never set silently.
 """
 
+from collections import Counter
 from typing import Any
 
 import torch
 from torch import nn
 
-from ..backbones.resnet import ResidualBlock, ResNet
-from ..layers import ConvModule
+from ..backbones.resnet import BasicBlock, Bottleneck, ResNet, ResNetV1c, ResNetV1d
+from ..layers import ConvModule, is_untouched
 
-# In these, a convolution followed by a norm among the children is so in the forward pass too.
-FUSED = (ConvModule, ResidualBlock, ResNet, nn.Sequential)
-_BatchNorm = nn.modules.batchnorm._BatchNorm
+# In these and no subclass of theirs, which may have a forward of its own, a convolution followed
+# by a norm among the children is so in the forward pass too, and nobody else has its output.
+FUSED = (ConvModule, BasicBlock, Bottleneck, ResNet, ResNetV1c, ResNetV1d, nn.Sequential)
+NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
 
 
 @torch.no_grad()
 def fuse_conv_bn(model: nn.Module) -> nn.Module:
     """Fold every batch norm that follows a convolution into it, in place; for evaluation only.
 
-    Convolutions inside modules other than ours and ``nn.Sequential`` are left alone: the order of
-    their children need not be that of their forward pass.
+    Left alone: what stands in modules other than `FUSED`, or in one whose forward was replaced; a
+    convolution used in several places; a convolution or norm that somebody watches with hooks; a
+    norm that takes its statistics from the batch.
     """
     whole: Any = model
+    places = Counter(child for parent in model.modules() for child in parent._modules.values())
     for module in model.modules():
-        if not isinstance(module, FUSED):
+        if type(module) not in FUSED or 'forward' in vars(module):
             continue
-        children = list(module.named_children())
+        children = list(module._modules.items())  # named_children would leave out a second use
         for (_, conv), (name, norm) in zip(children, children[1:]):
-            if type(conv) is nn.Conv2d and isinstance(norm, _BatchNorm) and _fold(conv, norm):
+            if places[conv] == 1 and _fold(conv, norm):
                 setattr(module, name, nn.Identity())
                 whole.bn_fused = True  # its weights are no longer those that its config describes
     return model
 
 
-def _fold(conv: nn.Conv2d, norm: _BatchNorm) -> bool:
+def _fold(conv: nn.Module | None, norm: nn.Module | None) -> bool:
     """conv <- norm(conv), computed in float64 so that only one rounding is added.
 
-    False, with nothing done, for a norm whose statistics are those of the batch.
+    False, with nothing done, for what cannot be folded; see `fuse_conv_bn`.
     """
+    if not isinstance(conv, nn.Conv2d) or not isinstance(norm, NORMS):
+        return False
+    plain = type(conv) is nn.Conv2d and type(norm) in NORMS
+    if not plain or not (is_untouched(conv, nn.Conv2d) and is_untouched(norm, type(norm))):
+        return False
     mean, var = norm.running_mean, norm.running_var
-    if mean is None or var is None or norm.training:
+    if mean is None or var is None or norm.training or len(mean) != conv.out_channels:
         return False
     gain = (var.double() + norm.eps).rsqrt()
     if norm.weight is not None:
