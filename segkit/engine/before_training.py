@@ -12,6 +12,7 @@ from mmengine.dataset import InfiniteSampler
 
 from segkit.datasets.picture_headers import Header, picture_header
 from segkit.datasets.samplers import InfiniteSeededSampler
+from segkit.engine import settings_checks
 from segkit.engine.findings import ERROR, WARNING, Finding, by_level
 from segkit.engine.signatures import accepted_arguments
 from segkit.registry import DATA_SAMPLERS, MODELS
@@ -209,6 +210,9 @@ CHECKS: tuple[Callable[[Plan], Iterator[Finding]], ...] = (
     epochs_end,
     bit_depth,
     weights_are_here,
+    lambda plan: settings_checks.schedules_end(plan.cfg),
+    lambda plan: settings_checks.scores_exist(plan.cfg),
+    lambda plan: settings_checks.custom_keys_match(plan.cfg),
 )
 
 

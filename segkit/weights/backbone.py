@@ -11,10 +11,12 @@ A 7x7 stem cannot fill three 3x3 convolutions, nor a plain shortcut an averaging
 is refused, because a half-loaded backbone trains, only worse, and nobody notices.
 """
 
+import logging
 import re
 from pathlib import Path
 
 import torch
+from mmengine.logging import print_log
 from torch import nn
 
 from .contents import load_checkpoint, state_dict_of
@@ -44,6 +46,13 @@ def load_backbone_weights(module: nn.Module, source: str | Path) -> LoadReport:
     if report.missing or report.mismatched:
         raise CheckpointError(f'{report.table(12)}\n{_advice(report, module)}')
     module.load_state_dict({name: state[name] for name in report.loaded}, strict=False)
+    if report.unexpected:
+        print_log(
+            f'{source}: {len(report.unexpected)} weights were not used, {report.unexpected[0]} '
+            f'first: {type(module).__name__} has no such part. Is it of the depth that was meant?',
+            'current',
+            logging.WARNING,
+        )
     return report
 
 

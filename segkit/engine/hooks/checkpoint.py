@@ -12,7 +12,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
 from segkit.engine.errors import TrainingError
-from segkit.engine.hooks.rules import better_rule
+from segkit.engine.hooks.rules import better_rule, watched_score
 from segkit.engine.resume import POINTER
 from segkit.registry import HOOKS
 from segkit.whole_file import remove_leftovers, write_text
@@ -36,8 +36,8 @@ class CheckpointHook(Hook):
         out_dir: where to save; the work directory when not given.
         max_keep_ckpts: periodic checkpoints to keep; all when -1. The best ones do not count.
         save_last: whether the end of training is saved whatever the interval.
-        save_best: a scalar of validation ('mIoU', 'val_loss', ...) or several; 'auto' is mIoU, or
-            the first scalar where there is none.
+        save_best: a scalar of validation ('mIoU', 'val_loss', ...), the score of a class
+            ('IoU.water'), or several; 'auto' is mIoU, or the first scalar where there is none.
         rule: 'greater' or 'less' for all of them; told from the names when not given.
         save_begin: no periodic checkpoint before this iteration.
         filename_tmpl: name with one '{}' for the iteration.
@@ -160,7 +160,7 @@ class CheckpointHook(Hook):
         self._settle_auto(metrics)
         improved = [name for name in self.save_best if self._better(runner, name, metrics)]
         for name in improved:
-            self._save_best(runner, name, float(metrics[name]))
+            self._save_best(runner, name, watched_score(runner, metrics, name) or 0.0)
         # The best scores, and that this validation is done, belong in what a resume starts from.
         training = runner.message_hub.get_info('loop_stage') is not None
         name = self._name(self._done(runner))
@@ -179,12 +179,12 @@ class CheckpointHook(Hook):
         self.rules[name] = better_rule(name, self.rule)
 
     def _better(self, runner: 'Runner', name: str, metrics: dict) -> bool:
-        if name not in metrics:
+        score = watched_score(runner, metrics, name)
+        if score is None:
             raise TrainingError(
                 f'default_hooks.checkpoint.save_best={name!r} is not among the scalars of '
                 f'validation: {", ".join(sorted(metrics)) or "there are none"}'
             )
-        score = float(metrics[name])
         best = runner.message_hub.get_info(_BEST, {}).get(name, {}).get('score')
         if best is None or not math.isfinite(score):
             return math.isfinite(score)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from mmengine.hooks import Hook
 
 from segkit.engine.errors import TrainingError
-from segkit.engine.hooks.rules import better_rule
+from segkit.engine.hooks.rules import better_rule, watched_score
 from segkit.registry import HOOKS
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _STATE = 'early_stopping'
 @HOOKS.register_module()
 class EarlyStoppingHook(Hook):
     """Args:
-    monitor: name of a validation scalar (mIoU, val_loss, ...).
+    monitor: name of a validation scalar (mIoU, val_loss, ...), or of a class (IoU.water).
     rule: 'greater' or 'less'; inferred from the name when it can be.
     min_delta: an improvement smaller than this counts as none (in the scalar's unit).
     patience: validations without improvement after which training stops.
@@ -40,12 +40,12 @@ class EarlyStoppingHook(Hook):
 
     def after_val_epoch(self, runner: 'Runner', metrics: dict | None = None) -> None:
         metrics = metrics or {}
-        if self.monitor not in metrics:
+        score = watched_score(runner, metrics, self.monitor)
+        if score is None:
             raise TrainingError(
                 f'custom_hooks: EarlyStoppingHook.monitor={self.monitor!r} is not among the '
                 f'scalars of validation: {", ".join(sorted(metrics))}'
             )
-        score = float(metrics[self.monitor])
         best, waited = runner.message_hub.get_info(_STATE, [None, 0])
         if math.isfinite(score) and (
             best is None or self.sign * score > self.sign * best + self.min_delta
