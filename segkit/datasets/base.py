@@ -26,6 +26,7 @@ from segkit.datasets.metainfo import check_subset, choose_palette, one_class
 from segkit.datasets.samplers import SeededIndex
 from segkit.datasets.scan import find_stems
 from segkit.datasets.transforms.compose import Compose
+from segkit.datasets.transforms.loading import LoadAnnotations
 from segkit.registry import DATASETS
 
 _MAX_WORKERS = 256
@@ -206,6 +207,12 @@ class BaseSegDataset(BaseDataset):
         if self._cache is not None:
             info['cache_entry'] = self._cache.entry(info['img_path'])
         return info
+
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Classes that the label of a sample holds, in order; the label is read for it."""
+        info = self.get_data_info(idx)
+        label = LoadAnnotations(backend_args=self.backend_args).transform(info)['gt_seg_map']
+        return [int(value) for value in np.unique(label) if value != self.ignore_index]
 
     def __getitem__(self, idx: int) -> dict:
         if isinstance(idx, SeededIndex):

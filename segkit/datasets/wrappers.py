@@ -4,6 +4,8 @@ mmengine's wrappers build their parts from mmengine's registry alone and index t
 numbers; these build ours and pass the seed of a :class:`SeededIndex` on.
 """
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -79,6 +81,42 @@ class ConcatDataset(mmengine_dataset.ConcatDataset):
     def num_skipped(self) -> int:
         """Damaged samples replaced so far, over all parts."""
         return sum(getattr(dataset, 'num_skipped', 0) for dataset in self.datasets)
+
+
+@DATASETS.register_module()
+class ClassBalancedDataset(mmengine_dataset.ClassBalancedDataset):
+    """One dataset, its images with rare classes several times (Gupta et al., LVIS, CVPR 2019).
+
+    With f(c) the share of images that hold class c, an image is there
+    ceil(max over its classes of sqrt(oversample_thr / f(c))) times, at least once. Every label is
+    read once when it is set up.
+    """
+
+    def __init__(
+        self, dataset: dict | BaseDataset, oversample_thr: float, lazy_init: bool = False
+    ) -> None:
+        if not 0 < oversample_thr <= 1:
+            raise ValueError(
+                f'ClassBalancedDataset(oversample_thr={oversample_thr!r}): a share of the images, '
+                'above 0 and at most 1.'
+            )
+        super().__init__(_build(dataset), oversample_thr, lazy_init)
+
+    def _get_repeat_factors(self, dataset: BaseDataset, repeat_thr: float) -> list[float]:
+        held = [set(dataset.get_cat_ids(i)) for i in range(len(dataset))]
+        images = Counter(name for classes in held for name in classes)
+        factor = {c: max(1.0, math.sqrt(repeat_thr * len(held) / n)) for c, n in images.items()}
+        return [max((factor[c] for c in classes), default=1.0) for classes in held]
+
+    def __getitem__(self, idx: int) -> dict:
+        if not self._fully_initialized:
+            self.full_init()
+        return self.dataset[_at(idx, self._get_ori_dataset_idx(idx))]
+
+    @property
+    def num_skipped(self) -> int:
+        """Damaged samples replaced so far."""
+        return getattr(self.dataset, 'num_skipped', 0)
 
 
 @DATASETS.register_module()

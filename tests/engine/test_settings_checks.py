@@ -20,13 +20,14 @@ def poly(**options):
 
 
 WARM_UP = dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=3)
+STEPS = dict(type='StepLR', step_size=1, by_epoch=False, begin=9)
 STOPPING = [dict(type='EarlyStoppingHook', monitor='mDice')]
 FAULTS = {
     'ends at 5, but training goes on for 8': dict(param_scheduler=poly(begin=0, end=5)),
     'ends at 20000, but training ends after 8': dict(param_scheduler=poly(begin=0, end=20000)),
     'has no end, but training ends after 8': dict(param_scheduler=poly(begin=0)),
     'begins at 9, when training, 8': dict(
-        param_scheduler=[*poly(begin=0, end=8), dict(type='StepLR', step_size=1, by_epoch=False, begin=9)]
+        param_scheduler=[*poly(begin=0, end=8), STEPS]
     ),
     "save_best='IoU.wtaer' is not among": dict(
         default_hooks__checkpoint__save_best='IoU.wtaer'

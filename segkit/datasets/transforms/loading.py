@@ -4,6 +4,7 @@ Legend: img (H, W, 3) uint8 BGR, or (H, W, C) of the stored dtype; gt_seg_map (H
 indices, 255 = ignore.
 """
 
+import importlib.util
 import io
 from functools import partial
 from typing import Any
@@ -49,6 +50,32 @@ def read_bytes(path: str, what: str, backend_args: dict | None = None) -> bytes:
         ) from error
 
 
+_DECODERS = {'cv2': 'cv2', 'pillow': 'PIL', 'turbojpeg': 'turbojpeg', 'tifffile': 'tifffile'}
+
+
+def check_decoder(name: str) -> None:
+    """Raise ValueError for an ``imdecode_backend`` that there is not, or not here."""
+    if name not in _DECODERS:
+        raise ValueError(f'imdecode_backend={name!r} is none of {", ".join(_DECODERS)}.')
+    if importlib.util.find_spec(_DECODERS[name]) is None:
+        package = 'PyTurboJPEG' if name == 'turbojpeg' else name
+        raise ValueError(
+            f'imdecode_backend={name!r} needs a package that is not installed: pip install '
+            f"{package}, or leave it out: 'cv2' reads 8- and 16-bit TIFF too."
+        )
+
+
+def check_backend(backend_args: dict | None) -> None:
+    """Raise ValueError for ``backend_args`` that name no way of reaching files."""
+    try:
+        fileio.get_file_backend(backend_args=backend_args or {'backend': 'local'})
+    except KeyError:
+        raise ValueError(
+            f'backend_args={backend_args!r}: there is no such backend; it is one of '
+            f'{", ".join(sorted(fileio.backends.registry_utils.backends))}.'
+        ) from None
+
+
 @TRANSFORMS.register_module()
 class LoadImageFromFile(mmcv.transforms.LoadImageFromFile):
     """mmcv's transform with a faster decoder, a decoded cache, and errors that name the file.
@@ -59,6 +86,11 @@ class LoadImageFromFile(mmcv.transforms.LoadImageFromFile):
     """
 
     _said_loss = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        check_decoder(self.imdecode_backend)
+        check_backend(self.backend_args)
 
     def read(self, results: dict) -> np.ndarray:
         """The image as stored, upright: from the dataset's cache if it has one, else decoded."""
