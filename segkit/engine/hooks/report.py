@@ -94,7 +94,8 @@ class ReportHook(Hook):
         panels = {'image': image}
         panels |= {name: colourise(x, self._palette) for name, x in small.items()}
         if 'ground truth' in small:
-            panels['errors'] = error_map(image, small['ground truth'], small['prediction'])
+            pair = small['ground truth'], small['prediction']
+            panels['errors'] = error_map(image, *pair, self._ignore_index)
         return panels
 
     def after_test_epoch(self, runner: 'Runner', metrics: dict | None = None) -> None:
