@@ -15,6 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 
 def parse_args() -> argparse.Namespace:
+    from segkit.engine.launch import add_weights_arguments
+
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -30,6 +32,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--tolerance', type=float, default=1e-4, help='of the relative difference')
     parser.add_argument('--agreement', type=float, default=0.999, help='least share of classes')
     parser.add_argument('--out', required=True)
+    add_weights_arguments(parser)
     return parser.parse_args()
 
 

@@ -16,6 +16,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 
 def parse_args() -> argparse.Namespace:
+    from segkit.engine.launch import add_weights_arguments
+
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -30,6 +32,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--fuse-bn', action='store_true', help='fold batch norms (exact)')
     parser.add_argument('--channels-last', action='store_true', help='memory layout (exact)')
     parser.add_argument('--bf16', action='store_true', help='bfloat16 autocast (not exact)')
+    add_weights_arguments(parser)
     args = parser.parse_args()
     if not 0 <= args.opacity <= 1:
         parser.error(f'--opacity {args.opacity} must be in [0, 1]')

@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from segkit.engine.launch import run_script
+from segkit.engine.launch import add_weights_arguments, run_script
 from segkit.outputs import own_outputs
 from segkit.whole_file import whole_file
 
@@ -31,6 +31,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='a file or URL of any format, or a work directory')
     parser.add_argument('out', help='a name (.pth), to which the hash is added, or a folder')
     parser.add_argument('--ema', action='store_true', help='the moving average, or an error')
+    add_weights_arguments(parser, renaming=False)
     return parser.parse_args()
 
 

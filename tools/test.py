@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from segkit.compat import import_distributed_optim
-from segkit.engine.launch import add_common_arguments, read_config, run_script, starting_up
+from segkit.engine.launch import (
+    add_common_arguments,
+    add_weights_arguments,
+    read_config,
+    run_script,
+    starting_up,
+)
 
 if TYPE_CHECKING:
     from segkit.engine import Runner
@@ -42,6 +48,7 @@ def parse_args() -> argparse.Namespace:
     add('--gpu-collect', action='store_true', help=argparse.SUPPRESS)
     add('--tmpdir', help=argparse.SUPPRESS)
     add('--eval-options', nargs='+', default=[], help=argparse.SUPPRESS)
+    add_weights_arguments(parser)
     return parser.parse_args()
 
 

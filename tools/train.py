@@ -19,7 +19,13 @@ if __name__ == '__main__':
     stops.watch()  # before the imports that take seconds
 
 from segkit.compat import import_distributed_optim
-from segkit.engine.launch import add_common_arguments, read_config, run_script, starting_up
+from segkit.engine.launch import (
+    add_common_arguments,
+    add_weights_arguments,
+    read_config,
+    run_script,
+    starting_up,
+)
 
 if TYPE_CHECKING:
     from segkit.engine import Runner
@@ -50,6 +56,7 @@ def parse_args() -> argparse.Namespace:
     # Arguments of the 0.x toolbox whose meaning is now elsewhere: say so instead of failing.
     add('--auto-resume', action='store_true', help=argparse.SUPPRESS)
     add('--gpus', '--gpu-id', '--gpu-ids', dest='gpus', nargs='+', help=argparse.SUPPRESS)
+    add_weights_arguments(parser)
     return parser.parse_args()
 
 

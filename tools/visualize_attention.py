@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from segkit.engine.launch import run_script
+from segkit.engine.launch import add_weights_arguments, run_script
 from segkit.outputs import own_outputs
 
 DEFAULT_POINTS = ((0.3, 0.3), (0.5, 0.5), (0.75, 0.65))
@@ -40,6 +40,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', default='attention.png', help='default: %(default)s')
     parser.add_argument('--device', default='cpu', help='default: %(default)s')
     parser.add_argument('--opacity', type=float, default=0.55, help='of the heat, in (0, 1]')
+    add_weights_arguments(parser)
     args = parser.parse_args()
     if not 0 < args.opacity <= 1:
         parser.error(f'--opacity {args.opacity} must be in (0, 1]')

@@ -26,17 +26,19 @@ def init_model(
     fuse_bn: bool = False,
     channels_last: bool = False,
     bf16: bool = False,
+    key_map: Mapping[str, str] | None = None,
 ) -> nn.Module:
     """Build a segmentor, load its weights and set it to evaluation.
 
     Args:
         config: path, Config, or the name of a shipped config.
-        checkpoint: path, URL or known name of any published format, or the work directory of a run,
-            for its best; None leaves random weights.
+        checkpoint: path, URL or known name of any published format, or a folder: the work directory
+            of a run, for its best, or one with model.safetensors; None leaves random weights.
         cfg_options: values to change first, e.g. ``{'model.test_cfg.mode': 'whole'}``.
         fuse_bn: fold each batch norm into its convolution (same result to float32 rounding).
         channels_last: lay maps out channels last, which many CPUs and GPUs convolve faster.
         bf16: run the network under bfloat16 autocast; results change a little, so only on request.
+        key_map: which weights of a file with several sets, e.g. ``{'model_ema.': ''}``.
 
     Returns:
         The model, with ``cfg`` (the Config) and ``dataset_meta`` (``classes`` and ``palette``, the
@@ -60,7 +62,7 @@ def init_model(
         # To a GPU straight from the file. On the CPU a copy: a program may save to where it loaded
         # from, and writing over a mapped file would kill it.
         on_cpu = device.type == 'cpu'
-        report = load_into(model, checkpoint, purpose='test', assign=not on_cpu)
+        report = load_into(model, checkpoint, purpose='test', assign=not on_cpu, key_map=key_map)
         initialise(model, report.missing)
     model.cfg = cfg
     if getattr(model, 'dataset_meta', None) is None:

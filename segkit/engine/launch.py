@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from segkit.engine import stops
 
@@ -50,6 +50,38 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     )
     # torch.distributed.launch passes it; torchrun sets the variable instead.
     parser.add_argument('--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)
+
+
+class _Noted(argparse.Action):
+    """Hands an option on by the environment: to the reader of weights, and to ranks and children.
+
+    ``const`` is the name of the variable.
+    """
+
+    def __call__(self, parser: Any, args: Any, values: Any, option: str | None = None) -> None:
+        os.environ[str(self.const)] = ' '.join(values) if values else '1'
+        if any('=' not in value for value in values or ()):
+            parser.error(f'{option} {" ".join(values)}: write OLD=NEW, e.g. model_ema.=')
+
+
+def add_weights_arguments(parser: argparse.ArgumentParser, renaming: bool = True) -> None:
+    """How a checkpoint is read; ``segkit.weights`` looks these up where it reads."""
+    parser.add_argument(
+        '--no-verify',
+        action=_Noted,
+        nargs=0,
+        const='SEGKIT_NO_VERIFY',
+        help='do not check that the checkpoint is whole (about 1 s for a GiB)',
+    )
+    if renaming:
+        parser.add_argument(
+            '--key-map',
+            action=_Noted,
+            nargs='+',
+            const='SEGKIT_KEY_MAP',
+            metavar='OLD=NEW',
+            help='take the weights whose names begin with OLD, under NEW: model_ema.=',
+        )
 
 
 def parse_options(pairs: Iterable[str]) -> dict:

@@ -220,12 +220,13 @@ class Persistence:
         return alone and self._purpose == 'test' and not self.cfg.get('channels_last')
 
     def _load_weights(
-        self, checkpoint: dict, purpose: str, source: str, assign: bool = False
+        self, checkpoint: dict, purpose: str, source: str, assign: bool = False, **how: dict
     ) -> None:
         if is_sharded(self.bare_model):
             load_whole_state(self.bare_model, checkpoint['state_dict'])
             return
-        report = load_into(self.bare_model, checkpoint, purpose, source=source, assign=assign)
+        named = dict(source=source, assign=assign, **how)
+        report = load_into(self.bare_model, checkpoint, purpose, **named)
         if self._purpose == 'test':
             initialise(self.bare_model, report.missing)  # an auxiliary head, perhaps left undrawn
         if purpose == 'finetune' or not report.complete or self._purpose == 'test':
@@ -236,7 +237,7 @@ class Persistence:
         path, checkpoint = self._resumed or (Path(filename), load_verified(filename))
         self._resumed = None
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        self._load_weights(checkpoint, 'test', str(path))
+        self._load_weights(checkpoint, 'test', str(path), key_map={})
         meta = checkpoint['meta']
         self.train_loop._epoch, self.train_loop._iter = meta.get('epoch', 0), meta['iter']
         self.samples_seen = meta.get('samples_seen', meta['iter'] * self.effective_batch)

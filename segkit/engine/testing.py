@@ -15,6 +15,7 @@ from segkit.engine.config_schema import averages_weights
 from segkit.engine.folders import ends_like_file, make_folder
 from segkit.engine.resume import candidates
 from segkit.weights import CheckpointNotFoundError
+from segkit.weights.sources import cached_at
 
 _PICKLES = ('.pkl', '.pickle')
 _SWITCHES = ('fuse_bn', 'channels_last', 'bf16')
@@ -34,7 +35,11 @@ def require_checkpoint(path: str, cfg: Config | None = None) -> str:
         found = _best_first(Path(path), cfg) or candidates(path)
         if found:
             return str(found[0])
-        raise CheckpointNotFoundError(f'{path}: this folder holds no checkpoint (*.pth) yet')
+        if cached_at(path) != Path(path):
+            return str(cached_at(path))
+        raise CheckpointNotFoundError(
+            f'{path}: this folder holds no checkpoint (*.pth, model.safetensors) yet'
+        )
     raise CheckpointNotFoundError(
         f'{path}: there is no such checkpoint. Train one with tools/train.py, or give the path '
         'or URL of a published one'

@@ -121,7 +121,8 @@ def load_into(
         checkpoint = load_checkpoint(checkpoint, mmap=True)
     source = source or 'the checkpoint'
     model = getattr(model, 'module', model)  # under DDP the keys are those of the model inside
-    chosen = choose(checkpoint, model.state_dict(), source, key_map or wanted_key_map())
+    key_map = wanted_key_map() if key_map is None else key_map
+    chosen = choose(checkpoint, model.state_dict(), source, key_map)
     state = chosen.state if chosen else state_dict_of(checkpoint, source)
     report = compare(model, state, source)
     report.aside = chosen.aside if chosen else []
