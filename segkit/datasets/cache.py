@@ -2,18 +2,20 @@
 
 Two formats, one folder each (written by ``tools/cache_dataset.py``):
 
-    raw    the bytes of the arrays, memory-mapped: a crop touches only its own pages
+    raw    the bytes of the arrays, memory-mapped: a crop touches only the rows above its end
     rows   differences to the row above, in bands of 64 rows, compressed one by one: lossless, no
            larger than the PNGs, and only the bands that a crop can see are decompressed
 
-    cache.json   format, codec, number of samples, how the label files were read
+    cache.json   version, format, codec, number of samples, how the label files were read, checksum
+                 of the index
     index.npy    one record a sample, sorted by key
-    data.bin     images and labels, one after the other
+    data.bin     images and labels, one after the other, with a checksum for each 64 rows
 
 A record holds size and time of the two source files: a sample whose files have changed since is an
 error when the dataset is made, not a surprise in its results. Labels are stored as on disk, before
 ``reduce_zero_label`` and ``label_map``, so that one cache serves every setting of those. What does
-enter them, the palette of labels painted in colours, is compared too.
+enter them, the palette of labels painted in colours, is compared too. What a disk has damaged since
+is an error that names the picture, when its rows are read.
 """
 
 import json
@@ -26,9 +28,10 @@ from typing import Any
 import numpy as np
 
 from segkit.datasets.errors import DataError
-from segkit.datasets.row_codec import decode_rows
+from segkit.datasets.row_codec import CODECS, DamagedBlockError, checksum, decode_rows
 
 _REBUILD = 'Write the cache again with tools/cache_dataset.py.'
+VERSION = 3  # 2 had no checksums
 INDEX_DTYPE = np.dtype(
     [
         ('key', '<u8'),
@@ -62,7 +65,13 @@ def label_reading(info: Mapping[str, Any]) -> dict[str, Any]:
         [[int(level) for level in colour] for colour in info.get(key) or ()]
         for key in ('label_palette', 'ignored_colours')
     )
-    return dict(label_format='rgb', palette=palette, ignored_colours=sorted(ignored))
+    reading = dict(label_format='rgb', palette=palette, ignored_colours=sorted(ignored))
+    return {**reading, 'ignore_index': info.get('ignore_index', 255)} if ignored else reading
+
+
+def file_checksum(path: Path) -> str:
+    """Of a file's bytes, as text, since JSON's numbers may lose digits."""
+    return f'{checksum(np.fromfile(path, np.uint8)):016x}'
 
 
 class CacheEntry:
@@ -70,7 +79,10 @@ class CacheEntry:
 
     color_types = ('color',)  # of LoadImageFromFile, for which this is the image as stored
 
-    def __init__(self, data: np.ndarray, record: np.void, codec: str | None) -> None:
+    def __init__(
+        self, img_path: str, data: np.ndarray, record: np.void, codec: str | None, folder: Path
+    ) -> None:
+        self._img_path, self._folder = img_path, folder
         self._data, self._record, self._codec = data, record, codec
 
     @property
@@ -88,10 +100,12 @@ class CacheEntry:
 
     def _read(self, which: int, shape: tuple[int, ...], stop: int | None) -> np.ndarray:
         offset, nbytes = int(self._record['offset'][which]), int(self._record['nbytes'][which])
-        block = self._data[offset : offset + nbytes]
-        if self._codec is None:
-            return block.reshape(shape)[:stop]
-        return decode_rows(block, shape, stop, self._codec)
+        try:
+            return decode_rows(self._data[offset : offset + nbytes], shape, stop, self._codec)
+        except DamagedBlockError as error:
+            what = ('image', 'label')[which]
+            problem = f'its {what} in the cache {self._folder}/data.bin is not what was written'
+            raise DataError(self._img_path, f'{problem} ({error})', _REBUILD) from error
 
 
 class DecodedCache:
@@ -106,11 +120,20 @@ class DecodedCache:
         self.folder, self.data_root = Path(folder), data_root
         try:
             self.meta = json.loads((self.folder / 'cache.json').read_text())
-            self.index = np.load(self.folder / 'index.npy', mmap_mode='r')
-        except (OSError, ValueError) as error:
+            version, codec = self.meta['version'], self.meta['codec']
+            sound = codec in CODECS and file_checksum(self.folder / 'index.npy') == self.meta.get(
+                'index'
+            )
+            if not (self.folder / 'data.bin').stat().st_size:
+                raise ValueError('data.bin is empty')
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
                 str(folder), f'this is no complete cache ({error})', _REBUILD
             ) from error
+        if version != VERSION or not sound:
+            problem = 'its index is damaged' if version == VERSION else 'it is of another version'
+            raise DataError(str(folder), f'this cache cannot be used: {problem}', _REBUILD)
+        self.index = np.load(self.folder / 'index.npy', mmap_mode='r')
         # Mapped on first use, so that each worker has its own mapping of the same pages.
         self._data: np.ndarray | None = None
 
@@ -128,7 +151,8 @@ class DecodedCache:
         """The sample with this image path."""
         if self._data is None:
             self._data = np.memmap(self.folder / 'data.bin', np.uint8, mode='r')
-        return CacheEntry(self._data, self.index[self._position(img_path)], self.meta['codec'])
+        record = self.index[self._position(img_path)]
+        return CacheEntry(img_path, self._data, record, self.meta['codec'], self.folder)
 
     def check(self, infos: Iterable[dict], reading: dict[str, Any]) -> None:
         """Every sample is in the cache, with source files as they were when it was written.

@@ -10,7 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from segkit.datasets.base import BaseSegDataset
-from segkit.datasets.cache import INDEX_DTYPE, label_reading, sample_key, source_stamp
+from segkit.datasets.cache import (
+    INDEX_DTYPE,
+    VERSION,
+    file_checksum,
+    label_reading,
+    sample_key,
+    source_stamp,
+)
 from segkit.datasets.errors import DataError
 from segkit.datasets.row_codec import best_codec, encode_rows
 from segkit.datasets.transforms.loading import LoadAnnotations, LoadImageFromFile, check_same_size
@@ -36,7 +43,7 @@ def _encode_sample(job: tuple[dict, str, str | None]) -> tuple[tuple, list[bytes
             raise DataError(info['seg_map_path'], f'labels are {label.dtype}, not bytes', cure)
         check_same_size({**info, 'ori_shape': image.shape[:2]}, label.shape)
         arrays.append(label)
-    blocks = [a.tobytes() if codec is None else encode_rows(a, codec) for a in arrays]
+    blocks = [encode_rows(array, codec) for array in arrays]
     return (sample_key(info['img_path'], data_root), image.shape, *stamp), blocks
 
 
@@ -78,7 +85,8 @@ def write_cache(
         jobs = [(info, dataset.data_root, codec) for info in infos]
         written = _write_files(unfinished, jobs, workers, on_progress)
         labels = label_reading(infos[0]) if infos else {}
-        meta = dict(version=2, format=kind, codec=codec, samples=len(jobs), labels=labels)
+        meta = dict(version=VERSION, format=kind, codec=codec, samples=len(jobs), labels=labels)
+        meta['index'] = file_checksum(unfinished / 'index.npy')
         (unfinished / 'cache.json').write_text(json.dumps(meta))
         if folder.exists():
             shutil.rmtree(folder)
@@ -109,7 +117,7 @@ def _write_files(folder: Path, jobs: list, workers: int, on_progress: Callable) 
             record['key'], record['shape'], record['source_size'], record['source_time'] = fields
             for which, block in enumerate(blocks):
                 record['offset'][which], record['nbytes'][which] = end, len(block)
-                end += file.write(block)
+                end += file.write(block + bytes(-len(block) % 8))  # words are read where they lie
             on_progress(number + 1, len(jobs))
         file.flush()
         os.fsync(file.fileno())
