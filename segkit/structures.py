@@ -12,6 +12,7 @@ bottom).
 """
 
 from collections.abc import Sequence
+from operator import attrgetter
 
 import torch
 from mmengine.structures import BaseDataElement, PixelData
@@ -25,16 +26,13 @@ def _field(name: str, doc: str) -> property:
     """A ``PixelData`` attribute of a data element, with type check, under its public name."""
     private = f'_{name}'
 
-    def getter(self: BaseDataElement) -> PixelData:
-        return getattr(self, private)
-
     def setter(self: BaseDataElement, value: PixelData) -> None:
         self.set_field(value, private, dtype=PixelData)
 
     def deleter(self: BaseDataElement) -> None:
         delattr(self, private)
 
-    return property(getter, setter, deleter, doc)
+    return property(attrgetter(private), setter, deleter, doc)
 
 
 class SegDataSample(BaseDataElement):

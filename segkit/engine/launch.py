@@ -4,6 +4,7 @@ Nothing heavy is imported by this module: the scripts answer ``--help`` before t
 """
 
 import argparse
+import ast
 import gc
 import importlib.util
 import os
@@ -93,8 +94,21 @@ def parse_options(pairs: Iterable[str]) -> dict:
         key, sign, value = pair.partition('=')
         if not sign:
             raise SystemExit(f'--cfg-options {pair}: write KEY=VALUE, without spaces around "="')
-        options[key] = DictAction._parse_iterable(value)
+        options[key] = (
+            _dict_of(pair, value) if value[:1] == '{' else DictAction._parse_iterable(value)
+        )
     return options
+
+
+def _dict_of(pair: str, text: str) -> dict:
+    """``'{255: 1}'`` -> ``{255: 1}``: keys may be numbers, as in a dataset's label_map."""
+    try:
+        return dict(ast.literal_eval(text))
+    except (ValueError, SyntaxError, TypeError):
+        raise SystemExit(
+            f'--cfg-options {pair}: {text} is no dict of numbers and quoted texts; write it as in '
+            "a config, the whole of KEY=VALUE in quotes: 'a.b={255: 1}'"
+        ) from None
 
 
 def read_config(args: argparse.Namespace) -> 'Config':

@@ -108,7 +108,7 @@ def test_counts_of_one_image(ignored):
         if (label.astype(label_type) == label).all():
             a, b = (
                 LAYOUTS[layout](label.astype(label_type)),
-                LAYOUTS[layout](pred.astype(pred_type)),
+                LAYOUTS[OTHER[layout]](pred.astype(pred_type)),
             )
             with untouched(a=a, b=b):
                 matrix = confusion_matrix(torch.from_numpy(a), torch.from_numpy(b), 5, ignored)

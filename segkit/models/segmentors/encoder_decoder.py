@@ -81,7 +81,8 @@ class EncoderDecoder(BaseSegmentor):
         self.num_classes = self.decode_head.num_classes
         self.out_channels = self.decode_head.out_channels
         if hasattr(self.data_preprocessor, 'serve'):
-            self.data_preprocessor.serve(self.num_classes, self.decode_head.ignore_index)
+            ignored = getattr(self.decode_head, 'ignore_index', 255)
+            self.data_preprocessor.serve(self.num_classes, ignored)
 
     def _init_auxiliary_head(self, auxiliary_head: Config | Sequence[Config] | None) -> None:
         if isinstance(auxiliary_head, Sequence):
