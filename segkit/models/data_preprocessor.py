@@ -217,7 +217,7 @@ def _padded_size(images: list[Tensor], pad_to: Mapping[str, Any]) -> tuple[int, 
     divisor = pad_to.get('divisor', pad_to.get('size_divisor'))
     if size is not None and divisor is not None:
         raise ValueError('data_preprocessor: give size or size_divisor, not both.')
-    height, width = (max(x.shape[i] for x in images) for i in (-2, -1))
+    height, width = max([x.shape[-2] for x in images]), max([x.shape[-1] for x in images])
     if size is not None:
         return max(height, size[0]), max(width, size[1])
     if divisor is not None:

@@ -145,10 +145,7 @@ class ConvModule(nn.Module):
 
     def forward(self, x: Tensor, activate: bool = True, norm: bool = True) -> Tensor:
         """(N, in_channels, H, W) -> (N, out_channels, H', W')."""
-        return self.finish(self.conv(x), activate, norm)
-
-    def finish(self, x: Tensor, activate: bool = True, norm: bool = True) -> Tensor:
-        """Norm and activation of what the convolution gave."""
+        x = self.conv(x)
         if norm and self.norm_name is not None:
             x = getattr(self, self.norm_name)(x)
         return self.activate(x) if activate and self.act_cfg is not None else x
@@ -184,14 +181,14 @@ def join_upsampled(
     if is_open(x) or not (is_untouched(module, ConvModule) and _commutes(module.conv)):
         lows = [resize_to(y, x.shape[2:], align_corners) for y in lows]
         return module(torch.cat([x, *lows], dim=1))
-    out = conv_cat_upsampled(module.conv, x, lows, x.shape[2:], bool(align_corners))
-    return module.finish(out)
+    x = conv_cat_upsampled(module.conv, x, lows, x.shape[2:], bool(align_corners))
+    x = x if module.norm is None else module.norm(x)
+    return module.activate(x) if module.with_activation else x
 
 
 def is_open(x: Tensor) -> bool:
     """Whether the height or width of a map is left open by an exporter."""
-    height, width = x.shape[-2:]
-    return isinstance(height, torch.SymInt) or isinstance(width, torch.SymInt)
+    return torch.SymInt in map(type, x.shape[-2:])
 
 
 def resize_to(x: Tensor, size: Sequence[int], align_corners: bool | int) -> Tensor:
@@ -229,7 +226,7 @@ class CellPool(nn.AdaptiveAvgPool2d):
         self.cells = cells
 
     def forward(self, x: Tensor) -> Tensor:
-        if not is_open(x):
+        if torch.SymInt not in map(type, x.shape):
             return super().forward(x)
         rows, columns = (_averages(source, self.cells, x) for source in x.shape[2:])
         return rows @ x @ columns.transpose(0, 1)

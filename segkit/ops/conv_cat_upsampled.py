@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segkit.ops.gemm import matmul_nt, takes
+from segkit.ops.gemm import inner_product, takes
 
 TAPS = 3
 
@@ -50,7 +50,7 @@ def conv_cat_upsampled(
     """
     size = (size[0], size[1])
     _check(conv, x, lows, size)
-    weights = conv.weight.split([x.shape[1], *(low.shape[1] for low in lows)], dim=1)
+    weights = conv.weight.split([x.shape[1], *[low.shape[1] for low in lows]], dim=1)
     full, full_weight = [x], [weights[0]]
     small, small_weight = [], []
     for low, weight in zip(lows, weights[1:]):
@@ -58,7 +58,7 @@ def conv_cat_upsampled(
             small.append(low)
             small_weight.append(weight)
         else:  # nothing to gain where the map is not smaller than the output
-            full.append(_upsample(low, size, align_corners))
+            full.append(F.interpolate(low, size, mode='bilinear', align_corners=align_corners))
             full_weight.append(weight)
     out = F.conv2d(_cat(full), _cat(full_weight), conv.bias, padding=1)
     if not small:
@@ -95,11 +95,11 @@ def _mix_and_raise(low: Tensor, weight: Tensor, height: int, align_corners: bool
 
 
 class _ProductNT(torch.autograd.Function):
-    """matmul_nt of matrices, differentiable any times."""
+    """The inner product of matrices, differentiable any times."""
 
     @staticmethod
     def forward(left: Tensor, right: Tensor) -> Tensor:
-        return matmul_nt(left, right)
+        return inner_product(left, right)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
@@ -120,7 +120,7 @@ def product_nt(left: Tensor, right: Tensor) -> Tensor:
     traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
     if traced or torch.is_autocast_enabled(left.device.type) or not takes(left, right):
         return torch.matmul(left, right.t())
-    return _ProductNT.apply(left, right)
+    return _ProductNT.apply(left, right) if torch.is_grad_enabled() else inner_product(left, right)
 
 
 def shifted_interpolation(
@@ -132,14 +132,11 @@ def shifted_interpolation(
     """
     dtype = torch.promote_types(like.dtype, torch.float32)
     identity = torch.eye(source, dtype=dtype, device=like.device)[None, :, :, None]
-    matrix = _upsample(identity, (target, 1), align_corners)[0, :, :, 0].t()
+    matrix = F.interpolate(identity, (target, 1), mode='bilinear', align_corners=align_corners)
+    matrix = matrix[0, :, :, 0].t()
     before = F.pad(matrix, (0, 0, 1, 0))[:target]
     after = F.pad(matrix, (0, 0, 0, 1))[1:]
     return torch.cat([before, matrix, after], dim=1).to(like.dtype)
-
-
-def _upsample(x: Tensor, size: tuple[int, int], align_corners: bool | None) -> Tensor:
-    return F.interpolate(x, size=size, mode='bilinear', align_corners=align_corners)
 
 
 def _cat(tensors: list[Tensor], dim: int = 1) -> Tensor:
@@ -157,7 +154,7 @@ def _check(conv: nn.Conv2d, x: Tensor, lows: Sequence[Tensor], size: tuple[int, 
                 f'conv_cat_upsampled needs a convolution with {name}={value}, '
                 f'got {name}={getattr(conv, name)}; write the concatenation out for this one.'
             )
-    channels = [x.shape[1], *(low.shape[1] for low in lows)]
+    channels = [x.shape[1], *[low.shape[1] for low in lows]]
     if sum(channels) != conv.in_channels:
         raise ValueError(
             f'The convolution takes {conv.in_channels} channels, but x and the low maps have '

@@ -22,7 +22,9 @@ def has_inner_product() -> bool:
     """Whether torch offers oneDNN's float32 inner product, found out by calling it."""
     ones = torch.ones(2, 2)
     try:
-        return torch.backends.mkldnn.is_available() and torch.equal(_product(ones, ones), ones + 1)
+        return torch.backends.mkldnn.is_available() and torch.equal(
+            inner_product(ones, ones), ones + 1
+        )
     except (AttributeError, RuntimeError):
         return False
 
@@ -37,8 +39,8 @@ def matmul_nt(left: Tensor, right: Tensor) -> Tensor:
     if not takes(left, right):
         return torch.matmul(left, right.transpose(-1, -2))
     if left.dim() == 2:
-        return _product(left, right)
-    parts = [_product(a, b) for a, b in zip(left, right)]
+        return inner_product(left, right)
+    parts = [inner_product(a, b) for a, b in zip(left, right)]
     return parts[0][None] if len(parts) == 1 else torch.stack(parts)
 
 
@@ -57,8 +59,9 @@ def takes(left: Tensor, right: Tensor) -> bool:
     return fits and min(left.numel(), right.numel()) > 0 and has_inner_product()
 
 
-def _product(left: Tensor, right: Tensor) -> Tensor:
-    """oneDNN takes a slow way through a matrix with gaps, transposed or not."""
-    left, right = (t if t.is_contiguous() or t.t().is_contiguous() else t.contiguous()
-                   for t in (left, right))  # fmt: skip
+def inner_product(left: Tensor, right: Tensor) -> Tensor:
+    """left (m, k) times right (n, k) transposed, for what `takes` says yes to."""
+    # oneDNN takes a slow way through a matrix with gaps, transposed or not.
+    left = left if left.is_contiguous() or left.t().is_contiguous() else left.contiguous()
+    right = right if right.is_contiguous() or right.t().is_contiguous() else right.contiguous()
     return torch.ops.mkldnn._linear_pointwise(left, right, None, 'none', [], '')

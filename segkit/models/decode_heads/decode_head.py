@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from segkit.compat import counts_as
-from segkit.models.inference.logits import Logits
-from segkit.models.inference.steps import next_step, step
+from segkit.models.inference.logits import Logits, next_step, step
 from segkit.models.layers import ConvModule, resize
 from segkit.models.losses.labels import BINARY_CURE, LabelCheck, labelled, percent
 from segkit.models.samplers import build_pixel_sampler

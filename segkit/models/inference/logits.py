@@ -1,5 +1,11 @@
 """Logits that are resized only when and as far as someone asks, and the classes made of them.
 
+The steps of a prediction are public methods that people override: of the segmentor
+(``encode_decode``, ...) and of the head (``predict``, ...). Called from outside a step returns
+tensors at the size of the input. Called by the step before it, through `next_step`, it hands on
+what is `Deferred`. A step that a subclass or an instance replaced is given tensors alone, and what
+it returns goes on as it is.
+
 A network answers on a grid of one eighth of its input. The published path resizes all K maps to
 the input, then all K maps to the original image, and keeps both: 150 classes at 2000 x 3000 pixels
 are 3.6 GB. Here the small logits are kept, and the same two resizes are run on a class (or a few)
@@ -12,21 +18,55 @@ included; (H, W) the original image; classes are (1, H, W), uint8 up to 255 clas
 is the ignore index), else int64.
 """
 
+import functools
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from types import MethodType
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .steps import Deferred
 from .windows import Box, Size, window_counts
 
+P = ParamSpec('P')
 T = TypeVar('T')
+_BODIES: dict[Callable, Callable] = {}  # a step -> its method before `step` made it public
 FLIP_AXES = {'horizontal': (-1,), 'vertical': (-2,), 'diagonal': (-2, -1)}
 # Rows of a strip are chosen so that a strip of all classes fits a core's second-level cache.
 STRIP_BYTES = {'cpu': 1 << 20, 'cuda': 1 << 27}
+
+
+class Deferred(ABC):
+    """What stands for a tensor between two steps that nobody replaced."""
+
+    @abstractmethod
+    def written_out(self) -> Tensor:
+        """The tensor (N, K, H, W) it stands for."""
+
+
+def step(method: Callable[P, T]) -> Callable[P, T]:
+    """Mark a method that takes or returns what is `Deferred` between steps."""
+
+    @functools.wraps(method)
+    def public(*args: P.args, **kwargs: P.kwargs) -> Any:
+        return _written_out(method(*args, **kwargs))
+
+    _BODIES[public] = method
+    return public
+
+
+def next_step(method: Callable, *args: Any) -> Any:
+    """``method(*args)`` for a bound method; without the detour over tensors where it is a step."""
+    if isinstance(method, MethodType) and method.__func__ in _BODIES:
+        return _BODIES[method.__func__](method.__self__, *args)
+    return method(*map(_written_out, args))
+
+
+def _written_out(value: Any) -> Any:
+    return value.written_out() if isinstance(value, Deferred) else value
 
 
 @dataclass(frozen=True)
@@ -68,8 +108,12 @@ class Logits(Deferred):
         the published code did, adds nothing but time and memory.
         """
         small = self.small[..., start:stop, :, :]
+        if not self.boxes and small.shape[-2:] == self.size:
+            return small
         if not self.boxes:
-            return bilinear(small, self.size, self.align_corners)
+            return F.interpolate(
+                small, self.size, mode='bilinear', align_corners=self.align_corners
+            )
         total = small.new_zeros((*small.shape[1:3], *self.size))
         for (y1, y2, x1, x2), window in zip(self.boxes, small):
             total[..., y1:y2, x1:x2] += bilinear(window, (y2 - y1, x2 - x1), self.align_corners)

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from .logits import (
     FLIP_AXES,
+    Deferred,
     Geometry,
     ImageLogits,
     Logits,
@@ -30,7 +31,6 @@ from .logits import (
     row_strips,
     run_shrinking,
 )
-from .steps import Deferred
 
 if TYPE_CHECKING:
     from ..data_preprocessor import Views

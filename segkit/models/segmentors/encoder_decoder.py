@@ -12,7 +12,7 @@ A prediction is a row of steps that may each be replaced, in a subclass or on th
     the head's predict -> predict_by_feat; then postprocess_result
 
 Between these, logits stay small and are resized and compared class by class; a step of yours, and
-a call from outside, has them as tensors at the input's size (segkit/models/inference/steps.py).
+a call from outside, has them as tensors at the input's size (segkit/models/inference/logits.py).
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,8 +25,15 @@ from torch import Tensor, nn
 
 from segkit.structures import PixelData, SegDataSample
 
-from ..inference.logits import argmax_classes, as_deferred, joined, run_shrinking
-from ..inference.steps import Deferred, next_step, step
+from ..inference.logits import (
+    Deferred,
+    argmax_classes,
+    as_deferred,
+    joined,
+    next_step,
+    run_shrinking,
+    step,
+)
 from ..inference.views import mean_of_views
 from ..inference.windows import slide_settings, window_boxes
 from .base import BaseSegmentor, build_part
@@ -162,7 +169,7 @@ class EncoderDecoder(BaseSegmentor):
             inputs: (N, C, H, W), a list of (C, H, W) of any sizes, or for multi-scale testing what
                 the data preprocessor makes of the views of each image.
         """
-        samples = _samples(data_samples, len(inputs))
+        samples = list(data_samples or [SegDataSample() for _ in inputs])
         if isinstance(inputs, Tensor):
             return self._predict_batch(inputs, samples)
         results = []
@@ -190,7 +197,7 @@ class EncoderDecoder(BaseSegmentor):
         to the original image, argmax (for one channel: sigmoid above the head's threshold). Of
         several views these are the mean probabilities, (1, K, H, W) at the original size."""
         logits = as_deferred(seg_logits, self.align_corners)
-        samples = _samples(data_samples, len(logits))
+        samples = data_samples or [SegDataSample() for _ in range(len(logits))]
         threshold = self.decode_head.threshold
         for image, sample in zip(logits.images([s.metainfo for s in samples]), samples):
             if self.test_cfg.get('keep_logits'):
@@ -200,7 +207,7 @@ class EncoderDecoder(BaseSegmentor):
             else:
                 classes = image.classes(threshold, self._memory_budget())
             sample.pred_sem_seg = PixelData(data=classes)
-        return samples
+        return list(samples)
 
     def _memory_budget(self) -> int:
         """Bytes that full-size maps may take."""
@@ -234,6 +241,8 @@ class EncoderDecoder(BaseSegmentor):
         """Logits (N, K, H, W), of all images in one pass or of as many as the device holds."""
 
         def run(count: int) -> Tensor:
+            if count >= len(inputs):
+                return next_step(self.encode_decode, inputs, batch_img_metas)
             parts = [slice(i, i + count) for i in range(0, len(inputs), count)]
             metas = list(batch_img_metas)
             return joined([next_step(self.encode_decode, inputs[p], metas[p]) for p in parts])
@@ -259,10 +268,6 @@ class EncoderDecoder(BaseSegmentor):
         count = min(self.test_cfg.get('batch_windows', 1), len(windows))
         logits = as_deferred(run_shrinking(run, count, 'windows', self.at_once), self.align_corners)
         return logits.placed(boxes, size)
-
-
-def _samples(samples: Sequence[SegDataSample] | None, count: int) -> list[SegDataSample]:
-    return [SegDataSample() for _ in range(count)] if samples is None else list(samples)
 
 
 def _build_backbone(backbone: Config | nn.Module, pretrained: str | None) -> nn.Module:
