@@ -7,7 +7,7 @@ DEMO_CONFIG ?= configs/demo/pspnet_r18-d8_shapes.py
 DEMO_DIR ?= work_dirs/demo
 JOBS ?= 2
 
-.PHONY: setup demo test lint soak clean
+.PHONY: setup demo test lint soak mutants clean
 .DEFAULT_GOAL := demo
 
 setup: $(VENV)/.ready
@@ -40,6 +40,10 @@ test: setup
 
 soak: setup
 	OMP_NUM_THREADS=1 SEGKIT_SOAK_KILLS=300 $(PY) -m pytest tests/faults
+
+# Faults put into a copy of the code, each of which the tests must notice.
+mutants: setup
+	$(PY) tests/contract/mutations.py
 
 lint: setup
 	$(PY) -m ruff check --fix .
