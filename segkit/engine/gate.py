@@ -104,7 +104,10 @@ class _Walk:
             return self.mapping(value, path, role, depth)
         if isinstance(value, (list, tuple)):
             items = enumerate(value)
-            return [self.value(v, f'{path}[{i}]', role, depth + 1) for i, v in items]
+            made = [self.value(v, f'{path}[{i}]', role, depth + 1) for i, v in items]
+            # JSON has no tuples, and mmcv's transforms take a size as nothing else.
+            size = 'pipeline' in path and all(isinstance(v, (int, float)) for v in made)
+            return tuple(made) if made and size else made
         if value is not None and role in KINDS:
             self.refuse(path, f'{_short(value)} stands where a dict with a type belongs')
         if value is None or isinstance(value, (bool, float)):

@@ -1,8 +1,10 @@
 """What people have from the first house goes on: runs, hub folders, caches, published files.
 
 ``first_house/`` was written by the tag v0.9 (make_fixtures.py). Where that release went on bit for
-bit, so must this one, on a machine that rounds as the one it was written on; elsewhere the weights
-agree to a thousandth. A difference that is wanted is named in CHANGELOG and in the test.
+bit, this one ends in the same weights: to a millionth or so on a machine that rounds as the one it
+was written on, elsewhere to a thousandth. Bits went once, as CHANGELOG says: the loss by bands
+resizes in one piece what fits a cache, and so adds up in another order. A batch, a draw or a rate
+that is not the one of the run never stopped is off by far more.
 """
 
 import json
@@ -21,7 +23,6 @@ from contract.runs import HOUSE, RUNS, Run, arithmetic, unpacked, weights_of
 from helpers import hub_server
 from helpers.hub_server import hub
 from helpers.run_tool import TOOLS, run_tool
-from mmengine.config import Config
 
 from segkit.apis import inference_model, init_model
 from segkit.apis.export import load_exported
@@ -95,17 +96,15 @@ def test_a_stopped_run_ends_where_the_run_never_stopped(run, went_on, house):
     assert all(value.isfinite().all() for value in got.values())
     if not KNOWN['runs'][run.name]['exact']:
         return
-    if (KNOWN['torch'], KNOWN['arithmetic']) == (torch.__version__, arithmetic()):
-        differing = [name for name, value in wanted.items() if not torch.equal(got[name], value)]
-    else:
-        differing = [name for name, value in wanted.items() if not near(got[name], value)]
-    assert not differing
+    alike = (KNOWN['torch'], KNOWN['arithmetic']) == (torch.__version__, arithmetic())
+    off = {name: apart(got[name], value) for name, value in wanted.items()}
+    assert {name: by for name, by in off.items() if by > (2e-6 if alike else 1e-3)} == {}
 
 
-def near(got: torch.Tensor, wanted: torch.Tensor) -> bool:
-    """To a thousandth of the largest: a machine that rounds otherwise."""
+def apart(got: torch.Tensor, wanted: torch.Tensor) -> float:
+    """The largest difference, relative to the largest weight."""
     scale = float(wanted.double().abs().max()) + 1e-3
-    return float((got.double() - wanted.double()).abs().max()) <= 1e-3 * scale
+    return float((got.double() - wanted.double()).abs().max()) / scale
 
 
 @each_run
@@ -153,28 +152,13 @@ def test_a_published_checkpoint_predicts_as_it_did(house):
     seen_by(model, house)
 
 
-@pytest.fixture
-def pulled(house, tmp_path):
+def test_a_hub_folder_is_pulled_as_it_was_pushed(house, tmp_path):
     content = (house / 'hub/model.safetensors').read_bytes()
     with hub() as endpoint, pytest.MonkeyPatch.context() as patch:
         patch.setitem(hub_server._Hub.files, 'someone/first/model.safetensors', content)
-        return pull_from_hub('someone/first', cache_dir=tmp_path, endpoint=endpoint)
-
-
-def test_a_hub_folder_is_pulled_as_it_was_pushed(house, pulled):
-    assert list(pulled.dataset_meta['classes']) == ['sky', 'road', 'tree', 'house', 'car']
-    pulled.cfg = Config.fromfile(house / 'iterations.py')  # its pipeline: see the next test
-    seen_by(pulled, house)
-
-
-@pytest.mark.xfail(
-    strict=True,
-    raises=TypeError,
-    reason='JSON made the tuple in Resize(scale=(w, h)) a list, which mmcv refuses: a pulled model '
-    'predicts nothing through the pipeline that came with it',
-)
-def test_a_pulled_model_predicts_with_the_pipeline_that_came_with_it(house, pulled):
-    seen_by(pulled, house)
+        model = pull_from_hub('someone/first', cache_dir=tmp_path, endpoint=endpoint)
+    assert list(model.dataset_meta['classes']) == ['sky', 'road', 'tree', 'house', 'car']
+    seen_by(model, house)
 
 
 @pytest.mark.parametrize('kind', ['raw', 'rows'])
