@@ -63,7 +63,7 @@ def _compress(data: bytes, codec: str) -> bytes:
 def _decompress(data: np.ndarray, size: int, codec: str) -> bytes:
     """At most ``size`` bytes of a band."""
     if codec == 'zlib':
-        return zlib.decompressobj().decompress(data, size)
+        return zlib.decompressobj().decompress(data.data, size)
     if zstandard is None:
         cure = "Install it (pip install zstandard), or write the cache again with codec 'zlib'."
         raise DataError('cache', 'it is compressed by zstd, which is not installed', cure)

@@ -4,12 +4,10 @@ _base_ = './ade20k.py'
 
 crop_size = (465, 465)
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations', reduce_zero_label=True),
-    dict(type='RandomResize', scale=(2048, 512), ratio_range=(0.5, 2.0), keep_ratio=True),
+    *_base_.train_pipeline[:3],
     dict(type='RandomRotate', prob=0.5, degree=10),
     dict(type='RandomGaussianBlur', prob=0.5),
-    dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75),
-    dict(type='RandomFlip', prob=0.5),
+    {**_base_.train_pipeline[3], 'crop_size': crop_size},
+    _base_.train_pipeline[4],
     dict(type='PackSegInputs')]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

@@ -1,44 +1,30 @@
 """Cityscapes, 19 classes, crops of 512x1024 (2,975 fine training images, 500 for validation)."""
 
+_base_ = './pipeline.py'
+
 dataset_type = 'CityscapesDataset'
 data_root = 'data/cityscapes/'
 crop_size = (512, 1024)
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='RandomResize', scale=(2048, 1024), ratio_range=(0.5, 2.0), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PhotoMetricDistortion'),
-    dict(type='PackSegInputs')]
+    {**t, **dict(RandomResize=dict(scale=(2048, 1024)),
+                 RandomCrop=dict(crop_size=crop_size)).get(t['type'], {})}
+    for t in _base_.train_pipeline]
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(2048, 1024), keep_ratio=True),
-    # After the resize: predictions are compared at the size of the label file.
-    dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs')]
+    {**t, **dict(Resize=dict(scale=(2048, 1024))).get(t['type'], {})}
+    for t in _base_.test_pipeline]
 train_dataloader = dict(
     batch_size=2,
     num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         data_prefix=dict(img_path='leftImg8bit/train', seg_map_path='gtFine/train'),
         pipeline=train_pipeline))
-auto_scale_lr = dict(enable=False, base_batch_size=8)  # 4 GPUs x 2
+auto_scale_lr = dict(base_batch_size=8)  # 4 GPUs x 2
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         data_prefix=dict(img_path='leftImg8bit/val', seg_map_path='gtFine/val'),
-        test_mode=True,
         pipeline=test_pipeline))
 test_dataloader = val_dataloader
-val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
-test_evaluator = val_evaluator

@@ -4,19 +4,12 @@ _base_ = './cityscapes.py'
 
 crop_size = (769, 769)
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='RandomResize', scale=(2049, 1025), ratio_range=(0.5, 2.0), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PhotoMetricDistortion'),
-    dict(type='PackSegInputs')]
+    {**t, **dict(RandomResize=dict(scale=(2049, 1025)),
+                 RandomCrop=dict(crop_size=crop_size)).get(t['type'], {})}
+    for t in _base_.train_pipeline]
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(2049, 1025), keep_ratio=True),
-    # After the resize: predictions are compared at the size of the label file.
-    dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs')]
+    {**t, **dict(Resize=dict(scale=(2049, 1025))).get(t['type'], {})}
+    for t in _base_.test_pipeline]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader

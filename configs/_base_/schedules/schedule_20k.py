@@ -1,10 +1,7 @@
 """SGD for 20,000 iterations, poly decay to 1e-4, ten validations."""
 
-_base_ = './sgd.py'
+_base_ = './poly.py'
 
 max_iters = 20000
-param_scheduler = [
-    dict(type='PolyLR', eta_min=1e-4, power=0.9, begin=0, end=max_iters, by_epoch=False)]
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters // 10)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
+param_scheduler = [{**_base_.param_scheduler[0], 'end': max_iters}]
+train_cfg = dict(max_iters=max_iters, val_interval=max_iters // 10)
