@@ -17,7 +17,7 @@ Attention (N, HW own, HW other).
 
 from dataclasses import dataclass
 
-import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from segkit.ops.psa_window import Reach
@@ -78,7 +78,9 @@ def unpack_tokens(tokens: Tensor, groups: Groups) -> Tensor:
 def trim(weight: Tensor, rows: Reach, columns: Reach) -> Tensor:
     """(Mh * Mw, C) -> (R, Q', C), a view: the offsets that the map can reach."""
     window = weight.view(rows.mask, columns.mask, -1)
-    return window.narrow(0, rows.start, rows.span).narrow(1, columns.start, columns.span)
+    for dim, axis in enumerate((rows, columns)):
+        window = window.narrow(dim, axis.half - axis.before, axis.span)
+    return window
 
 
 class Window:
@@ -110,31 +112,29 @@ class Window:
         trim(weight, self.rows, self.columns).add_(total[self.inner].flip(0))
 
 
-def _rows_of_band(band: Tensor, groups: Groups) -> list[Tensor]:
-    """For each own row k the skewed view (N, W own, H others, from below, W) of a contiguous band.
+def _pairs_of(band: Tensor, groups: Groups) -> Tensor:
+    """The skewed view (N, G, Kb, W own, H others, from below, W) of a contiguous band.
 
     Every address lies inside the band. Those of a full window are all different.
     """
     pitch = groups.p * groups.q
     row = groups.n * groups.w * pitch
-    size = (groups.n, groups.w, groups.h, groups.w)
-    strides = (groups.w * pitch, pitch - 1, groups.q, 1)
-    return [
-        band.as_strided(size, strides, k * row + k % groups.kb * groups.q + groups.before)
-        for k in range(groups.h)
-    ]
+    size = (groups.n, groups.g, groups.kb, groups.w, groups.h, groups.w)
+    strides = (groups.w * pitch, groups.kb * row, row + groups.q, pitch - 1, groups.q, 1)
+    return band.as_strided(size, strides, groups.before)
 
 
 def skew(band: Tensor, groups: Groups) -> Tensor:
     """Logits (N, HW own, HW other) of a band with a full window, in plain torch."""
-    rows = torch.stack(_rows_of_band(band, groups), dim=1).flip(3)
-    return rows.view(groups.n, groups.pixels, groups.pixels)
+    rows = _pairs_of(band, groups).flatten(1, 2)[:, : groups.h].flip(3)
+    return rows.reshape(groups.n, groups.pixels, groups.pixels)
 
 
 def unskew(grad: Tensor, groups: Groups) -> Tensor:
     """Its adjoint: gradient of the logits -> gradient of the band."""
     band = grad.new_zeros(groups.band_shape)
     rows = grad.view(groups.n, groups.h, groups.w, groups.h, groups.w).flip(3)
-    for k, view in enumerate(_rows_of_band(band, groups)):
-        view.copy_(rows[:, k])
+    beyond = groups.g * groups.kb - groups.h
+    pairs = _pairs_of(band, groups)
+    pairs.copy_(F.pad(rows, (0, 0, 0, 0, 0, 0, 0, beyond)).view(pairs.shape))
     return band

@@ -33,70 +33,25 @@ sums over patches and D are float32 at least. Each pass is a torch.library opera
 for compile and export.
 """
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from segkit.ops import psa_grouped_passes as grouped
 from segkit.ops.gemm import matmul_nt, runs_of, sum_of_channel_products
-from segkit.ops.psa_window import Reach
+from segkit.ops.psa_window import Block, Reach, Rectangle, Tile, cut, overlap
 
 # Measured choices. A large patch wastes more arithmetic (P * Q places for S * U pairs), a small one
 # runs further from the peak of a product. A CPU wants so many rows, N * Kb * T, of one:
 PATCH_ROWS = 200
 CHUNK_BYTES = 64 * 2**20  # logits of a block of distribute, on a CPU
-DEVICE_BYTES = 2**30  # band and logits at once on any other device, which loses more to launches
+DEVICE_BYTES = 2**30  # band and logits at once on any other device, where launches cost more
 NARROW = 0.7  # share of the columns that a block narrower than the map may look at
-# A reach of this much of an axis is widened to all of it: little is lost, and nothing is outside.
-NEARLY_ALL = 7 / 8
 
 ALL = (slice(None),)  # index of one whole axis, to be added to those of others
 Tensors3 = tuple[Tensor, Tensor, Tensor]
-Rectangle = tuple[slice, slice]
-
-
-class Tile(NamedTuple):
-    """One axis of a patch."""
-
-    own: slice
-    other: slice
-    first: int  # place of the window; may be negative or beyond it: such places are zero
-
-    @property
-    def owns(self) -> int:
-        return self.own.stop - self.own.start
-
-    @property
-    def others(self) -> int:
-        return self.other.stop - self.other.start
-
-    @property
-    def span(self) -> int:
-        """P or Q."""
-        return self.others + self.owns - 1
-
-    def within(self, chunk: slice) -> 'Tile':
-        """Only the others of a chunk."""
-        start, stop = max(self.other.start, chunk.start), min(self.other.stop, chunk.stop)
-        first = self.first + start - self.other.start
-        return Tile(self.own, slice(start, max(start, stop)), first)
-
-
-class Block(NamedTuple):
-    """Patches: every tile of rows with every tile of columns."""
-
-    rows: list[Tile]
-    columns: list[Tile]
-
-    @property
-    def own(self) -> Rectangle:
-        return _hull([t.own for t in self.rows]), _hull([t.own for t in self.columns])
-
-    @property
-    def other(self) -> Rectangle:
-        return _hull([t.other for t in self.rows]), _hull([t.other for t in self.columns])
 
 
 class Window:
@@ -109,12 +64,11 @@ class Window:
         tokens = feat.unflatten(1, (self.runs, -1)).permute(1, 0, 3, 4, 2)
         self.tokens = tokens.contiguous()  # (runs, N, H, W, C / runs)
         self.weight = self._by_run(weight)
-        side = max(1, round((_patch_rows(feat) / max(1, n)) ** 0.5))
-        self.reaches = Reach(h, mask[0]), Reach(w, mask[1])
-        self.rows, self.columns = ([_tile(r, own) for own in _cut(r.size, side)]
-                                   for r in self.reaches)  # fmt: skip
-        self.top = min(tile.first for tile in self.rows)
-        self.height = max(tile.first + tile.span for tile in self.rows) - self.top
+        rows, self.chunk_bytes, self.narrow = _budget(feat)
+        side = max(1, round((rows / max(1, n)) ** 0.5))
+        self.all = Block(Reach(h, mask[0]).tiles(side), Reach(w, mask[1]).tiles(side))
+        self.top = min(tile.first for tile in self.all.rows)
+        self.height = max(tile.first + tile.span for tile in self.all.rows) - self.top
         self.packed = self.band = self.weight.new_empty(0)
         self.packed_for: tuple[int, ...] = ()
         self.band_for: tuple[int, ...] = ()
@@ -123,41 +77,45 @@ class Window:
         """(Mh * Mw, C) -> (runs, Mh, Mw, C / runs), a view."""
         return weight.view(*self.mask, self.runs, -1).permute(2, 0, 1, 3)
 
+    def patches(self) -> Iterator[tuple[Tile, Tile]]:
+        """(row, column), in the order that packs the window least often."""
+        return ((row, column) for column in self.all.columns for row in self.all.rows)
+
     def blocks(self, collect: bool) -> Iterator[Block]:
         if collect:
-            yield from (Block([row], [column]) for column in self.columns for row in self.rows)
+            yield from (Block([row], [column]) for row, column in self.patches())
             return
         n, h, w = self.size
-        narrow, reach = max(8, w // 4), self.reaches[1].span
-        width = narrow if reach + narrow < NARROW * w else w
+        reach = Reach(w, self.mask[1]).span
+        width = self.narrow if reach + self.narrow < NARROW * w else w
         row_bytes = max(1, n) * h * min(w, width + reach) * width * self.statistics.itemsize
-        budget = DEVICE_BYTES if on_device(self.tokens) else CHUNK_BYTES
-        for rows in _cut(h, max(1, budget // row_bytes)):
-            for columns in _cut(w, width):
-                yield Block(_reaching(self.rows, rows), _reaching(self.columns, columns))
+        for rows in cut(h, max(1, self.chunk_bytes // row_bytes)):
+            yield from (self.all.within(rows, columns) for columns in cut(w, width))
 
     def logits(self, block: Block, dtype: torch.dtype | None = None) -> Tensor:
         """(N, own, own, other, other) of a block, float32 at least unless told."""
-        own, other = block.own, block.other
-        whole = all(t.other == axis for tiles, axis in zip(block, other) for t in tiles)
+        box = block.own + block.other
+        whole = all(t.other == axis for tiles, axis in zip(block, block.other) for t in tiles)
         make = self.tokens.new_empty if whole else self.tokens.new_zeros
-        lengths = (s.stop - s.start for s in own + other)
-        logits = make((self.size[0], *lengths), dtype=dtype or self.statistics)
+        shape = (self.size[0], *(axis.stop - axis.start for axis in box))
+        logits = make(shape, dtype=dtype or self.statistics)
         for column in block.columns:
             for row in block.rows:
-                places = (row.own, column.own, row.other, column.other)
-                inner = tuple(_shift(p, r.start) for p, r in zip(places, own + other))
-                logits[ALL + inner] = self.pairs(row, column)
+                part = zip((row.own, column.own, row.other, column.other), box)
+                place = tuple(slice(p.start - a.start, p.stop - a.start) for p, a in part)
+                logits[ALL + place] = self._pairs(row, column)
         if len(block.columns) > 1:  # no other block wants the last ones first
             self.packed, self.packed_for = self.weight.new_empty(0), ()
         return logits
 
-    def pairs(self, row: Tile, column: Tile) -> Tensor:
+    def _pairs(self, row: Tile, column: Tile) -> Tensor:
         """(N, Kb, T, S, U), a view of a fresh band."""
-        band: Any = None
-        for tokens, places in zip(self._tokens(row, column), self._places(row, column)):
-            part = matmul_nt(tokens, places)
-            band = part if band is None else band.add_(part)
+        band, *more = (
+            matmul_nt(tokens, places)
+            for tokens, places in zip(self._tokens(row, column), self._places(row, column))
+        )
+        for part in more:
+            band.add_(part)
         return _skew(band, row, column)
 
     def _tokens(self, row: Tile, column: Tile) -> Tensor:
@@ -165,107 +123,67 @@ class Window:
         return self.tokens[:, :, row.own, column.own].flatten(1, 3)
 
     def _places(self, row: Tile, column: Tile) -> Tensor:
-        """(runs, P * Q, C / runs): a view of rows of the window, which are packed for one tile of
-        columns at a time."""
+        """(runs, P * Q, C / runs): a view of rows of the window, of which the columns of one tile
+        are packed at a time."""
         key = column.first, column.span
         if key != self.packed_for:
-            inside, target = zip(*(_overlap(first, span, size) for first, span, size in zip(
-                (self.top, column.first), (self.height, column.span), self.mask)))  # fmt: skip
+            (rows, to_rows) = overlap(self.top, self.height, self.mask[0])
+            (columns, to_columns) = overlap(*key, self.mask[1])
             shape = (self.runs, self.height, column.span, self.weight.shape[3])
             self.packed = self.weight.new_empty(0)  # frees the last one first
             self.packed, self.packed_for = self.weight.new_empty(shape), key
-            if self.packed[ALL + target].shape != shape:
+            target = self.packed[:, to_rows, to_columns]
+            if target.shape != shape:
                 self.packed.zero_()
-            self.packed[ALL + target] = self.weight[ALL + inside]
+            target.copy_(self.weight[:, rows, columns])
         return self.packed.narrow(1, row.first - self.top, row.span).flatten(1, 2)
 
     def start_gradients(self) -> None:
         self.dtokens = torch.zeros_like(self.tokens)
-        self.dweight = self.tokens.new_zeros(
-            self.mask[0] * self.mask[1], self.runs * self.tokens.shape[4], dtype=self.statistics
-        )
+        shape = (self.runs, *self.mask, self.tokens.shape[4])
+        self.dweight = self.tokens.new_zeros(shape, dtype=self.statistics)
 
     def add_gradient(self, row: Tile, column: Tile, dlogits: Tensor) -> None:
-        """dlogits of a patch: (N, own, other), contiguous, or (N, Kb, T, S, U)."""
+        """dlogits (N, Kb, T, S, U) of a patch, any strides."""
         key = (row.owns, column.owns, row.others, column.others)
         if key != self.band_for:  # patches of one shape write the same places: the rest stays 0
             shape = (self.size[0] * row.owns * column.owns, row.span * column.span)
             self.band, self.band_for = self.tokens.new_zeros(shape), key
-        pairs = _skew(self.band, row, column)
-        pairs.copy_(dlogits if dlogits.dim() == 5 else dlogits.view(pairs.shape))
-        inside, target = zip(*(_overlap(tile.first, tile.span, size)
-                               for tile, size in zip((row, column), self.mask)))  # fmt: skip
-        dweight, tokens = self._by_run(self.dweight), self._tokens(row, column)
+        _skew(self.band, row, column).copy_(dlogits)
+        rows, of_rows = overlap(row.first, row.span, self.mask[0])
+        columns, of_columns = overlap(column.first, column.span, self.mask[1])
+        tokens = self._tokens(row, column)
         for run, places in enumerate(self._places(row, column)):
             own = self.dtokens[run, :, row.own, column.own]
             own.copy_(matmul_nt(self.band, places.t()).view(own.shape))
-            product = matmul_nt(self.band.t(), tokens[run].t()).view(row.span, column.span, -1)
-            dweight[(run,) + inside] += product[target]
+            window = matmul_nt(self.band.t(), tokens[run].t()).view(row.span, column.span, -1)
+            self.dweight[run, rows, columns] += window[of_rows, of_columns]
 
     def gradients(self) -> tuple[Tensor, Tensor]:
         """(dfeat, dweight)."""
-        dfeat = self.dtokens.permute(1, 0, 4, 2, 3).flatten(1, 2)
-        return dfeat.contiguous(), self.dweight.to(self.dtokens.dtype)
+        self.packed = self.band = self.packed[:0]
+        dfeat = self.dtokens.permute(1, 0, 4, 2, 3).flatten(1, 2).contiguous()
+        dweight = self.dweight.permute(1, 2, 0, 3).flatten(0, 1).flatten(1)
+        return dfeat, dweight.to(dfeat.dtype)
 
 
-def use_grouped(feat: Tensor, mask: tuple[int, int]) -> bool:
-    """On a GPU, unless the attention of one image passes the budget of that form."""
-    return feat.is_cuda and len(feat) > 0 and grouped.images_at_once(feat, mask) > 0
-
-
-def _patch_rows(feat: Tensor) -> int:
-    """N * Kb * T."""
-    if not on_device(feat):
-        return PATCH_ROWS
+def _budget(feat: Tensor) -> tuple[int, int, int]:
+    """Rows of a patch's product, N * Kb * T; for distribute the bytes of the logits of a block,
+    and the columns of a narrow one."""
     h, w = feat.shape[2:]
-    return DEVICE_BYTES // (4 * (h * w + (2 * h - 1) * (2 * w - 1)))
-
-
-def on_device(tensor: Tensor) -> bool:
-    """Whether launches cost more than arithmetic."""
-    return tensor.device.type != 'cpu'
-
-
-def _cut(size: int, length: int) -> list[slice]:
-    """[0, size) in runs of at most ``length``, nearly equal."""
-    count = -(-size // length)
-    edges = [size * i // count for i in range(count + 1)]
-    return [slice(*pair) for pair in zip(edges, edges[1:])]
-
-
-def _tile(reach: Reach, own: slice) -> Tile:
-    start, stop = reach.others(own.start, own.stop - 1)
-    if stop - start >= NEARLY_ALL * reach.size:
-        start, stop = 0, reach.size
-    return Tile(own, slice(start, stop), start - (own.stop - 1) + reach.half)
-
-
-def _reaching(tiles: list[Tile], chunk: slice) -> list[Tile]:
-    return [tile for tile in (t.within(chunk) for t in tiles) if tile.others]
-
-
-def _hull(runs: list[slice]) -> slice:
-    return slice(min(r.start for r in runs), max(r.stop for r in runs))
-
-
-def _shift(run: slice, by: int) -> slice:
-    return slice(run.start - by, run.stop - by)
-
-
-def _overlap(start: int, span: int, size: int) -> tuple[slice, slice]:
-    """Where [start, start + span) meets [0, size), in the coordinates of each."""
-    low, high = max(start, 0), min(start + span, size)
-    return slice(low, high), slice(low - start, high - start)
+    if feat.device.type == 'cpu':
+        return PATCH_ROWS, CHUNK_BYTES, max(8, w // 4)
+    own_bytes = 4 * (h * w + (2 * h - 1) * (2 * w - 1))  # logits and band of an own pixel
+    return DEVICE_BYTES // own_bytes, DEVICE_BYTES, max(8, w // 2)
 
 
 def _skew(band: Tensor, row: Tile, column: Tile) -> Tensor:
     """(N, Kb, T, S, U) of a contiguous band (N * Kb * T, P * Q) that starts its storage."""
     pitch = row.span * column.span  # from one own pixel to the next
-    strides = (row.owns * column.owns * pitch, column.owns * pitch - column.span, pitch - 1)
-    n = band.shape[0] // (row.owns * column.owns)
-    size = (n, row.owns, column.owns, row.others, column.others)
-    start = (row.owns - 1) * column.span + column.owns - 1
-    return band.as_strided(size, (*strides, column.span, 1), start)
+    patch = row.owns * column.owns
+    size = (len(band) // patch, row.owns, column.owns, row.others, column.others)
+    strides = (patch * pitch, column.owns * pitch - column.span, pitch - 1, column.span, 1)
+    return band.as_strided(size, strides, (row.owns - 1) * column.span + column.owns - 1)
 
 
 def _softmax_(weights: Tensor, outside: int) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -283,8 +201,7 @@ def _softmax_(weights: Tensor, outside: int) -> tuple[Tensor, Tensor, Tensor | N
     return peak.add_(z.log()), z, floor
 
 
-@torch.library.custom_op('segkit::psa_attention', mutates_args=())
-def windowed_attention(
+def attend(
     value: Tensor, feat: Tensor, weight: Tensor, collect: bool, mask_h: int, mask_w: int,
     softmax: bool, save: bool,
 ) -> Tensors3:  # fmt: skip
@@ -303,31 +220,29 @@ def windowed_attention(
         if of[1] != columns:
             strip, columns = value[..., of[1]].contiguous(), of[1]
         logits = window.logits(block)
-        shape = logits.shape[1:3] if collect else logits.shape[3:]
-        weights = logits.flatten(3).flatten(1, 2)
+        weights = logits.flatten(3).flatten(1, 2)  # (N, own, other)
         weights = weights if collect else weights.transpose(1, 2)
         z = floor = None
         if softmax:
             log, z, floor = _softmax_(weights, h * w - weights.shape[2])
-            lse[ALL + to] = log.view(n, *shape)
+            lse[ALL + to] = log.view(lse[ALL + to].shape)
         if save:
-            beside = (n, *shape, 1, 1) if collect else (n, 1, 1, *shape)
-            pairs = logits if z is None else logits / z.view(beside)
-            kept[ALL + block.own + block.other] = pairs
+            pairs = kept[ALL + block.own + block.other]
+            scale = 1 if z is None else (z if collect else z.transpose(1, 2))
+            pairs.copy_((logits.flatten(3).flatten(1, 2) / scale).view(pairs.shape))
         if floor is not None:
             weights.sub_(floor)
-        seen = strip[:, :, of[0]].flatten(2)
-        result = matmul_nt(seen, weights.to(value.dtype)).to(lse.dtype)
+        result = matmul_nt(strip[:, :, of[0]].flatten(2), weights.to(value.dtype)).to(lse.dtype)
         if floor is not None:
             result.addcmul_(total, floor.transpose(1, 2))
         if z is not None:  # cheaper than to divide the weights
             result.div_(z.transpose(1, 2))
-        out[ALL * 2 + to] = result.view(n, value.shape[1], *shape)
+        target = out[ALL * 2 + to]
+        target.copy_(result.view(target.shape))
     return out, lse, kept.view(n, h * w, h * w) if save else kept
 
 
-@torch.library.custom_op('segkit::psa_attention_backward', mutates_args=())
-def windowed_attention_backward(
+def attend_backward(
     grad: Tensor, value: Tensor, feat: Tensor, weight: Tensor, out: Tensor, lse: Tensor,
     kept: Tensor, collect: bool, mask_h: int, mask_w: int, softmax: bool,
 ) -> Tensors3:  # fmt: skip
@@ -343,59 +258,64 @@ def windowed_attention_backward(
     kept = kept.view(n, h, w, h, w) if kept.numel() else kept
     delta = sum_of_channel_products(grad, out, lse.dtype)
     query, key = (grad, value) if collect else (value, grad)
-    dvalue = torch.zeros_like(value, dtype=lse.dtype, memory_format=torch.contiguous_format)
+    dvalue = lse.new_zeros(value.shape)
     common = dvalue.new_zeros(dvalue.shape[:2])
     if softmax and not collect:
-        common = (grad * (-lse).exp_()[:, None]).sum((2, 3))
-    for column in window.columns:
-        keys = key[..., column.other].contiguous()
-        for row in window.rows:
-            own, other = (row.own, column.own), (row.other, column.other)
-            asked, seen = query[ALL * 2 + own].flatten(2), keys[:, :, row.other].flatten(2)
-            if kept.numel():
-                weights = kept[ALL + own + other].to(lse.dtype, copy=True)
-            else:
-                weights = window.logits(Block([row], [column]))
-            weights = weights.flatten(3).flatten(1, 2)
-            dlogits = matmul_nt(asked.transpose(1, 2), seen.transpose(1, 2)).to(lse.dtype)
-            floor = None
-            if softmax:
-                log, mean = (
-                    x[ALL + own].flatten(1)[:, :, None] if collect
-                    else x[ALL + other].flatten(1)[:, None] for x in (lse, delta)
-                )  # fmt: skip
-                if not kept.numel():
-                    weights.sub_(log).exp_()
-                dlogits.sub_(mean).mul_(weights)
-                if weights.shape[2] < h * w:
-                    floor = (-log).exp_()
-                    weights.sub_(floor)
-            window.add_gradient(row, column, dlogits)
-            weights = weights.to(value.dtype)
-            if collect:
-                target = dvalue[ALL * 2 + other]
-                target += matmul_nt(asked, weights.transpose(1, 2)).view(target.shape)
-                if floor is not None:
-                    common += (asked * floor.transpose(1, 2)).sum(2)
-            else:
-                target = dvalue[ALL * 2 + own]
-                target.copy_(matmul_nt(seen, weights).view(target.shape))
-                if floor is not None:
-                    target += common[:, :, None, None]
+        common += (grad * (-lse).exp_()[:, None]).sum((2, 3))
+    keys, columns = key, slice(0, w)
+    for row, column in window.patches():
+        own, other = (row.own, column.own), (row.other, column.other)
+        if column.other != columns:
+            keys, columns = key[..., column.other].contiguous(), column.other
+        asked, seen = query[ALL * 2 + own].flatten(2), keys[:, :, row.other].flatten(2)
+        if kept.numel():
+            pairs = kept[ALL + own + other].to(lse.dtype, copy=True)
+        else:
+            pairs = window.logits(Block([row], [column]))
+        weights = pairs.flatten(3).flatten(1, 2)
+        dlogits = matmul_nt(asked.transpose(1, 2), seen.transpose(1, 2)).to(lse.dtype)
+        floor = None
+        if softmax:
+            log, mean = (
+                _of_softmax(lse, own, other, collect),
+                _of_softmax(delta, own, other, collect),
+            )
+            if not kept.numel():
+                weights.sub_(log).exp_()
+            dlogits.sub_(mean).mul_(weights)
+            if weights.shape[2] < h * w:
+                floor = (-log).exp_()
+                weights.sub_(floor)
+        window.add_gradient(row, column, dlogits.view(pairs.shape))
+        weights = weights.to(value.dtype)
+        target = dvalue[ALL * 2 + (other if collect else own)]
+        if collect:
+            target += matmul_nt(asked, weights.transpose(1, 2)).view(target.shape)
+            if floor is not None:
+                common += (asked * floor.transpose(1, 2)).sum(2)
+        else:
+            target.copy_(matmul_nt(seen, weights).view(target.shape))
+            if floor is not None:
+                target += common[:, :, None, None]
     if collect:
         dvalue += common[:, :, None, None]
     return dvalue.to(value.dtype), *window.gradients()
 
 
-@torch.library.custom_op('segkit::psa_logits', mutates_args=())
-def windowed_logits(feat: Tensor, weight: Tensor, mask_h: int, mask_w: int) -> Tensor:
+def _of_softmax(maps: Tensor, own: Rectangle, other: Rectangle, collect: bool) -> Tensor:
+    """(N, H, W), at the pixels that the softmax belongs to: (N, own, 1) or (N, 1, other)."""
+    return (
+        maps[ALL + own].flatten(1)[:, :, None] if collect else maps[ALL + other].flatten(1)[:, None]
+    )
+
+
+def all_logits(feat: Tensor, weight: Tensor, mask_h: int, mask_w: int) -> Tensor:
     """(N, HW own, HW other), 0 out of reach."""
     window = Window(feat, weight, (mask_h, mask_w))
-    return window.logits(Block(window.rows, window.columns), feat.dtype).flatten(3).flatten(1, 2)
+    return window.logits(window.all, feat.dtype).flatten(3).flatten(1, 2)
 
 
-@torch.library.custom_op('segkit::psa_logits_backward', mutates_args=())
-def windowed_logits_backward(
+def all_logits_backward(
     grad: Tensor, feat: Tensor, weight: Tensor, mask_h: int, mask_w: int
 ) -> tuple[Tensor, Tensor]:
     """(dfeat, dweight)."""
@@ -403,31 +323,42 @@ def windowed_logits_backward(
     window.start_gradients()
     n, h, w = window.size
     pairs = grad.reshape(n, h, w, h, w)
-    for column in window.columns:
-        for row in window.rows:
-            part = pairs[:, row.own, column.own, row.other, column.other]
-            window.add_gradient(row, column, part)
+    for row, column in window.patches():
+        part = pairs[:, row.own, column.own, row.other, column.other]
+        window.add_gradient(row, column, part)
     return window.gradients()
 
 
+def use_grouped(feat: Tensor, mask: tuple[int, int]) -> bool:
+    """On a GPU, unless the attention of one image passes the budget of that form."""
+    return feat.is_cuda and len(feat) > 0 and grouped.images_at_once(feat, mask) > 0
+
+
+def _operator(name: str, function: Callable[..., Any]) -> Any:
+    return torch.library.custom_op(f'segkit::{name}', function, mutates_args=())
+
+
+windowed_attention = _operator('psa_attention', attend)
+windowed_attention_backward = _operator('psa_attention_backward', attend_backward)
+windowed_logits = _operator('psa_logits', all_logits)
+windowed_logits_backward = _operator('psa_logits_backward', all_logits_backward)
+
+
 def _fresh(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """Fakes: contiguous, of the same shapes and types."""
+    """Contiguous, of the same shapes and types."""
     return tuple(t.new_empty(t.shape) for t in tensors)
 
 
 @windowed_attention.register_fake
-def _(
-    value: Tensor, feat: Tensor, weight: Tensor, collect: bool, mask_h: int, mask_w: int,
-    softmax: bool, save: bool,
-) -> Tensors3:  # fmt: skip
+def _(value: Tensor, feat: Tensor, weight: Tensor, *numbers: int) -> Tensors3:
     n, _, h, w = value.shape
     statistics = torch.promote_types(value.dtype, torch.float32)
-    kept = value.new_empty((n, h * w, h * w) if save else (0,))
+    kept = value.new_empty((n, h * w, h * w) if numbers[-1] else (0,))
     return value.new_empty(value.shape), value.new_empty(n, h, w, dtype=statistics), kept
 
 
 @windowed_logits.register_fake
-def _(feat: Tensor, weight: Tensor, mask_h: int, mask_w: int) -> Tensor:
+def _(feat: Tensor, weight: Tensor, *mask: int) -> Tensor:
     n, _, h, w = feat.shape
     return feat.new_empty(n, h * w, h * w)
 

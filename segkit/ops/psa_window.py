@@ -9,14 +9,18 @@ of an Mh x Mw window around it. Names used throughout:
            half = (M - 1) // 2; an even window reaches one further down and right
 
 One axis is described by a ``Reach``: ``before`` and ``after`` are the largest steps from own to
-other that the window holds and the map allows; the window's rows ``start .. start + span`` are
-the only ones ever used.
+other that the window holds and the map allows. A *patch* is a run of own rows (a ``Tile``) times a
+run of own columns; a *block* is some rows of patches by some columns of them.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 PSA_TYPES = ('collect', 'distribute')
+# A reach of this much of an axis is widened to all of it: little is lost, and nothing is outside.
+NEARLY_ALL = 7 / 8
+Rectangle = tuple[slice, slice]
 
 
 @dataclass(frozen=True)
@@ -39,11 +43,6 @@ class Reach:
         return min(self.mask - 1 - self.half, self.size - 1)
 
     @property
-    def start(self) -> int:
-        """First row of the window that is used."""
-        return self.half - self.before
-
-    @property
     def span(self) -> int:
         return self.before + self.after + 1
 
@@ -56,9 +55,79 @@ class Reach:
         """Half-open range of others within reach of any own in first .. last (inclusive)."""
         return max(0, first - self.before), min(self.size, last + self.after + 1)
 
-    def owners(self, first: int, last: int) -> tuple[int, int]:
-        """Half-open range of owns that reach any other in first .. last (inclusive)."""
-        return max(0, first - self.after), min(self.size, last + self.before + 1)
+    def tiles(self, length: int) -> list['Tile']:
+        """The axis in runs of at most ``length`` own pixels, each with its others."""
+        tiles = []
+        for own in cut(self.size, length):
+            start, stop = self.others(own.start, own.stop - 1)
+            if stop - start >= NEARLY_ALL * self.size:
+                start, stop = 0, self.size
+            tiles.append(Tile(own, slice(start, stop), start - (own.stop - 1) + self.half))
+        return tiles
+
+
+class Tile(NamedTuple):
+    """One axis of a patch."""
+
+    own: slice
+    other: slice
+    first: int  # row or column of the window; may be negative or beyond: there the window is 0
+
+    @property
+    def owns(self) -> int:
+        return self.own.stop - self.own.start
+
+    @property
+    def others(self) -> int:
+        return self.other.stop - self.other.start
+
+    @property
+    def span(self) -> int:
+        """Rows or columns of the window that some own pixel uses for some other."""
+        return self.others + self.owns - 1
+
+    def within(self, chunk: slice) -> 'Tile':
+        """Only the others of a chunk."""
+        start, stop = max(self.other.start, chunk.start), min(self.other.stop, chunk.stop)
+        first = self.first + start - self.other.start
+        return Tile(self.own, slice(start, max(start, stop)), first)
+
+
+class Block(NamedTuple):
+    """Patches: every tile of rows with every tile of columns."""
+
+    rows: list[Tile]
+    columns: list[Tile]
+
+    @property
+    def own(self) -> Rectangle:
+        return _hull([t.own for t in self.rows]), _hull([t.own for t in self.columns])
+
+    @property
+    def other(self) -> Rectangle:
+        return _hull([t.other for t in self.rows]), _hull([t.other for t in self.columns])
+
+    def within(self, rows: slice, columns: slice) -> 'Block':
+        """The patches that reach a chunk of others, and of their others only those."""
+        kept = ([t.within(c) for t in ts] for ts, c in zip(self, (rows, columns)))
+        return Block(*([t for t in tiles if t.others] for tiles in kept))
+
+
+def cut(size: int, length: int) -> list[slice]:
+    """[0, size) in runs of at most ``length``, nearly equal."""
+    count = -(-size // length)
+    edges = [size * i // count for i in range(count + 1)]
+    return [slice(*pair) for pair in zip(edges, edges[1:])]
+
+
+def overlap(start: int, span: int, size: int) -> tuple[slice, slice]:
+    """Where [start, start + span) meets [0, size), in the coordinates of [0, size) and of start."""
+    low, high = max(start, 0), min(start + span, size)
+    return slice(low, high), slice(low - start, high - start)
+
+
+def _hull(runs: list[slice]) -> slice:
+    return slice(min(r.start for r in runs), max(r.stop for r in runs))
 
 
 def parse_psa_type(psa_type: str | int) -> str:

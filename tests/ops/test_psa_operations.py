@@ -1,0 +1,59 @@
+"""How many operations attention issues on a device, where each is a launch. No device is needed:
+on 'meta' every operation is dispatched, none computed, and the budget is that of a GPU."""
+
+from collections import Counter
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from segkit.ops import psa_patches
+from segkit.ops.psa_grouped_passes import grouped_forward
+
+NO_LAUNCH = ('empty', 'new_empty', 'empty_like', '_unsafe_view', 'promote_types')
+MASKS = ((193, 193), (97, 97), (24, 25))  # all in reach, truncated, the closed form
+
+
+class Operations(TorchDispatchMode):
+    """Counts what would be launched: no views, and no memory that is only taken."""
+
+    def __init__(self):
+        super().__init__()
+        self.issued = Counter()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        aliases = [returned.alias_info for returned in func._schema.returns]
+        view = any(alias is not None and not alias.is_write for alias in aliases)
+        name = func._schema.name.split('::')[1]
+        if not view and name not in NO_LAUNCH:
+            self.issued[name] += 1
+        return func(*args, **(kwargs or {}))
+
+
+def inputs_of(n, side, mask, dtype=torch.float32):
+    shapes = (n, 512, side, side), (n, 512, side, side), (mask[0] * mask[1], 512)
+    return [torch.empty(shape, device='meta', dtype=dtype) for shape in shapes]
+
+
+@pytest.mark.parametrize('n', [1, 2])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize('mask', MASKS, ids=str)
+@pytest.mark.parametrize('collect', [True, False], ids=['collect', 'distribute'])
+def test_attention_of_a_large_map_is_few_operations(collect, mask, dtype, n):
+    inputs = inputs_of(n, 97, mask, dtype)
+    with Operations() as forward, torch.no_grad():
+        out, lse, kept = psa_patches.attend(*inputs, collect, *mask, True, False)
+    assert out.shape == inputs[0].shape
+    assert {'mm', 'bmm'} <= set(forward.issued)  # the counter saw the inside
+    assert forward.issued.total() <= 120
+    with Operations() as backward, torch.no_grad():
+        psa_patches.attend_backward(out, *inputs, out, lse, kept, collect, *mask, True)
+    assert backward.issued.total() <= 150
+
+
+@pytest.mark.parametrize('collect', [True, False], ids=['collect', 'distribute'])
+def test_the_grouped_form_is_fewer_still(collect):
+    with Operations() as forward, torch.no_grad():
+        grouped_forward(*inputs_of(2, 97, (97, 97)), collect, (97, 97))
+    assert forward.issued['bmm'] == 2
+    assert forward.issued.total() <= 30
