@@ -125,7 +125,10 @@ class UnpaddedSampler(Sampler):
 
 @DATA_SAMPLERS.register_module()
 class DefaultSampler(_PaddedSampler):
-    """mmengine's sampler, padded only where that is wanted: when shuffling, i.e. in training."""
+    """mmengine's sampler, padded only where that is wanted: when shuffling, i.e. in training.
+
+    There each index carries the seed of its augmentation, so that a run by epochs resumes exactly.
+    """
 
     def __init__(
         self,
@@ -135,3 +138,13 @@ class DefaultSampler(_PaddedSampler):
         round_up: bool | None = None,
     ) -> None:
         super().__init__(dataset, shuffle, seed, shuffle if round_up is None else round_up)
+
+    def __iter__(self) -> Iterator[int]:
+        indices = super().__iter__()
+        if not self.shuffle:
+            return indices
+        first = self.epoch * self.total_size + self.rank
+        return (
+            SeededIndex(index, sample_seed(self.seed, first + number * self.world_size))
+            for number, index in enumerate(indices)
+        )

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Sampler
 
-from segkit.engine.errors import TrainingError
+from segkit.engine.randomness import preserved_randomness
 
 
 class _Advanced(Sampler):
@@ -49,28 +49,23 @@ def _jump(loader: DataLoader, samples: int, world_size: int) -> int:
 def endless_batches(loader: DataLoader, samples: int, world_size: int) -> Iterator:
     """Batches from global position ``samples`` on, in pass after pass over the dataset."""
     passes = _jump(loader, samples, world_size) if samples else 0
-    return _passes(loader, iter(_at(loader, passes)), passes)
+    return _passes(loader, _begin(loader, passes), passes)
 
 
-def _at(loader: DataLoader, number: int) -> DataLoader:
+def _begin(loader: DataLoader, number: int) -> Iterator:
+    """Pass ``number``. torch draws a seed for its workers, at the start of each pass: not from the
+    generator of the training, which a resumed run would find elsewhere."""
     sampler = loader.batch_sampler
     while sampler is not None and not hasattr(sampler, 'set_epoch'):
         sampler = getattr(sampler, 'sampler', None) or getattr(sampler, 'batches', None)
     if sampler is not None:
         sampler.set_epoch(number)
-    return loader
+    with preserved_randomness():
+        return iter(loader)
 
 
 def _passes(loader: DataLoader, batches: Iterator, number: int) -> Iterator:
-    empty = 0
-    while empty < 2:  # of a resumed pass nothing may be left
-        empty += 1
-        for batch in batches:
-            empty = 0
-            yield batch
+    while True:
+        yield from batches
         number += 1
-        batches = iter(_at(loader, number))
-    raise TrainingError(
-        'the training data loader gives no batch from its samples: '
-        'lower batch_size, or set drop_last=False'
-    )
+        batches = _begin(loader, number)

@@ -1,11 +1,13 @@
-"""Training by iterations that resumes through the sampler, validation with a loss, testing.
+"""Training that resumes through the sampler, by iterations or epochs; validation; testing.
 
-mmengine's iteration loop resumes by loading, decoding and throwing away every batch already
-seen: hours on a large dataset. Here the sampler jumps to its place. One iteration is one step of
-the optimizer: with ``accumulate=k`` it consumes k batches, so a recipe's schedule, intervals and
-log keep their meaning on fewer GPUs.
+mmengine's iteration loop resumes by loading, decoding and throwing away every batch already seen,
+hours on a large dataset, and its epoch loop starts the epoch again. Here the sampler jumps to its
+place. One iteration is one step of the optimizer: with ``accumulate=k`` it consumes k batches, so a
+recipe's schedule, intervals and log keep their meaning on fewer GPUs. An epoch is the number of
+iterations in which the sampler has given each sample once.
 """
 
+import bisect
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,7 @@ from mmengine.runner.utils import calc_dynamic_intervals
 from torch.utils.data import DataLoader
 
 from segkit.engine import stops
+from segkit.engine.config_error import ConfigError
 from segkit.engine.data_position import endless_batches
 from segkit.engine.dist import any_rank
 from segkit.engine.errors import explained
@@ -35,14 +38,15 @@ if TYPE_CHECKING:
     from segkit.engine.runner import Runner
 
 
-@LOOPS.register_module()
-class IterBasedTrainLoop(MMIterBasedTrainLoop):
-    """Train for ``max_iters`` optimizer steps.
+@LOOPS.register_module(name=['IterBasedTrainLoop', 'EpochBasedTrainLoop'])
+class TrainLoop(MMIterBasedTrainLoop):
+    """Train for ``max_iters`` optimizer steps, or for ``max_epochs`` passes over the dataset.
 
     Args:
         runner, dataloader: given by the Runner.
-        max_iters: optimizer steps.
-        val_begin, val_interval, dynamic_intervals: as in mmengine, in iterations.
+        max_iters, max_epochs: one of them; the intervals below count the same unit.
+        val_begin, val_interval, dynamic_intervals: as in mmengine; ``val_interval`` is 1000
+            iterations or 1 epoch when not given.
         accumulate: batches per iteration, their gradients averaged; 'auto' reaches
             ``auto_scale_lr.base_batch_size`` whatever the number of GPUs.
     """
@@ -51,23 +55,31 @@ class IterBasedTrainLoop(MMIterBasedTrainLoop):
         self,
         runner: 'Runner',
         dataloader: DataLoader | dict,
-        max_iters: int,
+        max_iters: int | None = None,
         val_begin: int = 1,
-        val_interval: int = 1000,
+        val_interval: int | None = None,
         dynamic_intervals: list[tuple[int, int]] | None = None,
         accumulate: int | str = 1,
+        max_epochs: int | None = None,
     ) -> None:
         # Not mmengine's __init__: it starts the workers, which would read from sample 0.
         BaseLoop.__init__(self, runner, dataloader)
-        self._max_iters = int(max_iters)
-        self._max_epochs = 1
+        if (max_iters is None) == (max_epochs is None):
+            raise ConfigError('train_cfg: set one of max_iters and max_epochs')
+        self.by_epoch = max_epochs is not None
+        self.accumulate = runner.resolve_accumulation(accumulate)
+        if max_epochs is None:
+            self.epoch_length = 0  # one epoch without an end
+        else:
+            self.epoch_length = max(len(self.dataloader) // self.accumulate, 1)
+        self._max_epochs = 1 if max_epochs is None else int(max_epochs)
+        self._max_iters = int(max_iters or self._max_epochs * self.epoch_length)
         self._epoch = self._iter = 0
         self.val_begin = val_begin
-        self.val_interval = val_interval
+        self.val_interval = val_interval or (1 if self.by_epoch else 1000)
         self.stop_training = False
-        self.accumulate = runner.resolve_accumulation(accumulate)
         self.dynamic_milestones, self.dynamic_intervals = calc_dynamic_intervals(
-            val_interval, dynamic_intervals
+            self.val_interval, dynamic_intervals
         )
         self.runner.visualizer.dataset_meta = getattr(self.dataloader.dataset, 'metainfo', None)
 
@@ -77,19 +89,31 @@ class IterBasedTrainLoop(MMIterBasedTrainLoop):
 
     def _run(self) -> torch.nn.Module:
         runner = self.runner
+        if self.by_epoch:  # which a stopped run may have left in the middle of one
+            self._epoch = self._iter // self.epoch_length
         runner.call_hook('before_train')
-        runner.call_hook('before_train_epoch')
         if self._iter > 0 and runner.message_hub.get_info('last_val_iter', 0) != self._iter:
             # The checkpoint was written before the validation that is due at this iteration.
             self._validate_if_due()
         self._start_counting()
-        batches = self._open()
+        batches: Iterator | None = None
+        in_epoch = False
         while self._iter < self._max_iters and not self.stop_training:
+            if not in_epoch:
+                runner.call_hook('before_train_epoch')
+            batches = batches or endless_batches(
+                self.dataloader, runner.samples_seen, runner.world_size
+            )  # after a hook that tells the sampler the epoch
             runner.model.train()
             self._run_iteration(batches)
+            in_epoch = not self.by_epoch or self._iter % self.epoch_length > 0
+            if not in_epoch:
+                runner.call_hook('after_train_epoch')
+                self._epoch += 1
             self._decide_current_val_interval()
             self._validate_if_due()
-        runner.call_hook('after_train_epoch')
+        if in_epoch:
+            runner.call_hook('after_train_epoch')
         runner.call_hook('after_train')
         return runner.model
 
@@ -102,36 +126,42 @@ class IterBasedTrainLoop(MMIterBasedTrainLoop):
         done, total = self._iter * self.accumulate, self._max_iters * self.accumulate
         wrapper.initialize_count_status(self.runner.model, done, total)
 
-    def _open(self) -> Iterator:
-        with preserved_randomness():
-            return endless_batches(
-                self.dataloader, self.runner.samples_seen, self.runner.world_size
-            )
-
     def _run_iteration(self, batches: Iterator) -> None:
         """Load and train on ``accumulate`` batches; hooks see the last and the mean of the logs."""
         runner = self.runner
         beat(f'in iteration {self._iter + 1}')
         seed_iteration(runner.seed, runner.rank, self._iter)
+        number = self._iter % self.epoch_length if self.by_epoch else self._iter
         logs: list[dict] = []
         for _ in range(self.accumulate):
             batch = next(batches)
             if not logs:
-                runner.call_hook('before_train_iter', batch_idx=self._iter, data_batch=batch)
+                runner.call_hook('before_train_iter', batch_idx=number, data_batch=batch)
             logs.append(runner.model.train_step(batch, optim_wrapper=runner.optim_wrapper))
         runner.samples_seen += runner.batch_per_step * self.accumulate
         runner.call_hook(
-            'after_train_iter',
-            batch_idx=self._iter,
-            data_batch=batch,
-            outputs=_mean_of(logs),
+            'after_train_iter', batch_idx=number, data_batch=batch, outputs=_mean_of(logs)
         )
         self._iter += 1
 
+    def _decide_current_val_interval(self) -> None:
+        step = bisect.bisect(self.dynamic_milestones, self._done + 1)
+        self.val_interval = self.dynamic_intervals[step - 1]
+
+    @property
+    def _done(self) -> int:
+        """Epochs or iterations, whichever the intervals count."""
+        return self._epoch if self.by_epoch else self._iter
+
     def _validate_if_due(self) -> None:
-        due = self._iter % self.val_interval == 0 or self._iter == self._max_iters
-        if self.runner.val_loop is not None and self._iter >= self.val_begin and due:
+        if self.by_epoch and self._iter % self.epoch_length:
+            return
+        due = self._done % self.val_interval == 0 or self._iter == self._max_iters
+        if self.runner.val_loop is not None and self._done >= self.val_begin and due:
             self.runner.val_loop.run()
+
+
+IterBasedTrainLoop = EpochBasedTrainLoop = TrainLoop
 
 
 def _mean_of(logs: Sequence[dict]) -> dict:

@@ -3,8 +3,11 @@
 import pytest
 import torch
 from helpers.runs import assert_same_run, differences, read, train, train_until
+from helpers.tiny_config import tiny_config
+from mmengine.hooks import Hook
 
 from segkit.datasets.shapes import ShapesDataset
+from segkit.engine import Runner, stops
 
 EMA = [dict(type='EMAHook', ema_type='ExponentialMovingAverage', momentum=0.01)]
 # A sampler of another kind, in passes of three batches: it is resumed in the middle of the second.
@@ -124,3 +127,97 @@ def test_a_resumed_run_fetches_no_pretrained_weights(tmp_path):
     train(tmp_path, train_cfg__max_iters=6, resume=True, model__backbone__pretrained=nowhere)
 
     assert (tmp_path / 'iter_6.pth').is_file()
+
+
+# Three epochs of four iterations (eleven images in batches of three); schedules of both kinds.
+def epochs(**options) -> dict:
+    return dict(
+        train_cfg=dict(_delete_=True, by_epoch=True, max_epochs=3, val_interval=1),
+        train_dataloader__sampler=dict(type='DefaultSampler', shuffle=True),
+        train_dataloader__batch_size=3,
+        param_scheduler=[
+            dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=5),
+            dict(type='MultiStepLR', milestones=[1, 2], by_epoch=True),
+        ],
+        default_hooks__checkpoint__by_epoch=True,
+        default_hooks__checkpoint__interval=1,
+        default_hooks__checkpoint__max_keep_ckpts=-1,
+        **options,
+    )
+
+
+class Stopping(Hook):
+    """A signal in iteration ``at``, counted from 1."""
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter + 1 == self.at:
+            stops.ask()
+
+
+@pytest.mark.parametrize(
+    ('at', 'options'),
+    [
+        (3, {}),
+        (4, {}),
+        (6, dict(custom_hooks=EMA)),
+        (3, dict(train_cfg__accumulate=2)),
+        (7, dict(train_dataloader__num_workers=2)),
+    ],
+    ids=['in the first', 'at its end', 'ema', 'accumulate', 'workers'],
+)
+def test_a_run_by_epochs_that_a_signal_stopped_ends_where_one_never_stopped_ends(
+    tmp_path, at, options
+):
+    train(tmp_path / 'straight', **epochs(**options))
+    runner = Runner.from_cfg(tiny_config(tmp_path / 'run', **epochs(**options)))
+    runner.register_hook(Stopping(at))
+    with pytest.raises(SystemExit):
+        runner.train()
+    name = 'epoch_1.pth' if at == 4 else f'iter_{at}.pth'
+    assert (tmp_path / 'run' / 'last_checkpoint').read_text() == name
+
+    runner = train(tmp_path / 'run', resume=True, **epochs(**options))
+    assert (runner.epoch, runner.iter) == (3, runner.max_iters)
+    assert_same_run(tmp_path / 'run' / 'epoch_3.pth', tmp_path / 'straight' / 'epoch_3.pth')
+
+
+def test_what_hooks_see_of_a_run_by_epochs(tmp_path):
+    seen = []
+
+    class See(Hook):
+        def before_train_epoch(self, runner):
+            seen.append(f'epoch {runner.epoch}')
+
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            seen.append((runner.iter, batch_idx, len(data_batch['inputs'])))
+
+        def after_train_epoch(self, runner):
+            seen.append(f'end {runner.epoch} {self.is_last_train_epoch(runner)}')
+
+        def before_val(self, runner):
+            seen.append(f'val {runner.epoch}')
+
+    two = dict(train_cfg__max_epochs=2, train_cfg__val_interval=2)
+    runner = Runner.from_cfg(tiny_config(tmp_path, **epochs(**two)))
+    runner.register_hook(See())
+    runner.train()
+    assert seen == [
+        'epoch 0', (0, 0, 3), (1, 1, 3), (2, 2, 3), (3, 3, 2), 'end 0 False',
+        'epoch 1', (4, 0, 3), (5, 1, 3), (6, 2, 3), (7, 3, 2), 'end 1 True', 'val 2',
+    ]  # fmt: skip
+
+
+def test_a_run_that_stopped_early_is_saved_and_does_not_go_on(tmp_path):
+    still = dict(optim_wrapper__optimizer__lr=0.0, param_scheduler=[], train_cfg__val_interval=1)
+    patient = dict(type='EarlyStoppingHook', monitor='aAcc', patience=2)
+    options = dict(still, default_hooks__checkpoint__interval=100, custom_hooks=[patient])
+    stopped = train(tmp_path, **options).iter
+    assert stopped < 8
+    assert read(tmp_path / f'iter_{stopped}.pth')['meta']['iter'] == stopped
+
+    assert train(tmp_path, resume=True, **options).iter == stopped
+    options['custom_hooks'] = [dict(patient, patience=100)]
+    assert train(tmp_path, resume=True, **options).iter == 8

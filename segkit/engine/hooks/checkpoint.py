@@ -72,6 +72,7 @@ class CheckpointHook(Hook):
         self.filename_tmpl = filename_tmpl or ('epoch_{}.pth' if by_epoch else 'iter_{}.pth')
         self.folder: Path | Any = None  # None until training begins
         self.last_ckpt: str | None = None
+        self._saved_at: int | None = None
 
     def before_train(self, runner: 'Runner') -> None:
         self.folder = Path(self.out_dir or runner.work_dir)
@@ -121,8 +122,8 @@ class CheckpointHook(Hook):
 
     def save_now(self, runner: 'Runner', done: int) -> None:
         """Save after ``done`` iterations, unless that has just been saved."""
-        name = f'iter_{done}.pth' if self.by_epoch else self._name(done)
-        if self.last_ckpt != name:
+        if self._saved_at != done:
+            name = f'iter_{done}.pth' if self.by_epoch else self._name(done)
             self._save(runner, name, dict(epoch=runner.epoch, iter=done))
 
     def _name(self, step: int) -> str:
@@ -130,7 +131,7 @@ class CheckpointHook(Hook):
 
     def _save(self, runner: 'Runner', name: str, meta: dict) -> None:
         kept, surplus = self._rotate(runner.message_hub.get_info(_KEPT, []), name)
-        self.last_ckpt = name
+        self.last_ckpt, self._saved_at = name, meta['iter']
         runner.message_hub.update_info(_KEPT, kept)
         runner.message_hub.update_info('last_ckpt', name)
         runner.save_checkpoint(str(self.folder), name, meta=dict(meta), **self.parts)

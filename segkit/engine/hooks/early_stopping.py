@@ -28,7 +28,9 @@ class EarlyStoppingHook(Hook):
     patience: validations without improvement after which training stops.
     """
 
-    priority = 'LOWEST'
+    # Before the checkpoint hook, which saves what is noted here.
+    priority = 'LOW'
+    _stops = False
 
     def __init__(
         self, monitor: str, rule: str | None = None, min_delta: float = 0.0, patience: int = 5
@@ -37,6 +39,20 @@ class EarlyStoppingHook(Hook):
         self.sign = 1.0 if better_rule(monitor, rule) == 'greater' else -1.0
         self.min_delta = min_delta
         self.patience = patience
+
+    def before_train(self, runner: 'Runner') -> None:
+        best, waited = runner.message_hub.get_info(_STATE, [None, 0])
+        if waited >= self.patience:
+            runner.train_loop.stop_training = True
+            runner.logger.info(
+                f'This run stopped early at iteration {runner.iter}: {self.monitor} had not '
+                f'improved on {best} in {waited} validations. To train on, raise '
+                'EarlyStoppingHook.patience or leave the hook out of custom_hooks.'
+            )
+
+    def after_val(self, runner: 'Runner') -> None:
+        if self._stops:
+            runner.call_hook('save_now', done=runner.iter)
 
     def after_val_epoch(self, runner: 'Runner', metrics: dict | None = None) -> None:
         metrics = metrics or {}
@@ -55,7 +71,7 @@ class EarlyStoppingHook(Hook):
             waited += 1
         runner.message_hub.update_info(_STATE, [best, waited])
         if waited >= self.patience:
-            runner.train_loop.stop_training = True
+            runner.train_loop.stop_training = self._stops = True
             runner.logger.info(
                 f'Training stops at iteration {runner.iter}: {self.monitor} has not improved on '
                 f'{best} in {waited} validations.'

@@ -36,8 +36,14 @@ class PreemptionHook(Hook):
         data_batch: dict | None = None,
         outputs: dict | None = None,
     ) -> None:
+        done, epoch = runner.iter + 1, getattr(runner.train_loop, 'epoch_length', 0)
+        if runner.stop_requested and (not epoch or done % epoch):
+            self._stop(runner, done, f'after iteration {done}')
+
+    def after_train_epoch(self, runner: 'Runner') -> None:
+        """The last iteration of an epoch: after what else is done at its end."""
         if runner.stop_requested:
-            self._stop(runner, runner.iter + 1, f'after iteration {runner.iter + 1}')
+            self._stop(runner, runner.iter, f'after epoch {runner.epoch + 1}')
 
     def stop_validation(self, runner: 'Runner') -> None:
         """Called by the loop of a validation that is not finished; a resumed run does it anew."""
