@@ -41,6 +41,8 @@ class FirstBatchesHook(Hook):
         self._counts = torch.zeros(0, dtype=torch.int64)
 
     def before_train(self, runner: 'Runner') -> None:
+        if runner.iter:
+            return  # a resumed run has begun, and with the weights of its checkpoint
         dataset: Any = runner.train_dataloader.dataset
         plan = Plan(runner.cfg, None, runner.world_size)
         if hasattr(dataset, '__len__'):
