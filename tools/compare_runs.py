@@ -33,7 +33,7 @@ def main() -> None:
     a, b = read_run(place(args.a)), read_run(place(args.b))
     print(f'A: {args.a}\nB: {args.b}')
     if a.config and b.config:
-        show_settings(a.config, b.config)
+        show_settings([(args.a, a.config), (args.b, b.config)])
     show_scores('Metric', a.metrics, b.metrics)
     show_scores('Class IoU', a.classes, b.classes, by_change=True, top=args.top)
 
@@ -45,17 +45,21 @@ def place(run: str) -> str | Path:
     return run if Path(run).exists() else shipped_configs().get(run.removesuffix('.py'), run)
 
 
-def show_settings(a: Path, b: Path) -> None:
-    """Settings with different values; what a config file computes them from is left out."""
+def show_settings(configs: list[tuple[str, Path]]) -> None:
+    """Settings with different values; what a config file computes them from is left out.
+
+    A config that was named is run, one found in the folder of a run is only read.
+    """
     from segkit.engine.config import load_config
+    from segkit.engine.config_files import read_dumped
     from segkit.engine.config_options import flat_config
     from segkit.engine.config_schema import RUNNER_KEYS
     from segkit.evaluation.run_results import differences
     from segkit.evaluation.tables import format_table
 
     flat = []
-    for path in (a, b):
-        cfg = load_config(path).to_dict()
+    for run, path in configs:
+        cfg = read_dumped(path) if Path(run).is_dir() else load_config(path).to_dict()
         flat.append(flat_config({k: v for k, v in cfg.items() if k in RUNNER_KEYS}))
     rows = [[key, short(x), short(y)] for key, x, y in differences(*flat)]
     if rows:

@@ -7,6 +7,7 @@ python tools/model_zoo.py table
 """
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -88,6 +89,19 @@ def download(args: argparse.Namespace) -> int:
     return 0
 
 
+def _refuse_unnamed(row, name: str) -> None:
+    """A catalogue is data: a config that is a program runs only if the user named the file."""
+    from segkit.engine.config import shipped_configs
+
+    if row.config.removesuffix('.py') in shipped_configs() and not Path(row.config).is_file():
+        return
+    if Path(name).suffix != '.py' or Path(name).resolve() != Path(row.config).resolve():
+        raise ValueError(
+            f'{row.config}: the catalogue names this file as the config, which would be run. If '
+            f'you trust it, name it: verify {shlex.quote(row.config)}'
+        )
+
+
 def verify(args: argparse.Namespace) -> int:
     from segkit.model_zoo import append
     from segkit.model_zoo.catalog import find
@@ -95,7 +109,10 @@ def verify(args: argparse.Namespace) -> int:
 
     options = [f'data_root={args.data_root}'] if args.data_root else []
     differing = 0
-    for row in [find(args.rows, name) for name in args.names]:
+    rows = [find(args.rows, name) for name in args.names]
+    for row, name in zip(rows, args.names):
+        _refuse_unnamed(row, name)
+    for row in rows:
         path = _fetch(row, args.checkpoint_dir)
         request = Request(Path(__file__).with_name('test.py'), path, args.tolerance, options)
         for ms_flip in (False, True) if args.aug_test else (False,):

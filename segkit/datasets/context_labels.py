@@ -5,7 +5,6 @@ the background, class 0. The releases number the names differently (459 ids, 59 
 of the Detail file), so classes are matched by name.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 
 from segkit.datasets.coco_masks import decode_mask
 from segkit.datasets.metainfo import dataset_metainfo
+from segkit.json_file import read_json
 
 _OTHER_SPELLINGS = {'diningtable': 'table', 'dining table': 'table', 'potted plant': 'pottedplant'}
 _OTHER_SPELLINGS |= {'tv monitor': 'tvmonitor', 'bed clothes': 'bedclothes'}
@@ -48,14 +48,14 @@ class DetailFile:
         if not path.is_file():
             raise FileNotFoundError(f'{path}: there is no such annotation file or folder.')
         try:
-            data = json.loads(path.read_text())
+            data = read_json(path)
             names = {_id(entry): entry['name'] for entry in data['categories']}
             self._table = class_table(names, path)
             self._images = {image['image_id']: image for image in data['images']}
             self._masks = defaultdict(list)
             for annotation in data['annos_segmentation']:
                 self._masks[annotation['image_id']].append(annotation)
-        except (KeyError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f'{path}: not an annotation file of the Detail release ({error!r}).'
             ) from None

@@ -5,9 +5,10 @@ here, without anything that a file could call, and let through the gate. A ``.py
 own may take one up by ``_base_`` as it is, which is how to train from one.
 """
 
+import ast
 import json
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from mmengine.fileio import register_handler
 from mmengine.fileio.handlers import BaseFileHandler, YamlHandler
 
 from segkit.engine.config_error import ConfigError
+from segkit.json_file import JsonError, read_json
 
 ENDINGS = ('.py', '.json', '.yaml', '.yml')
 _LARGEST = 10 << 20  # bytes; the configs of a whole run take some kB
@@ -49,19 +51,68 @@ def parse(path: Path) -> Any:
         ConfigError: it is too large, damaged, or holds a tag that would call something.
     """
     try:
+        if path.suffix == '.json':
+            return read_json(path, _LARGEST)
         if path.stat().st_size > _LARGEST:
             raise ConfigError(f'{path}: {path.stat().st_size} bytes are too many for a config')
-        text = path.read_text(encoding='utf-8-sig')
-        return json.loads(text) if path.suffix == '.json' else yaml.safe_load(text)
+        return yaml.safe_load(path.read_text(encoding='utf-8-sig'))
+    except (ConfigError, JsonError) as error:
+        raise ConfigError(str(error)) from None
     except UnicodeDecodeError:
         raise ConfigError(f'{path}: is no text in UTF-8; save it as that') from None
     except RecursionError:
-        raise ConfigError(f'{path}: its brackets are nested deeper than in any config') from None
+        raise ConfigError(f'{path}: its brackets are nested too deeply') from None
     except (ValueError, yaml.YAMLError) as error:
-        if isinstance(error, ConfigError):
-            raise
         said = ' '.join(str(error).split())[:200]
-        raise ConfigError(f'{path}: cannot be read as {path.suffix[1:]}: {said}') from None
+        raise ConfigError(f'{path}: cannot be read as yaml: {said}') from None
+
+
+def read_base(path: Path) -> Mapping[str, Any]:
+    """A config as the ``_base_`` of a Python config takes it up: past the gate."""
+    content = _read_python(path).to_dict() if path.suffix == '.py' else parse(path)
+    if not isinstance(content, Mapping):
+        raise ConfigError(f'{path}: is a {type(content).__name__}, not a dict of settings')
+    return content
+
+
+def read_dumped(path: Path) -> dict[str, Any]:
+    """The settings in a Python config that a run left behind, which is read and not run.
+
+    Raises:
+        ConfigError: anything but values and ``dict()`` stands in it.
+    """
+    try:
+        tree = ast.parse(path.read_text(encoding='utf-8'))
+        settings = {}
+        for line in tree.body:
+            if not isinstance(line, ast.Assign) or not isinstance(line.targets[0], ast.Name):
+                raise ValueError(f'line {line.lineno} is no plain setting')
+            settings[line.targets[0].id] = _literal(line.value)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ConfigError(
+            f'{path}: cannot be read as a config that a run left behind ({error}). Name a config '
+            'of your own by its path to have it run'
+        ) from None
+    return settings
+
+
+def _literal(node: ast.expr) -> Any:
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == 'dict' and not node.args:
+        if all(word.arg for word in node.keywords):
+            return {word.arg: _literal(word.value) for word in node.keywords}
+        raise ValueError(f'line {node.lineno}: ** is no plain value')
+    if isinstance(node, ast.Dict) and all(node.keys):
+        return {_literal(k): _literal(v) for k, v in zip(node.keys, node.values) if k}
+    if isinstance(node, (ast.List, ast.Tuple)):
+        items = [_literal(item) for item in node.elts]
+        return items if isinstance(node, ast.List) else tuple(items)
+    if isinstance(node, ast.Name) and node.id in ('inf', 'nan'):
+        return float(node.id)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return -_literal(node.operand)
+    if isinstance(node, ast.Constant):
+        return node.value
+    raise ValueError(f'line {node.lineno}: {ast.unparse(node)[:60]} is no plain value')
 
 
 def _read_python(path: Path) -> Config:

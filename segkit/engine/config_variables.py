@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from segkit.engine.config_files import read_base
 from segkit.engine.config_options import places_of
 from segkit.engine.config_schema import RUNNER_KEYS
 
@@ -111,7 +112,7 @@ def settle_variables(cfg: Config, path: Path) -> None:
 def _value_before(file: Source, name: str) -> object:
     """The value of a variable in the bases of ``file``."""
     for base in file.bases:
-        value = Config.fromfile(base.path).get(name)
+        value = read_base(Path(base.path)).get(name)
         if value is not None:
             return value
     return None

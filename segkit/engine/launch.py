@@ -8,6 +8,7 @@ import ast
 import gc
 import importlib.util
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -139,9 +140,10 @@ def adopt(cfg: 'Config') -> None:
         print("default_scope='mmseg' is not installed: its types are looked up in 'segkit'")
         cfg.default_scope = 'segkit'
     if 'data' in cfg and not {'train_dataloader', 'test_dataloader'} & set(cfg):
+        command = f'python tools/convert_config.py {shlex.quote(str(cfg.filename))} new.py'
         raise ConfigError(
-            f'{cfg.filename}: data: this is a config of mmsegmentation 0.x. Run '
-            f'`python tools/convert_config.py {cfg.filename} new.py` and use new.py'
+            f'{cfg.filename}: data: this is a config of mmsegmentation 0.x. Run `{command}` and '
+            'use new.py'
         )
 
 

@@ -6,6 +6,7 @@ When the last one does not, the one before serves, and the log says so.
 
 import json
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -84,7 +85,7 @@ def load_verified(path: str | Path, map_location: str = 'cpu') -> dict:
     if missing:
         raise CheckpointError(
             f'{path}: holds no state of a training run ({", ".join(missing)} missing); start from '
-            f'its weights with --cfg-options load_from={path}, without --resume'
+            f'its weights with --load-from {shlex.quote(str(path))}, without --resume'
         )
     return checkpoint
 

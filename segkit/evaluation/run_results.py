@@ -7,9 +7,10 @@ was dumped beside them.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from segkit.json_file import read_json
 
 from .errors import EvaluationError
 from .report.scalars import read_curves, scalar_files
@@ -69,7 +70,7 @@ def read_run(path: str | Path) -> RunResults:
 
 def _of_result_file(path: Path) -> RunResults:
     try:
-        data = json.loads(path.read_text(encoding='utf-8'))
+        data = read_json(path)
         classes = {entry['class']: entry['IoU'] for entry in data['classes']}
         metrics = data['metrics']
     except (ValueError, KeyError, TypeError):

@@ -2,12 +2,19 @@
 
 import csv
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 PUBLISHED = Path(__file__).with_name('published.csv')
 ABSENT = '-'
+# A catalogue of someone else's must not name options or places of this machine.
+_PLAIN_NAMES = {
+    'config': re.compile(r'[^-].*'),
+    'checkpoint': re.compile(r'\w[\w.-]*|-'),
+    'url': re.compile(r'https?://[^\s/-][^\s]*|-'),
+}
 
 
 @dataclass(frozen=True)
@@ -42,14 +49,38 @@ def read_rows(path: str | Path = PUBLISHED) -> list[Row]:
     """The rows of a catalogue file, in its order.
 
     Raises:
-        ValueError: a column is missing; the message names the file and the columns.
+        ValueError: it is no such table, or names something else than a config and a file on a
+            server; the message names the file and the column.
     """
-    with open(path, newline='', encoding='utf-8') as file:
-        reader = csv.DictReader(file)
-        missing = [f.name for f in fields(Row) if f.name not in (reader.fieldnames or [])]
-        if missing:
-            raise ValueError(f'{path}: the columns {", ".join(missing)} are missing.')
-        return [Row(**{f.name: line[f.name] or ABSENT for f in fields(Row)}) for line in reader]
+    names = [f.name for f in fields(Row)]
+    rows = [Row(**{n: line[n] or ABSENT for n in names}) for line in read_table(path, names)]
+    for row in rows:
+        for key, pattern in _PLAIN_NAMES.items():
+            if not pattern.fullmatch(getattr(row, key)):
+                raise ValueError(
+                    f'{path}: {key}: {getattr(row, key)[:80]!r} is refused. A catalogue names '
+                    'configs, files without a folder, and http addresses'
+                )
+    return rows
+
+
+def read_table(path: str | Path, names: Sequence[str]) -> list[dict[str, str]]:
+    """The lines of a CSV file with (at least) these columns.
+
+    Raises:
+        ValueError: a column is missing, or it is no table; the message names the file.
+    """
+    try:
+        with open(path, newline='', encoding='utf-8') as file:
+            reader = csv.DictReader(file)
+            missing = [name for name in names if name not in (reader.fieldnames or [])]
+            if missing:
+                raise ValueError(f'{path}: the columns {", ".join(missing)} are missing.')
+            return list(reader)
+    except UnicodeDecodeError:
+        raise ValueError(f'{path}: is no table of text in UTF-8.') from None
+    except csv.Error as error:
+        raise ValueError(f'{path}: cannot be read as a table: {error}.') from None
 
 
 def _plain(text: str) -> str:

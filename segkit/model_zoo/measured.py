@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from .catalog import ABSENT, read_table
+
 MEASURED = Path(__file__).with_name('measured.csv')
 
 
@@ -34,8 +36,10 @@ def read_measurements(path: str | Path = MEASURED) -> list[Measurement]:
     """All measurements in the order they were made; none if there is no file."""
     if not os.path.isfile(path):
         return []
-    with open(path, newline='', encoding='utf-8') as file:
-        return [Measurement(**line) for line in csv.DictReader(file)]
+    names = [field.name for field in fields(Measurement)]
+    return [
+        Measurement(**{n: line[n] or ABSENT for n in names}) for line in read_table(path, names)
+    ]
 
 
 def append(measurement: Measurement, path: str | Path = MEASURED) -> None:

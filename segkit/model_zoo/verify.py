@@ -4,7 +4,7 @@ Each protocol is one run of ``tools/test.py`` in a process of its own, just as a
 it, so the comparison covers what people run and not a path beside it.
 """
 
-import json
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+
+from segkit.json_file import read_json
 
 from .catalog import ABSENT, Row
 from .measured import Measurement
@@ -82,9 +84,9 @@ def _run(row: Row, request: Request, ms_flip: bool, folder: Path) -> dict:
         raise VerifyError(
             f'{row.config}: the test ended with status {done.returncode}.\n'
             + '\n'.join(lines[-6:])
-            + f'\nThe command was: {" ".join(command)}'
+            + f'\nThe command was: {shlex.join(command)}'
         )
-    return json.loads(result.read_text())
+    return read_json(result)
 
 
 def _where() -> dict[str, str]:

@@ -85,8 +85,27 @@ def compare(model: nn.Module, state: dict[str, torch.Tensor], source: str) -> Lo
             report.mismatched[name] = (tuple(tensor.shape), tuple(ours[name].shape))
         else:
             report.loaded.append(name)
+    _refuse_strange(report, state, ours)
     report.missing = [name for name in ours if name not in state and not name.endswith(_OPTIONAL)]
     return report
+
+
+def _refuse_strange(
+    report: LoadReport, state: dict[str, torch.Tensor], ours: dict[str, torch.Tensor]
+) -> None:
+    for name in report.loaded:
+        tensor = state[name]
+        for kind, is_so in (
+            ('sparse', tensor.layout != torch.strided),
+            ('quantized', tensor.is_quantized),
+            ('without data, on the meta device,', tensor.is_meta and not ours[name].is_meta),
+            ('complex', tensor.is_complex() and not ours[name].is_complex()),
+        ):
+            if is_so:
+                raise CheckpointError(
+                    f'{report.source}: {name} is {kind} and cannot be copied into a model; save '
+                    'its weights as plain (dense, real) tensors.'
+                )
 
 
 def load_into(

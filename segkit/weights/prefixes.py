@@ -8,6 +8,7 @@ or a network and its average, none is, and ``key_map`` chooses.
 
 import os
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -176,7 +177,7 @@ def _beginnings(names: Iterable[str]) -> list[str]:
 
 def _refuse_two(source: str, prefixes: list[str]) -> None:
     shown = ' and '.join(repr(prefix) for prefix in prefixes)
-    options = ' or '.join(f'--key-map {prefix}=' for prefix in prefixes)
+    options = ' or '.join(f'--key-map {shlex.quote(prefix)}=' for prefix in prefixes)
     raise CheckpointError(
         f'{source}: holds {len(prefixes)} sets of weights that fit, under {shown}, and cannot say '
         f'which one is meant. Choose with {options}; in Python with key_map={{{prefixes[0]!r}: '

@@ -85,7 +85,7 @@ def test_weights_alone_are_no_state_to_go_on_from(work_dir):
     said = []
     assert load_latest(work_dir, said.append)[0].name == 'iter_10.pth'
     assert 'holds no state of a training run (meta missing)' in said[0]
-    with pytest.raises(CheckpointError, match='load_from='):
+    with pytest.raises(CheckpointError, match='--load-from '):
         load_verified(work_dir / 'iter_11.pth')
 
 

@@ -104,7 +104,9 @@ def test_download_verify_record_and_table(demo, tmp_path):
     out = run(*common, 'download', 'tiny', '--checkpoint-dir', folder)
     assert out.strip() == str(folder / demo['checkpoint'])
 
-    out = run(*common, 'verify', 'tiny', '--checkpoint-dir', folder)
+    refused = run(*common, 'verify', 'tiny', '--checkpoint-dir', folder, ok=False)
+    assert f'name it: verify {demo["config"]}' in refused
+    out = run(*common, 'verify', demo['config'], '--checkpoint-dir', folder)
     assert 'no published figure' in out
     (single,) = read_measurements(records)
     assert (single.protocol, single.images) == ('single scale', '3')
@@ -115,7 +117,7 @@ def test_download_verify_record_and_table(demo, tmp_path):
     # The figure just measured becomes the published one, with one for ms+flip that cannot be.
     figures = dict(miou=single.miou, miou_ms_flip='101.00')
     write_catalog(catalog, dataset='Shapes', method='PSPNet', **figures, **demo)
-    command = ['verify', 'tiny', '--checkpoint-dir', folder, '--aug-test']
+    command = ['verify', demo['config'], '--checkpoint-dir', folder, '--aug-test']
     out = run(*common, *command, '--tolerance', '0.05', ok=False)
     assert f'published {single.miou}, difference +0.00: agrees (tolerance 0.05)' in out
     flipped = read_measurements(records)[-1]
@@ -134,7 +136,7 @@ def test_a_checkpoint_that_does_not_fit_ends_with_the_reason(demo, tmp_path):
     Path(demo['config']).write_text(text)
     catalog = write_catalog(tmp_path / 'rows.csv', dataset='Shapes', **demo)
 
-    out = run('--catalog', catalog, '--records', tmp_path / 'm.csv', 'verify', 'tiny',
+    out = run('--catalog', catalog, '--records', tmp_path / 'm.csv', 'verify', demo['config'],
               '--checkpoint-dir', tmp_path, ok=False)  # fmt: skip
 
     assert 'the test ended with status' in out

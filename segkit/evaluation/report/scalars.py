@@ -7,10 +7,11 @@ logged later replaces the same step.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
+
+from segkit.json_file import JsonError, parse_json
 
 Curves = dict[str, tuple[list[int], list[float]]]
 
@@ -38,13 +39,17 @@ def read_curves(files: Iterable[str | os.PathLike]) -> Curves:
 
 def _numbers(line: str) -> list[tuple[str, int, float]]:
     try:
-        entry = json.loads(line)
-    except json.JSONDecodeError:
+        entry = parse_json(line, 'scalars')
+    except JsonError:
         return []
     if not isinstance(entry, dict) or not isinstance(entry.get('step'), int):
         return []
     step = entry.pop('step')
-    return [(k, step, float(v)) for k, v in entry.items() if isinstance(v, (int, float))]
+    return [(k, step, float(v)) for k, v in entry.items() if _is_number(v)]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, float) or isinstance(value, int) and abs(value) < 1 << 1000
 
 
 def smooth(values: list[float], part: float = 0.06) -> list[float]:

@@ -1,6 +1,5 @@
 """Shared by the losses: reducing a per-pixel loss, class weights from files."""
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -9,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from segkit.json_file import read_json
 from segkit.safe_pickle import read_arrays
 
 
@@ -75,8 +75,7 @@ def _read(path: str) -> Any:
     if path.endswith('.npy'):
         return np.load(path, allow_pickle=False)
     if path.endswith('.json'):
-        with open(path, encoding='utf-8') as file:
-            return json.load(file)
+        return read_json(path)
     if path.endswith(('.pkl', '.pickle')):
         with open(path, 'rb') as file:
             return read_arrays(file)

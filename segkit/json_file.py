@@ -1,0 +1,43 @@
+"""The one reader of JSON. Other people's files: what is wrong with them is one kind of error."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+_LARGEST = 1 << 30  # bytes
+
+
+class JsonError(ValueError):
+    """A file or line is no JSON, or no JSON that fits into memory; the message names the file."""
+
+
+def read_json(path: str | os.PathLike, largest: int = _LARGEST) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        JsonError: it is too large, no text in UTF-8 or no JSON. OSError: it cannot be opened.
+    """
+    path = Path(path)
+    if (size := path.stat().st_size) > largest:
+        raise JsonError(f'{path}: {size} bytes are too many for such a file')
+    try:
+        text = path.read_text(encoding='utf-8-sig')
+    except UnicodeDecodeError:
+        raise JsonError(f'{path}: is no text in UTF-8; save it as that') from None
+    return parse_json(text, path)
+
+
+def parse_json(text: str, source: object) -> Any:
+    """What JSON text holds; ``source`` names it in the error.
+
+    Raises:
+        JsonError: it is no JSON, or nested deeper than can be read.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise JsonError(f'{source}: its brackets are nested too deeply') from None
+    except (ValueError, TypeError) as error:
+        said = ' '.join(str(error).split())[:200]
+        raise JsonError(f'{source}: cannot be read as json: {said}') from None
