@@ -1,11 +1,11 @@
 """What scripts and modules written for the older toolbox import: helpers and names of types."""
 
-import importlib
 from collections.abc import Sequence
 
-from mmengine.registry import DefaultScope
+from mmengine.registry import DefaultScope, Registry
 from torch import Tensor
 
+import segkit.registry
 from segkit.structures import SegDataSample
 
 ConfigType = dict  # or mmengine's ConfigDict, which is one
@@ -39,12 +39,9 @@ def register_all_modules(init_default_scope: bool = True) -> None:
     Args:
         init_default_scope: also let mmengine's registries look up bare names in 'segkit' first.
     """
-    for name in ('datasets', 'evaluation', 'models', 'visualization'):
-        importlib.import_module(f'segkit.{name}')
-    for name in ('backbones', 'decode_heads', 'losses', 'segmentors', 'data_preprocessor'):
-        importlib.import_module(f'segkit.models.{name}')
-    importlib.import_module('segkit.datasets.transforms')
-    importlib.import_module('segkit.engine.components')
+    for found in vars(segkit.registry).values():
+        if isinstance(found, Registry):
+            found.import_from_location()
     if init_default_scope and not DefaultScope.check_instance_created('segkit'):
         DefaultScope.get_instance('segkit', scope_name='segkit')
 

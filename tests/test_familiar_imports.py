@@ -55,6 +55,12 @@ def test_classes_and_palettes_have_their_short_names(name, count, first, colour)
     assert get_palette(name)[0] == colour
 
 
+def test_a_star_import_brings_every_network():
+    names = {}
+    exec('from segkit.models import *', names)
+    assert {'EncoderDecoder', 'PSPHead', 'ResNetV1c', 'BaseDecodeHead', 'build_loss'} < set(names)
+
+
 def test_an_unknown_dataset_is_named_with_those_there_are():
     with pytest.raises(KeyError, match='ade21k.*cityscapes'):
         get_classes('ade21k')

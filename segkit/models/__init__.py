@@ -6,40 +6,32 @@ head can be used without the Runner's imports (PEP 562).
 
 import importlib
 
-_HOMES = {
-    'BaseSegmentor': 'segmentors',
-    'EncoderDecoder': 'segmentors',
-    'SegDataPreProcessor': 'data_preprocessor',
-    'ResNet': 'backbones',
-    'ResNetV1c': 'backbones',
-    'ResNetV1d': 'backbones',
-    'BaseDecodeHead': 'decode_heads',
-    'FCNHead': 'decode_heads',
-    'PSPHead': 'decode_heads',
-    'PSAHead': 'decode_heads',
-    'DAHead': 'decode_heads',
-    'ISAHead': 'decode_heads',
-    'CrossEntropyLoss': 'losses',
-    'OHEMPixelSampler': 'samplers',
-    'BACKBONES': 'builder',
-    'NECKS': 'builder',
-    'HEADS': 'builder',
-    'LOSSES': 'builder',
-    'SEGMENTORS': 'builder',
-    'build_backbone': 'builder',
-    'build_neck': 'builder',
-    'build_head': 'builder',
-    'build_loss': 'builder',
-    'build_segmentor': 'builder',
-}
+_BUILDERS = (
+    'BACKBONES', 'NECKS', 'HEADS', 'LOSSES', 'SEGMENTORS',
+    'build_backbone', 'build_neck', 'build_head', 'build_loss', 'build_segmentor',
+)  # fmt: skip
+_BASES = {'BaseSegmentor': 'segmentors.base', 'BaseDecodeHead': 'decode_heads.decode_head'}
+
+
+def _homes() -> dict[str, str]:
+    """Name -> module below this package."""
+    from segkit.registry import TABLE
+
+    return {
+        **dict.fromkeys(_BUILDERS, 'builder'),
+        **_BASES,
+        **TABLE['TASK_UTILS'],
+        **TABLE['MODELS'],
+    }
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
+    if name == '__all__':  # of a star import
+        return sorted(_homes())
+    if name.startswith('_') or name not in _homes():
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    module = importlib.import_module(f'{__name__}.{_HOMES[name]}')
-    return getattr(module, name)
+    return getattr(importlib.import_module(f'{__name__}.{_homes()[name]}'), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return sorted([*globals(), *_homes()])

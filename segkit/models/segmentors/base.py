@@ -1,5 +1,10 @@
 """What a Runner asks of a model, whatever the network: steps of training, validation and testing.
 
+    mode='tensor'   ``_forward``: what the network answers
+    mode='loss'     ``loss``: {'decode.loss_ce', 'decode.acc_seg', 'aux.loss_ce', ...}, scalars
+    mode='predict'  ``predict``: one SegDataSample an image, pred_sem_seg (1, H0, W0) at the
+                    original size
+
 The same calls as mmengine's BaseModel, so that mmengine's loops, its DDP wrapper and its hooks work
 with it. Written here because importing ``mmengine.model`` brings FSDP, ZeRO and sympy along: half
 of what a process takes to its first prediction.
@@ -13,14 +18,20 @@ from torch import Tensor, nn
 
 from segkit.compat import counts_as
 from segkit.registry import build_ours
+from segkit.structures import PixelData, SegDataSample
+
+from ..inference.logits import Deferred, argmax_classes, as_deferred, step
 
 if TYPE_CHECKING:
     from mmengine.optim import OptimWrapper
 
 
+DEFAULT_BUDGET_MIB = 1024
+
+
 @counts_as('BaseModel')
 class BaseSegmentor(nn.Module):
-    """A data preprocessor, ``forward(inputs, data_samples, mode)`` of a subclass, and the steps.
+    """A data preprocessor and the steps; a subclass has ``loss``, ``predict`` and ``_forward``.
 
     Args:
         data_preprocessor: a module or its config, SegDataPreProcessor by default; called as
@@ -28,6 +39,12 @@ class BaseSegmentor(nn.Module):
             arguments of ``forward`` but ``mode``, as a dict or in their order.
         init_cfg: mmengine's initialisers; the parts' own come after them, 'Pretrained' after all.
     """
+
+    loss: Callable[..., Any]
+    predict: Callable[..., Any]
+    _forward: Callable[..., Any]
+    decode_head: Any
+    align_corners: bool
 
     def __init__(
         self,
@@ -37,6 +54,29 @@ class BaseSegmentor(nn.Module):
         super().__init__()
         self.data_preprocessor = build_part(data_preprocessor or {'type': 'SegDataPreProcessor'})
         self.init_cfg = init_cfg
+
+    @property
+    def with_neck(self) -> bool:
+        return hasattr(self, 'neck')
+
+    @property
+    def with_auxiliary_head(self) -> bool:
+        return hasattr(self, 'auxiliary_head')
+
+    def forward(
+        self,
+        inputs: Tensor | Sequence,
+        data_samples: Sequence[SegDataSample] | None = None,
+        mode: str = 'tensor',
+    ) -> Tensor | dict[str, Tensor] | list[SegDataSample]:
+        """What ``mode`` says; see the legend above."""
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        if mode == 'predict':
+            return self.predict(inputs, data_samples)
+        if mode == 'tensor':
+            return self._forward(inputs, data_samples)
+        raise RuntimeError(f"mode is {mode!r}; choose 'tensor', 'loss' or 'predict'.")
 
     def init_weights(self) -> None:
         """`init_cfg` over all layers, then what each part does by itself, then whole weights."""
@@ -83,6 +123,33 @@ class BaseSegmentor(nn.Module):
         terms = {name: _mean(name, value) for name, value in losses.items()}
         total = torch.as_tensor(sum(term for name, term in terms.items() if 'loss' in name))
         return total, {'loss': total, **terms}
+
+    @step
+    @torch.no_grad()
+    def postprocess_result(
+        self, seg_logits: Tensor | Deferred, data_samples: Sequence[SegDataSample] | None = None
+    ) -> list[SegDataSample]:
+        """Classes of logits (N, K, H, W) at the input's size: padding cut off, flip undone, resized
+        to the original image, argmax (for one channel: sigmoid above the head's threshold). Of
+        several views these are the mean probabilities, (1, K, H, W) at the original size."""
+        logits = as_deferred(seg_logits, self.align_corners)
+        samples = data_samples or [SegDataSample() for _ in range(len(logits))]
+        threshold: Any = getattr(self.decode_head, 'threshold', None)  # of a binary head
+        test_cfg = getattr(self, 'test_cfg', None) or {}
+        for image, sample in zip(logits.images([s.metainfo for s in samples]), samples):
+            if test_cfg.get('keep_logits'):
+                scores = image.scores()
+                sample.seg_logits = PixelData(data=scores)
+                classes = argmax_classes(scores, threshold)
+            else:
+                classes = image.classes(threshold, self._memory_budget())
+            sample.pred_sem_seg = PixelData(data=classes)
+        return list(samples)
+
+    def _memory_budget(self) -> int:
+        """Bytes that full-size maps may take."""
+        test_cfg = getattr(self, 'test_cfg', None) or {}
+        return int(test_cfg.get('memory_budget', DEFAULT_BUDGET_MIB) * 2**20)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> 'BaseSegmentor':
         """``to``, ``cuda`` and their kind. mmengine's own preprocessors have no tensor that would

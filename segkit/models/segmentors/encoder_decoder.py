@@ -2,10 +2,6 @@
 
 Legend: inputs (N, C, H, W) float, normalised and padded; K classes.
 
-    mode='tensor'   the decode head's raw answer, (N, K, H/8, W/8)
-    mode='loss'     {'decode.loss_ce', 'decode.acc_seg', 'aux.loss_ce', ...}, scalars
-    mode='predict'  one SegDataSample an image, pred_sem_seg (1, H0, W0) at the original size
-
 A prediction is a row of steps that may each be replaced, in a subclass or on the model itself:
 
     predict -> inference -> whole_inference or slide_inference -> encode_decode -> extract_feat,
@@ -23,17 +19,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from segkit.structures import PixelData, SegDataSample
+from segkit.structures import SegDataSample
 
-from ..inference.logits import (
-    Deferred,
-    argmax_classes,
-    as_deferred,
-    joined,
-    next_step,
-    run_shrinking,
-    step,
-)
+from ..inference.logits import as_deferred, joined, next_step, run_shrinking, step
 from ..inference.views import mean_of_views
 from ..inference.windows import slide_settings, window_boxes
 from .base import BaseSegmentor, build_part
@@ -42,7 +30,6 @@ if TYPE_CHECKING:
     from ..decode_heads import BaseDecodeHead
 
 Config = Mapping[str, Any]
-DEFAULT_BUDGET_MIB = 1024
 
 
 class EncoderDecoder(BaseSegmentor):
@@ -98,29 +85,6 @@ class EncoderDecoder(BaseSegmentor):
         elif auxiliary_head is not None:
             self.auxiliary_head = build_part(auxiliary_head)
 
-    @property
-    def with_neck(self) -> bool:
-        return hasattr(self, 'neck')
-
-    @property
-    def with_auxiliary_head(self) -> bool:
-        return hasattr(self, 'auxiliary_head')
-
-    def forward(
-        self,
-        inputs: Tensor | Sequence,
-        data_samples: Sequence[SegDataSample] | None = None,
-        mode: str = 'tensor',
-    ) -> Tensor | dict[str, Tensor] | list[SegDataSample]:
-        """Dispatch on ``mode``; see the legend."""
-        if mode == 'loss':
-            return self.loss(inputs, data_samples)  # type: ignore[arg-type]  # as the mode has it
-        if mode == 'predict':
-            return self.predict(inputs, data_samples)
-        if mode == 'tensor':
-            return self._forward(inputs, data_samples)  # type: ignore[arg-type]  # the same
-        raise RuntimeError(f"mode is {mode!r}; choose 'tensor', 'loss' or 'predict'.")
-
     def extract_feat(self, inputs: Tensor) -> Sequence[Tensor]:
         """Feature maps of the backbone, through the neck if there is one."""
         maps = self.backbone(inputs)
@@ -129,6 +93,7 @@ class EncoderDecoder(BaseSegmentor):
     def _forward(
         self, inputs: Tensor, data_samples: Sequence[SegDataSample] | None = None
     ) -> Tensor:
+        """The decode head's raw answer, (N, K, H/8, W/8)."""
         return self.decode_head(self.extract_feat(inputs))
 
     def loss(self, inputs: Tensor, data_samples: Sequence[SegDataSample]) -> dict[str, Tensor]:
@@ -187,31 +152,6 @@ class EncoderDecoder(BaseSegmentor):
         bare = {'ori_shape': size, 'img_shape': size, 'pad_shape': size}
         logits = next_step(self.inference, inputs, [{**bare, **s.metainfo} for s in samples])
         return next_step(self.postprocess_result, logits, samples)
-
-    @step
-    @torch.no_grad()
-    def postprocess_result(
-        self, seg_logits: Tensor | Deferred, data_samples: Sequence[SegDataSample] | None = None
-    ) -> list[SegDataSample]:
-        """Classes of logits (N, K, H, W) at the input's size: padding cut off, flip undone, resized
-        to the original image, argmax (for one channel: sigmoid above the head's threshold). Of
-        several views these are the mean probabilities, (1, K, H, W) at the original size."""
-        logits = as_deferred(seg_logits, self.align_corners)
-        samples = data_samples or [SegDataSample() for _ in range(len(logits))]
-        threshold = self.decode_head.threshold
-        for image, sample in zip(logits.images([s.metainfo for s in samples]), samples):
-            if self.test_cfg.get('keep_logits'):
-                scores = image.scores()
-                sample.seg_logits = PixelData(data=scores)
-                classes = argmax_classes(scores, threshold)
-            else:
-                classes = image.classes(threshold, self._memory_budget())
-            sample.pred_sem_seg = PixelData(data=classes)
-        return list(samples)
-
-    def _memory_budget(self) -> int:
-        """Bytes that full-size maps may take."""
-        return int(self.test_cfg.get('memory_budget', DEFAULT_BUDGET_MIB) * 2**20)
 
     @step
     def encode_decode(self, inputs: Tensor, batch_img_metas: Sequence[Config]) -> Tensor:

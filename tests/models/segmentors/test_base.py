@@ -2,11 +2,14 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
+from helpers.tiny_net import sample_of, tiny_segmentor
 from mmengine.model import BaseDataPreprocessor, BaseModel
 from torch import nn
 
 from segkit.models.data_preprocessor import SegDataPreProcessor
 from segkit.models.segmentors import BaseSegmentor
+from segkit.registry import MODELS
 
 
 class Ours(BaseSegmentor):
@@ -108,3 +111,48 @@ def test_a_preprocessor_may_return_the_arguments_in_their_order():
 
     assert inputs.shape == (1, 2)
     assert samples == 'a'
+
+
+class Cascade(BaseSegmentor):
+    """A segmentor of one's own, as projects write it: two heads, the second is asked."""
+
+    def __init__(self, backbone, decode_head, test_cfg=None, data_preprocessor=None):
+        super().__init__(data_preprocessor=data_preprocessor)
+        self.backbone = MODELS.build(backbone)
+        self.decode_head = nn.ModuleList(MODELS.build(head) for head in decode_head)
+        self.align_corners = self.decode_head[-1].align_corners
+        self.test_cfg = test_cfg
+
+    def extract_feat(self, inputs):
+        return self.backbone(inputs)
+
+    def encode_decode(self, inputs, batch_img_metas):
+        maps = self.extract_feat(inputs)
+        return self.decode_head[-1].predict(maps, batch_img_metas, self.test_cfg)
+
+    def _forward(self, inputs, data_samples=None):
+        return self.decode_head[-1](self.extract_feat(inputs))
+
+    def loss(self, inputs, data_samples):
+        maps = self.extract_feat(inputs)
+        losses = [head.loss(maps, data_samples) for head in self.decode_head]
+        return {f'{i}.{name}': v for i, each in enumerate(losses) for name, v in each.items()}
+
+    def predict(self, inputs, data_samples=None):
+        metas = [sample.metainfo for sample in data_samples]
+        return self.postprocess_result(self.encode_decode(inputs, metas), data_samples)
+
+
+def test_a_segmentor_of_ones_own_has_the_modes_and_the_way_back_to_the_image():
+    other = tiny_segmentor()  # registers its backbone
+    head = {'type': 'FCNHead', 'in_channels': 6, 'channels': 6, 'num_classes': 4, 'num_convs': 0}
+    model = Cascade({'type': 'segkit_test_tiny'}, [{**head, 'concat_input': False}] * 2)
+    image, samples = torch.randn(1, 3, 40, 48), [sample_of((40, 48), ori_shape=(37, 50))]
+    samples[0].set_metainfo({'img_shape': (40, 48)})
+    assert {'0.loss_ce', '1.loss_ce'} < set(model(image, samples, mode='loss'))
+    assert model.eval()(image).shape == (1, 4, 5, 6)
+    logits = model.encode_decode(image, [{'img_shape': (40, 48)}])
+    logits = F.interpolate(logits, (37, 50), mode='bilinear')
+    got = model(image, samples, mode='predict')[0].pred_sem_seg.data
+    assert torch.equal(got.long(), logits.argmax(1))
+    assert (model.with_neck, other.with_neck, other.with_auxiliary_head) == (False, False, False)
