@@ -11,7 +11,9 @@ import torch
 from helpers import found
 from helpers.heads import random_labels, samples_of, with_random_state
 from helpers.untouched import untouched
+from torchmetrics.functional.classification import multiclass_accuracy
 
+from segkit.models.losses import Accuracy
 from segkit.registry import MODELS, TASK_UTILS
 from segkit.structures import PixelData
 
@@ -239,6 +241,20 @@ def test_losses_where_nothing_is_labelled(config):
         (gradient,) = torch.autograd.grad(value.sum(), logits)
         assert value.sum() == 0
         assert gradient.abs().max() == 0
+
+
+def test_accuracy():
+    torch.manual_seed(0)
+    scores, given, want = torch.randn(2, 5, 9, 8), random_labels(2, (9, 8)), None
+    for what, labels in every_kind(given):
+        for module in (Accuracy((1, 2), ignore_index=255), Accuracy(1, thresh=0.5)):
+            with untouched(scores=scores, labels=labels):
+                values = module(scores, labels)
+            got = torch.cat(values if isinstance(values, list) else [values])
+            want = want or {}
+            assert torch.equal(got, want.setdefault(module.thresh, got)), what
+    micro = multiclass_accuracy(scores, given.long(), 5, average='micro', ignore_index=255)
+    assert want[None][0].item() == pytest.approx(100 * micro.item(), abs=1e-3)
 
 
 class Context:

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from helpers.tiny_config import tiny_config
+from helpers.untouched import untouched
 from mmengine.structures import PixelData
 
 from segkit.engine import Runner
@@ -43,6 +44,15 @@ def look(*batches: dict, hook: FirstBatchesHook | None = None) -> FirstBatchesHo
 
 def test_good_labels_pass():
     look(batch(label(0, 1, 2, 255), label(2, 2)), batch(label(0)))
+
+
+@pytest.mark.parametrize('dtype', [torch.uint8, torch.int32, torch.int64])
+def test_labels_are_looked_at_alone(dtype):
+    """They go on to the network."""
+    data = batch(label(0, 1, 2, 255).to(dtype))
+    with untouched(data=data):
+        hook = look(data, batch(label(1).to(dtype)))
+    assert hook._counts.tolist() == [6, 30, 6, 6]
 
 
 def test_a_value_that_is_no_class_names_its_file():
