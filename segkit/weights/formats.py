@@ -200,7 +200,8 @@ def _ends_early(reason: str) -> bool:
 def _damaged(path: Path, reason: str) -> CheckpointError:
     detail = reason.strip().split('\n')[0][:160] or 'no more is known'
     size = path.stat().st_size
-    kind = 'truncated' if _ends_early(reason) else 'damaged, or of a kind not known here'
+    early = _ends_early(reason) and not zipfile.is_zipfile(path)  # whose end is there
+    kind = 'truncated' if early else 'damaged, or of a kind not known here'
     return CheckpointError(
         f'{path}: not a complete checkpoint ({size} bytes; {detail}): it is {kind}. Compare its '
         'size with that of the original, and fetch or copy it again if they differ.'
