@@ -11,6 +11,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from segkit.models.losses.banded import at_least_float32
+
 
 def build_pixel_sampler(cfg: Mapping[str, Any], **default_args: Any) -> 'BasePixelSampler':
     """The sampler of ``cfg['type']``; ``context`` is the head it serves."""
@@ -54,6 +56,7 @@ class OHEMPixelSampler(BasePixelSampler):
     @torch.no_grad()
     def sample(self, seg_logit: Tensor, seg_label: Tensor) -> Tensor:
         """Weights of 0 and 1; ignored pixels get 0."""
+        seg_logit = at_least_float32(seg_logit)
         label = seg_label.reshape(len(seg_logit), *seg_logit.shape[2:]).long()
         valid = label != self.context.ignore_index
         kept = self.min_kept * len(label)

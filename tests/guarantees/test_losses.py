@@ -232,6 +232,23 @@ def test_losses_in_half_precision_are_added_up_in_float32(config, dtype):
         torch.testing.assert_close(got.double(), want, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize('autocast', [True, False])
+def test_heads_compute_losses_of_half_precision_in_float32(dtype, autocast):
+    """By bands or written out: the same as for the same logits in float32."""
+    torch.manual_seed(0)
+    swept = 0
+    for config in head_configs():
+        if config['type'] == 'FCNHead':
+            head, samples = built(config), samples_of(labels_for(config))
+            logits = torch.randn(2, head.out_channels, 6, 5).to(dtype)
+            want = head.loss_by_feat(logits.float(), samples)
+            with torch.autocast('cpu', torch.bfloat16, enabled=autocast):
+                assert not differing(head.loss_by_feat(logits, samples), want), config
+            swept += 1
+    assert swept >= 15
+
+
 @pytest.mark.parametrize('config', loss_configs(), ids=lambda config: str(config))
 def test_losses_where_nothing_is_labelled(config):
     loss = MODELS.build(config)
@@ -278,6 +295,8 @@ def test_samplers(config, loss):
         want = weight if want is None else want
         assert torch.equal(weight, want), what
         assert 0 < weight.sum() < weight.numel()
+        half = logits.half()
+        assert torch.equal(sampler.sample(half, labels), sampler.sample(half.float(), labels))
         assert not weight[given[:, 0] == 255].any()
 
 

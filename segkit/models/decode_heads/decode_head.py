@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from segkit.compat import counts_as
 from segkit.models.inference.logits import Logits, next_step, step
 from segkit.models.layers import ConvModule, resize
+from segkit.models.losses.banded import at_least_float32
 from segkit.models.losses.labels import BINARY_CURE, LabelCheck, labelled, percent
 from segkit.models.samplers import build_pixel_sampler
 
@@ -271,7 +272,7 @@ class BaseDecodeHead(nn.Module):
         By bands from the small logits (N, K, h, w) where a loss can; they are upsampled as a whole
         only if a sampler, or a loss that knows no bands, asks.
         """
-        size = label.shape[2:]
+        seg_logits, size = at_least_float32(seg_logits), label.shape[2:]
 
         @cache
         def full() -> Tensor:
