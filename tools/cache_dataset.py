@@ -10,7 +10,6 @@ Then train with  --cfg-options train_dataloader.dataset.cache=data/cityscapes_ca
 
 import argparse
 import sys
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -29,16 +28,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--part', type=int, help='which one of a ConcatDataset, from 0')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
     return parser.parse_args()
-
-
-def show_progress(started: float):
-    def show(done: int, total: int) -> None:
-        if done % 20 and done != total:
-            return
-        left = (time.time() - started) / done * (total - done)
-        print(f'\r{done}/{total}, {left:.0f} s left ', end='', flush=True)
-
-    return show
 
 
 def build_dataset(args: argparse.Namespace):
@@ -68,11 +57,10 @@ def main() -> None:
 
     try:
         dataset = build_dataset(args)
-        show = show_progress(time.time())
-        written = write_cache(dataset, args.out, args.format, args.workers, args.codec, show)
+        written = write_cache(dataset, args.out, args.format, args.workers, args.codec)
     except (OSError, ValueError) as error:
-        sys.exit(f'\nNo cache was written: {error}')
-    print(f'\n{len(dataset)} samples, {written / 1e9:.2f} GB in {args.out}')
+        sys.exit(f'No cache was written: {error}')
+    print(f'{len(dataset)} samples, {written / 1e9:.2f} GB in {args.out}')
 
 
 if __name__ == '__main__':

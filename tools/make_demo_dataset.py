@@ -39,7 +39,7 @@ def write_split(args: argparse.Namespace, split: str, count: int) -> None:
     import cv2
     import numpy as np
 
-    from segkit.datasets.shapes_scene import render_scene
+    from segkit.datasets.shapes import render_scene
 
     folders = [args.out / kind / split for kind in ('images', 'annotations')]
     for index in range(count):
@@ -64,7 +64,7 @@ def planned(out: Path, counts: dict[str, int]) -> Iterator[Path]:
 
 def main() -> None:
     args = parse_args()
-    from segkit.datasets.shapes_scene import CLASSES, PALETTE
+    from segkit.datasets.shapes import CLASSES, PALETTE
 
     counts = {'train': args.train, 'val': args.val}
     check_outputs('OUT', 'make_demo_dataset', planned(args.out, counts))

@@ -3,8 +3,6 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +17,7 @@ from segkit.datasets.cache import (
     source_stamp,
 )
 from segkit.datasets.errors import DataError
+from segkit.datasets.parallel import Failure, parallel
 from segkit.datasets.row_codec import best_codec, encode_rows
 from segkit.datasets.transforms.loading import LoadAnnotations, LoadImageFromFile, check_same_size
 from segkit.outputs import OutputError
@@ -47,21 +46,12 @@ def _encode_sample(job: tuple[dict, str, str | None]) -> tuple[tuple, list[bytes
     return (sample_key(info['img_path'], data_root), image.shape, *stamp), blocks
 
 
-def _encoded(jobs: list, workers: int) -> Iterator[tuple[tuple, list[bytes]]]:
-    if workers < 1:
-        yield from map(_encode_sample, jobs)
-        return
-    with get_context('fork' if os.name == 'posix' else 'spawn').Pool(workers) as pool:
-        yield from pool.imap(_encode_sample, jobs, chunksize=4)
-
-
 def write_cache(
     dataset: BaseSegDataset,
     folder: str | Path,
     kind: str = 'raw',
     workers: int = 0,
     codec: str | None = None,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> int:
     """Decode every sample of a dataset into ``folder``; returns the bytes written.
 
@@ -83,7 +73,7 @@ def write_cache(
         for info in infos:
             info.pop('cache_entry', None)
         jobs = [(info, dataset.data_root, codec) for info in infos]
-        written = _write_files(unfinished, jobs, workers, on_progress)
+        written = _write_files(unfinished, jobs, workers)
         labels = label_reading(infos[0]) if infos else {}
         meta = dict(version=VERSION, format=kind, codec=codec, samples=len(jobs), labels=labels)
         meta['index'] = file_checksum(unfinished / 'index.npy')
@@ -108,17 +98,19 @@ def _refuse_other_folder(folder: Path) -> None:
         )
 
 
-def _write_files(folder: Path, jobs: list, workers: int, on_progress: Callable) -> int:
+def _write_files(folder: Path, jobs: list, workers: int) -> int:
     index = np.zeros(len(jobs), INDEX_DTYPE)
     end = 0
     with open(folder / 'data.bin', 'wb') as file:
-        for number, (fields, blocks) in enumerate(_encoded(jobs, workers)):
-            record = index[number]
+        encoded = parallel(_encode_sample, jobs, 'samples', workers)
+        for record, result in zip(index, encoded, strict=True):
+            if isinstance(result, Failure):
+                raise DataError(result.reason.removeprefix('DataError: '))
+            fields, blocks = result
             record['key'], record['shape'], record['source_size'], record['source_time'] = fields
             for which, block in enumerate(blocks):
                 record['offset'][which], record['nbytes'][which] = end, len(block)
                 end += file.write(block + bytes(-len(block) % 8))  # words are read where they lie
-            on_progress(number + 1, len(jobs))
         file.flush()
         os.fsync(file.fileno())
     np.save(folder / 'index.npy', np.sort(index, order='key'))

@@ -12,6 +12,8 @@ from concurrent.futures import ProcessPoolExecutor
 from signal import SIG_IGN, SIGINT
 from typing import Any
 
+from tqdm import tqdm
+
 _PER_TASK = 8  # items a worker takes at once: a message for each would cost more than a small file
 
 
@@ -64,15 +66,7 @@ def parallel(
 
 def bar(items: Iterable[Any], total: int, title: str = '') -> Iterator[Any]:
     """Pass items on and draw how far they are: in place on a terminal, one line at the end else."""
-    start = drawn = time.monotonic()
-    for count, item in enumerate(items, 1):
-        now = time.monotonic()
-        if sys.stderr.isatty() and (now - drawn > 0.1 or count == total):
-            left = (now - start) / count * (total - count)
-            filled = '#' * (30 * count // total)
-            line = f'\r{title} [{filled:30}] {count}/{total}, {left:.0f} s left '
-            print(line, end='\n' if count == total else '', file=sys.stderr, flush=True)
-            drawn = now
-        elif title and count == total:
-            print(f'{title}: {count} in {now - start:.1f} s', file=sys.stderr)
-        yield item
+    start, watched = time.monotonic(), sys.stderr.isatty()
+    yield from tqdm(items, title, total, disable=not watched)
+    if title and not watched:
+        print(f'{title}: {total} in {time.monotonic() - start:.1f} s', file=sys.stderr)

@@ -11,13 +11,16 @@ import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 from mmengine import dist, fileio
 from mmengine.logging import print_log
 
 from segkit.datasets.errors import DataError
+from segkit.outputs import output_file
 
+SPLIT_WRITER = 'dataset_converters'  # as the list of written files has it
 _SHOWN = 3
 _ENDINGS = {'.jpg', '.jpeg', '.png', '.tif', '.tiff', '.bmp', '.webp'}
 # By their byte order mark; what is no UTF-8 keeps its bytes, as names of files do.
@@ -135,6 +138,14 @@ def read_split(ann_file: str, backend_args: dict | None = None) -> list[str]:
         ) from error
     lines = text.replace('\r', '\n').split('\n')
     return [line.strip() for line in lines if line.strip()]
+
+
+def write_split(path: Path, stems: Iterable[str]) -> int:
+    """A split file, one stem a line, sorted; returns how many."""
+    names = sorted(set(stems))
+    with output_file(path, SPLIT_WRITER) as file:
+        file.write(''.join(f'{name}\n' for name in names).encode())
+    return len(names)
 
 
 def split_stems(

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median_low
 
-from segkit.datasets.conversion import WRITER, write_split
 from segkit.datasets.metainfo import make_palette
 from segkit.datasets.parallel import Failure, parallel
+from segkit.datasets.scan import SPLIT_WRITER, write_split
 from segkit.outputs import check_outputs
 
 from .config_text import config_text
@@ -65,7 +65,7 @@ def write_config(args: Namespace, out: Path) -> Iterator[str]:
         statistics=None if channels == 3 else _statistics(root, pairing, args.workers),
     )
     lists = [settings['ann_file'] for settings, _ in splits.values() if 'ann_file' in settings]
-    check_outputs('--out', WRITER, lists)
+    check_outputs('--out', SPLIT_WRITER, lists)
     out.parent.mkdir(parents=True, exist_ok=True)
     for settings, stems in splits.values():
         if 'ann_file' in settings:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from segkit.datasets import BaseSegDataset, ShapesDataset
-from segkit.datasets.shapes_scene import CLASSES, PALETTE, Scene, render_scene
+from segkit.datasets.shapes import CLASSES, PALETTE, Scene, render_scene
 from segkit.registry import DATASETS
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +29,7 @@ def test_every_class_and_the_ignored_value_occur_and_no_other():
 
 def test_pictures_are_the_same_in_another_process_and_differ_from_each_other():
     code = (
-        'import zlib; from segkit.datasets.shapes_scene import render_scene;'
+        'import zlib; from segkit.datasets.shapes import render_scene;'
         "print([zlib.crc32(a.tobytes()) for a in render_scene(5, 'val', 3, (96, 128))])"
     )
     command = [sys.executable, '-c', code]

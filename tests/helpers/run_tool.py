@@ -21,7 +21,7 @@ def run_tool(tool: str, *args: object, own_process: bool = False) -> tuple[int, 
     output, status = io.StringIO(), 0
     with (
         mock.patch.object(sys, 'argv', [script, *arguments]),
-        mock.patch.object(sys, 'path', list(sys.path)),
+        mock.patch.object(sys, 'path', [str(Path(script).parent), *sys.path]),  # as Python does
         contextlib.redirect_stdout(output),
         contextlib.redirect_stderr(output),
     ):

@@ -42,7 +42,7 @@ def draw(polygons: Path):
 
 def write_lists(root: Path, gt: Path) -> str:
     """The list of each split; the test split has polygon files too, without classes."""
-    from segkit.datasets.conversion import write_split
+    from segkit.datasets.scan import write_split
 
     counts = []
     for split in sorted(path for path in gt.iterdir() if path.is_dir()):
@@ -58,7 +58,7 @@ def main() -> int:
         import cityscapesscripts  # noqa: F401
     except ImportError:
         sys.exit('The drawing code of the dataset is missing: pip install cityscapesscripts')
-    from segkit.datasets.conversion import convert
+    from conversion import convert
 
     gt = args.root / args.gt_dir
     sources = sorted(gt.rglob(f'*{POLYGONS}'))

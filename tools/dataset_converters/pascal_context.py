@@ -37,9 +37,11 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> int:
     args = parse_args()
-    from segkit.datasets.context_labels import DetailFile, LabelFolder
-    from segkit.datasets.conversion import convert, write_split
+    from context_labels import DetailFile, LabelFolder
+    from conversion import convert
+
     from segkit.datasets.metainfo import dataset_metainfo
+    from segkit.datasets.scan import write_split
 
     voc = args.devkit / 'VOC2010'
     try:

@@ -44,7 +44,9 @@ def read_mat(path: Path):
 
 def write_lists(folder: Path, sbd: Path, available: set[str]) -> str:
     """aug.txt and trainaug.txt: validation images never train, whichever list has them."""
-    from segkit.datasets.conversion import read_names, write_split
+    from conversion import read_names
+
+    from segkit.datasets.scan import write_split
 
     train, val = (set(read_names(folder / f'{name}.txt')) for name in ('train', 'val'))
     lists = [sbd / f'{name}.txt' for name in ('train', 'val') if (sbd / f'{name}.txt').is_file()]
@@ -61,7 +63,8 @@ def main() -> int:
         import scipy.io  # noqa: F401
     except ImportError:
         sys.exit('.mat files need SciPy: pip install scipy')
-    from segkit.datasets.conversion import convert
+    from conversion import convert
+
     from segkit.datasets.metainfo import dataset_metainfo
 
     voc = args.devkit / 'VOC2012'

@@ -197,6 +197,7 @@ def detail(tmp_path):
         (1, 'sky', {'size': [20, 30], 'counts': runs(sky)}),
         (1, 'dog', {'size': [20, 30], 'counts': compress(runs(dog))}),
         (1, 'accordion', [[25, 18, 29, 18, 29, 19, 25, 19]]),
+        (1, 'table', [[22, 9, 28, 9, 28, 12, 22, 12], [22, 14, 24, 14, 24, 16, 22, 16]]),
         (2, 'table', {'size': [20, 30], 'counts': compress(runs(~dog))}),
     ]
     data = {
@@ -214,6 +215,7 @@ def detail(tmp_path):
     path = tmp_path / 'trainval_merged.json'
     path.write_text(json.dumps(data))
     first = np.where(sky, CONTEXT.index('sky'), np.where(dog, CONTEXT.index('dog'), 0))
+    first[9:12, 22:28] = first[14:16, 22:24] = CONTEXT.index('table')
     second = np.where(dog, 0, CONTEXT.index('table'))
     return path, [first, second]
 
@@ -270,6 +272,16 @@ def test_context_labels_without_names_or_with_other_names(tmp_path):
     assert 'give it with --names' in run('pascal_context', tmp_path, labels, ok=False)
     out = run('pascal_context', tmp_path, labels, '--names', names, ok=False)
     assert 'names.txt: only 0 of the 59 class names are in it' in out
+
+
+def test_masks_that_do_not_fit_their_picture_fail_alone(detail, tmp_path):
+    path, expected = detail
+    data = json.loads(path.read_text())
+    data['annos_segmentation'][0]['segmentation']['counts'] = [2, 3]
+    path.write_text(json.dumps(data))
+    out = run('pascal_context', tmp_path / 'dev', path, ok=False)
+    assert '1 written, 0 were there, 1 failed' in out
+    assert 'the runs of a mask cover 5 pixels, not 20 x 30' in out
 
 
 def test_context_from_something_else_is_refused(tmp_path):

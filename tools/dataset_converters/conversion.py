@@ -4,7 +4,7 @@ A converter names its jobs (source, target) and a function from a source to a la
 Targets that are there already are kept, so an interrupted run continues when it is started again.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,9 +14,10 @@ import numpy as np
 from PIL import Image
 
 from segkit.datasets.parallel import Failure, parallel
+from segkit.datasets.scan import SPLIT_WRITER as WRITER
+from segkit.datasets.scan import read_split
 from segkit.outputs import check_outputs, output_file
 
-WRITER = 'dataset_converters'
 Job = tuple[Any, Path]
 Label = np.ndarray | Image.Image
 
@@ -86,16 +87,8 @@ def _one(function: Callable[[Any], Label], palette: Sequence | None, job: Job) -
     save_label(function(source), target, palette)
 
 
-def write_split(path: Path, stems: Iterable[str]) -> int:
-    """A split file, one stem a line, sorted; returns how many."""
-    names = sorted(set(stems))
-    with output_file(path, WRITER) as file:
-        file.write(''.join(f'{name}\n' for name in names).encode())
-    return len(names)
-
-
 def read_names(path: Path) -> list[str]:
-    """The stems of a split file: the first word of each line."""
+    """The stems of a list of VOC: the first word of each line."""
     if not path.is_file():
         raise FileNotFoundError(f'{path}: this list of images is needed and does not exist.')
-    return [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
+    return [line.split()[0] for line in read_split(str(path))]

@@ -5,14 +5,16 @@ the background, class 0. The releases number the names differently (459 ids, 59 
 of the Detail file), so classes are matched by name.
 """
 
+import importlib.util
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from conversion import read_names
 
-from segkit.datasets.coco_masks import decode_mask
+from segkit.datasets.decode import decode_label
 from segkit.datasets.metainfo import dataset_metainfo
 from segkit.json_file import read_json
 
@@ -41,12 +43,33 @@ def class_table(names: dict[int, str], source: Path) -> np.ndarray:
     return table
 
 
+def decode_mask(segmentation: dict | list, height: int, width: int) -> np.ndarray:
+    """(H, W) bool of polygons, or of runs as the COCO tools write them.
+
+    Raises ValueError when the runs do not fill the picture.
+    """
+    from pycocotools import mask as coco
+
+    if isinstance(segmentation, dict) and isinstance(segmentation['counts'], list):
+        pixels = sum(segmentation['counts'])
+        if pixels != height * width:
+            raise ValueError(f'the runs of a mask cover {pixels} pixels, not {height} x {width}')
+        segmentation = coco.frPyObjects(segmentation, height, width)
+    elif isinstance(segmentation, list):
+        segmentation = coco.merge(coco.frPyObjects(segmentation, height, width))
+    elif segmentation['size'] != [height, width]:
+        raise ValueError(f'a mask is of {segmentation["size"]}, not {height} x {width}')
+    return coco.decode(segmentation).astype(bool)
+
+
 class DetailFile:
     """trainval_merged.json of the Detail release."""
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
             raise FileNotFoundError(f'{path}: there is no such annotation file or folder.')
+        if importlib.util.find_spec('pycocotools') is None:
+            raise ValueError('Masks of the Detail release need: pip install pycocotools')
         try:
             data = read_json(path)
             names = {_id(entry): entry['name'] for entry in data['categories']}
@@ -116,8 +139,6 @@ class LabelFolder:
 
             stored = loadmat(path)['LabelMap']
         else:
-            from segkit.datasets.decode import decode_label
-
             stored = decode_label(path.read_bytes())
         if stored.ndim != 2 or stored.max() >= len(self._table):
             raise ValueError('not a label of class ids')
@@ -128,10 +149,7 @@ class LabelFolder:
         have = {path.stem for path in self._files}
         for folder in self._lists:
             if (folder / f'{name}.txt').is_file():
-                lines = (folder / f'{name}.txt').read_text().split('\n')
-                return [
-                    line.split()[0] for line in lines if line.strip() and line.split()[0] in have
-                ]
+                return [n for n in read_names(folder / f'{name}.txt') if n in have]
         raise FileNotFoundError(
             f'{self._lists[-1] / name}.txt: this list of VOC 2010 is needed to tell training from '
             'validation images.'
