@@ -17,7 +17,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -56,15 +56,27 @@ def check_outputs(
     existing = [path for path in seen if os.path.lexists(path)]
     if not existing:
         return
-    read: dict[tuple[int, int] | None, AnyPath]
-    read = {identity: path for path in inputs if (identity := _identity(path))}
+    given: dict[tuple[int, int] | None, AnyPath]
+    given = {identity: path for path in inputs if (identity := _identity(path))}
     for path in sorted(existing):
-        if (identity := _identity(path)) in read:
-            raise OutputError(
-                f'{place}: {path} is read ({read[identity]}) and would be written over. Choose '
-                'another place'
-            )
+        _refuse_read(place, path, given)
         _refuse_foreign(place, Path(path), writer)
+
+
+def refuse_input(place: str, path: AnyPath, inputs: Iterable[AnyPath]) -> None:
+    """Refuse to write over what is read; whatever else is there is the caller's affair."""
+    _refuse_read(place, path, {key: name for name in inputs if (key := _identity(name))})
+
+
+def _refuse_read(
+    place: str, path: AnyPath, given: Mapping[tuple[int, int] | None, AnyPath]
+) -> None:
+    identity = _identity(path)
+    if identity in given:
+        raise OutputError(
+            f'{place}: {path} is read ({given[identity]}) and would be written over. Choose '
+            'another place'
+        )
 
 
 def refuse_inside(place: str, folder: AnyPath, data: Iterable[AnyPath]) -> None:

@@ -22,9 +22,24 @@ from torch.utils.data import get_worker_info
 __all__ = ['ImageViews', 'PixelData', 'SegDataSample']
 
 
-def _field(name: str, doc: str) -> property:
-    """A ``PixelData`` attribute of a data element, with type check, under its public name."""
+_NO_LOGITS = (
+    'seg_logits are not kept: they are by far the largest part of a result. Ask for them with '
+    "keep_logits=True: init_model(..., cfg_options={'model.test_cfg.keep_logits': True}), or "
+    "model.test_cfg['keep_logits'] = True."
+)
+
+
+def _field(name: str, doc: str, missing: str | None = None) -> property:
+    """A ``PixelData`` attribute of a data element, with type check, under its public name.
+
+    ``missing``: what the AttributeError says where it was not set.
+    """
     private = f'_{name}'
+
+    def getter(self: BaseDataElement) -> PixelData:
+        if private not in self.__dict__:
+            raise AttributeError(missing)
+        return getattr(self, private)
 
     def setter(self: BaseDataElement, value: PixelData) -> None:
         self.set_field(value, private, dtype=PixelData)
@@ -32,7 +47,8 @@ def _field(name: str, doc: str) -> property:
     def deleter(self: BaseDataElement) -> None:
         delattr(self, private)
 
-    return property(attrgetter(private), setter, deleter, doc)
+    read = attrgetter(private) if missing is None else getter
+    return property(read, setter, deleter, doc)
 
 
 class SegDataSample(BaseDataElement):
@@ -45,7 +61,7 @@ class SegDataSample(BaseDataElement):
 
     gt_sem_seg = _field('gt_sem_seg', 'Labels, (1, H, W).')
     pred_sem_seg = _field('pred_sem_seg', 'Predicted classes, (1, H, W).')
-    seg_logits = _field('seg_logits', 'Scores at the original size, (K, H, W).')
+    seg_logits = _field('seg_logits', 'Scores at the original size, (K, H, W).', _NO_LOGITS)
 
 
 class ImageViews:

@@ -31,7 +31,8 @@ def main() -> None:
     from segkit.evaluation.run_results import read_run
 
     a, b = read_run(place(args.a)), read_run(place(args.b))
-    print(f'A: {args.a}\nB: {args.b}')
+    for letter, path, run in (('A', args.a, a), ('B', args.b, b)):
+        print(f'{letter}: {path}' + (f': {run.of}' if run.of else ''))
     if a.config and b.config:
         show_settings([(args.a, a.config), (args.b, b.config)])
     show_scores('Metric', a.metrics, b.metrics)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
@@ -22,16 +23,26 @@ def inference_model(
 
     Args:
         model: from ``init_model``.
-        imgs: an (H, W, 3) uint8 BGR array, (H, W) of grey levels, or a path; or many: a list, an
-            (N, H, W, 3) array, a folder, a glob, a video or a generator.
+        imgs: an (H, W, 3) uint8 BGR array, (H, W) of grey levels, a PIL image or a path; or many: a
+            list, an (N, H, W, 3) array, a folder, a glob, a video or a generator.
         aug_test: the published multi-scale + flip protocol (``aug_test`` of the config).
         batch_size: images that go through the network together. Results do not depend on it.
 
     Returns:
         One ``SegDataSample`` for one image; a list for a list or array of images; an iterator, read
         as you go, for folders, globs, videos and generators. ``pred_sem_seg.data`` is (1, H, W).
+
+    Raises:
+        ValueError: an item is no picture, or none this network takes; its weights are no longer
+            float32. Raised by the call, but for what is only found when a stream is read.
     """
-    results = predict_stream(model, pictures(imgs), aug_test, batch_size)
+    stream = pictures(imgs)
+    if isinstance(imgs, (list, tuple, np.ndarray)) or is_single(imgs):
+        listed = list(stream)
+        for picture in listed:
+            _check_channels(picture, input_channels(model))
+        stream = iter(listed)
+    results = predict_stream(model, stream, aug_test, batch_size)
     if is_single(imgs):
         return next(iter(results))[1]
     samples = (sample for _, sample in results)
@@ -55,10 +66,22 @@ def predict_stream(
     """(picture, prediction) pairs, in order, ``batch_size`` at a time.
 
     ``on_error`` is told of a file that cannot be read, which is then left out; without it the
-    error is raised. Raises ValueError for a ``batch_size`` below 1.
+    error is raised. Raises ValueError for a ``batch_size`` below 1, and for a network of other than
+    float32.
     """
     if batch_size < 1:
         raise ValueError(f'batch_size: {batch_size} must be 1 or more images at a time.')
+    _check_precision(model)
+    return _predictions(model, stream, aug_test, batch_size, on_error)
+
+
+def _predictions(
+    model: nn.Module,
+    stream: Iterator[Picture],
+    aug_test: bool,
+    batch_size: int,
+    on_error: Callable[[str], None] | None,
+) -> Iterator[tuple[Picture, SegDataSample]]:
     network: Any = model  # with a config and a test step, as ``init_model`` makes it
     pipeline = InferencePipeline(network.cfg, aug_test, input_channels(model))
     while batch := list(islice(stream, batch_size)):
@@ -76,12 +99,50 @@ def _load(
     pipeline: 'InferencePipeline', picture: Picture, on_error: Callable[[str], None] | None
 ) -> dict[str, Any] | None:
     try:
-        return pipeline(picture)
+        return _prepared(pipeline, picture)
     except (DataError, OSError) as error:
         if on_error is None:
             raise
         on_error(getattr(error, 'finding', str(error)))
         return None
+
+
+def _prepared(pipeline: 'InferencePipeline', picture: Picture) -> dict[str, Any]:
+    try:
+        return pipeline(picture)
+    except cv2.error as error:  # such as the resize of a picture one pixel wide to none
+        said = ' '.join(str(error).split())
+        raise DataError(
+            picture.path or picture.name,
+            f'the test pipeline cannot take it ({said})',
+            'Leave it out: its sides may be too unlike for the scale of the pipeline.',
+        ) from error
+
+
+def _check_precision(model: nn.Module) -> None:
+    """Raise ValueError where the weights were turned into another type than pictures are."""
+    kinds = {p.dtype for p in model.parameters() if p.is_floating_point()} - {torch.float32}
+    if kinds:
+        name = str(kinds.pop()).removeprefix('torch.')
+        raise ValueError(
+            f'the weights of this network are {name}, and pictures float32: call model.float(). '
+            'For speed, leave the weights as they are and use init_model(..., bf16=True).'
+        )
+
+
+def _check_channels(picture: Picture, channels: int) -> None:
+    """Raise ValueError for an array of other channels than the network takes."""
+    if picture.array is None or picture.array.ndim == 2:
+        return
+    found = picture.array.shape[2]
+    if found != channels:
+        cure = (
+            ' Leave out the alpha channel: array[..., :3].' if (found, channels) == (4, 3) else ''
+        )
+        raise ValueError(
+            f'{picture.name}: an array of shape {picture.array.shape} has {found} channels, and '
+            f'this network takes (H, W, {channels}).{cure}'
+        )
 
 
 class InferencePipeline:
@@ -114,11 +175,7 @@ class InferencePipeline:
         if picture.array is None:
             return self.load(dict(img_path=picture.path))
         array = picture.array
-        if array.dtype != np.uint8 or array.ndim not in (2, 3):
-            raise ValueError(
-                f'Image {picture.name}: an array of images is (H, W) or (H, W, C) uint8 in BGR '
-                f'order, got {array.dtype} of shape {array.shape}.'
-            )
+        _check_channels(picture, self.channels)
         if array.ndim == 2 and self.channels == 3:
             array = array[..., None].repeat(3, axis=2)
         size = array.shape[:2]

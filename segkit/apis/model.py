@@ -1,5 +1,6 @@
 """From a config and a checkpoint to a model ready to predict."""
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
+from segkit.datasets.metainfo import make_palette
 from segkit.engine.config import load_config
 from segkit.models.inference.fuse import speed_up
 from segkit.models.layers import revert_sync_bn
@@ -67,6 +69,7 @@ def init_model(
     model.cfg = cfg
     if getattr(model, 'dataset_meta', None) is None:
         model.dataset_meta = _meta_of_dataset(cfg)
+    _name_every_class(model, checkpoint)
     # SyncBatchNorm serves training alone: with stored statistics it computes what BN does.
     model = revert_sync_bn(model).to(device).eval()
     return speed_up(model, fuse_bn=fuse_bn, channels_last=channels_last, bf16=bf16)
@@ -86,6 +89,23 @@ def _meta_of_dataset(cfg: Config) -> dict[str, Any]:
     dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
     cls = DATASETS.get(dataset['type']) if isinstance(dataset.get('type'), str) else None
     return {**getattr(cls, 'METAINFO', {}), **(dataset.get('metainfo') or {})}
+
+
+def _name_every_class(model: Any, checkpoint: str | Path | None) -> None:
+    """Say where there are fewer names than classes, and give the others their number as a name."""
+    meta, wanted = model.dataset_meta, getattr(model, 'num_classes', None)
+    classes = list(meta.get('classes') or ())
+    if not classes or wanted is None or len(classes) == wanted:
+        return
+    warnings.warn(
+        f'{checkpoint or "the config"}: names {len(classes)} classes, but the network has '
+        f'{wanted}: the names may be those of other classes. Set model.dataset_meta.',
+        stacklevel=3,
+    )
+    classes += [f'class {i}' for i in range(len(classes), wanted)]
+    colours = list(meta.get('palette') or ())
+    colours += make_palette(wanted)[len(colours) :] if colours else []
+    model.dataset_meta = {**meta, 'classes': classes, **({'palette': colours} if colours else {})}
 
 
 # The name before 1.0, with the same arguments.

@@ -6,6 +6,7 @@ video is never in memory at once.
 
 import glob
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,8 @@ from segkit.datasets.scan import is_hidden
 
 IMAGE_SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm'}
 VIDEO_SUFFIXES = {'.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg'}
+
+_TENSOR_CURE = ' Of a (3, H, W) RGB tensor of 0-255: t.permute(1, 2, 0).flip(2).byte().numpy().'
 
 Source = str | Path | np.ndarray | Iterable[Any]
 
@@ -36,6 +39,8 @@ class Picture(NamedTuple):
 
 def is_single(source: Source) -> bool:
     """Whether ``source`` means one image, so that one result is given and no list."""
+    if _is_picture(source):
+        return True
     if isinstance(source, np.ndarray):
         return source.ndim < 4
     return isinstance(source, (str, Path)) and not _is_many(str(source))
@@ -44,27 +49,87 @@ def is_single(source: Source) -> bool:
 def pictures(source: Source) -> Iterator[Picture]:
     """The pictures of ``source``, one at a time, in order (files sorted by name).
 
+    Arrays and lists are looked at now, folders, videos and generators as they are read.
+
     Raises:
         FileNotFoundError: a path that is not there, a folder or a glob without images.
         ValueError: a file that is neither an image nor a video by its suffix; a video that cannot
             be opened; something that is no source at all.
     """
+    if isinstance(source, (str, Path)):
+        return _from_path(str(source))
+    if _is_picture(source):
+        return iter([Picture('000000', None, _array(source, 'the image'))])
     if isinstance(source, np.ndarray):
-        arrays = source if source.ndim == 4 else [source]
-        yield from (Picture(f'{i:06d}', None, array) for i, array in enumerate(arrays))
-    elif isinstance(source, (str, Path)):
-        yield from _from_path(str(source))
-    elif isinstance(source, Iterable):
-        for i, item in enumerate(source):
-            if isinstance(item, np.ndarray):
-                yield Picture(f'{i:06d}', None, item)
-            else:
-                yield from pictures(item)
-    else:
+        return _numbered(list(source) if source.ndim == 4 else [source])
+    if not isinstance(source, Iterable) or isinstance(source, (bytes, dict)) or _is_tensor(source):
         raise ValueError(
             f'A {type(source).__name__} is no source of images: give a path, an (H, W, 3) uint8 '
-            'array in BGR order, or a list, folder, glob, video or generator of those.'
+            f'array in BGR order, a PIL image, or a list, folder, glob, video or generator of '
+            f'those.{_TENSOR_CURE if _is_tensor(source) else ""}'
         )
+    return _numbered(source)
+
+
+def _numbered(items: Iterable[Any]) -> Iterator[Picture]:
+    """Pictures of many items: those of a list now, of anything else one by one."""
+    parts = (_item(i, item) for i, item in enumerate(items))
+    return chain.from_iterable(list(parts) if isinstance(items, (list, tuple)) else parts)
+
+
+def _item(number: int, item: Any) -> Iterable[Picture]:
+    if _is_picture(item) or (isinstance(item, np.ndarray) and item.ndim != 4):
+        return [Picture(f'{number:06d}', None, _array(item, f'image {number}'))]
+    return pictures(item)
+
+
+def _is_picture(item: Any) -> bool:
+    """Whether it is an image of Pillow, which may not have been imported at all."""
+    return hasattr(item, 'getbands') and hasattr(item, 'convert')
+
+
+def _is_tensor(item: Any) -> bool:
+    return hasattr(item, 'numpy') and hasattr(item, 'permute')
+
+
+def _array(item: Any, name: str) -> np.ndarray:
+    """(H, W) or (H, W, C) uint8 BGR of an array or a PIL image.
+
+    Raises:
+        ValueError: it is none, or has no pixel; says which and what to give instead.
+    """
+    if _is_picture(item):
+        return _of_pillow(item, name)
+    shape = item.shape
+    if item.dtype != np.uint8 or item.ndim not in (2, 3):
+        raise ValueError(
+            f'{name}: an array of an image is (H, W) or (H, W, C) uint8 in BGR order, got '
+            f'{item.dtype} of shape {shape}.'
+        )
+    if 0 in shape:
+        raise ValueError(f'{name}: an array of shape {shape} is empty.')
+    if item.ndim == 3 and shape[0] in (1, 3, 4) and shape[2] > 4 and shape[1] > 4:
+        raise ValueError(
+            f'{name}: an array of shape {shape} has its channels first; (H, W, C) is wanted: '
+            'array.transpose(1, 2, 0).'
+        )
+    grey = item.ndim == 3 and shape[2] == 1
+    return np.ascontiguousarray(item[..., 0] if grey else item)  # a view such as img[..., ::-1]
+
+
+def _of_pillow(image: Any, name: str) -> np.ndarray:
+    """As the file it came from would be read: upright, without transparency."""
+    from PIL import ImageOps
+
+    if image.mode in ('I', 'F') or image.mode.startswith('I;'):
+        raise ValueError(
+            f'{name}: a PIL image of mode {image.mode} holds other than 8-bit values; give its '
+            'path, or an array scaled to uint8.'
+        )
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode in ('1', 'L'):
+        return np.asarray(upright.convert('L'))
+    return np.ascontiguousarray(np.asarray(upright.convert('RGB'))[..., ::-1])
 
 
 def _is_many(path: str) -> bool:

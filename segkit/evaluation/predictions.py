@@ -34,6 +34,15 @@ def read_pickle(path: str | Path) -> list[np.ndarray]:
     return maps
 
 
+def _subset(images: int) -> str:
+    """What to type where a test was of fewer or other images than the config has."""
+    return (
+        'Repeat the options by which the test chose its images, such as test_dataloader.dataset.'
+        'ann_file, .data_prefix or .indices; if it was of the first ones: --cfg-options '
+        f'test_dataloader.dataset.indices={images}'
+    )
+
+
 class Predictions:
     """Label maps by image, from a pickle (in the data set's order) or a folder (by name)."""
 
@@ -50,7 +59,8 @@ class Predictions:
         self.maps = None if self.path.is_dir() else read_pickle(self.path)
         if self.maps is not None and len(self.maps) != images:
             raise EvaluationError(
-                f'{path}: holds {len(self.maps)} predictions, but the data set has {images} images.'
+                f'{path}: holds {len(self.maps)} predictions, but the data set has {images} '
+                f'images. {_subset(len(self.maps))}'
             )
 
     def of(self, index: int, img_path: str, reduce_zero_label: bool = False) -> np.ndarray:
@@ -61,7 +71,10 @@ class Predictions:
         if not file.is_file():
             file = self.path / file.name  # a folder of before 1.0 has no sub-folders
         if not file.is_file():
-            raise EvaluationError(f'{file}: there is no prediction for {img_path}.')
+            there = sum(1 for _ in self.path.rglob('*.png'))
+            raise EvaluationError(
+                f'{file}: there is no prediction for {img_path}. {_subset(there)}'
+            )
         from PIL import Image
 
         coding = coding_table(self.classes, reduce_zero_label, self.label_ids)

@@ -28,12 +28,14 @@ class RunResults:
         metrics: name -> percentage.
         classes: class -> IoU in percent.
         config: path of its config, where there is one.
+        of: which test or validation the scores are of.
     """
 
     name: str
     metrics: dict[str, float] = field(default_factory=dict)
     classes: dict[str, float] = field(default_factory=dict)
     config: Path | None = None
+    of: str = ''
 
 
 def read_run(path: str | Path) -> RunResults:
@@ -62,10 +64,12 @@ def read_run(path: str | Path) -> RunResults:
     config = configs[-1] if configs else None
     if (path / 'results.json').is_file():  # a test's, which is more than the last validation's
         tested = _of_result_file(path / 'results.json')
-        return RunResults(path.name, tested.metrics, tested.classes, config)
+        return RunResults(path.name, tested.metrics, tested.classes, config, tested.of)
     scores = {k: v for k, v in last.items() if k in _SCORES}
     classes = {k.removeprefix(_CLASS): v for k, v in last.items() if k.startswith(_CLASS)}
-    return RunResults(path.name, scores, classes, config)
+    step = max((curves[name][0][-1] for name in scores), default=None)
+    of = '' if step is None else f'its last validation, step {step:g}'
+    return RunResults(path.name, scores, classes, config, of)
 
 
 def _of_result_file(path: Path) -> RunResults:
@@ -81,7 +85,16 @@ def _of_result_file(path: Path) -> RunResults:
         path.stem,
         {k: v for k, v in metrics.items() if v is not None},
         {k: v for k, v in classes.items() if v is not None},
+        of=_tested(data),
     )
+
+
+def _tested(data: dict) -> str:
+    """What a result file says of the test that wrote it."""
+    checkpoint = Path(str(data['checkpoint'])).name if data.get('checkpoint') else ''
+    protocol = f' ({data["protocol"]})' if data.get('protocol') else ''
+    images = f', {data["images"]} images' if data.get('images') else ''
+    return f'a test{" of " * bool(checkpoint)}{checkpoint}{protocol}{images}'
 
 
 def differences(a: dict, b: dict) -> list[tuple[str, object, object]]:

@@ -1,3 +1,5 @@
+import json
+
 from helpers.run_folders import write_run
 from helpers.run_tool import run_tool
 
@@ -40,3 +42,22 @@ def test_a_shipped_config_by_name(tmp_path):
     status, text = run_tool('compare_runs', *names)
     assert status == 0, text
     assert '| model.decode_head.type' in text
+
+
+def test_the_validation_that_is_compared_is_named(tmp_path):
+    for name, steps in (('a', (4, 8)), ('b', (4,))):
+        folder = tmp_path / name / '20260101_000000' / 'vis_data'
+        folder.mkdir(parents=True)
+        lines = [json.dumps(dict(mIoU=10.0 + step, step=step)) for step in steps]
+        (folder / 'scalars.json').write_text('\n'.join(lines) + '\n')
+    status, text = run_tool('compare_runs', tmp_path / 'a', tmp_path / 'b')
+    assert status == 0, text
+    assert f'A: {tmp_path / "a"}: its last validation, step 8' in text
+    assert f'B: {tmp_path / "b"}: its last validation, step 4' in text
+    tested = dict(
+        checkpoint='/x/iter_4.pth', protocol='whole, single scale', images=3,
+        metrics=dict(mIoU=50.0), classes=[{'class': 'a', 'IoU': 50.0}],
+    )  # fmt: skip
+    (tmp_path / 'a/results.json').write_text(json.dumps(tested))
+    text = run_tool('compare_runs', tmp_path / 'a', tmp_path / 'b')[1]
+    assert 'a: a test of iter_4.pth (whole, single scale), 3 images' in text

@@ -81,6 +81,6 @@ def speed_up(
     if channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its stub
     segmentor: Any = model  # an EncoderDecoder, or what tests like one
-    segmentor.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+    segmentor.channels_last = channels_last
     segmentor.autocast_dtype = torch.bfloat16 if bf16 else None
     return model

@@ -66,8 +66,13 @@ class EncoderDecoder(BaseSegmentor):
         # How many windows or images fitted the device together once it had run out of memory.
         self.at_once: dict[str, int] = {}
         # Set by inference.fuse.speed_up; they concern testing alone.
-        self.memory_format = torch.contiguous_format
+        self.channels_last = False
         self.autocast_dtype: torch.dtype | None = None
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """How its input is laid out; kept as a flag, since torch's name for it is not pickled."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
 
     def _init_decode_head(self, decode_head: Config) -> None:
         self.decode_head: BaseDecodeHead = build_part(decode_head)
