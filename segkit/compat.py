@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 from unittest.mock import patch
@@ -112,3 +113,25 @@ class _BasesFinder(MetaPathFinder):
 
         vars(spec.loader)['exec_module'] = exec_module
         return spec
+
+
+def shipped_bases(home: Callable[[], Path]) -> None:
+    """Let ``_base_ = 'segkit::_base_/models/...'`` name parts of the shipped configs.
+
+    mmengine looks for the packages it knows by name, and there for an index that only its own
+    installer writes. Other names go on to it.
+
+    Args:
+        home: gives the folder of the shipped configs.
+    """
+    from mmengine.config import Config
+
+    before = Config._get_cfg_path
+
+    def find(cfg_path: str, filename: str) -> tuple[str, str | None]:
+        scope, separator, part = cfg_path.partition('::')
+        if separator and scope == 'segkit':
+            return str(home() / part), None
+        return before(cfg_path, filename)
+
+    Config._get_cfg_path = staticmethod(find)

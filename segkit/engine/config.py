@@ -10,6 +10,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from segkit.compat import shipped_bases
 from segkit.engine.config_files import read_config_file
 from segkit.engine.config_options import merge_options
 from segkit.engine.config_variables import settle_variables
@@ -18,10 +19,17 @@ PACKAGE = Path(__file__).resolve().parents[1]
 HOMES = (PACKAGE.parent / 'configs', PACKAGE / '.shipped' / 'configs')
 
 
+def shipped_home() -> Path:
+    """The folder of the shipped configs."""
+    return next((home for home in HOMES if (home / '_base_').is_dir()), HOMES[0])
+
+
+shipped_bases(shipped_home)
+
+
 def shipped_configs() -> dict[str, Path]:
     """Name without ``.py`` -> path of every config that can be run; ``_base_`` parts left out."""
-    home = next((home for home in HOMES if (home / '_base_').is_dir()), None)
-    paths = home.rglob('*.py') if home else ()
+    paths = shipped_home().rglob('*.py')
     return {path.stem: path for path in sorted(paths) if '_base_' not in path.parts}
 
 

@@ -1,125 +1,187 @@
-"""Which two folders below a root hold images and their labels, and how their names pair up.
+"""How the names of pictures and of their labels pair up.
 
-Folders are paired by the names in them: an image ``a/b<img_suffix>`` belongs to the label
-``a/b<seg_map_suffix>``. Both suffixes are read off the names themselves, so that ``x.jpg`` with
-``x.png``, ``x_leftImg8bit.png`` with ``x_gtFine_labelTrainIds.png`` and ``x.jpg`` with
-``x_mask.png`` are all found.
+A picture ``a/b<img_suffix>`` belongs to the label ``a/b<seg_map_suffix>``. Both suffixes are read
+off the names themselves, so that ``x.jpg`` with ``x.png``, ``x_leftImg8bit.png`` with
+``x_gtFine_labelTrainIds.png`` and ``x.jpg`` with ``x_mask.png`` are all found; endings may be mixed
+(.jpg, .JPG, .png), each combination is a variant.
 """
 
 import os
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import permutations
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from segkit.datasets.scan import list_files
+from .words import LABEL_WORDS, OTHER_WORDS, meaning_of_path
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.tif', '.tiff', '.bmp', '.webp')
 # Lossy formats change label values, so nobody keeps labels in them.
 LABEL_SUFFIXES = ('.png', '.tif', '.tiff', '.bmp')
-_LABEL_WORDS = ('ann', 'label', 'mask', 'gt', 'seg', 'target')
-_SPLITS = {'train': ('train', 'training'), 'val': ('val', 'valid', 'validation')}
-# Words in the names of label files that hold something else than class indices.
-_NO_INDEX = ('color', 'colour', 'instance', 'panoptic', 'vis')
 _PROBED, _NEAR = 60, 8
+_ABSENT = ('pictures without a label', 'labels without a picture', 'pictures named otherwise')
 
 
 @dataclass(frozen=True)
-class Pairing:
-    """Folders relative to the root, what follows the stem in each, and the stems of all pairs."""
+class Variant:
+    """Names that share what follows their stem; ``seg_map_suffix`` is '' without labels."""
 
-    images: str
-    labels: str
     img_suffix: str
     seg_map_suffix: str
     stems: tuple[str, ...]
 
-    def splits(self) -> dict[str, str]:
-        """Role -> subfolder, for stems that all lie below 'train', 'val' or the like; else {}."""
-        first = {stem.split('/', 1)[0] for stem in self.stems if '/' in stem}
-        found = {role: n for role, names in _SPLITS.items() for n in names if n in first}
-        return found if 'train' in found else {}
 
+@dataclass(frozen=True)
+class Pairing:
+    """Two folders, relative to the root or absolute, and what pairs up in them.
 
-def find_pairing(root: Path, images: str | None = None, labels: str | None = None) -> Pairing:
-    """The pair of folders below ``root`` with the most pairs.
-
-    Args:
-        images, labels: the folders, relative to the root, where they are known.
-
-    Raises:
-        FileNotFoundError, ValueError: nothing there pairs up; the message says what was seen.
+    labels: None for pictures without labels. left_out: reason -> names in their folder.
     """
-    if not root.is_dir():
-        raise FileNotFoundError(f'{root}: there is no such folder.')
-    found = {name: _names(root / name) for name in _candidates(root, images, labels)}
-    options = [
-        _pair(a, b, found[a], found[b])
-        for a, b in permutations(found, 2)
-        if images in (None, a) and labels in (None, b) and not _nested(a, b)
-    ]
-    options += [_pair(a, a, names, names) for a, names in found.items() if images == labels == a]
-    best = max(options, key=_quality, default=None)
-    if best is None or not best.stems:
-        seen = ', '.join(f'{name} ({len(names)} images)' for name, names in found.items())
-        raise ValueError(
-            f'{root}: no two folders whose file names pair up; seen: {seen or "no images at all"}. '
-            'Images and labels need the same names up to their endings; name the folders with '
-            '--images and --labels.'
-        )
-    return best
+
+    images: str
+    labels: str | None
+    variants: tuple[Variant, ...] = ()
+    left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return sum(len(variant.stems) for variant in self.variants)
+
+    @property
+    def stems(self) -> list[str]:
+        """All stems, sorted."""
+        return sorted(stem for variant in self.variants for stem in variant.stems)
+
+    def only(self, stems: Iterable[str]) -> 'Pairing':
+        """The same with these stems alone."""
+        kept = set(stems)
+        chosen = [replace(v, stems=tuple(s for s in v.stems if s in kept)) for v in self.variants]
+        return replace(self, variants=tuple(v for v in chosen if v.stems))
+
+    @property
+    def endings(self) -> tuple[str, str]:
+        """The endings of pictures and of labels, for a person."""
+        both = [sorted({v.img_suffix for v in self.variants}),
+                sorted({v.seg_map_suffix for v in self.variants})]  # fmt: skip
+        return ', '.join(f'*{e}' for e in both[0]), ', '.join(f'*{e}' for e in both[1])
+
+
+def unlabelled(folder: str, names: Sequence[str]) -> Pairing:
+    """The pictures of a folder as a split without labels."""
+    by_ending: dict[str, list[str]] = {}
+    for name in names:
+        stem, ending = _split_ending(name)
+        by_ending.setdefault(ending, []).append(stem)
+    return Pairing(folder, None, tuple(Variant(e, '', tuple(s)) for e, s in by_ending.items()))
+
+
+def best_pairing(found: Mapping[str, Sequence[str]]) -> Pairing | None:
+    """Of all pairs of these folders (name -> names in it) the best; None without one."""
+    kinds = {folder: meaning_of_path(folder).kind for folder in found}
+    return best_of(
+        pair(a, b, found[a], found[b])
+        for a in found
+        for b in found
+        if a == b or (kinds[a] not in ('labels', 'other') and kinds[b] != 'images')
+    )
+
+
+def best_of(options: Iterable[Pairing]) -> Pairing | None:
+    """The best pairing in which something pairs up."""
+    return max((p for p in options if p.variants), key=_quality, default=None)
+
+
+def others_as_good(found: Mapping[str, Sequence[str]], best: Pairing) -> list[str]:
+    """Folders of labels that would have done as well as those chosen."""
+    if best.labels in (None, best.images):
+        return []
+    fitting = [b for b in found if b != best.images and meaning_of_path(b).kind != 'other']
+    options = (pair(best.images, b, found[best.images], found[b]) for b in fitting)
+    rivals = [p.labels or '' for p in options if len(p) == len(best) and p.labels != best.labels]
+    return sorted(rivals)
 
 
 def _quality(pairing: Pairing) -> tuple:
-    """More pairs; then names that say which are the labels; then label files that can be ones."""
-    words = [any(word in name.lower() for word in _LABEL_WORDS)
-             for name in (pairing.labels, pairing.images)]  # fmt: skip
-    lossless = pairing.seg_map_suffix.lower().endswith(LABEL_SUFFIXES)
-    return lossless, len(pairing.stems), words[0] - words[1]
+    """Label files that can be ones; class indices; more pairs; names that say which are labels."""
+    suffix = pairing.variants[0].seg_map_suffix.lower()
+    kinds = meaning_of_path(pairing.images).kind, meaning_of_path(pairing.labels or '').kind
+    words = (kinds[1] == 'labels') - (kinds[1] == 'images') + (kinds[0] == 'images')
+    return suffix.endswith(LABEL_SUFFIXES), kinds[1] != 'other', len(pairing), words
 
 
-def _nested(a: str, b: str) -> bool:
-    return a.startswith(b + '/') or b.startswith(a + '/')
+def pair(
+    a: str, b: str, images: Sequence[str], labels: Sequence[str], sure: bool = False
+) -> Pairing:
+    """The pairs of two lists of names under the suffixes with which most of them meet."""
+    same = a == b
+    suffixes = _suffixes(images, labels, same, sure)
+    if suffixes is None:
+        return Pairing(a, b)
+    (tail, _), (label_tail, label_ending) = map(_split_ending, suffixes)
+    pictures, targets, odd = [], {}, []
+    for name in labels:
+        stem, ending = _split_ending(name)
+        if stem.endswith(label_tail) and (label_tail or not same or ending == label_ending):
+            key = stem.removesuffix(label_tail)
+            if key not in targets or ending == label_ending:
+                targets[key] = ending
+    for name in images:
+        stem, ending = _split_ending(name)
+        if same and stem.endswith(label_tail) and (label_tail or ending == label_ending):
+            continue
+        if tail and not stem.endswith(tail):
+            odd.append(name)
+        else:
+            pictures.append((stem.removesuffix(tail), ending))
+    met: dict[tuple[str, str], list[str]] = {}
+    for stem, ending in pictures:
+        if stem in targets:
+            met.setdefault((tail + ending, label_tail + targets[stem]), []).append(stem)
+    variants = tuple(Variant(*key, tuple(sorted(stems))) for key, stems in sorted(met.items()))
+    stems = {stem for stem, _ in pictures}
+    absent = (
+        [stem + tail + ending for stem, ending in pictures if stem not in targets],
+        [key + label_tail + ending for key, ending in targets.items() if key not in stems],
+        odd,
+    )
+    left = {why: tuple(sorted(names)) for why, names in zip(_ABSENT, absent) if names}
+    return Pairing(a, b, variants, left)
 
 
-def _candidates(root: Path, images: str | None, labels: str | None) -> list[str]:
-    """Folders to pair: those given, else the children and grandchildren that hold images."""
-    given = [name for name in (images, labels) if name is not None]
-    for name in given:
-        if not (root / name).is_dir():
-            raise FileNotFoundError(f'{root / name}: there is no such folder.')
-    if len(given) == 2:
-        return list(dict.fromkeys(given))
-    children = [path for path in sorted(root.iterdir()) if path.is_dir()]
-    children += [p for child in children for p in sorted(child.iterdir()) if p.is_dir()]
-    return given + [
-        str(p.relative_to(root)) for p in children if str(p.relative_to(root)) not in given
-    ]
+def _split_ending(name: str) -> tuple[str, str]:
+    """('a_mask', '.png') of 'a_mask.png'; a suffix may be an ending alone."""
+    stem, dot, ending = name.rpartition('.')
+    return stem, dot + ending
 
 
-def _names(folder: Path) -> list[str]:
-    found = (name for suffix in IMAGE_SUFFIXES for name in list_files(str(folder), suffix))
-    upper = (n for s in IMAGE_SUFFIXES for n in list_files(str(folder), s.upper()))
-    return sorted([*found, *upper])
-
-
-def _pair(a: str, b: str, images: Sequence[str], labels: Sequence[str]) -> Pairing:
-    """The suffixes under which most names of the two lists meet."""
-    endings = Counter(e for name in _probe(images) for e in _endings(name, labels, a == b))
-    options = [Pairing(a, b, '', '', ())]
-    for first, second in [pair for pair, _ in endings.most_common(8)]:
+def _suffixes(
+    images: Sequence[str], labels: Sequence[str], same: bool, sure: bool
+) -> tuple[str, str] | None:
+    """What follows the stem of a picture and of its label, where most names meet."""
+    endings = Counter(e for name in _probe(images) for e in _endings(name, labels, same))
+    options = []
+    for first, second in [found for found, _ in endings.most_common(8)]:
+        if same and not (sure or _told_apart(first, second)):
+            continue
         stems = {n.removesuffix(first) for n in images if n.endswith(first)}
         stems &= {n.removesuffix(second) for n in labels if n.endswith(second)}
-        options.append(Pairing(a, b, first, second, tuple(sorted(stems))))
-    return max(options, key=lambda p: (len(p.stems), _preference(p.seg_map_suffix)))
+        if stems:
+            options.append((len(stems), _preference(second), first, second))
+    return max(options)[2:] if options else None
+
+
+def _told_apart(image: str, label: str) -> bool:
+    """Whether the endings of two files in one folder say which of them is the label."""
+    words = [''.join(c if c.isalpha() else ' ' for c in s.lower()).split() for s in (image, label)]
+    known = [any(word in (*LABEL_WORDS, *OTHER_WORDS) for word in some) for some in words]
+    bare = image.startswith('.') and label.startswith('.')  # x.jpg beside x.png
+    lossless = label.lower().endswith(LABEL_SUFFIXES)
+    lossy = not image.lower().endswith(LABEL_SUFFIXES)
+    return (known[1] and not known[0]) or (bare and lossless and lossy)
 
 
 def _preference(suffix: str) -> int:
     """Of several label files an image may have, those with class indices; Cityscapes has four."""
     suffix = suffix.lower()
-    return ('trainid' in suffix) - any(word in suffix for word in _NO_INDEX)
+    no_index = any(word in suffix for word in OTHER_WORDS if word not in ('vis', 'depth'))
+    return 2 * ('trainid' in suffix) + suffix.endswith(LABEL_SUFFIXES) - 2 * no_index
 
 
 def _probe(names: Sequence[str]) -> Sequence[str]:

@@ -1,54 +1,75 @@
-"""What stored label values mean, guessed from all the values a dataset holds."""
+"""What label files hold: the values or colours of all of them together."""
 
+import io
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from segkit.datasets.decode import decode_image, decode_label
+from segkit.datasets.decode import decode_image, decode_label, png_kind
 
+from .class_tables import Colour
 from .examine import histogram
 
-IGNORE = 255
 _MAX_COLOURS = 256
+_PALETTE = 3  # the colour type of a PNG that holds indices into a palette
+_LOSSY = (b'\xff\xd8', b'RIFF')  # how files of JPEG and WebP begin
 
 
 @dataclass
 class Pair:
-    """What one image and its label hold: values of an index label, or colours (R, G, B)."""
+    """What one image and its label hold: values of an index label, or colours (R, G, B).
+
+    palette: of a palette PNG, the colours of the values in it.
+    """
 
     size: tuple[int, int]
-    label_size: tuple[int, int]
+    label_size: tuple[int, int] | None
     channels: int
     image_dtype: str
     values: dict[int, int] = field(default_factory=dict)
-    colours: dict[tuple[int, int, int], int] = field(default_factory=dict)
+    colours: dict[Colour, int] = field(default_factory=dict)
+    palette: dict[int, Colour] = field(default_factory=dict)
 
 
-def look(paths: tuple[str, str]) -> Pair:
-    """Read an image and its label as they are stored.
+def look(paths: tuple[str, str | None]) -> Pair:
+    """Read an image and, where it has one, its label as they are stored.
 
-    Raises ValueError naming the file that is no image.
+    Raises ValueError naming the file that is no image, or a label in a lossy format.
     """
-    arrays = []
-    for path, decode in zip(paths, (lambda data: decode_image(data, 'unchanged'), decode_label)):
-        try:
-            arrays.append(decode(Path(path).read_bytes()))
-        except ValueError as error:
-            raise ValueError(f'{path}: {error}') from None
-    image, label = arrays
+    image = _decoded(paths[0], lambda data: decode_image(data, 'unchanged'))
     channels = 1 if image.ndim == 2 else image.shape[2]
-    pair = Pair(image.shape[:2], label.shape[:2], channels, str(image.dtype))
+    pair = Pair(image.shape[:2], None, channels, str(image.dtype))
+    if paths[1] is None:
+        return pair
+    data = Path(paths[1]).read_bytes()
+    if data.startswith(_LOSSY):
+        raise ValueError(
+            f'{paths[1]}: the label is a JPEG or WebP, a lossy format: compression has changed its '
+            'values. Write the labels again from where they came, as PNG; a JPEG saved as PNG '
+            'keeps the changed values.'
+        )
+    label = _decoded(paths[1], decode_label)
+    pair.label_size = label.shape[:2]
     if label.ndim == 3:
         pair.colours = _colours(label)
     else:
         pair.values = histogram(label)
+        pair.palette = _palette(data, pair.values)
     return pair
 
 
-def _colours(label: np.ndarray) -> dict[tuple[int, int, int], int]:
+def _decoded(path: str, decode: Callable[[bytes], np.ndarray]) -> np.ndarray:
+    try:
+        return decode(Path(path).read_bytes())
+    except ValueError as error:
+        raise ValueError(f'{path}: {error}') from None
+
+
+def _colours(label: np.ndarray) -> dict[Colour, int]:
     packed = label[..., :3].astype(np.int64) @ np.array([1, 1 << 8, 1 << 16])  # BGR
     keys, counts = np.unique(packed, return_counts=True)
     if len(keys) > _MAX_COLOURS:
@@ -56,70 +77,50 @@ def _colours(label: np.ndarray) -> dict[tuple[int, int, int], int]:
     return {(int(k) >> 16, int(k) >> 8 & 255, int(k) & 255): int(n) for k, n in zip(keys, counts)}
 
 
+def _palette(data: bytes, values: Iterable[int]) -> dict[int, Colour]:
+    kind = png_kind(data)
+    if kind is None or kind[1] != _PALETTE:
+        return {}
+    with Image.open(io.BytesIO(data)) as image:
+        flat = image.getpalette('RGB') or []
+    return {
+        v: (flat[3 * v], flat[3 * v + 1], flat[3 * v + 2]) for v in values if len(flat) >= 3 * v + 3
+    }
+
+
 @dataclass
-class Guess:
-    """How to read the labels: keyword arguments for the dataset, and why.
+class Stored:
+    """All labels together: value or colour -> pixels, and the palette if they agree on one."""
 
-    settings: label_map, reduce_zero_label or label_format, as far as they are needed.
-    """
-
-    num_classes: int
-    reason: str
-    settings: dict = field(default_factory=dict)
-    palette: list[list[int]] | None = None
+    values: Counter[int] = field(default_factory=Counter)
+    colours: Counter[Colour] = field(default_factory=Counter)
+    palette: dict[int, Colour] = field(default_factory=dict)
 
 
-def guess(pairs: Iterable[Pair]) -> Guess:
-    """The likely meaning of the values of all labels together.
+def gather(pairs: Iterable[Pair]) -> Stored:
+    """The sums over all pairs.
 
     Raises:
-        ValueError: the labels are photographs, or there is no value to go by.
+        ValueError: the labels are photographs, or some are colours and some indices.
     """
-    values: Counter[int] = Counter()
-    colours: Counter[tuple[int, ...]] = Counter()
+    stored, agree = Stored(), True
     for pair in pairs:
-        values.update(pair.values)
-        colours.update(pair.colours)
-    if colours:
-        return _by_colours(colours)
-    classes = sorted(set(values) - {IGNORE})
-    if not classes:
-        raise ValueError('every label pixel is 255 (ignored): there is no class to learn.')
-    return _by_values(classes, IGNORE in values)
-
-
-def _by_colours(colours: Counter) -> Guess:
-    if len(colours) >= _MAX_COLOURS:
+        stored.values.update(pair.values)
+        stored.colours.update(pair.colours)
+        if pair.values:
+            known = {v: stored.palette.get(v, colour) for v, colour in pair.palette.items()}
+            agree = agree and set(pair.values) <= set(pair.palette) and known == pair.palette
+            stored.palette.update(pair.palette)
+    if not agree or all(len(set(colour)) == 1 for colour in stored.palette.values()):
+        stored.palette = {}  # greys say nothing that the values do not
+    if len(stored.colours) >= _MAX_COLOURS:
         raise ValueError(
             f'the labels have {_MAX_COLOURS} colours or more: photographs, or labels blurred by a '
             'lossy format. Labels need flat colours or class indices in a lossless format.'
         )
-    palette = [list(colour) for colour in sorted(colours)]
-    shown = ', '.join(map(str, sorted(colours)[:4]))
-    reason = f'{len(palette)} flat colours, such as {shown}: each becomes a class'
-    return Guess(len(palette), reason, {'label_format': 'rgb'}, palette)
-
-
-def _by_values(classes: list[int], ignored: bool) -> Guess:
-    count, text = len(classes), '255 is ignored' if ignored else 'no pixel is ignored'
-    if classes == [0] and ignored:
-        return Guess(2, 'masks of 0 and 255: 255 becomes class 1', {'label_map': {IGNORE: 1}})
-    if classes == list(range(count)):
-        return Guess(count, f'values 0 to {count - 1}, {text}')
-    if classes == list(range(1, count + 1)):
-        reason = f'values 1 to {count}: they count from 1, {text}'
-        return Guess(count, reason, {'reduce_zero_label': True})
-    dense = classes[-1] <= IGNORE - 1 and classes[-1] + 1 <= 2 * count
-    if dense:
-        missing = [value for value in range(classes[-1]) if value not in classes]
-        reason = (
-            f'values up to {classes[-1]}, of which {_few(missing)} never occur; {text}. Should '
-            'they be no classes, map the others with label_map'
+    if stored.colours and stored.values:
+        raise ValueError(
+            'some labels are colour images and others hold indices. Convert the one kind into the '
+            'other, or name folders of one kind with --labels.'
         )
-        return Guess(classes[-1] + 1, reason)
-    reason = f'{count} values from {classes[0]} to {classes[-1]}, {text}: numbered in their order'
-    return Guess(count, reason, {'label_map': {value: i for i, value in enumerate(classes)}})
-
-
-def _few(values: list[int]) -> str:
-    return ', '.join(map(str, values[:6])) + (', ...' if len(values) > 6 else '')
+    return stored

@@ -1,104 +1,139 @@
-"""From a folder to a config: find the pairs, read the labels, split, write."""
+"""From a folder to a config: find the splits, read the labels, name the classes, write."""
 
+import os
+import re
+import shutil
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median_low
 
-from segkit.datasets.metainfo import make_palette
+from segkit.datasets.metainfo import dataset_metainfo, make_palette
 from segkit.datasets.parallel import Failure, parallel
 from segkit.datasets.scan import SPLIT_WRITER, write_split
+from segkit.engine.config import shipped_home
 from segkit.outputs import check_outputs
+from segkit.whole_file import write_text
 
-from .config_text import config_text
+from .class_tables import ClassTable, Entry, find_table, parse_given, read_table
+from .classes import Wish, by_values, rows, words_of
+from .colour_classes import by_colours
+from .config_text import Content, config_text
 from .examine import Examiner
-from .folders import Pairing, find_pairing
-from .labels import IGNORE, Guess, Pair, guess, look
+from .folders import Pairing
+from .labels import Pair, gather, look
+from .layout import Choice, Layout, find_layout
+from .networks import ON_CPU, ON_GPU
 from .pictures import spread
 from .quoting import command, plain
+from .recipe import Recipe, has_gpu, recipe_for
+from .split_settings import (
+    Lists,
+    datasets_of,
+    leave_out_unlisted,
+    pairs_line,
+    splits_table,
+    take_validation,
+)
 from .summary import add_up
 
 _STATISTICS_FROM = 50  # images; a mean needs no more
+
+
+@dataclass
+class _Pictures:
+    """Median (height, width), channels as loaded, and whether stored values are kept."""
+
+    size: tuple[int, int]
+    channels: int
+    unchanged: bool
 
 
 def write_config(args: Namespace, out: Path) -> Iterator[str]:
     """Write the config and its split files; yields lines that tell what was found.
 
     Raises:
-        OSError, ValueError: no pairs, an unreadable file, labels that are none. Nothing is written.
+        OSError, ValueError: no pairs, an unreadable file, labels that are none, something that has
+            to be said first. Nothing is written then.
     """
     root = args.folder.resolve()
-    pairing = find_pairing(root, args.images, args.labels)
-    yield plain(
-        f'{len(pairing.stems)} pairs: {pairing.images}/*{pairing.img_suffix} with '
-        f'{pairing.labels}/*{pairing.seg_map_suffix}'
-    )
-    pairs = _read(root, pairing, args.workers)
-    sizes, channels = _images(pairs, pairing.img_suffix)
-    found = guess(pairs)
-    classes = _class_names(args.classes, found)
-    yield f'{found.num_classes} classes: {found.reason}'
-    unlisted = [stem for stem in pairing.stems if not _listable(stem)]
-    if unlisted and len(pairing.splits()) != 2:
-        pairing = replace(pairing, stems=tuple(s for s in pairing.stems if s not in set(unlisted)))
-        shown = ', '.join(plain(repr(stem)) for stem in unlisted[:3])
-        yield (
-            f'{len(unlisted)} left out, since a line of a split file cannot hold the name: {shown}'
-        )
-    splits = _splits(pairing, out, args.val_share)
-    if len(pairing.stems) == 1:
-        yield 'There is one pair: it is trained on and validated on, so scores will mean nothing.'
-    text = config_text(
+    layout = find_layout(root, _choice(args))
+    unlisted = leave_out_unlisted(layout)
+    notes = [*take_validation(layout, args), *layout.notes]
+    yield plain(pairs_line(layout))
+    yield from map(plain, splits_table(layout))
+    yield from map(plain, [*unlisted, *notes])
+    pairs = {role: _read(root, part, args.workers) for role, part in layout.parts.items()}
+    every = [pair for some in pairs.values() for pair in some]
+    pictures = _images(every, layout)
+    stored = gather(every)
+    table, about = _table(args, layout)
+    wish = Wish(words_of(args.ignore), args.zero)
+    classes = by_colours(stored, table, wish) if stored.colours else by_values(stored, table, wish)
+    yield plain(f'{len(classes.names)} classes: {classes.reason}')
+    yield from map(plain, [*rows(classes, stored), *about, *classes.notes])
+    recipe = _recipe(args, len(pairs['train']), pictures.size)
+    lists = Lists()
+    content = Content(
+        name=_name(args, root, out),
         root=str(root),
-        out=out,
-        network=args.network,
-        schedule=args.schedule,
-        reason=found.reason,
         classes=classes,
-        palette=found.palette or make_palette(len(classes)),
-        reading=_reading(pairing, found),
-        splits={name: kept for name, (kept, _) in splits.items()},
-        size=sizes,
-        channels=channels,
-        statistics=None if channels == 3 else _statistics(root, pairing, args.workers),
+        palette=classes.palette or make_palette(len(classes.names)),
+        splits={role: datasets_of(layout, role, out, lists) for role in layout.parts},
+        recipe=recipe,
+        channels=pictures.channels,
+        unchanged=pictures.unchanged,
+        statistics=_statistics(layout, args.workers) if pictures.unchanged else None,
+        comments=[
+            f'{root.name}: {len(classes.names)} classes, {recipe.network.name}.',
+            f'Labels: {classes.reason}.',
+            *notes,
+            *classes.notes,
+        ],
     )
-    lists = [settings['ann_file'] for settings, _ in splits.values() if 'ann_file' in settings]
-    check_outputs('--out', SPLIT_WRITER, lists)
+    text = config_text(content)
+    check_outputs('--out', SPLIT_WRITER, lists.files)
     out.parent.mkdir(parents=True, exist_ok=True)
-    for settings, stems in splits.values():
-        if 'ann_file' in settings:
-            write_split(Path(settings['ann_file']), stems)
-    out.write_text(text, encoding='utf-8')
-    yield f'{plain(str(out))}: written. Now: {command("python", "tools/check_dataset.py", out)}'
+    for path, stems in lists.files.items():
+        write_split(path, stems)
+    write_text(out, text)
+    yield from _closing(recipe, content, out)
 
 
-def _listable(stem: str) -> bool:
-    """Whether a line of a text file can hold the name."""
-    try:
-        return stem.encode().decode().splitlines() == [stem]
-    except UnicodeEncodeError:  # bytes of a file's name that are no text
-        return False
+def _choice(args: Namespace) -> Choice:
+    of_split = {
+        role: (getattr(args, f'{role}_images'), getattr(args, f'{role}_labels'))
+        for role in ('train', 'val', 'test')
+    }
+    lists = {role: getattr(args, f'{role}_list') for role in of_split}
+    return Choice(args.images, args.labels, of_split, {r: n for r, n in lists.items() if n})
 
 
-def _paths(root: Path, pairing: Pairing, stems: Sequence[str]) -> list[tuple[str, str]]:
+# -- what files hold -------------------------------------------------------------------------------
+
+
+def _paths(root: Path, part: Pairing, stems: set[str] | None = None) -> list[tuple]:
     return [
         (
-            str(root / pairing.images / (stem + pairing.img_suffix)),
-            str(root / pairing.labels / (stem + pairing.seg_map_suffix)),
+            str(root / part.images / (stem + variant.img_suffix)),
+            None
+            if part.labels is None
+            else str(root / part.labels / (stem + variant.seg_map_suffix)),
         )
-        for stem in stems
+        for variant in part.variants
+        for stem in variant.stems
+        if stems is None or stem in stems
     ]
 
 
-def _read(root: Path, pairing: Pairing, workers: int | None) -> list[Pair]:
-    paths = _paths(root, pairing, pairing.stems)
-    pairs = []
+def _read(root: Path, part: Pairing, workers: int | None) -> list[Pair]:
+    paths, pairs = _paths(root, part), []
     for (image, label), pair in zip(paths, parallel(look, paths, 'pairs', workers)):
         if isinstance(pair, Failure):
-            raise ValueError(f'{pair.reason}. Repair or remove the pair and start again.')
-        if pair.size != pair.label_size:
+            raise ValueError(f'{pair.reason.removeprefix("ValueError: ")} Then start again.')
+        if label is not None and pair.size != pair.label_size:
             raise ValueError(
                 f'{label}: the label is {pair.label_size} (height, width) and its image {image} '
                 f'{pair.size}. Are these the right folders? Name them with --images and --labels.'
@@ -107,73 +142,125 @@ def _read(root: Path, pairing: Pairing, workers: int | None) -> list[Pair]:
     return pairs
 
 
-def _images(pairs: Sequence[Pair], suffix: str) -> tuple[tuple[int, int], int]:
-    """Median (height, width), and the channels, which must be the same in all."""
+def _images(pairs: Sequence[Pair], layout: Layout) -> _Pictures:
+    """How the pictures are to be loaded; all need the same channels."""
+    endings = {v.img_suffix.lower() for part in layout.parts.values() for v in part.variants}
     channels = Counter(pair.channels for pair in pairs)
     # Read as colour: grey repeats in three channels, and a PNG's fourth is transparency.
-    colour = {1, 3, 4} if suffix.lower().endswith('.png') else {1, 3}
-    kinds = {3 if count in colour else count for count in channels}
+    colour = {1, 3, 4} if all(end.endswith('.png') for end in endings) else {1, 3}
+    deep = any(pair.image_dtype != 'uint8' for pair in pairs)
+    kinds = set(channels) if deep else {3 if count in colour else count for count in channels}
     if len(kinds) > 1:
         raise ValueError(f'the images have different numbers of channels: {dict(channels)}.')
     height, width = (median_low(pair.size[axis] for pair in pairs) for axis in (0, 1))
-    return (height, width), kinds.pop()
+    count = kinds.pop()
+    return _Pictures((height, width), count, deep or count != 3)
 
 
-def _class_names(given: str | None, found: Guess) -> list[str]:
-    if given is None:
-        numbered = found.settings.get('label_map', {})
-        if found.num_classes == 2 and (not numbered or {0, IGNORE} & set(numbered)):
-            return ['background', 'foreground']
-        if numbered:  # the class's own number says nothing about what is in the files
-            return [f'value_{value}' for value in numbered]
-        return [f'class_{i}' for i in range(found.num_classes)]
-    path = Path(given)
-    names = path.read_text(encoding='utf-8').splitlines() if path.is_file() else given.split(',')
-    names = [name.strip() for name in names if name.strip()]
-    if len(names) < found.num_classes:
-        raise ValueError(
-            f'--classes names {len(names)} classes, but the labels hold {found.num_classes}: '
-            f'{found.reason}.'
-        )
-    if found.palette:
-        found.palette += make_palette(len(names))[len(found.palette) :]
-    return names
-
-
-def _reading(pairing: Pairing, found: Guess) -> dict:
-    suffixes = dict(img_suffix=pairing.img_suffix, seg_map_suffix=pairing.seg_map_suffix)
-    return {**suffixes, **found.settings}
-
-
-def _splits(pairing: Pairing, out: Path, share: float) -> dict[str, tuple[dict, list[str]]]:
-    """'train', 'val' -> (arguments of the dataset, stems): by subfolder, else by a split file."""
-    folders = pairing.splits()
-    found: dict[str, tuple[dict, list[str]]] = {}
-    if len(folders) == 2:
-        for role, folder in folders.items():
-            prefix = dict(
-                img_path=f'{pairing.images}/{folder}', seg_map_path=f'{pairing.labels}/{folder}'
-            )
-            found[role] = dict(data_prefix=prefix), []
-        return found
-    stems = list(pairing.stems)
-    count = min(max(1, round(len(stems) * share)), max(1, len(stems) - 1))
-    validation = set(spread(stems, count))
-    chosen = {'train': [s for s in stems if s not in validation] or stems, 'val': validation}
-    for role, names in chosen.items():
-        path = out.resolve().with_name(f'{out.stem}_{role}.txt')
-        prefix = dict(img_path=pairing.images, seg_map_path=pairing.labels)
-        found[role] = dict(ann_file=str(path), data_prefix=prefix), list(names)
-    return found
-
-
-def _statistics(
-    root: Path, pairing: Pairing, workers: int | None
-) -> tuple[list[float] | None, list[float] | None]:
-    """Mean and std of each channel, for images that no published statistics fit."""
+def _statistics(layout: Layout, workers: int | None) -> tuple[list | None, list | None]:
+    """Mean and std of each channel in the order of the file, where 8-bit colours are not read."""
     loaders = dict(type='LoadImageFromFile', color_type='unchanged'), dict(type='LoadAnnotations')
-    examiner = Examiner(*loaders)
-    paths = _paths(root, pairing, spread(pairing.stems, _STATISTICS_FROM))
-    infos = [dict(img_path=image) for image, _ in paths]
-    summary = add_up('', len(infos), parallel(examiner, infos, 'statistics', workers), [])
+    part = layout.parts['train']
+    infos = [
+        dict(img_path=image) for image, _ in spread(_paths(layout.root, part), _STATISTICS_FROM)
+    ]
+    summary = add_up('', len(infos), parallel(Examiner(*loaders), infos, 'statistics', workers), [])
+    if summary.mean is not None and summary.std is not None and len(summary.mean) == 3:
+        return summary.mean[::-1], summary.std[::-1]  # the summary has them as RGB
     return summary.mean, summary.std
+
+
+# -- names and sizes -------------------------------------------------------------------------------
+
+
+def _table(args: Namespace, layout: Layout) -> tuple[ClassTable | None, list[str]]:
+    """The names that were given, or those that lie beside the data."""
+    folders = []
+    for part in layout.parts.values():
+        for folder in (part.labels, part.images):
+            if folder is not None:
+                path = layout.root / folder
+                folders += [p for p in (path, *path.parents) if p.is_relative_to(layout.root)]
+    if args.classes and Path(args.classes).is_file():
+        return read_table(Path(args.classes)), []
+    found, notes = find_table(layout.root, folders)
+    if not args.classes:
+        return found or _of_cityscapes(layout), notes
+    given = parse_given(args.classes)
+    bare = all(entry.value is None and entry.colour is None for entry in given.entries)
+    if found is None or not bare or set(given.names) != set(found.names):
+        return given, notes
+    entries = {entry.name: entry for entry in found.entries}
+    ordered = tuple(entries[name] for name in given.names)
+    return ClassTable(found.source, ordered), notes
+
+
+def _of_cityscapes(layout: Layout) -> ClassTable | None:
+    """Files of this ending hold Cityscapes' train ids, whose names are known."""
+    endings = {v.seg_map_suffix for p in layout.parts.values() for v in p.variants if p.labels}
+    if not endings or not all(end.endswith('_labelTrainIds.png') for end in endings):
+        return None
+    info = dataset_metainfo('cityscapes')
+    pairs = zip(info['classes'], info['palette'])
+    entries = [Entry(name, i, (r, g, b)) for i, (name, (r, g, b)) in enumerate(pairs)]
+    return ClassTable("Cityscapes' list of train ids", tuple(entries))
+
+
+def _recipe(args: Namespace, pictures: int, size: tuple[int, int]) -> Recipe:
+    recipe = recipe_for(
+        pictures,
+        size,
+        gpu=has_gpu(),
+        network=args.network,
+        batch=args.batch_size,
+        crop=tuple(args.crop) if args.crop else None,
+        iterations=args.iters,
+    )
+    if args.pretrained and recipe.network.weights is None:
+        raise ValueError(f'--pretrained: no weights were published for {recipe.network.name}.')
+    if args.schedule:
+        folder = shipped_home() / '_base_/schedules'
+        if not (folder / f'{args.schedule}.py').is_file():
+            known = ', '.join(sorted(p.stem for p in folder.glob('schedule_*.py')))
+            raise ValueError(f'--schedule {args.schedule}: there is no such part; known: {known}.')
+        count = re.search(r'(\d+)k', args.schedule)
+        recipe.iterations = int(count[1]) * 1000 if count else recipe.iterations
+    return replace(recipe, schedule=args.schedule, pretrained=args.pretrained)
+
+
+def _name(args: Namespace, root: Path, out: Path) -> str:
+    """Of the data set, as a folder can have it; a config of a name of its own lends that."""
+    own = out.stem if args.out is not None and out.stem != 'config' else root.name
+    return re.sub(r'[^\w.-]+', '_', plain(own)).strip('._') or 'data'
+
+
+# -- what is said ----------------------------------------------------------------------------------
+
+
+def _closing(recipe: Recipe, content: Content, out: Path) -> Iterator[str]:
+    name = recipe.network.name
+    reason = ' (small, since there is no GPU here)' if name == ON_CPU and not has_gpu() else ''
+    yield (
+        f'network {name}{reason}, batch {recipe.batch}, crop {recipe.crop[0]} x {recipe.crop[1]}, '
+        f'{recipe.iterations} iterations; --network {ON_GPU} is larger, --batch-size, --crop and '
+        '--iters choose others'
+    )
+    if recipe.pretrained:
+        yield f'begins with {recipe.network.weights}, which training fetches once'
+    elif recipe.network.weights:
+        yield (
+            'begins from nothing, without a download; --pretrained begins with a ResNet trained on '
+            'ImageNet (fetched once), which learns more from few pictures'
+        )
+    yield f'{plain(str(out))}: written; training goes to work_dirs/{content.name}. Now:'
+    yield '    ' + tool_command('check_dataset', out)
+    yield '    ' + tool_command('train', out)
+
+
+def tool_command(name: str, *words: str | os.PathLike) -> str:
+    """A tool's command line as it works from here."""
+    script = Path('tools') / f'{name}.py'
+    if script.is_file():
+        return command('python', script, *words)
+    start = ['segkit'] if shutil.which('segkit') else ['python', '-m', 'segkit']
+    return command(*start, name, *words)

@@ -52,3 +52,17 @@ def test_the_given_config_is_not_changed():
     first = load_config(NAME)
     load_config(first, {'model.decode_head.num_classes': 3})
     assert first.model.decode_head.num_classes == 150
+
+
+def test_a_base_is_named_by_package_wherever_the_config_lies(tmp_path):
+    path = tmp_path / 'mine.py'
+    path.write_text(
+        "_base_ = ['segkit::_base_/models/pspnet_r50-d8.py']\n"
+        'width = _base_.model.decode_head.channels\n'
+    )
+    cfg = load_config(path)
+    assert cfg.width == cfg.model.decode_head.channels == 512
+    assert '_scope_' not in cfg.model.decode_head
+    path.write_text("_base_ = 'nobody::a/b.py'")
+    with pytest.raises(Exception, match='nobody'):
+        load_config(path)

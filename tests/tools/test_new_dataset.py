@@ -11,6 +11,8 @@ from helpers.run_tool import run_tool
 from mmengine.config import Config
 from PIL import Image
 
+from segkit.engine.config import load_config
+
 
 def fill(root: Path, values, count=6, size=(48, 64), labels='masks/{}_mask.png', channels=3):
     """Images of noise, and labels of vertical stripes of the given values."""
@@ -46,11 +48,13 @@ def test_masks_of_0_and_255_become_a_config_that_passes_the_check(tmp_path):
 
     assert status == 0, text
     assert '6 pairs: images/*.png with masks/*_mask.png' in text
-    assert '2 classes: masks of 0 and 255: 255 becomes class 1' in text
-    cfg = Config.fromfile(out)
+    assert '2 classes: 2 values take the names of --classes in turn' in text
+    cfg = load_config(out)
     assert cfg.train_dataloader.dataset.metainfo.classes == ('road', 'crack')
     assert cfg.train_dataloader.dataset.label_map == {255: 1}
-    assert cfg.auto_scale_lr.base_batch_size == 4 * cfg.train_dataloader.batch_size
+    assert cfg.auto_scale_lr.base_batch_size == cfg.train_dataloader.batch_size
+    assert cfg.work_dir == 'work_dirs/mask'
+    assert cfg.model.pretrained is None
     assert cfg.model.decode_head.num_classes == 2
     stems = [(tmp_path / f'configs/mask_{s}.txt').read_text().split() for s in ('train', 'val')]
     assert sorted(stems[0] + stems[1]) == list('012345')
@@ -88,7 +92,7 @@ def test_colours_and_split_folders(tmp_path):
     status, text = run_tool('new_dataset', tmp_path)
 
     assert status == 0, text
-    cfg = Config.fromfile(tmp_path / 'config.py')
+    cfg = load_config(tmp_path / 'config.py')
     assert cfg.train_dataloader.dataset.data_prefix.img_path == 'images/train'
     assert cfg.val_dataloader.dataset.data_prefix.seg_map_path == 'labels/val'
     assert cfg.metainfo.palette == [[0, 0, 0], [0, 128, 0], [255, 0, 0]]
@@ -101,17 +105,17 @@ def test_scattered_values_name_their_classes(tmp_path):
     values = [0, 1, 2, 7, 50, 103]
     status, text = run_tool('new_dataset', fill(tmp_path, values))
     assert status == 0, text
-    cfg = Config.fromfile(tmp_path / 'config.py')
+    cfg = load_config(tmp_path / 'config.py')
     dataset = cfg.train_dataloader.dataset
     assert dataset.metainfo.classes == tuple(f'value_{value}' for value in values)
-    assert [dataset.label_map[value] for value in values] == list(range(6))
+    assert [dataset.label_map.get(value, value) for value in values] == list(range(6))
 
 
 @pytest.mark.parametrize('share', ['0', '1', '2', '-1', 'nan'])
 def test_a_share_that_leaves_one_split_empty_is_refused(tmp_path, share):
     status, text = run_tool('new_dataset', tmp_path, f'--val-share={share}')
     assert status == 2
-    assert f'--val-share {float(share)} must be above 0 and below 1' in text
+    assert f'--val-fraction {float(share)} must be above 0 and below 1' in text
 
 
 @pytest.mark.parametrize('share', [0.01, 0.5, 0.99])
@@ -132,10 +136,11 @@ def test_four_channels_train(tmp_path):
     status, text = run_tool('new_dataset', tmp_path)
 
     assert status == 0, text
-    cfg = Config.fromfile(tmp_path / 'config.py')
+    cfg = load_config(tmp_path / 'config.py')
     assert cfg.model.backbone.in_channels == 4
     assert cfg.train_dataloader.dataset.reduce_zero_label is True
-    images = [cv2.imread(str(p), cv2.IMREAD_UNCHANGED) for p in tmp_path.glob('images/*.tif')]
+    names = (tmp_path / 'config_train.txt').read_text().split()
+    images = [cv2.imread(f'{tmp_path}/images/{n}.tif', cv2.IMREAD_UNCHANGED) for n in names]
     pixels = np.concatenate([image.reshape(-1, 4) for image in images])
     np.testing.assert_allclose(cfg.model.data_preprocessor.mean, pixels.mean(0), atol=1e-2)
     sample = first_sample(cfg)
@@ -165,7 +170,7 @@ def test_what_cannot_be_read_is_named_and_nothing_is_written(tmp_path):
     root = fill(tmp_path / 'b', [0, 1, 2])
     status, text = run_tool('new_dataset', root, '--classes', 'one,two')
     assert status == 1
-    assert '--classes names 2 classes, but the labels hold 3' in text
+    assert '--classes names 2 classes, but the labels hold 0 too' in text
 
     status, text = run_tool('new_dataset', root, '--network', 'unet')
     assert status == 1

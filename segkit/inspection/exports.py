@@ -1,0 +1,100 @@
+"""Exports of labelling tools that are no label images, each answered with a sentence."""
+
+import json
+import os
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from pathlib import Path
+
+from segkit.engine.config import PACKAGE
+
+from .files import visible_files
+
+_READ_AT_MOST = 200 * 2**20  # bytes of one JSON file
+_TRIED = 5  # files of one ending
+_MASKS = (
+    'segkit trains on label images: one PNG a picture, whose values are class indices or colours'
+)
+CONVERTERS = {
+    'COCO JSON': 'coco',
+    'labelme JSON': 'labelme',
+}
+
+
+def refuse_exports(root: Path) -> None:
+    """Raise the sentence for an export of polygons or boxes below ``root``, if there is one."""
+    for kind, file, cure in _known(root):
+        raise ValueError(f'{file}: this is {kind}, not a label image. {_MASKS}. {cure}')
+
+
+def _known(root: Path) -> Iterator[tuple[str, Path, str]]:
+    by_ending: dict[str, list[Path]] = {}
+    for name in visible_files(root):
+        by_ending.setdefault(os.path.splitext(name)[1].lower(), []).append(root / name)
+    for path in _spread(by_ending.get('.json', [])):
+        kind = json_kind(path)
+        if kind:
+            yield kind, path, _cure(kind)
+    for path in by_ending.get('.xml', [])[:_TRIED]:
+        kind = _xml_kind(path)
+        if kind:
+            yield kind, path, 'Export once more as "Segmentation mask 1.1" (CVAT) or as masks.'
+    for path in by_ending.get('.txt', [])[:_TRIED]:
+        if path.parent.name == 'labels' and _is_yolo(path):
+            cure = 'Export once more as masks ("Semantic Segmentation Masks" of Roboflow).'
+            yield 'a YOLO file of polygons or boxes', path, cure
+
+
+def _spread(paths: list[Path]) -> list[Path]:
+    return paths[:_TRIED] + paths[_TRIED:][-_TRIED:]
+
+
+def json_kind(path: Path) -> str:
+    """'COCO JSON', 'labelme JSON' or ''."""
+    if path.stat().st_size > _READ_AT_MOST:
+        return 'COCO JSON' if 'coco' in path.name.lower() else ''
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return ''
+    if not isinstance(content, dict):
+        return ''
+    if {'images', 'annotations', 'categories'} <= set(content):
+        return 'COCO JSON'
+    return 'labelme JSON' if {'shapes', 'imagePath'} <= set(content) else ''
+
+
+def _cure(kind: str) -> str:
+    script = f'dataset_converters/{CONVERTERS[kind]}.py'
+    if any(
+        (home / script).is_file() for home in (PACKAGE.parent / 'tools', PACKAGE / '.shipped/tools')
+    ):
+        return f'Make them first: python tools/{script} --help says how.'
+    if kind == 'COCO JSON':
+        return (
+            'Export once more as masks ("Semantic Segmentation Masks" of Roboflow, CVAT\'s masks).'
+        )
+    return (
+        'labelme draws them itself: its examples/semantic_segmentation/labelme2voc.py writes '
+        'JPEGImages and SegmentationClass, which this tool reads.'
+    )
+
+
+def _xml_kind(path: Path) -> str:
+    try:
+        tag = next(iter(ElementTree.iterparse(path, events=('start',))))[1].tag
+    except (OSError, StopIteration, ElementTree.ParseError):
+        return ''
+    return {'annotations': 'CVAT XML', 'annotation': 'a VOC file of boxes'}.get(tag, '')
+
+
+def _is_yolo(path: Path) -> bool:
+    """Lines of a class and an even number of coordinates between 0 and 1."""
+    try:
+        rows = [[float(w) for w in line.split()] for line in path.read_text().splitlines() if line]
+    except (OSError, ValueError):
+        return False
+    return bool(rows) and all(
+        len(row) >= 5 and len(row) % 2 and row[0] == int(row[0]) and 0 <= min(row[1:]) <= 1.001
+        for row in rows
+    )
