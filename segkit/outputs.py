@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
+from segkit.errors import UserError
 from segkit.whole_file import whole_file
 
 _STAMP = re.compile(r'\d{8}_\d{6}(_\d+)?')
@@ -28,7 +29,7 @@ _STAMP = re.compile(r'\d{8}_\d{6}(_\d+)?')
 AnyPath = str | os.PathLike
 
 
-class OutputError(ValueError):
+class OutputError(UserError):
     """Something of the user's would be written over; the message names it and where else to go."""
 
 
@@ -89,6 +90,16 @@ def refuse_inside(place: str, folder: AnyPath, data: Iterable[AnyPath]) -> None:
                 f'{place}: {folder} lies in {source}, where the data set looks for its files. '
                 'Choose another place'
             )
+
+
+def picture_png(img_path: str, root: str | None = None) -> str:
+    """The PNG made of a picture: its path below ``root``, so that sub-folders are kept apart."""
+    path = Path(os.path.normpath(img_path))
+    if root is not None and Path(os.path.abspath(path)).is_relative_to(root):
+        path = Path(os.path.abspath(path)).relative_to(root)
+    else:
+        path = Path(path.name)
+    return str(path.with_name(f'{path.stem}.png'))
 
 
 def is_own(path: AnyPath, writer: str) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from segkit.engine.launch import parse_options, run_script
+from segkit.errors import UserError
 
 SHEETS = ('.png', '.jpg', '.jpeg', '.webp')
 
@@ -62,7 +63,7 @@ def main() -> None:
             count = write_sheet(pictures, out, args.columns, args.width)
         else:
             count = write_folder(pictures, out)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, UserError) as error:
         raise SystemExit(f'{args.config}: {error}') from None
     print(f'{args.out}: {count} samples')
 

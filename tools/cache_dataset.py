@@ -15,6 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from segkit.engine.launch import run_script
+from segkit.errors import UserError
 
 
 def parse_args() -> argparse.Namespace:
@@ -42,7 +43,7 @@ def build_dataset(args: argparse.Namespace):
         dataset = dataset.dataset
     if 'datasets' in dataset:
         if args.part not in range(len(dataset.datasets)):
-            raise ValueError(
+            raise UserError(
                 f'the dataset has {len(dataset.datasets)} parts: write one cache for each '
                 '(--part 0, 1, ...) and name it in its part of the config (cache=...)'
             )
@@ -58,7 +59,7 @@ def main() -> None:
     try:
         dataset = build_dataset(args)
         written = write_cache(dataset, args.out, args.format, args.workers, args.codec)
-    except (OSError, ValueError) as error:
+    except (OSError, UserError) as error:
         sys.exit(f'No cache was written: {error}')
     print(f'{len(dataset)} samples, {written / 1e9:.2f} GB in {args.out}')
 

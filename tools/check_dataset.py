@@ -15,6 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from segkit.engine.launch import parse_options, run_script
+from segkit.errors import UserError
 from segkit.outputs import own_outputs
 from segkit.whole_file import write_text
 
@@ -57,7 +58,7 @@ def check_dataset(args: argparse.Namespace) -> None:
         cfg = load_config(args.config, parse_options(args.cfg_options))
         name = Path(args.config).stem
         found = check(cfg, name, args.split, args.workers, args.max_images, args.gpus)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, UserError) as error:
         sys.exit(f'{args.config}: {error}')
     print(as_text(found, args.all_files))
     if args.json:

@@ -10,6 +10,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from segkit.engine.launch import run_script
+from segkit.errors import UserError
 from segkit.outputs import own_outputs
 
 
@@ -37,7 +38,7 @@ def convert_config(args: argparse.Namespace) -> None:
         old = read_config_file(Path(args.old))
         config, source, left_out = convert(old)
         wrong = same_parameters(old.model, config.model)
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, UserError) as error:
         sys.exit(f'{args.old}: {error}')
     if wrong:
         sys.exit('The two networks differ, nothing was written:\n' + '\n'.join(wrong))

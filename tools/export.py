@@ -13,6 +13,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from segkit.engine.launch import run_script
+
 
 def parse_args() -> argparse.Namespace:
     from segkit.engine.launch import add_weights_arguments
@@ -37,10 +39,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    args = parse_args()
-    from segkit.engine.launch import run_script
-
-    run_script(lambda: export(args))
+    export(parse_args())
 
 
 def export(args: argparse.Namespace) -> None:
@@ -74,4 +73,4 @@ def write(args: argparse.Namespace) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_script(main)

@@ -14,6 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from segkit.engine.launch import run_script
+from segkit.errors import UserError
 from segkit.outputs import own_outputs
 from segkit.whole_file import write_text
 
@@ -96,7 +97,7 @@ def _refuse_unnamed(row, name: str) -> None:
     if row.config.removesuffix('.py') in shipped_configs() and not Path(row.config).is_file():
         return
     if Path(name).suffix != '.py' or Path(name).resolve() != Path(row.config).resolve():
-        raise ValueError(
+        raise UserError(
             f'{row.config}: the catalogue names this file as the config, which would be run. If '
             f'you trust it, name it: verify {shlex.quote(row.config)}'
         )

@@ -14,6 +14,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from segkit.engine.launch import run_script
+
 
 def parse_args() -> argparse.Namespace:
     from segkit.engine.launch import add_weights_arguments
@@ -42,10 +44,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    args = parse_args()
-    from segkit.engine.launch import run_script
-
-    run_script(lambda: predict(args))
+    predict(parse_args())
 
 
 def predict(args: argparse.Namespace) -> None:
@@ -76,4 +75,4 @@ def predict(args: argparse.Namespace) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_script(main)

@@ -11,6 +11,7 @@ from mmengine.dataset import pseudo_collate
 from torch import nn
 
 from segkit.datasets.errors import DataError
+from segkit.errors import UserError
 from segkit.structures import SegDataSample
 
 from .sources import Picture, Source, is_single, pictures
@@ -70,7 +71,7 @@ def predict_stream(
     float32.
     """
     if batch_size < 1:
-        raise ValueError(f'batch_size: {batch_size} must be 1 or more images at a time.')
+        raise UserError(f'batch_size: {batch_size} must be 1 or more images at a time.')
     _check_precision(model)
     return _predictions(model, stream, aug_test, batch_size, on_error)
 
@@ -124,7 +125,7 @@ def _check_precision(model: nn.Module) -> None:
     kinds = {p.dtype for p in model.parameters() if p.is_floating_point()} - {torch.float32}
     if kinds:
         name = str(kinds.pop()).removeprefix('torch.')
-        raise ValueError(
+        raise UserError(
             f'the weights of this network are {name}, and pictures float32: call model.float(). '
             'For speed, leave the weights as they are and use init_model(..., bf16=True).'
         )
@@ -139,7 +140,7 @@ def _check_channels(picture: Picture, channels: int) -> None:
         cure = (
             ' Leave out the alpha channel: array[..., :3].' if (found, channels) == (4, 3) else ''
         )
-        raise ValueError(
+        raise UserError(
             f'{picture.name}: an array of shape {picture.array.shape} has {found} channels, and '
             f'this network takes (H, W, {channels}).{cure}'
         )

@@ -11,6 +11,7 @@ from torch import nn
 
 from segkit.datasets.metainfo import make_palette
 from segkit.engine.config import load_config
+from segkit.errors import UserError
 from segkit.models.inference.fuse import speed_up
 from segkit.models.layers import revert_sync_bn
 from segkit.registry import DATASETS, MODELS, build_ours
@@ -81,7 +82,7 @@ def _usable(device: str | torch.device) -> torch.device:
         return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError) as error:  # AssertionError: a torch without CUDA
         why = str(error).partition('\n')[0]
-        raise ValueError(f"device '{device}' cannot be used here ({why}); 'cpu' can.") from None
+        raise UserError(f"device '{device}' cannot be used here ({why}); 'cpu' can.") from None
 
 
 def _meta_of_dataset(cfg: Config) -> dict[str, Any]:

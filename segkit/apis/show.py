@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from segkit.errors import UserError
 from segkit.outputs import refuse_input
 from segkit.structures import SegDataSample
 
@@ -46,7 +47,7 @@ def show_result(
     from segkit.visualization.local_visualizer import write_image
 
     if not 0 <= opacity <= 1:
-        raise ValueError(f'opacity={opacity!r} must be in [0, 1].')
+        raise UserError(f'opacity={opacity!r} must be in [0, 1].')
     image = read_rgb(img) if isinstance(img, (str, Path)) else viewable(_image(img))
     labels = _labels(result)
     if palette is None:
@@ -70,7 +71,7 @@ def _image(img: Any) -> np.ndarray:
     """(H, W) or (H, W, C) uint8 BGR of what is no path."""
     if isinstance(img, np.ndarray) or is_single(img):
         return next(pictures(img)).array  # type: ignore[return-value]  # of what is no path
-    raise ValueError(f'img: a {type(img).__name__} is no picture; give a path or an array.')
+    raise UserError(f'img: a {type(img).__name__} is no picture; give a path or an array.')
 
 
 def _labels(result: Any) -> np.ndarray:
@@ -80,12 +81,12 @@ def _labels(result: Any) -> np.ndarray:
     elif hasattr(result, 'pred_sem_seg'):
         labels = result.pred_sem_seg.data.squeeze(0).cpu().numpy()
     else:
-        raise ValueError(
+        raise UserError(
             f'result: a {type(result).__name__} is no prediction; give what inference_model '
             'returned for one picture, or an (H, W) array of class indices.'
         )
     if labels.ndim != 2 or labels.dtype.kind not in 'iub':
-        raise ValueError(
+        raise UserError(
             f'result: {labels.dtype} of shape {labels.shape}; (H, W) class indices are wanted.'
         )
     return labels.astype(np.int64) if labels.dtype.kind == 'b' else labels
@@ -95,18 +96,16 @@ def _checked(palette: Any, labels: np.ndarray) -> list[list[int]]:
     """K x 3 colours, enough for every class of ``labels``."""
     colours = np.asarray(palette)
     if colours.ndim != 2 or colours.shape[1] != 3 or colours.dtype.kind not in 'iu':
-        raise ValueError(
+        raise UserError(
             f'palette: {colours.dtype} of shape {colours.shape}; K colours of three whole numbers '
             '(R, G, B) are wanted.'
         )
     if colours.min(initial=0) < 0 or colours.max(initial=0) > 255:
-        raise ValueError('palette: its numbers must be in [0, 255].')
+        raise UserError('palette: its numbers must be in [0, 255].')
     shown = labels[labels != 255]
     highest = int(shown.max()) if shown.size else -1
     if highest >= len(colours):
-        raise ValueError(
-            f'palette: {len(colours)} colours, but the prediction has class {highest}.'
-        )
+        raise UserError(f'palette: {len(colours)} colours, but the prediction has class {highest}.')
     return colours.tolist()
 
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from segkit.datasets.scan import is_hidden
+from segkit.errors import UserError
 
 IMAGE_SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm'}
 VIDEO_SUFFIXES = {'.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg'}
@@ -63,7 +64,7 @@ def pictures(source: Source) -> Iterator[Picture]:
     if isinstance(source, np.ndarray):
         return _numbered(list(source) if source.ndim == 4 else [source])
     if not isinstance(source, Iterable) or isinstance(source, (bytes, dict)) or _is_tensor(source):
-        raise ValueError(
+        raise UserError(
             f'A {type(source).__name__} is no source of images: give a path, an (H, W, 3) uint8 '
             f'array in BGR order, a PIL image, or a list, folder, glob, video or generator of '
             f'those.{_TENSOR_CURE if _is_tensor(source) else ""}'
@@ -102,14 +103,14 @@ def _array(item: Any, name: str) -> np.ndarray:
         return _of_pillow(item, name)
     shape = item.shape
     if item.dtype != np.uint8 or item.ndim not in (2, 3):
-        raise ValueError(
+        raise UserError(
             f'{name}: an array of an image is (H, W) or (H, W, C) uint8 in BGR order, got '
             f'{item.dtype} of shape {shape}.'
         )
     if 0 in shape:
-        raise ValueError(f'{name}: an array of shape {shape} is empty.')
+        raise UserError(f'{name}: an array of shape {shape} is empty.')
     if item.ndim == 3 and shape[0] in (1, 3, 4) and shape[2] > 4 and shape[1] > 4:
-        raise ValueError(
+        raise UserError(
             f'{name}: an array of shape {shape} has its channels first; (H, W, C) is wanted: '
             'array.transpose(1, 2, 0).'
         )
@@ -122,7 +123,7 @@ def _of_pillow(image: Any, name: str) -> np.ndarray:
     from PIL import ImageOps
 
     if image.mode in ('I', 'F') or image.mode.startswith('I;'):
-        raise ValueError(
+        raise UserError(
             f'{name}: a PIL image of mode {image.mode} holds other than 8-bit values; give its '
             'path, or an array scaled to uint8.'
         )
@@ -148,7 +149,7 @@ def _from_path(source: str) -> Iterator[Picture]:
     elif path.is_file():
         if path.suffix.lower() not in IMAGE_SUFFIXES:
             known = ', '.join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))
-            raise ValueError(f"'{source}' is neither an image nor a video; known are {known}.")
+            raise UserError(f"'{source}' is neither an image nor a video; known are {known}.")
         yield Picture(path.stem, source, None)
     elif glob.has_magic(source):
         found = map(Path, glob.iglob(source, recursive=True))
@@ -180,9 +181,7 @@ def _frames(path: Path) -> Iterator[Picture]:
 
     video = cv2.VideoCapture(str(path))
     if not video.isOpened():
-        raise ValueError(
-            f"The video '{path}' cannot be opened; is it complete, is its codec known?"
-        )
+        raise UserError(f"The video '{path}' cannot be opened; is it complete, is its codec known?")
     number = 0
     while True:
         there, frame = video.read()
@@ -192,4 +191,4 @@ def _frames(path: Path) -> Iterator[Picture]:
         number += 1
     video.release()
     if number == 0:
-        raise ValueError(f"The video '{path}' has no frame that can be read.")
+        raise UserError(f"The video '{path}' has no frame that can be read.")

@@ -27,6 +27,7 @@ from segkit.datasets.samplers import SeededIndex
 from segkit.datasets.scan import find_stems
 from segkit.datasets.transforms.compose import Compose
 from segkit.datasets.transforms.loading import LoadAnnotations
+from segkit.errors import UserError
 from segkit.registry import DATASETS
 
 _MAX_WORKERS = 256
@@ -38,7 +39,7 @@ def _check_arguments(on_error: str, label_format: str, **ignored: Any) -> None:
         ('label_format', label_format, ('index', 'rgb')),
     ):
         if value not in known:
-            raise ValueError(f'{name} of a dataset must be one of {known}, not {value!r}.')
+            raise UserError(f'{name} of a dataset must be one of {known}, not {value!r}.')
     for name in (name for name, value in ignored.items() if value):
         text = f'{name} of a dataset has no effect any more: take it out of the config.'
         print_log(text, 'current', 30)
@@ -140,7 +141,7 @@ class BaseSegDataset(BaseDataset):
         if classes is not None:
             info['classes'] = classes = tuple(classes)
         if info.get('reduce_zero_label', self.reduce_zero_label) != self.reduce_zero_label:
-            raise ValueError(
+            raise UserError(
                 f'reduce_zero_label is {info["reduce_zero_label"]} in metainfo and '
                 f'{self.reduce_zero_label} in the dataset: set it in the dataset alone.'
             )
@@ -226,7 +227,7 @@ class BaseSegDataset(BaseDataset):
             if data is not None:
                 return data
             if self.test_mode:
-                raise ValueError(f'The test pipeline gave nothing for sample {place}.')
+                raise UserError(f'The test pipeline gave nothing for sample {place}.')
             place = int(self._rand_another())
         raise RuntimeError(
             f'No usable sample in {self.max_refetch + 1} tries (max_refetch): the last one was '

@@ -29,6 +29,7 @@ import numpy as np
 
 from segkit.datasets.errors import DataError
 from segkit.datasets.row_codec import CODECS, DamagedBlockError, checksum, decode_rows
+from segkit.errors import UserError
 
 _REBUILD = 'Write the cache again with tools/cache_dataset.py.'
 VERSION = 3  # 2 had no checksums
@@ -125,7 +126,7 @@ class DecodedCache:
                 'index'
             )
             if not (self.folder / 'data.bin').stat().st_size:
-                raise ValueError('data.bin is empty')
+                raise UserError('data.bin is empty')
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
                 str(folder), f'this is no complete cache ({error})', _REBUILD

@@ -20,6 +20,7 @@ from segkit.datasets.errors import DataError
 from segkit.datasets.parallel import Failure, parallel
 from segkit.datasets.row_codec import best_codec, encode_rows
 from segkit.datasets.transforms.loading import LoadAnnotations, LoadImageFromFile, check_same_size
+from segkit.errors import UserError
 from segkit.outputs import OutputError
 
 FILES = {'cache.json', 'data.bin', 'index.npy'}
@@ -62,7 +63,7 @@ def write_cache(
         codec: of ``'rows'``: ``'zstd'`` or ``'zlib'``, by default the best installed.
     """
     if kind not in FORMATS:
-        raise ValueError(f'The format of a cache must be one of {FORMATS}, not {kind!r}.')
+        raise UserError(f'The format of a cache must be one of {FORMATS}, not {kind!r}.')
     codec = (codec or best_codec()) if kind == 'rows' else None
     folder = Path(folder)
     _refuse_other_folder(folder)

@@ -1,7 +1,9 @@
 """The error for a data file whose content cannot be used; its message always names the file."""
 
+from segkit.errors import UserError
 
-class DataError(ValueError):
+
+class DataError(UserError):
     """A sample's file is unreadable or contradicts what the config says about it.
 
     Args:

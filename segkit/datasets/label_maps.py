@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from segkit.errors import UserError
+
 IGNORE = 255
 
 
@@ -71,7 +73,5 @@ def colours_to_indices(
     unknown = packed[keys[place] != packed]
     if unknown.size:
         shown = [(int(k) >> 16, int(k) >> 8 & 255, int(k) & 255) for k in np.unique(unknown)[:3]]
-        raise ValueError(
-            f'{unknown.size} pixels have RGB colours outside the palette, e.g. {shown}'
-        )
+        raise UserError(f'{unknown.size} pixels have RGB colours outside the palette, e.g. {shown}')
     return values[place]

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from mmengine.logging import print_log
 
+from segkit.errors import UserError
+
 _FILE = Path(__file__).with_name('metainfo.json')
 
 
@@ -45,7 +47,7 @@ def one_class(text: str) -> tuple[str]:
     Raises ValueError for what is no name: of a file that is not there, or of several classes.
     """
     if not text.strip() or any(sign in text for sign in ',;/\\\n') or text.endswith('.txt'):
-        raise ValueError(
+        raise UserError(
             f'metainfo.classes is the text {text!r}, which is neither a file of names, one a line, '
             'nor one name: give a list of names.'
         )
@@ -64,7 +66,7 @@ def check_subset(chosen: Sequence[str], own: Sequence[str], dataset: str) -> Non
         if name not in own:
             near = get_close_matches(name, own, 1)
             hint = f' Did you mean {near[0]!r}?' if near else ''
-            raise ValueError(f'metainfo.classes: {name!r} is not a class of {dataset}.{hint}')
+            raise UserError(f'metainfo.classes: {name!r} is not a class of {dataset}.{hint}')
 
 
 def choose_palette(
@@ -84,7 +86,7 @@ def choose_palette(
     if given is None:
         return make_palette(len(classes))
     if len(given) != len(classes):
-        raise ValueError(
+        raise UserError(
             f'metainfo.palette has {len(given)} colours for {len(classes)} classes: give one '
             '[r, g, b] for each class, or leave the palette out.'
         )

@@ -13,6 +13,8 @@ import copy
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
+from segkit.errors import UserError
+
 PUBLISHED = {'img_ratios': (0.5, 0.75, 1.0, 1.25, 1.5, 1.75), 'flip': True}
 
 Size = tuple[int, int]
@@ -46,11 +48,11 @@ def view_settings(
     aug = {**PUBLISHED, **(aug_test or {})}
     ratios = [float(ratio) for ratio in aug['img_ratios']]
     if not ratios or min(ratios) <= 0:
-        raise ValueError(f'aug_test.img_ratios: {ratios} must be positive numbers, at least one.')
+        raise UserError(f'aug_test.img_ratios: {ratios} must be positive numbers, at least one.')
     resize = next((step for step in test_pipeline if step['type'] == 'Resize'), {})
     scale = resize.get('scale')
     if resize and scale is None:
-        raise ValueError(
+        raise UserError(
             'aug_test: Resize in the test pipeline has no scale=(w, h) for the ratios to multiply; '
             'give it one in place of scale_factor.'
         )
@@ -73,7 +75,7 @@ def views_pipeline(
     """
     names = [step['type'] for step in test_pipeline]
     if 'PackSegInputs' not in names:
-        raise ValueError('aug_test: the test pipeline must end with PackSegInputs.')
+        raise UserError('aug_test: the test pipeline must end with PackSegInputs.')
     pack = names.index('PackSegInputs')
     start = names.index('Resize') if 'Resize' in names[:pack] else pack
     is_label = [name == 'LoadAnnotations' for name in names]

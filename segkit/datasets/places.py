@@ -1,8 +1,7 @@
-"""Where the files of a data set lie, and what files made of its pictures are called."""
+"""Where the files of a data set lie."""
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 
@@ -46,13 +45,3 @@ def image_root(dataset: Any) -> str | None:
         return os.path.commonpath(roots) if roots else None
     except ValueError:  # on several drives
         return None
-
-
-def picture_png(img_path: str, root: str | None = None) -> str:
-    """The PNG made of a picture: its path below ``root``, so that sub-folders are kept apart."""
-    path = Path(os.path.normpath(img_path))
-    if root is not None and Path(os.path.abspath(path)).is_relative_to(root):
-        path = Path(os.path.abspath(path)).relative_to(root)
-    else:
-        path = Path(path.name)
-    return str(path.with_name(f'{path.stem}.png'))

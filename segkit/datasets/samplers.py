@@ -15,6 +15,7 @@ from mmengine.dataset import DefaultSampler as _PaddedSampler
 from mmengine.dist import get_dist_info, sync_random_seed
 from torch.utils.data import Sampler
 
+from segkit.errors import UserError
 from segkit.registry import DATA_SAMPLERS
 
 _MASK = (1 << 64) - 1
@@ -75,7 +76,7 @@ class InfiniteSeededSampler(Sampler):
         self.rank, self.world_size = get_dist_info()
         self.size = len(dataset)
         if self.size == 0:
-            raise ValueError('The training dataset is empty: there is nothing to sample from.')
+            raise UserError('The training dataset is empty: there is nothing to sample from.')
         self.shuffle = shuffle
         self.seed = sync_random_seed() if seed is None else seed
         self.start = start

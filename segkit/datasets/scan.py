@@ -18,6 +18,7 @@ from mmengine import dist, fileio
 from mmengine.logging import print_log
 
 from segkit.datasets.errors import DataError
+from segkit.errors import UserError
 from segkit.outputs import output_file
 
 SPLIT_WRITER = 'dataset_converters'  # as the list of written files has it
@@ -285,7 +286,7 @@ def _find(
             others = [name for name in others if not name.endswith(seg_map_suffix)]
         _say_left_out(image_dir, img_suffix, others)
     if not stems:
-        raise ValueError(
+        raise UserError(
             f'{ann_file or image_dir}: no sample found (images end in {img_suffix!r}), the split '
             'is empty. Check ann_file, data_root, data_prefix and img_suffix of the dataset.'
         )

@@ -28,6 +28,7 @@ import cv2
 import numpy as np
 
 from segkit.datasets.base import BaseSegDataset
+from segkit.errors import UserError
 from segkit.registry import DATASETS
 
 CLASSES = (
@@ -264,9 +265,9 @@ class ShapesDataset(BaseSegDataset):
         **kwargs: Any,
     ) -> None:
         if num_images < 1:
-            raise ValueError(f'num_images of ShapesDataset must be positive, not {num_images}.')
+            raise UserError(f'num_images of ShapesDataset must be positive, not {num_images}.')
         if min(size) < 64:
-            raise ValueError(f'size of ShapesDataset must be at least (64, 64), not {size}.')
+            raise UserError(f'size of ShapesDataset must be at least (64, 64), not {size}.')
         self.split, self.num_images, self.seed = split, num_images, seed
         self.size = (size[0], size[1])
         folder = f'shapes/{split}'  # of no disk, but files made of the pictures are named below it

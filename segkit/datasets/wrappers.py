@@ -14,6 +14,7 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 
 from segkit.datasets.samplers import SeededIndex
+from segkit.errors import UserError
 from segkit.registry import DATASETS
 
 _MAY_DIFFER = ('label_map', 'reduce_zero_label', 'palette')
@@ -43,7 +44,7 @@ def _check_alike(first: dict, other: dict, number: int, ignored: set[str]) -> No
                 mapped = {old: place.get(new, new) for old, new in own.items()}
                 cure = 'They are the same in another order: there, set metainfo.classes as in '
                 cure += f'datasets[0] and label_map={mapped}.'
-        raise ValueError(
+        raise UserError(
             f'ConcatDataset: metainfo.{key} is {here} in datasets[0] and {there} in '
             f'datasets[{number}]. {cure}'
         )
@@ -64,7 +65,7 @@ class ConcatDataset(mmengine_dataset.ConcatDataset):
         ignore_keys: str | Sequence[str] = (),
     ) -> None:
         if not datasets:
-            raise ValueError('ConcatDataset needs at least one dataset in `datasets`.')
+            raise UserError('ConcatDataset needs at least one dataset in `datasets`.')
         ignored = [ignore_keys] if isinstance(ignore_keys, str) else list(ignore_keys or ())
         parts = [_build(dataset) for dataset in datasets]
         for number, part in enumerate(parts[1:], 1):
@@ -96,7 +97,7 @@ class ClassBalancedDataset(mmengine_dataset.ClassBalancedDataset):
         self, dataset: dict | BaseDataset, oversample_thr: float, lazy_init: bool = False
     ) -> None:
         if not 0 < oversample_thr <= 1:
-            raise ValueError(
+            raise UserError(
                 f'ClassBalancedDataset(oversample_thr={oversample_thr!r}): a share of the images, '
                 'above 0 and at most 1.'
             )

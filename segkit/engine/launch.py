@@ -178,9 +178,11 @@ def run_script(main: Callable[[], int | None]) -> None:
     """Call ``main`` and leave with the status it gives; a foreseen error is one sentence on stderr
     and exit status 1, no traceback.
 
-    ``SEGKIT_TRACEBACK=1`` brings the traceback back. Ctrl-C ends with status 130, a reader of the
-    output that has had enough (``| head``) with 141, as the shell counts these signals.
+    ``--traceback``, or ``SEGKIT_TRACEBACK=1``, brings the traceback back. Ctrl-C ends with status
+    130, a reader of the output that has had enough (``| head``) with 141, as the shell counts these
+    signals.
     """
+    with_traceback = _wants_traceback()
     try:
         status = main()
         leave_job()
@@ -189,7 +191,7 @@ def run_script(main: Callable[[], int | None]) -> None:
             sys.exit(status)
     except KeyboardInterrupt:
         stops.report(stops.INTERRUPTED)
-        if os.environ.get('SEGKIT_TRACEBACK'):
+        if with_traceback:
             raise
         print('interrupted', file=sys.stderr)
         sys.exit(stops.INTERRUPTED)
@@ -201,7 +203,7 @@ def run_script(main: Callable[[], int | None]) -> None:
         sys.exit(141)
     except Exception as error:
         stops.report(1)
-        if os.environ.get('SEGKIT_TRACEBACK') or not _foreseen(error):
+        if with_traceback or not _foreseen(error):
             raise
         print(f'{type(error).__name__}: {_sentence(error)}', file=sys.stderr)
         sys.exit(1)
@@ -234,15 +236,14 @@ def leave_job() -> None:
 
 
 def _foreseen(error: Exception) -> bool:
-    """Whether the message was written for the person who made the call.
+    """Whether the message was written for the person who made the call: one of our own classes, or
+    what the system says about a path."""
+    return type(error).__module__.startswith('segkit.') or isinstance(error, _FILE_ERRORS)
 
-    Errors of our own types are; so is a ``ValueError`` that this package itself raised.
-    """
-    if type(error).__module__.startswith('segkit.') or isinstance(error, _FILE_ERRORS):
-        return True
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    package = str(Path(__file__).resolve().parents[1])
-    inside = frame is not None and frame.tb_frame.f_code.co_filename.startswith(package)
-    return isinstance(error, ValueError) and inside
+
+def _wants_traceback() -> bool:
+    """Whether ``--traceback`` was typed, which any script takes and none has to know of."""
+    typed = '--traceback' in sys.argv[1:]
+    if typed:
+        sys.argv.remove('--traceback')
+    return typed or bool(os.environ.get('SEGKIT_TRACEBACK'))

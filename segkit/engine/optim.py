@@ -13,6 +13,7 @@ from mmengine.device import get_device
 from mmengine.optim import OptimWrapper
 from torch import nn
 
+from segkit.errors import UserError
 from segkit.registry import OPTIM_WRAPPERS
 
 _DTYPES = dict(
@@ -23,7 +24,7 @@ _DTYPES = dict(
 def choose_amp_dtype(dtype: str | None = None) -> str:
     """'bfloat16' where the device computes in it, else 'float16'; a named one is kept."""
     if dtype is not None and dtype not in _DTYPES:
-        raise ValueError(f'optim_wrapper.dtype={dtype!r} is unknown: use one of {sorted(_DTYPES)}')
+        raise UserError(f'optim_wrapper.dtype={dtype!r} is unknown: use one of {sorted(_DTYPES)}')
     if dtype is not None:
         return str(_DTYPES[dtype]).removeprefix('torch.')
     if torch.cuda.is_available() and not torch.cuda.is_bf16_supported(including_emulation=False):

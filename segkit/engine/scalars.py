@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from mmengine.logging import HistoryBuffer, MessageHub
 
+from segkit.errors import UserError
+
 KEPT_VALUES = 1000
 
 
@@ -50,7 +52,7 @@ class ShortHistory(HistoryBuffer):
 
     def current(self) -> float:
         if not self._values:
-            raise ValueError('this scalar has no value yet: call update() first')
+            raise UserError('this scalar has no value yet: call update() first')
         return self._values[-1]
 
     def __deepcopy__(self, memo: dict) -> 'ShortHistory':

@@ -15,8 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segkit.datasets.places import picture_png
-from segkit.outputs import output_file
+from segkit.outputs import output_file, picture_png
 
 from .errors import EvaluationError
 

@@ -19,8 +19,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from torch import Tensor
 
-from segkit.datasets.places import picture_png
-from segkit.outputs import is_run, note
+from segkit.outputs import is_run, note, picture_png
 from segkit.registry import METRICS
 
 from .bootstrap import confidence_interval

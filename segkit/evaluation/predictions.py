@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segkit.datasets.places import picture_png
+from segkit.outputs import picture_png
 from segkit.safe_pickle import read_arrays
 
 from .errors import EvaluationError

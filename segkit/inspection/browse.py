@@ -10,6 +10,7 @@ from mmengine.config import Config
 from segkit.datasets import SeededIndex
 from segkit.datasets.places import files_of, scanned_folders
 from segkit.engine.config_check import check_part
+from segkit.errors import UserError
 from segkit.outputs import check_outputs, refuse_inside
 from segkit.registry import DATASETS
 from segkit.visualization.contact_sheet import contact_sheet
@@ -34,7 +35,7 @@ def dataset_of(cfg: Config, split: str, raw: bool = False) -> Any:
     """
     key = LOADERS[split]
     if not cfg.get(key):
-        raise ValueError(f'{key}: the config has none, so there is no split {split!r}.')
+        raise UserError(f'{key}: the config has none, so there is no split {split!r}.')
     check_part(cfg, key)
     dataset_cfg = cfg[key]['dataset']
     return DATASETS.build({**dataset_cfg, 'pipeline': _RAW} if raw else dataset_cfg)

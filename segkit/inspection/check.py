@@ -10,6 +10,7 @@ from segkit.datasets.parallel import Failure, parallel
 from segkit.engine.before_training import Plan, channels_fit, findings
 from segkit.engine.config_check import check_part
 from segkit.engine.findings import ERROR, WARNING, Finding, by_level
+from segkit.errors import UserError
 
 from .batch import batch_finding
 from .duplicates import duplicate_findings
@@ -119,7 +120,7 @@ def check(
             result.datasets.append(_check_leaf(cfg, leaf, split, workers, max_images))
     if not result.datasets:
         keys = ', '.join(LOADERS[split] for split in splits)
-        raise ValueError(f'{name}: the config has none of {keys}: nothing to check.')
+        raise UserError(f'{name}: the config has none of {keys}: nothing to check.')
     result.general = by_level(_general(cfg, result.datasets, 'train' in splits, gpus))
     return result
 

@@ -13,6 +13,7 @@ from mmengine.config import Config
 from segkit.datasets import BaseSegDataset
 from segkit.datasets.scan import is_local, list_files, list_stems, split_stems
 from segkit.engine.before_training import leaf_configs, loading
+from segkit.errors import UserError
 from segkit.registry import DATASETS
 
 from .files import list_pictures
@@ -57,7 +58,7 @@ def leaves_of(cfg: Config, split: str) -> list[Leaf]:
     """
     loader = cfg.get(LOADERS[split])
     if not loader or 'dataset' not in loader:
-        raise ValueError(f'{LOADERS[split]}: the config has none, so there is no split {split!r}.')
+        raise UserError(f'{LOADERS[split]}: the config has none, so there is no split {split!r}.')
     parts = list(leaf_configs(loader['dataset']))
     names = [split if len(parts) == 1 else f'{split} {i + 1}' for i in range(len(parts))]
     return [_open(part, name, times) for (part, times), name in zip(parts, names)]

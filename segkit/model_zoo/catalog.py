@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from segkit.errors import UserError
+
 PUBLISHED = Path(__file__).with_name('published.csv')
 ABSENT = '-'
 # A catalogue of someone else's must not name options or places of this machine.
@@ -57,7 +59,7 @@ def read_rows(path: str | Path = PUBLISHED) -> list[Row]:
     for row in rows:
         for key, pattern in _PLAIN_NAMES.items():
             if not pattern.fullmatch(getattr(row, key)):
-                raise ValueError(
+                raise UserError(
                     f'{path}: {key}: {getattr(row, key)[:80]!r} is refused. A catalogue names '
                     'configs, files without a folder, and http addresses'
                 )
@@ -75,12 +77,12 @@ def read_table(path: str | Path, names: Sequence[str]) -> list[dict[str, str]]:
             reader = csv.DictReader(file)
             missing = [name for name in names if name not in (reader.fieldnames or [])]
             if missing:
-                raise ValueError(f'{path}: the columns {", ".join(missing)} are missing.')
+                raise UserError(f'{path}: the columns {", ".join(missing)} are missing.')
             return list(reader)
     except UnicodeDecodeError:
-        raise ValueError(f'{path}: is no table of text in UTF-8.') from None
+        raise UserError(f'{path}: is no table of text in UTF-8.') from None
     except csv.Error as error:
-        raise ValueError(f'{path}: cannot be read as a table: {error}.') from None
+        raise UserError(f'{path}: cannot be read as a table: {error}.') from None
 
 
 def _plain(text: str) -> str:

@@ -26,6 +26,7 @@ import torch.nn.functional as F
 from mmengine.structures import BaseDataElement, PixelData
 from torch import Tensor, nn
 
+from segkit.errors import UserError
 from segkit.models.losses.labels import fits
 from segkit.registry import MODELS
 from segkit.structures import ImageViews, SegDataSample
@@ -65,9 +66,9 @@ class SegDataPreProcessor(nn.Module):
     ) -> None:
         super().__init__()
         if bgr_to_rgb and rgb_to_bgr:
-            raise ValueError('data_preprocessor: set bgr_to_rgb or rgb_to_bgr, not both.')
+            raise UserError('data_preprocessor: set bgr_to_rgb or rgb_to_bgr, not both.')
         if (mean is None) != (std is None):
-            raise ValueError('data_preprocessor: mean and std come together; give both or none.')
+            raise UserError('data_preprocessor: mean and std come together; give both or none.')
         self.size, self.size_divisor = size, size_divisor
         self.pad_val = pad_val
         self.seg_pad_val = 255 if seg_pad_val is None else seg_pad_val
@@ -120,7 +121,7 @@ class SegDataPreProcessor(nn.Module):
         self, images: list[Tensor], samples: list[SegDataSample] | None
     ) -> tuple[Tensor, list[SegDataSample]]:
         if samples is None:
-            raise ValueError('data_preprocessor: training needs data_samples with labels.')
+            raise UserError('data_preprocessor: training needs data_samples with labels.')
         batch, paddings = self._stack(images, {'size': self.size, 'divisor': self.size_divisor})
         for image, sample, padding in zip(images, samples, paddings):
             self._pad_maps(sample, tuple(image.shape[-2:]), padding)
@@ -166,7 +167,7 @@ class SegDataPreProcessor(nn.Module):
             out.copy_(image)
             return
         if mean.shape[0] not in (1, image.shape[0]):
-            raise ValueError(
+            raise UserError(
                 f'data_preprocessor: mean has {mean.shape[0]} values, but images have '
                 f'{image.shape[0]} channels; give one value a channel.'
             )
@@ -216,7 +217,7 @@ def _padded_size(images: list[Tensor], pad_to: Mapping[str, Any]) -> tuple[int, 
     size = pad_to.get('size')
     divisor = pad_to.get('divisor', pad_to.get('size_divisor'))
     if size is not None and divisor is not None:
-        raise ValueError('data_preprocessor: give size or size_divisor, not both.')
+        raise UserError('data_preprocessor: give size or size_divisor, not both.')
     height, width = max([x.shape[-2] for x in images]), max([x.shape[-1] for x in images])
     if size is not None:
         return max(height, size[0]), max(width, size[1])

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from segkit.errors import UserError
+
 if TYPE_CHECKING:
     from segkit.models.decode_heads import DAHead, ISAHead, PSAHead
 
@@ -28,7 +30,7 @@ Point = tuple[float, float]
 Read = Callable[[Sequence[Point]], dict[str, list[Tensor]]]
 
 
-class NoAttentionError(ValueError):
+class NoAttentionError(UserError):
     """The head has no attention over pixels."""
 
 

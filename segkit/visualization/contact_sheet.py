@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from segkit.errors import UserError
+
 from .overlays import fit, titled
 
 
@@ -18,7 +20,7 @@ def contact_sheet(
 ) -> np.ndarray:
     """(H, W, 3) uint8 pictures of any sizes in rows of ``columns``, each ``width`` pixels wide."""
     if not images:
-        raise ValueError('contact_sheet needs at least one picture.')
+        raise UserError('contact_sheet needs at least one picture.')
     cells = [
         fit(image, (round(image.shape[0] * width / image.shape[1]), width)) for image in images
     ]

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from mmengine.hooks import Hook
 
-from segkit.datasets.places import image_root, picture_png
+from segkit.datasets.places import image_root
+from segkit.errors import UserError
+from segkit.outputs import picture_png
 from segkit.registry import HOOKS
 
 from .images import image_of
@@ -45,7 +47,7 @@ class SegVisualizationHook(Hook):
         show_dir: str | None = None,
     ) -> None:
         if interval < 1:
-            raise ValueError(f'SegVisualizationHook(interval={interval}): must be at least 1.')
+            raise UserError(f'SegVisualizationHook(interval={interval}): must be at least 1.')
         self.draw = draw or show or show_dir is not None
         self.interval, self.show, self.wait_time = interval, show, wait_time
         self.show_dir = Path(show_dir) if show_dir else None

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from segkit.errors import UserError
 from segkit.structures import ImageViews
 
 
-class ImageReadError(ValueError):
+class ImageReadError(UserError):
     """There is no picture where one was expected."""
 
 

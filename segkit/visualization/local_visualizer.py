@@ -15,6 +15,7 @@ import numpy as np
 from mmengine.dist import master_only
 from mmengine.visualization import Visualizer
 
+from segkit.errors import UserError
 from segkit.outputs import output_file
 from segkit.registry import VISUALIZERS
 from segkit.whole_file import whole_file
@@ -53,7 +54,7 @@ class SegLocalVisualizer(Visualizer):
         **kwargs: Any,
     ) -> None:
         if not 0 < alpha <= 1:
-            raise ValueError(f'SegLocalVisualizer(alpha={alpha}): opacity must be in (0, 1].')
+            raise UserError(f'SegLocalVisualizer(alpha={alpha}): opacity must be in (0, 1].')
         self._has_figure = False
         super().__init__(name, image, vis_backends, save_dir, **kwargs)
         self.alpha = alpha
@@ -173,6 +174,6 @@ def write_image(image: np.ndarray, path: str | os.PathLike, writer: str | None =
 
     kinds, suffix = Image.registered_extensions(), os.path.splitext(path)[1].lower()
     if suffix not in kinds:
-        raise ValueError(f'{path}: a picture is named with .png, .jpg or another of its kinds.')
+        raise UserError(f'{path}: a picture is named with .png, .jpg or another of its kinds.')
     with whole_file(path) if writer is None else output_file(path, writer) as file:
         Image.fromarray(image).save(file, format=kinds[suffix])

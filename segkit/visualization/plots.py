@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from segkit.errors import UserError
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-class ChartFormatError(ValueError):
+class ChartFormatError(UserError):
     """A chart is asked for in a format that it cannot be written in."""
 
 

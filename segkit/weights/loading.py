@@ -11,6 +11,8 @@ from typing import Literal
 import torch
 from torch import nn
 
+from segkit.errors import UserError
+
 from .contents import dataset_meta_of, load_checkpoint, state_dict_of
 from .errors import CheckpointError
 from .prefixes import KeyMap, choose, of_semseg, wanted_key_map
@@ -134,7 +136,7 @@ def load_into(
             differs; holds the table.
     """
     if purpose not in ('test', 'finetune'):
-        raise ValueError(f"purpose={purpose!r}: must be 'test' or 'finetune'.")
+        raise UserError(f"purpose={purpose!r}: must be 'test' or 'finetune'.")
     if not isinstance(checkpoint, dict):
         source = source or str(checkpoint)
         checkpoint = load_checkpoint(checkpoint, mmap=True)

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from segkit.errors import UserError
+
 from .network import ExportedNetwork
 
 
@@ -36,7 +38,7 @@ def compare(
     for image in images:
         expected, got = net(image), exported(image)
         if expected.shape != got.shape:
-            raise ValueError(
+            raise UserError(
                 f'The exported network gives {tuple(got.shape)} for an image of '
                 f'{tuple(image.shape)}, the network {tuple(expected.shape)}.'
             )

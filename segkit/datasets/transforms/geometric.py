@@ -16,6 +16,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine.registry import DefaultScope
 
+from segkit.errors import UserError
 from segkit.registry import TRANSFORMS
 
 from .loading import ignored_label, moving_maps
@@ -61,7 +62,7 @@ class RandomCrop(BaseTransform):
     ) -> None:
         size = (crop_size, crop_size) if isinstance(crop_size, int) else tuple(crop_size)
         if len(size) != 2 or min(size) <= 0:
-            raise ValueError(f'crop_size of RandomCrop must be positive, not {crop_size}.')
+            raise UserError(f'crop_size of RandomCrop must be positive, not {crop_size}.')
         self.crop_size = size
         self.cat_max_ratio = cat_max_ratio
         self.ignore_index = ignore_index
@@ -253,14 +254,14 @@ class RandomRotate(BaseTransform):
         auto_bound: bool = False,
     ) -> None:
         if not 0 <= prob <= 1:
-            raise ValueError(f'prob of RandomRotate must lie in [0, 1], not {prob}.')
+            raise UserError(f'prob of RandomRotate must lie in [0, 1], not {prob}.')
         bounds = (-degree, degree) if isinstance(degree, (int, float)) else tuple(degree)
         if len(bounds) != 2 or bounds[0] > bounds[1]:
-            raise ValueError(
+            raise UserError(
                 f'degree of RandomRotate must be positive or (low, high), not {degree}.'
             )
         if center is not None and auto_bound:
-            raise ValueError('RandomRotate takes either center or auto_bound, not both.')
+            raise UserError('RandomRotate takes either center or auto_bound, not both.')
         self.prob, self.degree = prob, bounds
         self.pad_val, self.seg_pad_val = pad_val, seg_pad_val
         self.center, self.auto_bound = center, auto_bound

@@ -27,6 +27,7 @@ from segkit.datasets.decode import (
 )
 from segkit.datasets.errors import DataError
 from segkit.datasets.label_maps import colours_to_indices, fit_a_byte, label_table
+from segkit.errors import UserError
 from segkit.registry import TRANSFORMS
 
 _RGB_CURE = (
@@ -56,10 +57,10 @@ _DECODERS = {'cv2': 'cv2', 'pillow': 'PIL', 'turbojpeg': 'turbojpeg', 'tifffile'
 def check_decoder(name: str) -> None:
     """Raise ValueError for an ``imdecode_backend`` that there is not, or not here."""
     if name not in _DECODERS:
-        raise ValueError(f'imdecode_backend={name!r} is none of {", ".join(_DECODERS)}.')
+        raise UserError(f'imdecode_backend={name!r} is none of {", ".join(_DECODERS)}.')
     if importlib.util.find_spec(_DECODERS[name]) is None:
         package = 'PyTurboJPEG' if name == 'turbojpeg' else name
-        raise ValueError(
+        raise UserError(
             f'imdecode_backend={name!r} needs a package that is not installed: pip install '
             f"{package}, or leave it out: 'cv2' reads 8- and 16-bit TIFF too."
         )
@@ -70,7 +71,7 @@ def check_backend(backend_args: dict | None) -> None:
     try:
         fileio.get_file_backend(backend_args=backend_args or {'backend': 'local'})
     except KeyError:
-        raise ValueError(
+        raise UserError(
             f'backend_args={backend_args!r}: there is no such backend; it is one of '
             f'{", ".join(sorted(fileio.backends.registry_utils.backends))}.'
         ) from None
@@ -132,7 +133,7 @@ class LoadImageFromFile(mmcv.transforms.LoadImageFromFile):
         """
         cached = results.get('cache_entry')
         if cached is not None and self.color_type not in cached.color_types:
-            raise ValueError(
+            raise UserError(
                 f'{results["img_path"]}: LoadImageFromFile has color_type={self.color_type!r}, and '
                 'the image is kept decoded, as 8-bit colour. Leave color_type out, or read the '
                 'files themselves (cache=None in the dataset).'
@@ -220,7 +221,7 @@ class LoadAnnotations(BaseTransform):
         """The table from stored values to class indices for this dataset, made once."""
         reduce_zero = results.get('reduce_zero_label', False)
         if self.reduce_zero_label is not None and self.reduce_zero_label != reduce_zero:
-            raise ValueError(
+            raise UserError(
                 f'reduce_zero_label is {self.reduce_zero_label} in LoadAnnotations and '
                 f'{reduce_zero} in the dataset: set it in the dataset alone.'
             )

@@ -15,6 +15,7 @@ from mmcv.transforms import BaseTransform
 
 from segkit.datasets.errors import DataError
 from segkit.datasets.multi_scale import view_size
+from segkit.errors import UserError
 from segkit.registry import TRANSFORMS
 from segkit.structures import ImageViews
 
@@ -66,7 +67,7 @@ class MultiScaleViews(BaseTransform):
             return view
         done = self.transforms({**results, 'img': view, 'img_shape': view.shape[:2]})
         if done is None:
-            raise ValueError(f'MultiScaleViews: {self.transforms} gave nothing for a view.')
+            raise UserError(f'MultiScaleViews: {self.transforms} gave nothing for a view.')
         return done['img']
 
     def transform(self, results: dict) -> dict:

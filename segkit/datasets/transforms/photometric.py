@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from segkit.errors import UserError
 from segkit.registry import TRANSFORMS
 
 Step = tuple[int | None, np.ndarray]  # HSV channel or None for all of BGR, table of 256 bytes
@@ -123,9 +124,9 @@ class RandomGaussianBlur(BaseTransform):
 
     def __init__(self, prob: float = 0.5, kernel_size: int = 5, sigma: float = 0.0) -> None:
         if kernel_size < 1 or kernel_size % 2 == 0:
-            raise ValueError(f'kernel_size of RandomGaussianBlur must be odd, not {kernel_size}.')
+            raise UserError(f'kernel_size of RandomGaussianBlur must be odd, not {kernel_size}.')
         if not 0 <= prob <= 1:
-            raise ValueError(f'prob of RandomGaussianBlur must lie in [0, 1], not {prob}.')
+            raise UserError(f'prob of RandomGaussianBlur must lie in [0, 1], not {prob}.')
         self.prob, self.kernel_size, self.sigma = prob, kernel_size, sigma
 
     def transform(self, results: dict) -> dict:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from segkit.errors import UserError
 from segkit.evaluation.scores import COLUMNS
 
 if TYPE_CHECKING:
@@ -21,14 +22,14 @@ def better_rule(name: str, rule: str | None = None) -> str:
     if rule in ('greater', 'less'):
         return rule
     if rule is not None:
-        raise ValueError(f"rule={rule!r} for {name!r} must be 'greater' or 'less'")
+        raise UserError(f"rule={rule!r} for {name!r} must be 'greater' or 'less'")
     head, _, of_class = name.rpartition('/')[2].partition('.')
     lower = (head if of_class and head in COLUMNS else name).lower()
     if any(word in lower for word in _LESS):
         return 'less'
     if any(word in lower for word in _GREATER):
         return 'greater'
-    raise ValueError(f"whether more {name!r} is better is unknown: set rule='greater' or 'less'")
+    raise UserError(f"whether more {name!r} is better is unknown: set rule='greater' or 'less'")
 
 
 def watched_score(runner: 'Runner', metrics: Mapping, name: str) -> float | None:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from mmengine.config import Config
 
 from segkit.engine.config import shipped_configs
+from segkit.errors import UserError
 
 from .from_v0 import convert_v0
 from .names import OBSOLETE
@@ -37,7 +38,7 @@ def generation(old: Mapping[str, Any]) -> str:
         return '0.x'
     if 'train_dataloader' in old and 'optim_wrapper' in old:
         return '1.x'
-    raise ValueError(
+    raise UserError(
         'This is no whole config of mmsegmentation: 0.x ones have `data` and `optimizer`, 1.x '
         'ones `train_dataloader` and `optim_wrapper`. Give the leaf config, beside its _base_ '
         'files.'

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from segkit.errors import UserError
+
 from .pipelines import after_resize, convert_pipeline, views_of
 
 Dict = dict[str, Any]
@@ -99,7 +101,7 @@ def _schedule(old: Mapping[str, Any], new: Dict) -> int:
     """Fills optimiser and learning-rate schedule; gives the number of iterations."""
     max_iters = old.get('runner', {}).get('max_iters', old.get('total_iters'))
     if max_iters is None:
-        raise ValueError('The config has neither runner=dict(max_iters=...) nor total_iters.')
+        raise UserError('The config has neither runner=dict(max_iters=...) nor total_iters.')
     optimizer, options = dict(old['optimizer']), dict(old.get('optimizer_config') or {})
     wrapper = dict(type='OptimWrapper', clip_grad=options.get('grad_clip'))
     if 'Fp16' in options.get('type', '') or old.get('fp16'):
@@ -115,7 +117,7 @@ def _schedule(old: Mapping[str, Any], new: Dict) -> int:
 
 def _learning_rate(lr: Mapping[str, Any], max_iters: int) -> list[Dict]:
     if lr['policy'].lower() != 'poly':
-        raise ValueError(
+        raise UserError(
             f"lr_config.policy: '{lr['policy']}' is not converted (only 'poly' is, which all "
             'published recipes use). Write param_scheduler by hand, see docs/config_system.md.'
         )

@@ -24,6 +24,7 @@ import torch.utils.checkpoint
 from torch import Tensor, nn
 
 from segkit.compat import counts_as
+from segkit.errors import UserError
 
 from ..layers import Config, build_conv, build_norm, constant_init, kaiming_init
 
@@ -168,7 +169,7 @@ class ResLayer(nn.Sequential):
         first = dilation // 2 if contract_dilation and dilation > 1 else dilation
         rates = [first] + [dilation] * (num_blocks - 1) if multi_grid is None else multi_grid
         if len(rates) != num_blocks:
-            raise ValueError(
+            raise UserError(
                 f'ResNet: multi_grid {tuple(rates)} has {len(rates)} values, but the last stage '
                 f'has {num_blocks} blocks; give one value a block.'
             )
@@ -261,18 +262,18 @@ class ResNet(nn.Module):
             known = list(ARCHITECTURES)
             raise KeyError(f'ResNet: depth {self.depth} is unknown; choose one of {known}.')
         if not 1 <= count <= 4 or any(len(values) != count for values in numbers):
-            raise ValueError(
+            raise UserError(
                 f'ResNet: strides {tuple(self.strides)} and dilations {tuple(self.dilations)} need '
                 f'one value for each of the num_stages={count} stages (1 to 4).'
             )
         if not self.out_indices or max(self.out_indices) >= count:
-            raise ValueError(
+            raise UserError(
                 f'ResNet: out_indices {self.out_indices} must name stages 0 to {count - 1}.'
             )
         if self.style not in ('pytorch', 'caffe'):
-            raise ValueError(f"ResNet: style is {self.style!r}; choose 'pytorch' or 'caffe'.")
+            raise UserError(f"ResNet: style is {self.style!r}; choose 'pytorch' or 'caffe'.")
         if self.pretrained is not None and self.init_cfg is not None:
-            raise ValueError('ResNet: give either pretrained or init_cfg, not both.')
+            raise UserError('ResNet: give either pretrained or init_cfg, not both.')
 
     def _make_stem_layer(self, in_channels: int, channels: int) -> None:
         """(N, in_channels, H, W) -> (N, channels, H/4, W/4), max-pool included."""

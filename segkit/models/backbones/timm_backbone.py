@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from segkit.compat import counts_as
+from segkit.errors import UserError
 
 
 def import_timm() -> ModuleType:
@@ -58,7 +59,7 @@ class TimmBackbone(nn.Module):
         timm = import_timm()
         if not timm.is_model(model_name):
             near = difflib.get_close_matches(model_name, timm.list_models(), n=3)
-            raise ValueError(
+            raise UserError(
                 f"backbone.model_name: timm {timm.__version__} has no model '{model_name}'. "
                 f'Nearest: {", ".join(near) or "none"}.'
             )
@@ -74,7 +75,7 @@ class TimmBackbone(nn.Module):
                 **kwargs,
             )
         except (AttributeError, RuntimeError, NotImplementedError) as error:
-            raise ValueError(
+            raise UserError(
                 f"backbone.model_name: timm's '{model_name}' gives no feature maps with "
                 f'{kwargs or "these arguments"}: {error}'
             ) from error

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from segkit.errors import UserError
+
 from .decode_head import BaseDecodeHead
 
 
@@ -32,9 +34,9 @@ class FCNHead(BaseDecodeHead):
     ) -> None:
         super().__init__(**kwargs)
         if num_convs < 0 or dilation < 1:
-            raise ValueError(f'FCNHead: {num_convs=} must be >= 0 and {dilation=} at least 1.')
+            raise UserError(f'FCNHead: {num_convs=} must be >= 0 and {dilation=} at least 1.')
         if num_convs == 0 and self.in_channels != self.channels:
-            raise ValueError(
+            raise UserError(
                 f'FCNHead: with num_convs=0 the input goes straight to the classifier, so '
                 f'in_channels={self.in_channels} must equal channels={self.channels}.'
             )

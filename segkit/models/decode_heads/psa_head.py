@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from segkit.errors import UserError
 from segkit.models.layers import ConvModule, is_open, join_upsampled, resize_to
 from segkit.ops import psa_attention
 
@@ -72,7 +73,7 @@ class PSAHead(BaseDecodeHead):
     ) -> None:
         super().__init__(**kwargs)
         if psa_type not in DIRECTIONS:
-            raise ValueError(f'PSAHead: psa_type={psa_type!r} is none of {", ".join(DIRECTIONS)}.')
+            raise UserError(f'PSAHead: psa_type={psa_type!r} is none of {", ".join(DIRECTIONS)}.')
         self.psa_type, self.compact, self.shrink_factor = psa_type, compact, shrink_factor
         self.mask_size = tuple(mask_size)
         if normalization_factor is None:
@@ -149,7 +150,7 @@ class PSAHead(BaseDecodeHead):
         """
         size = tuple(x.shape[2:])
         if logits.shape[1] != size[0] * size[1]:
-            raise ValueError(
+            raise UserError(
                 f'PSAHead: compact=True needs mask_size to be the shrunk map, {size} here, '
                 f'but mask_size={self.mask_size}. Set mask_size={size}, or compact=False.'
             )

@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from segkit.errors import UserError
 from segkit.models.layers import CellPool, join_upsampled
 
 from .decode_head import BaseDecodeHead
@@ -41,7 +42,7 @@ class PSPHead(BaseDecodeHead):
         norm = pool[1].norm
         alone = isinstance(norm, nn.BatchNorm2d) and norm.training and x.shape[0] == 1
         if alone and 1 in self.pool_scales:
-            raise ValueError(
+            raise UserError(
                 'PSPHead: batch norm over the 1x1 pooled map cannot train on one image. Use a '
                 "batch_size of at least 2, or norm_cfg=dict(type='GN', num_groups=32)."
             )

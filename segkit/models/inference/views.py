@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from segkit.errors import UserError
+
 from .logits import (
     FLIP_AXES,
     Deferred,
@@ -59,7 +61,7 @@ def _each_view(
 ) -> Iterator[ImageLogits]:
     """Logits of every view and of its mirror image, as they are asked for."""
     if 'ori_shape' not in meta:
-        raise ValueError(
+        raise UserError(
             'Views of an image need ori_shape=(H, W) in the metainfo of its data sample: it is '
             'where they meet.'
         )

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from segkit.errors import UserError
+
 Box = tuple[int, int, int, int]
 Size = tuple[int, int]
 
@@ -49,14 +51,14 @@ def slide_settings(test_cfg: Mapping[str, Any]) -> tuple[Size, Size]:
     for key in ('crop_size', 'stride'):
         value = test_cfg.get(key)
         if value is None:
-            raise ValueError(f"model.test_cfg: mode='slide' needs {key}=(height, width).")
+            raise UserError(f"model.test_cfg: mode='slide' needs {key}=(height, width).")
         pair = (value, value) if isinstance(value, int) else tuple(value)
         if len(pair) != 2 or min(pair) <= 0:
-            raise ValueError(f'model.test_cfg.{key}: {value!r} must be two positive numbers.')
+            raise UserError(f'model.test_cfg.{key}: {value!r} must be two positive numbers.')
         sizes.append(pair)
     crop, stride = sizes
     if stride[0] > crop[0] or stride[1] > crop[1]:
-        raise ValueError(
+        raise UserError(
             f'model.test_cfg: stride {stride} exceeds crop_size {crop}, which would leave pixels '
             'that no window covers; make the stride at most the crop.'
         )

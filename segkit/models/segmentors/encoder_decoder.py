@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from segkit.errors import UserError
 from segkit.structures import SegDataSample
 
 from ..inference.logits import as_deferred, joined, next_step, run_shrinking, step
@@ -177,7 +178,7 @@ class EncoderDecoder(BaseSegmentor):
         """Logits (N, K, H, W) at the size of ``inputs``, as `test_cfg.mode` says."""
         mode = self.test_cfg.get('mode', 'whole')
         if mode not in ('whole', 'slide'):
-            raise ValueError(f"model.test_cfg.mode is {mode!r}; choose 'whole' or 'slide'.")
+            raise UserError(f"model.test_cfg.mode is {mode!r}; choose 'whole' or 'slide'.")
         run = self.slide_inference if mode == 'slide' else self.whole_inference
         return next_step(run, inputs, batch_img_metas)
 
@@ -220,7 +221,7 @@ def _build_backbone(backbone: Config | nn.Module, pretrained: str | None) -> nn.
     if pretrained is None or isinstance(backbone, nn.Module):
         return build_part(backbone)
     if backbone.get('pretrained') is not None:
-        raise ValueError(
+        raise UserError(
             'model: both pretrained and backbone.pretrained are set; name the weights once.'
         )
     try:
@@ -228,7 +229,7 @@ def _build_backbone(backbone: Config | nn.Module, pretrained: str | None) -> nn.
     except TypeError as error:
         if "'pretrained'" not in str(error):
             raise
-        raise ValueError(
+        raise UserError(
             f'model.pretrained: the backbone {backbone["type"]} takes no weights to start from; '
             'set model.pretrained=None, or give the class an argument `pretrained`.'
         ) from None
