@@ -25,6 +25,7 @@ __all__ = [
     'CellPool',
     'Config',
     'ConvModule',
+    'at_least_float32',
     'build_activation',
     'build_conv',
     'build_norm',
@@ -60,6 +61,11 @@ def resize(
                 stacklevel=2,
             )
     return F.interpolate(input, size, scale_factor, mode, align_corners)
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """For sums over pixels: half precision tells three digits apart, and ends at 65504."""
+    return x.float() if x.dtype.itemsize < 4 else x
 
 
 def kaiming_init(

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from segkit.models.losses.banded import at_least_float32
+from segkit.models.layers import at_least_float32
 
 
 def build_pixel_sampler(cfg: Mapping[str, Any], **default_args: Any) -> 'BasePixelSampler':

@@ -33,11 +33,11 @@ class Mutation(NamedTuple):
 LOSSES, HEADS = 'segkit/models/losses', 'segkit/models/decode_heads'
 LOSS_TEST = 'tests/models/losses/test_cross_entropy_loss.py'
 MUTATIONS = [
-    Mutation('loss: mean over labelled pixels', f'{LOSSES}/cross_entropy_loss.py',
+    Mutation('loss: mean over labelled pixels', f'{LOSSES}/labels.py',
              'return label.numel()', 'return (label != ignore_index).sum()', LOSS_TEST),
     Mutation('loss: weighted mean over all', f'{LOSSES}/utils.py',
              'return loss.sum() / (avg_factor', 'return loss.mean() / (avg_factor', LOSS_TEST),
-    Mutation('loss: bands half a pixel off', f'{LOSSES}/banded.py',
+    Mutation('loss: bands half a pixel off', f'{LOSSES}/cross_entropy_loss.py',
              'return (i + 0.5) * (small / large) - 0.5', 'return i * (small / large)', LOSS_TEST),
     Mutation('loss: least likely classes count', f'{LOSSES}/accuracy.py',
              'descending=True, stable=True', 'descending=False, stable=True',

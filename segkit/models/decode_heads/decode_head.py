@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from segkit.compat import counts_as
 from segkit.models.inference.logits import Logits, next_step, step
-from segkit.models.layers import ConvModule, resize
-from segkit.models.losses.banded import at_least_float32
+from segkit.models.layers import ConvModule, at_least_float32, resize
 from segkit.models.losses.labels import BINARY_CURE, LabelCheck, labelled, percent
 from segkit.models.samplers import build_pixel_sampler
 

@@ -1,7 +1,8 @@
 """Losses of the decode heads, the accuracy they log and the check their labels pass first."""
 
 from .accuracy import Accuracy, accuracy
-from .cross_entropy_loss import CrossEntropyLoss, binary_cross_entropy, cross_entropy
+from .cross_entropy import binary_cross_entropy, cross_entropy
+from .cross_entropy_loss import CrossEntropyLoss
 from .labels import LabelCheck, check_labels
 from .utils import (
     get_class_weight,

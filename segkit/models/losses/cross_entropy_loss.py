@@ -1,101 +1,35 @@
-"""Cross-entropy over classes (softmax) or per class (sigmoid), with the averages users rely on.
+"""The cross-entropy loss of a decode head, and its way without logits of label size.
 
-The mean divides by *all* pixels, ignored ones included: the published weights were trained so, and
-``avg_non_ignore=True`` switches to the labelled ones. With class weights it divides by the sum of
-the pixels' weights, as torch does; an ignored pixel then counts with weight 1 in the default mode,
-so that weights of 1 change nothing.
+Written out, a training step keeps the logits at label size, their log-softmax and the gradients of
+both: for 150 classes at 512x512 over a gigabyte. The loss is a scalar, so its gradient with respect
+to the small logits is known, up to one factor, as soon as the loss is: a band of label rows at a
+time is upsampled, turned into its share of the loss and of the gradient, brought back, and
+forgotten. The values are those of ``F.cross_entropy(F.interpolate(logits, size), label)`` to
+rounding; so is the gradient.
 
-Legend: pred (N, K, ...) logits, label (N, ...) class indices.
+Legend: logits (N, K, h, w), label (N, H, W), a band (N, K, R, W) with R rows of the label.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
-from .banded import BandedLoss, at_least_float32, banded_cross_entropy
-from .labels import labelled
-from .utils import load_class_weight, weight_reduce_loss
+from segkit.models.layers import at_least_float32
 
-
-def _average_factor(
-    label: Tensor, class_weight: Tensor | None, ignore_index: int, avg_non_ignore: bool
-) -> float | Tensor:
-    """What the mean divides by; a tensor (no synchronisation) unless it is known beforehand.
-
-    Added up in float32 at least.
-    """
-    if class_weight is None and not avg_non_ignore:
-        return label.numel()
-    valid = labelled(label, ignore_index)
-    if class_weight is None:
-        return valid.sum()
-    weights = at_least_float32(class_weight)[(label * valid).long()]
-    return torch.where(valid, weights, 0.0 if avg_non_ignore else 1.0).sum()
+from .cross_entropy import binary_cross_entropy, cross_entropy
+from .labels import average_factor, labelled
+from .utils import load_class_weight
 
 
-def cross_entropy(
-    pred: Tensor,
-    label: Tensor,
-    weight: Tensor | None = None,
-    class_weight: Tensor | None = None,
-    reduction: str = 'mean',
-    avg_factor: float | Tensor | None = None,
-    ignore_index: int = -100,
-    avg_non_ignore: bool = False,
-) -> Tensor:
-    """Softmax cross-entropy; ``weight`` (N, ...) is per pixel, ``class_weight`` (K,) per class."""
-    pred, label = at_least_float32(pred), label.contiguous()  # sums in one order
-    factors = None if class_weight is None else class_weight.to(pred)
-    loss = F.cross_entropy(
-        pred, label.long(), weight=factors, reduction='none', ignore_index=ignore_index
-    )
-    if avg_factor is None and reduction == 'mean':
-        avg_factor = _average_factor(label, class_weight, ignore_index, avg_non_ignore)
-    return weight_reduce_loss(loss, weight, reduction, avg_factor)
+class BandedLoss(NamedTuple):
+    """``loss``: the sum over pixels; ``correct``: how many have their label on top, or None."""
 
-
-def _one_hot(label: Tensor, valid: Tensor, num_classes: int) -> Tensor:
-    """(N, ...) -> (N, K, ...) of 0 and 1; nothing is set where invalid."""
-    index = label.long().masked_fill(~valid, 0).unsqueeze(1)
-    shape = (label.shape[0], num_classes, *label.shape[1:])
-    hot = torch.zeros(shape, device=label.device, dtype=torch.uint8)
-    return hot.scatter_(1, index, valid.unsqueeze(1).to(torch.uint8))
-
-
-def binary_cross_entropy(
-    pred: Tensor,
-    label: Tensor,
-    weight: Tensor | None = None,
-    class_weight: Tensor | None = None,
-    reduction: str = 'mean',
-    avg_factor: float | Tensor | None = None,
-    ignore_index: int = -100,
-    avg_non_ignore: bool = False,
-) -> Tensor:
-    """Sigmoid cross-entropy, one binary problem per class; with K = 1 the label itself is binary.
-
-    ``class_weight`` weighs the positive pixels of each class (``pos_weight``).
-    """
-    pred, label = at_least_float32(pred), label.contiguous()
-    valid = (label >= 0) & labelled(label, ignore_index)
-    if pred.shape[1] == 1:
-        pred, target = pred.squeeze(1), label.masked_fill(~valid, 0)
-    else:
-        target = _one_hot(label, valid, pred.shape[1])
-        valid = valid.unsqueeze(1).expand_as(target)
-        weight = None if weight is None else weight.unsqueeze(1)
-        if class_weight is not None:
-            class_weight = class_weight.reshape(-1, *[1] * (pred.dim() - 2))
-    pos_weight = None if class_weight is None else class_weight.to(pred)
-    loss = F.binary_cross_entropy_with_logits(
-        pred, target.to(pred), pos_weight=pos_weight, reduction='none'
-    )
-    if avg_factor is None and avg_non_ignore and reduction == 'mean':
-        avg_factor = valid.sum()
-    weight = valid.to(loss) if weight is None else weight * valid
-    return weight_reduce_loss(loss, weight, reduction, avg_factor)
+    loss: Tensor
+    correct: Tensor | None
 
 
 class CrossEntropyLoss(nn.Module):
@@ -196,6 +130,201 @@ class CrossEntropyLoss(nn.Module):
             logits, label, weight, ignore_index, align_corners, accurate
         )
         if self.reduction == 'mean':
-            factor = _average_factor(label, weight, ignore_index, self.avg_non_ignore)
+            factor = average_factor(label, weight, ignore_index, self.avg_non_ignore)
             loss = loss / (factor + torch.finfo(torch.float32).eps)
         return BandedLoss(self.loss_weight * loss, correct)
+
+
+class AtOnce(NamedTuple):
+    """How much is done at once: bytes of a band, label columns of one product back, and whether
+    hits are counted by an argmax over classes."""
+
+    bytes: int
+    columns: int
+    argmax: bool
+
+
+# On a CPU a band stays in a core's caches, a block of columns meets few zeros of the matrix, and an
+# argmax over classes takes longer than all the rest. What launches kernels wants few large ones.
+CPU, DEVICE = AtOnce(4 << 20, 256, argmax=False), AtOnce(128 << 20, 1 << 30, argmax=True)
+LEAST_ROWS = 8
+
+
+def at_once(device: torch.device) -> AtOnce:
+    """What fits the device."""
+    return CPU if device.type == 'cpu' else DEVICE
+
+
+class _Resize:
+    """The resize of logits (N, K, h, w) to (H, W) and its adjoint, a band of rows at a time.
+
+    The adjoint is a product with the interpolation matrices, (H, h) and (W, w): faster on a CPU
+    than scattering, and on a GPU the same in every run.
+    """
+
+    def __init__(self, logits: Tensor, size: tuple[int, int], align: bool) -> None:
+        self.logits, self.size, self.align = logits, size, align
+        self.bytes, self.columns, _ = at_once(logits.device)
+
+    def bands(self) -> Iterator[tuple[int, int]]:
+        """First row and the one after the last of each band."""
+        row = self.logits.shape[:2].numel() * self.size[1] * self.logits.element_size()
+        rows = max(self.bytes // max(row, 1), LEAST_ROWS)
+        for first in range(0, self.size[0], rows):
+            yield first, min(first + rows, self.size[0])
+
+    def _source(self, i: Any, axis: int) -> Any:
+        """Where output ``i``, a number or a tensor of them, reads, in units of the input."""
+        small, large = self.logits.shape[2 + axis], self.size[axis]
+        if self.align:
+            return i * ((small - 1) / (large - 1) if large > 1 else 0.0)
+        return (i + 0.5) * (small / large) - 0.5
+
+    def band(self, first: int, last: int) -> Tensor:
+        """Rows [first, last) at label size (N, K, R, W), in memory of their own."""
+        if (first, last) == (0, self.size[0]):
+            return self._interpolate(self.logits, self.size)
+        rows = torch.arange(first, last, device=self.logits.device, dtype=torch.float64)
+        at, end = self._source(rows, 0).clamp_(min=0), self.logits.shape[2] - 1
+        top = at.long().clamp_(max=end)
+        part = (at - top).clamp_(0, 1).to(self.logits.dtype)[:, None]
+        below = (top + 1).clamp_(max=end)
+        tall = torch.lerp(self.logits[:, :, top], self.logits[:, :, below], part)
+        return self._interpolate(tall, (last - first, self.size[1]))
+
+    def _interpolate(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        if x.shape[2:] == size:
+            return x.clone() if x is self.logits else x
+        return F.interpolate(x, size, mode='bilinear', align_corners=self.align)
+
+    def matrix(self, axis: int) -> Tensor:
+        """The resize of an axis as a matrix (small, large): torch's own resize of the identity."""
+        small = self.logits.shape[2 + axis]
+        identity = torch.eye(small, device=self.logits.device, dtype=self.logits.dtype)[None]
+        size = self.size[axis]
+        return F.interpolate(identity, size, mode='linear', align_corners=self.align)[0]
+
+    def _span(self, start: int, stop: int, axis: int) -> slice:
+        """Sources of outputs [start, stop) of an axis; the matrix is 0 beyond.
+
+        One more on each side than needed, for rounding.
+        """
+        low = max(int(self._source(start, axis)) - 1, 0)
+        return slice(low, min(int(self._source(stop - 1, axis)) + 3, self.logits.shape[2 + axis]))
+
+    def add_back(
+        self, grad: Tensor, band_grad: Tensor, first: int, last: int, matrices: list[Tensor]
+    ) -> None:
+        """Add the adjoint of ``band`` into ``grad`` (N, K, h, w)."""
+        rows, columns = matrices
+        small, large = columns.shape
+        narrow = band_grad
+        if large > self.columns:
+            narrow = band_grad.new_zeros((*band_grad.shape[:3], small))
+            for start in range(0, large, self.columns):
+                stop = min(start + self.columns, large)
+                span = self._span(start, stop, 1)
+                narrow[..., span] += band_grad[..., start:stop] @ columns[span, start:stop].t()
+        elif small != large:
+            narrow = band_grad @ columns.t()
+        span = self._span(first, last, 0)
+        grad[:, :, span].add_(rows[span, first:last] @ narrow)
+
+
+def _count_hits(band: Tensor, label: Tensor) -> Tensor:
+    """Where the label (N, 1, R, W) is the argmax of the band: the first of the highest scores.
+
+    Comparing the own score with the highest of the others says so too, wherever the two differ.
+    """
+    if at_once(band.device).argmax:
+        return band.argmax(1, keepdim=True) == label
+    own = band.gather(1, label)
+    others = band.scatter_(1, label, -torch.inf).amax(1, keepdim=True)
+    band.scatter_(1, label, own)
+    hits = own > others
+    image, _, row, column = (own == others).nonzero(as_tuple=True)
+    if len(image):
+        first = band[image, :, row, column].argmax(1)
+        hits[image, 0, row, column] = first == label[image, 0, row, column]
+    return hits
+
+
+def _band_loss(band: Tensor, label: Tensor, weight: Tensor, backward: bool) -> Tensor:
+    """Weighted loss sum of a band, which becomes its gradient if ``backward``.
+
+    label (N, 1, R, W) int64 with every ignored pixel at 0 and ``weight`` (N, 1, R, W) 0 there.
+    """
+    own = band.gather(1, label)
+    top = band.amax(1, keepdim=True)
+    total = band.sub_(top).exp_().sum(1, keepdim=True)
+    loss = ((total.log() + top - own) * weight).sum()
+    if backward:
+        band.mul_(weight / total).scatter_add_(1, label, -weight)
+    return loss
+
+
+class _BandedCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        logits: Tensor,
+        label: Tensor,
+        weights: Tensor | None,
+        ignore_index: int,
+        align: bool,
+        accurate: bool,
+    ) -> tuple[Tensor, Tensor | None]:
+        small = at_least_float32(logits.detach())
+        grad = torch.zeros_like(small) if logits.requires_grad else None
+        resize = _Resize(small, (label.shape[1], label.shape[2]), align)
+        matrices = [] if grad is None else [resize.matrix(0), resize.matrix(1)]
+        losses, hits = [], []
+        for first, last in resize.bands():
+            rows = label[:, None, first:last]
+            valid = labelled(rows, ignore_index)
+            target = (rows * valid).long()
+            weight = valid.to(small) if weights is None else weights.to(small)[target] * valid
+            band = resize.band(first, last)
+            if accurate:
+                hits.append((_count_hits(band, target) & valid).sum())
+            losses.append(_band_loss(band, target, weight, grad is not None))
+            if grad is not None:
+                resize.add_back(grad, band, first, last, matrices)
+        ctx.save_for_backward(grad)
+        ctx.set_materialize_grads(False)
+        ctx.dtype = logits.dtype
+        correct = torch.stack(hits).sum() if accurate else None
+        if accurate:
+            ctx.mark_non_differentiable(correct)
+        return torch.stack(losses).sum(), correct
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_loss: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
+        (grad,) = ctx.saved_tensors
+        return (grad * grad_loss).to(ctx.dtype), None, None, None, None, None
+
+
+def banded_cross_entropy(
+    logits: Tensor,
+    label: Tensor,
+    class_weight: Tensor | None = None,
+    ignore_index: int = 255,
+    align_corners: bool = False,
+    accurate: bool = False,
+) -> BandedLoss:
+    """Sum over pixels of the cross-entropy of ``logits`` resized bilinearly to the label.
+
+    Args:
+        logits: (N, K, h, w), any float dtype; the arithmetic is float32 at least.
+        label: (N, H, W), integers in [0, K) or ``ignore_index``; uint8 as it comes.
+        class_weight: (K,), factor of each class.
+        accurate: Also count the pixels whose own class scores highest, the first of equals.
+
+    The gradient is computed with the loss, so it holds for first derivatives only.
+    """
+    with torch.autocast(logits.device.type, enabled=False):
+        out = _BandedCrossEntropy.apply(
+            logits, label, class_weight, ignore_index, align_corners, accurate
+        )
+    return BandedLoss(*out)

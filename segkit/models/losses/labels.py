@@ -20,6 +20,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from segkit.models.layers import at_least_float32
+
 MAX_PENDING = 64  # batches; a GPU lags behind by far fewer
 MOST_SHOWN = 10
 BINARY_CURE = 'num_classes=2, out_channels=1 and loss_decode.use_sigmoid=True'
@@ -42,6 +44,25 @@ def labelled(label: Tensor, ignore_index: int) -> Tensor:
     if fits(ignore_index, label.dtype):
         return label != ignore_index
     return torch.ones_like(label, dtype=torch.bool)
+
+
+def average_factor(
+    label: Tensor, class_weight: Tensor | None, ignore_index: int, avg_non_ignore: bool
+) -> float | Tensor:
+    """What the mean over pixels divides by; a tensor unless it is known without looking.
+
+    All pixels, ignored ones included: the published weights were trained so, and
+    ``avg_non_ignore`` switches to the labelled ones. With class weights (K,) the sum of the pixels'
+    weights, as torch has it; an ignored pixel then counts 1 in the default mode, so that weights
+    of 1 change nothing.
+    """
+    if class_weight is None and not avg_non_ignore:
+        return label.numel()
+    valid = labelled(label, ignore_index)
+    if class_weight is None:
+        return valid.sum()
+    weights = at_least_float32(class_weight)[(label * valid).long()]
+    return torch.where(valid, weights, 0.0 if avg_non_ignore else 1.0).sum()
 
 
 def percent(correct: Tensor, total: Tensor) -> Tensor:

@@ -14,11 +14,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from segkit.models.losses import (
     CrossEntropyLoss,
     accuracy,
-    banded,
     load_class_weight,
     weighted_loss,
 )
-from segkit.models.losses.banded import banded_cross_entropy
+from segkit.models.losses import (
+    cross_entropy_loss as banded,
+)
+from segkit.models.losses.cross_entropy_loss import banded_cross_entropy
 
 WEIGHTS = [0.5, 1.0, 2.0, 0.1, 3.0]
 SIZES = [
