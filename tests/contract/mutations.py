@@ -111,7 +111,7 @@ MUTATIONS = [
     Mutation('engine: getattr reaches on', 'segkit/safe_pickle.py',
              'if owner is not HistoryStandIn or name not in _STATISTICS:',
              'if owner is not HistoryStandIn and name not in _STATISTICS:',
-             'tests/test_safe_pickle.py'),
+             'tests/weights/test_safety.py'),
     Mutation('engine: patient once more', 'segkit/engine/hooks/early_stopping.py',
              'if waited >= self.patience', 'if waited > self.patience',
              'tests/engine/hooks/test_early_stopping.py'),
