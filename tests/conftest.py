@@ -1,14 +1,17 @@
 """One thread a test process: several processes with several threads each wait for one another."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 import segkit  # noqa: F401  (before any test imports mmengine: see segkit/compat.py)
+from segkit.engine import stops
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 os.environ.setdefault('MKL_NUM_THREADS', '1')
+HANDLERS = {number: signal.getsignal(number) for number in (*stops.SIGNALS, signal.SIGINT)}
 
 
 @pytest.fixture(autouse=True, scope='session')
@@ -25,3 +28,14 @@ def environment_restored() -> Iterator[None]:
     for name in set(os.environ) - set(before):
         del os.environ[name]
     os.environ.update(before)
+
+
+@pytest.fixture(autouse=True)
+def signals_restored() -> Iterator[None]:
+    """A tool hears signals until its process has ended, and tests run tools in theirs."""
+    yield
+    for number, handler in HANDLERS.items():
+        if signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
+    stops._Stop.asked, stops._Stop.training, stops._Stop.tool = None, False, False
+    stops._Stop.previous = {}

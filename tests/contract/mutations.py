@@ -117,7 +117,7 @@ MUTATIONS = [
              'tests/engine/hooks/test_early_stopping.py'),
     Mutation('apis: below its threshold', 'segkit/apis/export/network.py',
              'sigmoid() > head.threshold', 'sigmoid() < head.threshold',
-             'tests/apis/test_export.py'),
+             'tests/apis/test_export.py::test_classes_of_a_binary_head_are_cut_at_its_threshold'),
     Mutation('apis: hidden from a folder', 'segkit/apis/sources.py',
              'if path.suffix.lower() in IMAGE_SUFFIXES)', 'if path.suffix in IMAGE_SUFFIXES)',
              'tests/apis/test_sources.py'),
