@@ -24,6 +24,7 @@ def build(root, pipeline=LOAD, **kwargs):
         'metainfo': CLASSES,
         'data_root': str(root),
         'pipeline': pipeline,
+        'serialize_data': False,
         **kwargs,
     }
     return DATASETS.build(dict(type='BaseSegDataset', **kwargs))

@@ -24,6 +24,7 @@ CODECS = [k for k in KINDS if k[1] != 'zstd' or row_codec.zstandard is not None]
 
 def build(root, **kwargs):
     kwargs.setdefault('pipeline', pipeline_config((160, 100), (64, 80)))
+    kwargs.setdefault('serialize_data', False)
     return BaseSegDataset(
         data_root=str(root), data_prefix=PREFIX, img_suffix='.png', reduce_zero_label=True, **kwargs
     )
@@ -202,7 +203,7 @@ def every_sample(data, cache):
 @pytest.fixture
 def pairs(tmp_path):
     root = write_dataset(tmp_path / 'pairs', [(9, 11), (70, 6)])
-    return build(root, serialize_data=False)
+    return build(root)
 
 
 @pytest.mark.parametrize(('kind', 'codec'), CODECS)

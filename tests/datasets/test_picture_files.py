@@ -28,7 +28,7 @@ def place(root, image, label, img_suffix='.png', seg_map_suffix='.png'):
             data = cv2.imencode(suffix, data)[1].tobytes()
         (root / folder / f'x{suffix}').write_bytes(data)
     return dict(
-        data_root=str(root), data_prefix=PREFIX, img_suffix=img_suffix,
+        data_root=str(root), data_prefix=PREFIX, img_suffix=img_suffix, serialize_data=False,
         seg_map_suffix=seg_map_suffix, pipeline=LOAD,
     )  # fmt: skip
 

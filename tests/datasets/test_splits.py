@@ -22,7 +22,7 @@ def root(tmp_path):
 
 
 def build(root, **kwargs):
-    return BaseSegDataset(data_root=str(root), data_prefix=PREFIX, **kwargs)
+    return BaseSegDataset(data_root=str(root), data_prefix=PREFIX, serialize_data=False, **kwargs)
 
 
 def stems(dataset):
