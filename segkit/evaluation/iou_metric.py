@@ -19,6 +19,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from torch import Tensor
 
+from segkit.models.losses.labels import ignored_apart
 from segkit.outputs import is_run, note, picture_png
 from segkit.registry import METRICS
 
@@ -165,6 +166,9 @@ class IoUMetric(BaseMetric):
                 '--format-only).'
             )
         k = len(self.classes)
+        apart = self._images == 0 and ignored_apart(sample, k, self.ignore_index, 'the metric')
+        if apart:
+            print_log(apart, 'current', logging.WARNING)
         matrix = count_sample(label, pred, k, self.ignore_index, sample)
         self._matrix = matrix if self._matrix is None else self._matrix + matrix
         self._last, self._images = matrix, self._images + 1

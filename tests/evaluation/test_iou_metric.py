@@ -156,6 +156,19 @@ def test_stray_label_names_the_label_file_and_the_value_stored_in_it():
         evaluate([sample])
 
 
+@pytest.mark.parametrize(('ignored', 'warned'), [(255, 0), (3, 1), (9, 0)])
+def test_a_class_that_the_dataset_ignores_is_warned_about_once(monkeypatch, ignored, warned):
+    said = []
+    monkeypatch.setattr(
+        'segkit.evaluation.iou_metric.print_log', lambda text, *_, **__: said.append(text)
+    )
+    samples = random_samples(3)
+    for sample in samples:
+        sample.set_metainfo({'ignore_index': ignored})
+    evaluate(samples)
+    assert sum('the metric 255: 3 counts as a class there' in text for text in said) == warned
+
+
 def test_missing_label_says_what_to_do():
     with pytest.raises(ValueError, match='images/a.jpg: no label .*format_only'):
         evaluate([sample_of(None, torch.zeros(2, 2, dtype=torch.uint8))])

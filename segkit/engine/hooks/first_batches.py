@@ -19,7 +19,7 @@ from segkit.engine.before_training import Plan, channels_fit, findings, some_hea
 from segkit.engine.config_error import ConfigError
 from segkit.engine.errors import TrainingError
 from segkit.engine.findings import ERROR, WARNING, Finding
-from segkit.models.losses.labels import check_labels, labelled, mask_cure
+from segkit.models.losses.labels import check_labels, ignored_apart, labelled, mask_cure
 from segkit.registry import HOOKS
 
 if TYPE_CHECKING:
@@ -80,6 +80,9 @@ class FirstBatchesHook(Hook):
                     f'and the image {tuple(image.shape[-2:])} (height, width): a transform of '
                     'train_pipeline changes only one of the two'
                 )
+            apart = not self._seen and ignored_apart(sample, num_classes, ignore_index, 'the head')
+            if apart:
+                print_log(apart, 'current', logging.WARNING)
             check_labels(label[None], num_classes, ignore_index, [sample])
             index = torch.where(labelled(label, ignore_index), label.long(), num_classes).flatten()
             self._counts += torch.bincount(index, minlength=num_classes + 1)

@@ -16,6 +16,7 @@ Legend: label (N, 1, H, W) or any other shape, K classes.
 
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -88,6 +89,7 @@ def stray_sentence(
     ignore_index: int = 255,
     where: str = '',
     shifted: bool = False,
+    set_aside: int | None = None,
 ) -> str:
     """What is wrong with labels that hold the values ``outside``, and what to do.
 
@@ -96,6 +98,7 @@ def stray_sentence(
         present: all values that the labels hold, strays and ignored ones among them.
         where: on how many pixels or images, as in ' on 12 pixels'.
         shifted: ``reduce_zero_label`` moved the stored values down by one: those are shown.
+        set_aside: the ignore_index of the dataset, which may be another.
     """
     shown = ', '.join(str(value + shifted) for value in outside[:MOST_SHOWN])
     shown += ', ...' if len(outside) > MOST_SHOWN else ''
@@ -103,14 +106,26 @@ def stray_sentence(
     return (
         f'label value(s) {shown}{where} are neither one of the {num_classes} classes '
         f'({int(shifted)} to {num_classes - 1 + shifted}) nor ignored ({ignore_index}){zero}. '
-        + _cure(list(outside), present, num_classes, ignore_index, shifted)
+        + _cure(list(outside), present, num_classes, ignore_index, shifted, set_aside)
     )
 
 
-def _cure(outside: list[int], present: Sequence[int], k: int, ignored: int, shifted: bool) -> str:
+def _cure(
+    outside: list[int],
+    present: Sequence[int],
+    k: int,
+    ignored: int,
+    shifted: bool,
+    set_aside: int | None,
+) -> str:
     """Settings that read such labels, each under the name and in the place where it works."""
     values = sorted(set(present) - {ignored})
     only = outside[0] if len(outside) == 1 else None
+    if set_aside in outside:
+        return (
+            f'The dataset ignores {set_aside}, as its padding does: set ignore_index={set_aside} '
+            f'in all heads and the metric, or ignore_index={ignored} in the dataset.'
+        )
     if shifted:
         return (
             'If the labels count classes from 0, leave reduce_zero_label out of the dataset; if '
@@ -157,6 +172,18 @@ def mask_cure(ignored: int) -> str:
     return f'If {ignored} marks the objects, set label_map={{{ignored}: 1}} in the dataset.'
 
 
+def ignored_apart(meta: Any, num_classes: int, ignore_index: int, who: str) -> str:
+    """What is to be said where the dataset of a sample ignores what ``who`` takes for a class; ''
+    where they agree. (Where it is no class, it is a stray.)"""
+    own = meta.get('ignore_index', None)
+    if own is None or own == ignore_index or not 0 <= own < num_classes:
+        return ''
+    return (
+        f'The dataset ignores label {own}, {who} {ignore_index}: {own} counts as a class there. '
+        'Set one ignore_index in the dataset, all heads and the metric.'
+    )
+
+
 def stray_message(label: Tensor, num_classes: int, ignore_index: int, meta: object) -> str:
     """The sentence for one label map that holds strays, with its files as far as ``meta`` (a
     data sample or its metainfo, asked by ``get``) tells; '' if it holds none."""
@@ -175,6 +202,7 @@ def stray_message(label: Tensor, num_classes: int, ignore_index: int, meta: obje
         ignore_index,
         f' on {count} pixel(s)',
         bool(get('reduce_zero_label', False)),
+        get('ignore_index', None),
     )
     return f'{file}: {said}'
 

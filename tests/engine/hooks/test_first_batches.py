@@ -92,6 +92,21 @@ def test_masks_of_0_and_255_are_warned_about(monkeypatch):
     assert len(said) == 1
 
 
+def test_a_class_that_the_dataset_ignores_is_warned_about_once(monkeypatch):
+    said = []
+    monkeypatch.setattr(
+        'segkit.engine.hooks.first_batches.print_log', lambda text, *_: said.append(text)
+    )
+    data = batch(label(0, 1), label(2, 255))
+    data['data_samples'][1].set_metainfo({'ignore_index': 255})
+    look(data, data)
+    assert not said
+    data['data_samples'][1].set_metainfo({'ignore_index': 2})
+    look(data, data)
+    (text,) = said
+    assert 'The dataset ignores label 2, the head 255: 2 counts as a class there.' in text
+
+
 def test_only_the_first_batches_are_looked_at():
     hook = look(batch(label(0, 1)), batch(label(1)))
 

@@ -75,6 +75,16 @@ def test_an_ignored_label_outside_the_dtype_is_held_by_a_wider_one():
     assert LabelCheck(5, 255)(labels_with(1, 255)).dtype == torch.uint8
 
 
+def test_what_the_dataset_pads_with_is_told_from_other_strays():
+    text = message_of(labels_with(1, 2, 255), 5, ignore_index=0, img_path='a.jpg')
+    assert 'label_map={255: 0}' in text
+    samples = samples_of(labels_with(1, 2, 255)[:, 0], ignore_index=255)
+    with pytest.raises(ValueError, match='or ignore_index=0 in the dataset') as caught:
+        check_labels(labels_with(1, 2, 255), 5, 0, samples)
+    assert 'set ignore_index=255 in all heads and the metric' in str(caught.value)
+    assert 'label_map' not in str(caught.value)
+
+
 def test_without_metainfo_the_values_still_show():
     with pytest.raises(ValueError, match=r'A label map: label value\(s\) 9'):
         check_labels(labels_with(9), 5)
