@@ -1,6 +1,8 @@
 """One writer and one reader a format; a reader gives a function from image to output."""
 
+import io
 import json
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from torch import Tensor
 from segkit import weights
 from segkit.apis.inference import pipeline_of
 from segkit.engine.gate import without_reach
+from segkit.shared_text import shareable
 
 from .network import ExportedNetwork
 from .saved import model_of
@@ -37,8 +40,17 @@ def write_onnx(
     )
     assert program is not None, 'dynamo=True gives a program'
     model = program.model_proto
+    _forget_sources(model.graph)
+    for function in model.functions:
+        _forget_sources(function)
     onnx.helper.set_model_props(model, dict(meta))
     onnx.save(model, file)
+
+
+def _forget_sources(graph: Any) -> None:
+    """Each node says which lines of which files on this machine it came from."""
+    for part in (graph, *graph.node, *graph.value_info):
+        del part.metadata_props[:]
 
 
 def read_onnx(file: Path) -> Runner:
@@ -53,7 +65,12 @@ def write_torchscript(
 ) -> None:
     """A trace: it holds the size it was traced at."""
     traced = torch.jit.trace(net, image, check_trace=False)
-    torch.jit.save(traced, str(file), _extra_files=dict(meta))
+    buffer = io.BytesIO()
+    torch.jit.save(traced, buffer, _extra_files=dict(meta))
+    with zipfile.ZipFile(buffer) as drawn, zipfile.ZipFile(file, 'w') as kept:
+        for part in drawn.infolist():
+            if not part.filename.endswith('.debug_pkl'):  # source files of this machine
+                kept.writestr(part, drawn.read(part))
 
 
 def read_torchscript(file: Path) -> Runner:
@@ -65,6 +82,9 @@ def write_torch_export(
 ) -> None:
     """An ExportedProgram (.pt2), for torch alone, ahead-of-time compilation included."""
     program = torch.export.export(net, (image,), dynamic_shapes=_OPEN if dynamic else None)
+    for module in program.graph_module.modules():
+        for node in getattr(getattr(module, 'graph', None), 'nodes', ()):
+            node.meta.pop('stack_trace', None)  # source files of this machine
     torch.export.save(program, file, extra_files=dict(meta))
 
 
@@ -104,6 +124,6 @@ def metadata(model: Any) -> dict[str, str]:
     """Classes, palette and the model's config as JSON: data that a reader parses, never code."""
     meta = model.dataset_meta or {}
     entries: dict[str, Any] = {k: list(meta[k]) for k in ('classes', 'palette') if meta.get(k)}
-    entries['segkit_model'] = without_reach(model.cfg.model)
-    entries['segkit_test_pipeline'] = without_reach(pipeline_of(model.cfg))
+    entries['segkit_model'] = shareable(without_reach(model.cfg.model))
+    entries['segkit_test_pipeline'] = shareable(without_reach(pipeline_of(model.cfg)))
     return {'format': 'pt', **{key: json.dumps(value) for key, value in entries.items()}}

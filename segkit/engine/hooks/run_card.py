@@ -12,6 +12,7 @@ from mmengine.hooks import Hook
 from segkit.engine.env import collect_env, commit
 from segkit.engine.log_processor import peak_memory_mb
 from segkit.registry import HOOKS
+from segkit.shared_text import shareable
 from segkit.whole_file import write_text
 
 if TYPE_CHECKING:
@@ -41,12 +42,12 @@ class RunCardHook(Hook):
         self._start = time.time()
         self._first = runner.iter
         config = runner.config_json()
-        self._card = dict(
+        card = dict(
             experiment=runner.experiment_name,
             config_file=runner.cfg.filename,
             config_sha256=hashlib.sha256(config.encode()).hexdigest()[:16],
             commit=commit(),
-            environment=collect_env(),
+            environment={k: v for k, v in collect_env().items() if k != 'host'},
             launcher=runner.launcher,
             world_size=runner.world_size,
             effective_batch=runner.effective_batch,
@@ -55,6 +56,7 @@ class RunCardHook(Hook):
             data=data_fingerprint(runner.train_dataloader.dataset),
             config=json.loads(config),
         )
+        self._card = shareable(card)  # it lies beside what is given to others
 
     def after_checkpoint(self, runner: 'Runner', folder: str) -> None:
         if not is_main_process():

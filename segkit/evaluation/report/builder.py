@@ -13,6 +13,7 @@ import torch
 from mmengine.dist import all_gather_object, all_reduce, get_rank
 from torch import Tensor
 
+from segkit.shared_text import shareable, shareable_text
 from segkit.whole_file import write_text
 
 from ..confusion import confusion_matrix
@@ -104,7 +105,7 @@ class ReportBuilder:
         scores = Scores(self._matrix.numpy(), self.classes)
         per_image = 100 * np.array([nanmean(iou) for iou in iou_of_counts(rows)])
         report = Report(
-            title=title,
+            title=shareable_text(title),
             scores=scores,
             palette=self.palette,
             metrics=metrics or scores.summary(['mIoU', 'mDice']),
@@ -114,10 +115,10 @@ class ReportBuilder:
             examples=self._ranking.split(),
             unlabelled=unlabelled[: self._keep],
             curves=read_curves(scalar_files(work_dir)) if work_dir else {},
-            config=config,
-            environment=environment or {},
+            config=shareable_text(config),
+            environment=shareable({k: v for k, v in (environment or {}).items() if k != 'host'}),
             timings=timings or {},
-            facts=facts or {},
+            facts=shareable(facts or {}),
         )
         write_report(path, report)
 
