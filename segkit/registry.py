@@ -39,7 +39,7 @@ TABLE = {
         'EncoderDecoder': 'segmentors.encoder_decoder',
         'SegDataPreProcessor': 'data_preprocessor',
     },
-    'TASK_UTILS': {'OHEMPixelSampler': 'samplers'},
+    'TASK_UTILS': {'OHEMPixelSampler': 'hard_pixels'},
 }
 
 

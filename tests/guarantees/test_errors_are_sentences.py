@@ -16,9 +16,6 @@ from segkit.errors import UserError
 APART = {
     'segkit.ops': 'imports torch alone',
     'segkit.inspection': 'caught and worded by tools/new_dataset.py',
-    'segkit.models.losses': 'wrong use from Python',
-    'segkit.models.samplers': 'wrong use from Python',
-    'segkit.models.decode_heads.decode_head': 'wrong use from Python',
     'segkit.safe_pickle': 'caught and worded by its callers',
     'segkit.json_file': 'caught and worded by its callers',
     'segkit.engine.config_files': 'caught and worded in the same file',

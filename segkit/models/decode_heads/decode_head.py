@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from segkit.compat import counts_as
+from segkit.errors import UserError
+from segkit.models.hard_pixels import build_pixel_sampler
 from segkit.models.inference.logits import Logits, next_step, step
 from segkit.models.layers import ConvModule, at_least_float32, resize
 from segkit.models.losses.labels import BINARY_CURE, LabelCheck, labelled, percent
-from segkit.models.samplers import build_pixel_sampler
 
 Config = Mapping[str, Any]
 CROSS_ENTROPY = {'type': 'CrossEntropyLoss', 'use_sigmoid': False, 'loss_weight': 1.0}
@@ -88,7 +89,7 @@ class BaseDecodeHead(nn.Module):
     def _init_inputs(self, in_channels: Any, in_index: Any, transform: str | None) -> None:
         """Integers, or with a transform lists; Any, since that is what is checked here."""
         if transform not in (None, 'resize_concat', 'multiple_select'):
-            raise ValueError(
+            raise UserError(
                 f'{type(self).__name__}: input_transform={transform!r} is none of None, '
                 "'resize_concat', 'multiple_select'."
             )
@@ -99,7 +100,7 @@ class BaseDecodeHead(nn.Module):
             transform is not None and len(in_channels) != len(in_index)
         ):
             want = 'lists of one length' if transform else 'one number each'
-            raise ValueError(
+            raise UserError(
                 f'{type(self).__name__}: with input_transform={transform!r}, in_channels and '
                 f'in_index must be {want}, got {in_channels!r} and {in_index!r}.'
             )
@@ -114,7 +115,7 @@ class BaseDecodeHead(nn.Module):
     ) -> None:
         out_channels = num_classes if out_channels is None else out_channels
         if out_channels != num_classes and not (out_channels == 1 and num_classes == 2):
-            raise ValueError(
+            raise UserError(
                 f'{type(self).__name__}: out_channels={out_channels} must equal '
                 f'num_classes={num_classes}, or be 1 with two classes (binary).'
             )
@@ -128,7 +129,7 @@ class BaseDecodeHead(nn.Module):
         """The softmax of a single channel is 1 whatever the logit: nothing would be learnt."""
         softmax = [loss for loss in self._each_loss() if _is_softmax(loss)]
         if self.out_channels == 1 and softmax:
-            raise ValueError(
+            raise UserError(
                 f'{type(self).__name__}: one channel cannot be trained with the softmax of '
                 f'{type(softmax[0]).__name__}. For background and one class set num_classes=2 '
                 f'and leave out_channels out, or set {BINARY_CURE}.'
@@ -173,7 +174,7 @@ class BaseDecodeHead(nn.Module):
         except (IndexError, KeyError, TypeError):  # TypeError: a name for a list
             given = 'one tensor' if isinstance(inputs, Tensor) else f'{len(inputs)} of them'
             given = f'those named {[*inputs]}' if isinstance(inputs, Mapping) else given
-            raise ValueError(
+            raise UserError(
                 f'{type(self).__name__}: in_index={self.in_index!r} cannot be taken from the maps '
                 f'it was given, {given}. Give it a list of maps and positions in it as in_index, '
                 'or a dict of maps and their names.'
@@ -239,14 +240,14 @@ class BaseDecodeHead(nn.Module):
         bare = [s for s in batch_data_samples if getattr(s, 'gt_sem_seg', None) is None]
         if bare:
             image = bare[0].get('img_path', 'an image')
-            raise ValueError(
+            raise UserError(
                 f'No labels for {image} in a training batch: the train pipeline needs '
                 "dict(type='LoadAnnotations') before PackSegInputs."
             )
         labels = [sample.gt_sem_seg.data for sample in batch_data_samples]
         shapes = sorted({tuple(label.shape) for label in labels})
         if len(shapes) > 1:
-            raise ValueError(
+            raise UserError(
                 f'The labels of one batch differ in size: {shapes}. Crop or pad them to one '
                 'size, e.g. with size=(H, W) in the data preprocessor.'
             )

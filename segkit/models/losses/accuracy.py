@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from segkit.errors import UserError
+
 from .labels import labelled, percent
 
 
@@ -32,9 +34,9 @@ def accuracy(
     """
     ks = (topk,) if isinstance(topk, int) else tuple(topk)
     if max(ks) > pred.shape[1]:
-        raise ValueError(f'accuracy: topk={max(ks)} exceeds the {pred.shape[1]} classes of pred.')
+        raise UserError(f'accuracy: topk={max(ks)} exceeds the {pred.shape[1]} classes of pred.')
     if target.shape != pred.shape[:1] + pred.shape[2:]:
-        raise ValueError(
+        raise UserError(
             f'accuracy: target is {tuple(target.shape)}, but scores of {tuple(pred.shape)} need '
             f'{tuple(pred.shape[:1] + pred.shape[2:])}: one class for each pixel.'
         )

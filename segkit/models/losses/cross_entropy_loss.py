@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from segkit.errors import UserError
 from segkit.models.layers import at_least_float32
 
 from .cross_entropy import binary_cross_entropy, cross_entropy
@@ -58,7 +59,7 @@ class CrossEntropyLoss(nn.Module):
     ) -> None:
         super().__init__()
         if use_mask:
-            raise ValueError(
+            raise UserError(
                 'CrossEntropyLoss: use_mask=True compares one mask an object, and heads for '
                 'semantic segmentation predict none. use_sigmoid=True compares one mask a class.'
             )
@@ -83,7 +84,7 @@ class CrossEntropyLoss(nn.Module):
         if self._weights is None:
             return None
         if len(self._weights) != pred.shape[1]:
-            raise ValueError(
+            raise UserError(
                 f'CrossEntropyLoss: class_weight has {len(self._weights)} values, the head '
                 f'predicts {pred.shape[1]} classes. Give one value per class.'
             )

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from segkit.errors import UserError
 from segkit.models.layers import at_least_float32
 
 MAX_PENDING = 64  # batches; a GPU lags behind by far fewer
@@ -225,13 +226,13 @@ def _first_message(
 def check_labels(
     label: Tensor, num_classes: int, ignore_index: int = 255, data_samples: Sequence | None = None
 ) -> None:
-    """Raise ValueError naming file, values and cure if a label is neither a class nor ignored.
+    """Raise UserError naming file, values and cure if a label is neither a class nor ignored.
 
     Reads the verdict at once, which synchronises on a GPU; ``LabelCheck`` does not.
     """
     if bool(strays(label, num_classes, ignore_index).any()):
         metas = _metas(data_samples, len(label))
-        raise ValueError(_first_message(label, num_classes, ignore_index, metas))
+        raise UserError(_first_message(label, num_classes, ignore_index, metas))
 
 
 class LabelCheck:
@@ -246,7 +247,7 @@ class LabelCheck:
         return {**self.__dict__, '_pending': deque()}
 
     def __call__(self, label: Tensor, data_samples: Sequence | None = None) -> Tensor:
-        """The label, safe to index with; ValueError for this batch, on a GPU for an earlier one.
+        """The label, safe to index with; UserError for this batch, on a GPU for an earlier one.
 
         It comes back in the dtype it has, or as int64 where that cannot hold ``ignore_index``.
         """
@@ -267,10 +268,10 @@ class LabelCheck:
     def flush(self, wait: bool = True) -> None:
         """Read the verdicts under way; without ``wait``, those that have arrived.
 
-        Raises ValueError for the first batch that held strays.
+        Raises UserError for the first batch that held strays.
         """
         while self._pending and (wait or self._pending[0][0].query()):
             done, verdict, label, metas = self._pending.popleft()
             done.synchronize()
             if bool(verdict):
-                raise ValueError(_first_message(label, self.num_classes, self.ignore_index, metas))
+                raise UserError(_first_message(label, self.num_classes, self.ignore_index, metas))

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from segkit.errors import UserError
 from segkit.json_file import read_json
 from segkit.safe_pickle import read_arrays
 
@@ -24,11 +25,11 @@ def weight_reduce_loss(
         avg_factor: What 'mean' divides the sum by; the number of elements when None.
     """
     if reduction not in ('none', 'sum', 'mean'):
-        raise ValueError(f"reduction must be 'none', 'sum' or 'mean', not {reduction!r}.")
+        raise UserError(f"reduction must be 'none', 'sum' or 'mean', not {reduction!r}.")
     if weight is not None:
         weighted = loss * weight
         if weighted.shape != loss.shape:  # it would be weighed against other pixels
-            raise ValueError(
+            raise UserError(
                 f'A weight of shape {tuple(weight.shape)} does not fit a loss of shape '
                 f'{tuple(loss.shape)}: give one number for each pixel.'
             )
@@ -37,7 +38,7 @@ def weight_reduce_loss(
         return loss
     if reduction == 'sum':
         if avg_factor is not None:
-            raise ValueError("avg_factor divides a mean: it can't go with reduction='sum'.")
+            raise UserError("avg_factor divides a mean: it can't go with reduction='sum'.")
         return loss.sum()
     if avg_factor is None:
         return loss.mean()
@@ -79,7 +80,7 @@ def _read(path: str) -> Any:
     if path.endswith(('.pkl', '.pickle')):
         with open(path, 'rb') as file:
             return read_arrays(file)
-    raise ValueError('its ending is none of .npy, .json, .pkl')
+    raise UserError('its ending is none of .npy, .json, .pkl')
 
 
 def load_class_weight(
@@ -88,7 +89,7 @@ def load_class_weight(
     """Class weights as a list of floats, from a sequence or the path of a .npy, .json or .pkl file.
 
     Raises:
-        ValueError: The file is missing, is no flat list of numbers, or wants to run code.
+        UserError: The file is missing, is no flat list of numbers, or wants to run code.
     """
     if class_weight is None:
         return None
@@ -99,7 +100,7 @@ def load_class_weight(
             return [float(value) for value in _read(os.fspath(class_weight))]
         return [float(value) for value in class_weight]
     except (OSError, ValueError, TypeError) as error:
-        raise ValueError(
+        raise UserError(
             f'{source} cannot be used: {error}. Give one number per class, '
             'as a list or as a .npy, .json or .pkl file that holds a flat list.'
         ) from error

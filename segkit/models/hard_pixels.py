@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from segkit.errors import UserError
 from segkit.models.layers import at_least_float32
 
 
@@ -50,7 +51,7 @@ class OHEMPixelSampler(BasePixelSampler):
         self, context: Context, thresh: float | None = None, min_kept: int = 100000
     ) -> None:
         if min_kept <= 1:
-            raise ValueError(f'OHEMPixelSampler: min_kept must be above 1, got {min_kept}.')
+            raise UserError(f'OHEMPixelSampler: min_kept must be above 1, got {min_kept}.')
         self.context, self.thresh, self.min_kept = context, thresh, min_kept
 
     @torch.no_grad()
