@@ -5,6 +5,7 @@ import functools
 import importlib.util
 import pickle
 import pkgutil
+import random
 import sys
 from collections.abc import Callable, Sequence
 from importlib.abc import MetaPathFinder
@@ -33,6 +34,17 @@ def import_yapf() -> None:
 
         driver.load_grammar = functools.partial(driver.load_grammar, force=True)
         import yapf  # noqa: F401
+
+
+def import_rich() -> None:
+    """Import what of rich draws from Python's random generator, and put its state back.
+
+    mmengine prints with rich. A program that has seeded the generator draws what it would have.
+    """
+    state = random.getstate()
+    with contextlib.suppress(ImportError):  # as above
+        import rich.style  # noqa: F401
+    random.setstate(state)
 
 
 def import_distributed_optim() -> None:
