@@ -7,7 +7,7 @@ DEMO_CONFIG ?= configs/demo/pspnet_r18-d8_shapes.py
 DEMO_DIR ?= work_dirs/demo
 JOBS ?= 2
 
-.PHONY: setup demo test lint soak mutants clean
+.PHONY: setup demo test cluster-test lint soak mutants clean
 .DEFAULT_GOAL := demo
 
 setup: $(VENV)/.ready
@@ -36,10 +36,17 @@ test: setup
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
-	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist worksteal tests
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist worksteal tests \
+		--ignore=tests/faults/cluster
+	OMP_NUM_THREADS=1 $(PY) -m pytest -rs tests/faults/cluster
+
+# Every kind of stop on a real Slurm, so many times; writes docs/reliability.csv. Needs root.
+CLUSTER_TRIALS ?= 30
+cluster-test: setup
+	OMP_NUM_THREADS=1 SEGKIT_SOAK_KILLS=$(CLUSTER_TRIALS) $(PY) -m pytest -rs tests/faults/cluster
 
 soak: setup
-	OMP_NUM_THREADS=1 SEGKIT_SOAK_KILLS=300 $(PY) -m pytest tests/faults
+	OMP_NUM_THREADS=1 SEGKIT_SOAK_KILLS=300 $(PY) -m pytest tests/faults --ignore=tests/faults/cluster
 
 # Faults put into a copy of the code, each of which the tests must notice.
 mutants: setup
