@@ -5,10 +5,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+from segkit.errors import UserError
+
 _LARGEST = 1 << 30  # bytes
 
 
-class JsonError(ValueError):
+class JsonError(UserError):
     """A file or line is no JSON, or no JSON that fits into memory; the message names the file."""
 
 

@@ -18,7 +18,6 @@ enter them, the palette of labels painted in colours, is compared too. What a di
 is an error that names the picture, when its rows are read.
 """
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
@@ -30,6 +29,7 @@ import numpy as np
 from segkit.datasets.errors import DataError
 from segkit.datasets.row_codec import CODECS, DamagedBlockError, checksum, decode_rows
 from segkit.errors import UserError
+from segkit.json_file import read_json
 
 _REBUILD = 'Write the cache again with tools/cache_dataset.py.'
 VERSION = 3  # 2 had no checksums
@@ -120,7 +120,7 @@ class DecodedCache:
     def __init__(self, folder: str, data_root: str) -> None:
         self.folder, self.data_root = Path(folder), data_root
         try:
-            self.meta = json.loads((self.folder / 'cache.json').read_text())
+            self.meta = read_json(self.folder / 'cache.json')
             version, codec = self.meta['version'], self.meta['codec']
             sound = codec in CODECS and file_checksum(self.folder / 'index.npy') == self.meta.get(
                 'index'

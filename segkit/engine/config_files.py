@@ -23,6 +23,7 @@ from segkit.json_file import JsonError, read_json
 
 ENDINGS = ('.py', '.json', '.yaml', '.yml')
 _LARGEST = 10 << 20  # bytes; the configs of a whole run take some kB
+_BRACKETS = 10_000
 
 
 def read_config_file(path: Path) -> Config:
@@ -55,13 +56,16 @@ def parse(path: Path) -> Any:
             return read_json(path, _LARGEST)
         if path.stat().st_size > _LARGEST:
             raise ConfigError(f'{path}: {path.stat().st_size} bytes are too many for a config')
-        return yaml.safe_load(path.read_text(encoding='utf-8-sig'))
+        text = path.read_text(encoding='utf-8-sig')
+        if text.count('[') + text.count('{') > _BRACKETS:  # yaml takes their square in time
+            raise RecursionError
+        return yaml.safe_load(text)
     except (ConfigError, JsonError) as error:
         raise ConfigError(str(error)) from None
     except UnicodeDecodeError:
         raise ConfigError(f'{path}: is no text in UTF-8; save it as that') from None
     except RecursionError:
-        raise ConfigError(f'{path}: its brackets are nested too deeply') from None
+        raise ConfigError(f'{path}: its brackets are too many, or nested too deeply') from None
     except (ValueError, yaml.YAMLError) as error:
         said = ' '.join(str(error).split())[:200]
         raise ConfigError(f'{path}: cannot be read as yaml: {said}') from None
@@ -97,10 +101,12 @@ def read_dumped(path: Path) -> dict[str, Any]:
 
 
 def _literal(node: ast.expr) -> Any:
-    if isinstance(node, ast.Call) and ast.unparse(node.func) == 'dict' and not node.args:
-        if all(word.arg for word in node.keywords):
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == 'dict':
+        if len(node.args) == 1 and isinstance(node.args[0], ast.Dict) and not node.keywords:
+            return _literal(node.args[0])  # names that are no words
+        if not node.args and all(word.arg for word in node.keywords):
             return {word.arg: _literal(word.value) for word in node.keywords}
-        raise ValueError(f'line {node.lineno}: ** is no plain value')
+        raise ValueError(f'line {node.lineno}: {ast.unparse(node)[:60]} is no plain value')
     if isinstance(node, ast.Dict) and all(node.keys):
         return {_literal(k): _literal(v) for k, v in zip(node.keys, node.values) if k}
     if isinstance(node, (ast.List, ast.Tuple)):

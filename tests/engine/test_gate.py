@@ -1,6 +1,8 @@
 """The gate for configs that came as data: models and test transforms pass, nothing else does."""
 
+import gzip
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +12,7 @@ from safetensors.torch import save_file
 
 from segkit.apis import init_model
 from segkit.apis.export.saved import model_of
-from segkit.engine.config import load_config, shipped_configs
+from segkit.engine.config import load_config
 from segkit.engine.config_error import ConfigError
 from segkit.engine.gate import KINDS, admit, without_reach
 from segkit.registry import MODELS, TASK_UTILS
@@ -38,8 +40,7 @@ def test_hostile_configs_are_refused_by_name_and_do_nothing(ending, tmp_path, mo
                 save_file({'x': torch.zeros(2)}, path, metadata=texts)
                 read, error = model_of, UnsafeCheckpointError
             else:
-                dump = json.dumps if ending == 'json' else yaml.safe_dump
-                path.write_text(dump(as_config(parts)))
+                path.write_text(json.dumps(as_config(parts)))  # which is YAML, too
                 read, error = load_config, ConfigError
             try:
                 read(path)
@@ -102,14 +103,13 @@ def test_a_python_config_of_ones_own_may_take_up_a_whole_run_as_json_or_yaml(tmp
 
 
 def test_every_shipped_model_passes_once_it_names_no_weights():
-    seen = 0
-    for path in shipped_configs().values():
-        cfg = load_config(path)
-        dataset = dict(pipeline=cfg.test_dataloader.dataset.pipeline)
-        config = dict(model=without_reach(cfg.model), test_dataloader=dict(dataset=dataset))
-        assert json.loads(json.dumps(admit(config, path))) == json.loads(json.dumps(config))
-        seen += 1
-    assert seen > 90
+    snapshot = Path(__file__).parents[1] / 'contract/snapshots/configs.json.gz'
+    resolved = json.loads(gzip.decompress(snapshot.read_bytes()))
+    assert len(resolved) > 90
+    for name, cfg in resolved.items():
+        dataset = dict(pipeline=cfg['test_dataloader']['dataset']['pipeline'])
+        config = dict(model=without_reach(cfg['model']), test_dataloader=dict(dataset=dataset))
+        assert json.loads(json.dumps(admit(config, name))) == config
 
 
 def test_weights_that_only_name_a_published_file_are_set_aside():

@@ -109,7 +109,7 @@ def hostile_models() -> Iterator[tuple[str, dict]]:
     for _ in range(60):
         deep = [deep]
     yield 'nested deeply', _put(good, 'model.test_cfg.x', deep)
-    yield 'too many values', _put(good, 'model.test_cfg.x', list(range(30_000)))
+    yield 'too many values', _put(good, 'model.test_cfg.x', list(range(20_001)))
 
 
 @contextmanager
