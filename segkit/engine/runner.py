@@ -16,6 +16,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from segkit.compat import restore_find_loader
+from segkit.datasets.scan import listed_once
 from segkit.engine import model_setup
 from segkit.engine.batch import BatchAccounting
 from segkit.engine.config_text import plain_config
@@ -158,7 +159,8 @@ class Runner(Persistence, BatchAccounting, MMRunner):
             seed -= get_rank()
         if isinstance(dataloader, dict):
             dataloader = fit_loader_config(dataloader)
-        return guard_workers(MMRunner.build_dataloader(dataloader, seed))
+        with listed_once():
+            return guard_workers(MMRunner.build_dataloader(dataloader, seed))
 
     def dump_config(self) -> None:
         """Not when a Runner is built, as in mmengine, but when it trains: a test in the same folder

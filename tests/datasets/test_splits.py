@@ -8,7 +8,7 @@ import pytest
 from helpers.make_data import PREFIX, write_pair
 
 from segkit.apis.sources import pictures
-from segkit.datasets import BaseSegDataset, DataError
+from segkit.datasets import BaseSegDataset, DataError, scan
 from segkit.datasets.scan import list_files
 
 NAMES = ['photo', 'photo 1', 'photo 2', 'a/é 日本 x', 'b.v2', '-1']
@@ -128,3 +128,28 @@ def test_labels_beside_their_images_are_not_counted(tmp_path, warned):
     assert len(BaseSegDataset(data_root=str(tmp_path), data_prefix=prefix)) == 1
     assert len(BaseSegDataset(data_root=str(tmp_path), img_suffix='.jpg')) == 1
     assert 'left out' not in warned.text
+
+
+def test_rank_zero_lists_for_all_ranks_and_fails_for_all(root, monkeypatch):
+    told, rank = [], [0]
+
+    def broadcast(answer):
+        if rank[0]:
+            answer[:] = told
+        told[:] = answer
+
+    monkeypatch.setattr(scan.dist, 'get_world_size', lambda: 2)
+    monkeypatch.setattr(scan.dist, 'get_rank', lambda: rank[0])
+    monkeypatch.setattr(scan.dist, 'broadcast_object_list', broadcast)
+    for folder, fails in ((root, False), (root / 'elsewhere', True)):
+        for rank[0] in (0, 1):
+            with scan.listed_once(), monkeypatch.context() as patch:
+                if rank[0]:
+                    patch.setattr(scan.os, 'scandir', None)  # nothing is listed here
+                if fails:
+                    with pytest.raises(FileNotFoundError, match='elsewhere/img'):
+                        build(folder)
+                else:
+                    assert sorted(stems(build(folder))) == sorted(NAMES)
+    assert len(build(root)) == len(NAMES)  # outside, each lists its own
+    assert len(told) == 2
