@@ -31,29 +31,41 @@ from ..layers import Config, build_conv, build_norm, constant_init, kaiming_init
 
 @counts_as('BaseModule')
 class ResidualBlock(nn.Module):
-    """What both blocks share: residual sum, checkpointing, norm look-up by its real name."""
+    """Convolutions with their norms, and the sum with what came in."""
 
     expansion: int
 
-    def __init__(self, with_cp: bool, norm_cfg: Config, conv_cfg: Config | None) -> None:
+    def __init__(
+        self,
+        inplanes: int,
+        planes: int,
+        stride: int = 1,
+        dilation: int = 1,
+        downsample: nn.Module | None = None,
+        style: str = 'pytorch',
+        with_cp: bool = False,
+        conv_cfg: Config | None = None,
+        norm_cfg: Config = {'type': 'BN'},  # noqa: B006, read only
+    ) -> None:
         super().__init__()
         self.with_cp = with_cp
         self.norm_cfg, self.conv_cfg = norm_cfg, conv_cfg
         self.norm_names: list[str] = []
-
-    def _add_conv(self, in_channels: int, out_channels: int, kernel: int, **kwargs: Any) -> None:
-        """Append the next convolution, `conv1`, `conv2`, ..., and its norm."""
-        index = len(self.norm_names) + 1
-        conv = build_conv(self.conv_cfg, in_channels, out_channels, kernel, bias=False, **kwargs)
-        self.add_module(f'conv{index}', conv)
-        name, norm = build_norm(self.norm_cfg, out_channels, postfix=index)
-        self.add_module(name, norm)
-        self.norm_names.append(name)
-
-    def _add_end(self, downsample: nn.Module | None) -> None:
-        """What follows the convolutions; after them, since the order of parameters is published."""
+        kernels = self._kernels(inplanes, planes, stride, dilation, style)
+        for i, (before, after, size, args) in enumerate(kernels, 1):
+            conv = build_conv(conv_cfg, before, after, size, bias=False, **args)
+            self.add_module(f'conv{i}', conv)
+            name, norm = build_norm(norm_cfg, after, postfix=i)
+            self.add_module(name, norm)
+            self.norm_names.append(name)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
+
+    def _kernels(
+        self, inplanes: int, planes: int, stride: int, dilation: int, style: str
+    ) -> list[tuple[int, int, int, dict[str, int]]]:
+        """Of each convolution: channels before and after, size, and what else it takes."""
+        raise NotImplementedError
 
     @property
     def last_norm(self) -> nn.Module:
@@ -81,22 +93,11 @@ class BasicBlock(ResidualBlock):
 
     expansion = 1
 
-    def __init__(
-        self,
-        inplanes: int,
-        planes: int,
-        stride: int = 1,
-        dilation: int = 1,
-        downsample: nn.Module | None = None,
-        style: str = 'pytorch',
-        with_cp: bool = False,
-        conv_cfg: Config | None = None,
-        norm_cfg: Config = {'type': 'BN'},  # noqa: B006, read only
-    ) -> None:
-        super().__init__(with_cp, norm_cfg, conv_cfg)
-        self._add_conv(inplanes, planes, 3, stride=stride, padding=dilation, dilation=dilation)
-        self._add_conv(planes, planes, 3, padding=1)
-        self._add_end(downsample)
+    def _kernels(
+        self, inplanes: int, planes: int, stride: int, dilation: int, style: str
+    ) -> list[tuple[int, int, int, dict[str, int]]]:
+        first = {'stride': stride, 'padding': dilation, 'dilation': dilation}
+        return [(inplanes, planes, 3, first), (planes, planes, 3, {'padding': 1})]
 
 
 class Bottleneck(ResidualBlock):
@@ -108,24 +109,16 @@ class Bottleneck(ResidualBlock):
 
     expansion = 4
 
-    def __init__(
-        self,
-        inplanes: int,
-        planes: int,
-        stride: int = 1,
-        dilation: int = 1,
-        downsample: nn.Module | None = None,
-        style: str = 'pytorch',
-        with_cp: bool = False,
-        conv_cfg: Config | None = None,
-        norm_cfg: Config = {'type': 'BN'},  # noqa: B006, read only
-    ) -> None:
-        super().__init__(with_cp, norm_cfg, conv_cfg)
+    def _kernels(
+        self, inplanes: int, planes: int, stride: int, dilation: int, style: str
+    ) -> list[tuple[int, int, int, dict[str, int]]]:
         first, second = (1, stride) if style == 'pytorch' else (stride, 1)
-        self._add_conv(inplanes, planes, 1, stride=first)
-        self._add_conv(planes, planes, 3, stride=second, padding=dilation, dilation=dilation)
-        self._add_conv(planes, planes * self.expansion, 1)
-        self._add_end(downsample)
+        middle = {'stride': second, 'padding': dilation, 'dilation': dilation}
+        return [
+            (inplanes, planes, 1, {'stride': first}),
+            (planes, planes, 3, middle),
+            (planes, planes * self.expansion, 1, {}),
+        ]
 
 
 ARCHITECTURES: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, ...]]] = {

@@ -40,26 +40,17 @@ if TYPE_CHECKING:
 Meta = Mapping[str, Any]
 
 
-def mean_of_views(
-    run: Callable[[Tensor, list[Meta]], Logits | Tensor],
+def each_view(
+    run: Callable[[Tensor, Sequence[Meta]], Logits | Tensor],
     views: 'Views',
     meta: Meta,
     align_corners: bool,
-    budget: int,
-) -> 'MeanOfViews':
-    """The mean over the views of one image, each with its mirror image if they ask for it.
+) -> Iterator[ImageLogits]:
+    """Logits of every view, and of its mirror image if they ask for it, as they are asked for.
 
     Args:
         run: logits (N, K, PH, PW) of inputs (N, C, PH, PW) and their metainfo.
-        budget: bytes that full-size maps may take.
     """
-    return merge_views(_each_view(run, views, meta, align_corners), budget)
-
-
-def _each_view(
-    run: Callable, views: 'Views', meta: Meta, align_corners: bool
-) -> Iterator[ImageLogits]:
-    """Logits of every view and of its mirror image, as they are asked for."""
     if 'ori_shape' not in meta:
         raise UserError(
             'Views of an image need ori_shape=(H, W) in the metainfo of its data sample: it is '

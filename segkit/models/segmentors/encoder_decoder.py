@@ -23,7 +23,7 @@ from segkit.errors import UserError
 from segkit.structures import SegDataSample
 
 from ..inference.logits import as_deferred, joined, next_step, run_shrinking, step
-from ..inference.views import mean_of_views
+from ..inference.views import each_view, merge_views
 from ..inference.windows import slide_settings, window_boxes
 from .base import BaseSegmentor, build_part
 
@@ -148,8 +148,9 @@ class EncoderDecoder(BaseSegmentor):
             if isinstance(image, Tensor):  # alone, to get what it would get alone
                 results += self._predict_batch(image[None], [sample])
                 continue
-            run, meta = partial(next_step, self.inference), sample.metainfo
-            mean = mean_of_views(run, image, meta, self.align_corners, self._memory_budget())
+            run = partial(next_step, self.inference)
+            views = each_view(run, image, sample.metainfo, self.align_corners)
+            mean = merge_views(views, self._memory_budget())
             results += next_step(self.postprocess_result, mean, [sample])
         return results
 
