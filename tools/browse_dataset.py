@@ -45,6 +45,7 @@ def main() -> None:
     from segkit.engine.config import load_config
     from segkit.engine.folders import ends_like_file
     from segkit.inspection.browse import (
+        Tally,
         browse,
         dataset_of,
         refuse_overwriting,
@@ -58,11 +59,12 @@ def main() -> None:
     try:
         cfg = load_config(args.config, parse_options(args.cfg_options))
         refuse_overwriting(dataset_of(cfg, args.split, args.raw), out, sheet, args.num)
-        pictures = browse(cfg, args.split, args.num, args.seed, args.opacity, args.raw)
+        tally = Tally()
+        pictures = browse(cfg, args.split, args.num, args.seed, args.opacity, args.raw, tally)
         if sheet:
-            count = write_sheet(pictures, out, args.columns, args.width)
+            count = write_sheet(pictures, out, args.columns, args.width, tally)
         else:
-            count = write_folder(pictures, out)
+            count = write_folder(pictures, out, tally)
     except (OSError, UserError) as error:
         raise SystemExit(f'{args.config}: {error}') from None
     print(f'{args.out}: {count} samples')

@@ -1,6 +1,8 @@
 """Augmented samples as pictures: what the network is fed, with its labels over it."""
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +15,20 @@ from segkit.engine.config_check import check_part
 from segkit.errors import UserError
 from segkit.outputs import check_outputs, refuse_inside
 from segkit.registry import DATASETS
-from segkit.visualization.contact_sheet import contact_sheet
+from segkit.visualization.contact_sheet import contact_sheet, legend
 from segkit.visualization.images import input_rgb
 from segkit.visualization.local_visualizer import write_image
 from segkit.visualization.overlays import overlay
 from segkit.visualization.palette import palette_of
 
+from .examine import histogram
 from .leaves import LOADERS
 from .pictures import spread
 
 _RAW = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackSegInputs')]
 WRITER = 'browse_dataset'
+_LEGEND = 'legend.png'
+_BARE = (232, 232, 232)  # of ignored pixels the picture itself is seen
 Picture = tuple[str, np.ndarray]
 
 
@@ -38,20 +43,58 @@ def dataset_of(cfg: Config, split: str, raw: bool = False) -> Any:
         raise UserError(f'{key}: the config has none, so there is no split {split!r}.')
     check_part(cfg, key)
     dataset_cfg = cfg[key]['dataset']
-    return DATASETS.build({**dataset_cfg, 'pipeline': _RAW} if raw else dataset_cfg)
+    return DATASETS.build(_bare(dataset_cfg) if raw else dataset_cfg)
+
+
+def _bare(dataset: dict) -> dict:
+    """The config of a data set, or of each of several, without augmentation."""
+    if 'datasets' in dataset:
+        return {**dataset, 'datasets': [_bare(part) for part in dataset['datasets']]}
+    if 'dataset' in dataset:
+        return {**dataset, 'dataset': _bare(dataset['dataset'])}
+    return {**dataset, 'pipeline': _RAW}
+
+
+@dataclass
+class Tally:
+    """Label pixels of each value over the pictures that were shown."""
+
+    classes: Sequence[str] = ()
+    palette: Sequence[Sequence[int]] = ()
+    counts: Counter = field(default_factory=Counter)
+
+    def legend(self, width: int) -> np.ndarray:
+        """Swatches with the share of each class among the labelled pixels; (h, width, 3)."""
+        known = [self.counts[index] for index in range(len(self.classes))]
+        total, pixels = sum(known) or 1, sum(self.counts.values()) or 1
+        texts = [f'{name}  {100 * n / total:.1f} %' for name, n in zip(self.classes, known)]
+        texts.append(f'ignored  {100 * (1 - sum(known) / pixels):.1f} % of all')
+        return legend(texts, [*self.palette, _BARE], width)
 
 
 def browse(
-    cfg: Config, split: str, count: int, seed: int = 0, opacity: float = 0.5, raw: bool = False
+    cfg: Config,
+    split: str,
+    count: int,
+    seed: int = 0,
+    opacity: float = 0.5,
+    raw: bool = False,
+    tally: Tally | None = None,
 ) -> Iterator[Picture]:
     """(title, (H, W, 3) uint8 RGB) of ``count`` samples of a split, evenly spread.
 
-    The same ``seed`` gives the same augmentation. Otherwise as ``dataset_of``.
+    The same ``seed`` gives the same augmentation. ``tally`` counts the classes of what was shown.
+    Otherwise as ``dataset_of``.
     """
     dataset = dataset_of(cfg, split, raw)
     palette = palette_of(dataset.metainfo)
+    if tally is not None:
+        tally.classes, tally.palette = dataset.metainfo.get('classes') or (), palette
     for number, index in enumerate(spread(range(len(dataset)), count)):
-        yield _picture(dataset[SeededIndex(index, seed + number)], palette, opacity)
+        sample = dataset[SeededIndex(index, seed + number)]
+        if tally is not None and 'gt_sem_seg' in sample['data_samples']:
+            tally.counts.update(histogram(sample['data_samples'].gt_sem_seg.data.numpy()))
+        yield _picture(sample, palette, opacity)
 
 
 def _picture(sample: dict, palette: list, opacity: float) -> Picture:
@@ -75,14 +118,20 @@ def refuse_overwriting(dataset: Any, out: Path, sheet: bool, count: int) -> None
         refuse_inside('--out', out, scanned_folders(dataset))
         chosen = spread(files, count)
         paths = [out / _name(i, Path(image).stem) for i, (image, _) in enumerate(chosen)]
+        paths.append(out / _LEGEND)
     check_outputs('--out', WRITER, paths, [path for pair in files for path in pair if path])
 
 
-def write_folder(pictures: Iterable[Picture], folder: Path) -> int:
-    """One PNG each, numbered, since augmentation can show an image twice; returns how many."""
+def write_folder(pictures: Iterable[Picture], folder: Path, tally: Tally | None = None) -> int:
+    """One PNG each, numbered, since augmentation can show an image twice; returns how many.
+
+    A ``tally`` that has counted them is written beside them as ``legend.png``.
+    """
     count = 0
     for count, (title, picture) in enumerate(pictures, 1):
         write_image(picture, folder / _name(count - 1, title), WRITER)
+    if count and tally is not None and tally.classes:
+        write_image(tally.legend(640), folder / _LEGEND, WRITER)
     return count
 
 
@@ -90,8 +139,17 @@ def _name(number: int, title: str) -> str:
     return f'{number:04d}_{title}.png'
 
 
-def write_sheet(pictures: Iterable[Picture], path: Path, columns: int, width: int) -> int:
-    """All pictures on one sheet with their names; returns how many."""
+def write_sheet(
+    pictures: Iterable[Picture],
+    path: Path,
+    columns: int,
+    width: int,
+    tally: Tally | None = None,
+) -> int:
+    """All pictures on one sheet with their names, below them the legend of ``tally``; how many."""
     titles, images = zip(*pictures)
-    write_image(contact_sheet(images, titles, columns, width), path, WRITER)
+    sheet = contact_sheet(images, titles, columns, width)
+    if tally is not None and tally.classes:
+        sheet = np.concatenate([sheet, tally.legend(sheet.shape[1])])
+    write_image(sheet, path, WRITER)
     return len(images)

@@ -19,12 +19,13 @@ def sample_picture(leaf: Leaf, info: dict, palette: Sequence[Sequence[int]]) -> 
     try:
         results.update(TRANSFORMS.build(dict(image_cfg))(results))
         picture = viewable(results['img'])
-        if 'seg_map_path' in results:
-            label = TRANSFORMS.build(dict(label_cfg))(results)['gt_seg_map']
-            picture = overlay(picture, label, palette, 0.6)
     except (OSError, ValueError):
         return None
-    return picture
+    try:
+        label = TRANSFORMS.build(dict(label_cfg))(results)['gt_seg_map']
+    except (OSError, ValueError, KeyError):
+        return picture
+    return overlay(picture, label, palette, 0.6)
 
 
 def spread(items: Sequence, count: int) -> list:

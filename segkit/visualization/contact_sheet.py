@@ -45,12 +45,14 @@ def legend(
     """Swatches with names in as many columns as ``width`` holds; (h, width, 3) uint8."""
     import cv2
 
-    per_row = max(1, width // 150)
+    font, scale = cv2.FONT_HERSHEY_SIMPLEX, 0.42
+    longest = max(cv2.getTextSize(name, font, scale, 1)[0][0] for name in classes)
+    per_row = max(1, width // (longest + 44))
     rows = -(-len(classes) // per_row)
     picture = np.full((rows * line + 8, width, 3), 255, np.uint8)
     for i, (name, colour) in enumerate(zip(classes, palette)):
         left, top = i % per_row * (width // per_row) + 8, i // per_row * line + 8
         picture[top : top + 14, left : left + 14] = colour
         at = left + 20, top + 12
-        cv2.putText(picture, name, at, cv2.FONT_HERSHEY_SIMPLEX, 0.42, (32, 33, 36), 1, cv2.LINE_AA)
+        cv2.putText(picture, name, at, font, scale, (32, 33, 36), 1, cv2.LINE_AA)
     return picture

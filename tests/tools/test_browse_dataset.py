@@ -8,7 +8,7 @@ from mmengine.config import Config
 from PIL import Image
 
 from segkit.datasets.multi_scale import enable_aug_test
-from segkit.inspection.browse import browse
+from segkit.inspection.browse import Tally, browse
 from segkit.registry import DATASETS
 
 
@@ -36,7 +36,8 @@ def test_a_sheet_and_a_folder(tmp_path):
     )
     assert status == 0, text
     files = sorted(path.name for path in (tmp_path / 'files').iterdir())
-    assert files == ['0000_00000.png', '0001_00001.png', '0002_00002.png']  # val has three
+    # val has three
+    assert files == ['0000_00000.png', '0001_00001.png', '0002_00002.png', 'legend.png']
 
 
 @pytest.mark.parametrize(
@@ -95,3 +96,30 @@ def test_raw_pictures_show_the_image_in_rgb_and_labels_in_their_colours(tmp_path
     assert np.array_equal(bare, entry.image()[..., ::-1])
     known = entry.label() != 255
     assert np.array_equal(full[known], palette[entry.label()[known]])
+
+
+def test_the_legend_counts_what_is_shown(tmp_path):
+    cfg = Config.fromfile(write_tiny_config(tmp_path))
+    tally = Tally()
+    list(browse(cfg, 'val', 3, raw=True, tally=tally))
+    dataset = DATASETS.build(cfg.val_dataloader.dataset)
+    labels = [dataset.get_data_info(i)['cache_entry'].label() for i in range(3)]
+    pixels = np.concatenate([label.ravel() for label in labels])
+    assert {k: n for k, n in tally.counts.items() if n} == {
+        int(v): int((pixels == v).sum()) for v in np.unique(pixels)
+    }
+    picture = tally.legend(640)
+    colours = {tuple(c) for c in picture.reshape(-1, 3).tolist()}
+    assert colours >= {tuple(c) for c in tally.palette}
+    assert picture.shape[1] == 640
+
+
+def test_data_sets_in_one_another_are_shown_as_they_are(tmp_path):
+    cfg = Config.fromfile(write_tiny_config(tmp_path))
+    part = cfg.val_dataloader.dataset
+    for wrapped, count in (
+        (dict(type='RepeatDataset', times=2, dataset=part), 6),
+        (dict(type='ConcatDataset', datasets=[part, part]), 6),
+    ):
+        cfg.val_dataloader.dataset = wrapped
+        assert len(list(browse(cfg, 'val', 9, raw=True))) == count

@@ -34,9 +34,8 @@ def test_good_data(config, tmp_path):
     )
 
     assert status == 0
-    assert 'train: 12 in ' in out  # the bar's last line
     assert 'mine: training would work' in out
-    assert page.read_text().count('<img') == 12
+    assert page.read_text().count('<img') >= 12
     found = json.loads(data.read_text())
     assert found['ok'] is True
     assert found['datasets'][0]['images'] == 12
