@@ -18,6 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from segkit.engine.launch import run_script
+from segkit.errors import UserError
 
 
 def parse_args() -> argparse.Namespace:
@@ -97,7 +98,7 @@ def main() -> None:
     try:
         for line in write_config(args, out):
             print(line)
-    except (OSError, ValueError) as error:
+    except (OSError, UserError) as error:
         sys.exit(str(error))
 
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from segkit.errors import UserError
+
 Colour = tuple[int, int, int]
 FILES = (
     'labelmap.txt', 'label_map.txt', '_classes.csv', 'class_dict.csv', 'classes.csv', 'labels.csv',
@@ -78,7 +80,7 @@ def read_lines(path: Path) -> list[str]:
         except UnicodeDecodeError:
             continue
     else:
-        raise ValueError(f'{path}: this is no text. Save it as UTF-8.')
+        raise UserError(f'{path}: this is no text. Save it as UTF-8.')
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
@@ -104,7 +106,7 @@ def find_table(root: Path, folders: Iterable[Path]) -> tuple[ClassTable | None, 
     best = found[0]
     for other in found[1:]:
         if Path(other.source).name == Path(best.source).name and other.entries != best.entries:
-            raise ValueError(
+            raise UserError(
                 f'{other.source} and {best.source} name other classes: {other.names} and '
                 f'{best.names}. Name those of all splits with --classes FILE.'
             )
@@ -130,7 +132,7 @@ def read_table(path: Path, source: str | None = None) -> ClassTable:
     except (KeyError, TypeError, csv.Error, json.JSONDecodeError):
         entries = []
     if not entries:
-        raise ValueError(f'{source}: no names of classes are read from it.')
+        raise UserError(f'{source}: no names of classes are read from it.')
     told: dict[str, list] = {
         'name': [entry.name for entry in entries],
         'value': [entry.value for entry in entries if entry.value is not None],
@@ -139,7 +141,7 @@ def read_table(path: Path, source: str | None = None) -> ClassTable:
     for what, values in told.items():
         twice = next((value for value in values if values.count(value) > 1), None)
         if twice is not None:
-            raise ValueError(f'{source}: the {what} {twice} stands there for two classes.')
+            raise UserError(f'{source}: the {what} {twice} stands there for two classes.')
     return ClassTable(source, tuple(entries))
 
 
@@ -157,7 +159,7 @@ def parse_given(text: str) -> ClassTable:
             entries.append(Entry(part))
     names = [entry.name for entry in entries]
     if len(set(names)) < len(names) or not names:
-        raise ValueError(f'--classes {text}: give each class one name.')
+        raise UserError(f'--classes {text}: give each class one name.')
     return ClassTable('--classes', tuple(entries))
 
 

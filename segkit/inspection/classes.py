@@ -8,6 +8,8 @@ was given for just that and the table that is printed shows it.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from segkit.errors import UserError
+
 from .class_tables import ClassTable, Colour, colour_of, hex_of
 from .labels import Stored
 
@@ -59,7 +61,7 @@ def by_values(stored: Stored, table: ClassTable | None, wish: Wish) -> Classes:
         present.discard(IGNORE)
         numbers.add(IGNORE)
     if not present:
-        raise ValueError('every label pixel is ignored: there is no class to learn.')
+        raise UserError('every label pixel is ignored: there is no class to learn.')
     if table is None:
         meaning, reason = _numbered(sorted(present))
     else:
@@ -77,7 +79,7 @@ def by_values(stored: Stored, table: ClassTable | None, wish: Wish) -> Classes:
         notes.append(f'255 ({share} of the pixels) does not count; --ignore none makes it a class.')
     kept = [value for value in sorted(meaning) if value not in ignored]
     if not kept:
-        raise ValueError('every class is ignored: there is none to learn.')
+        raise UserError('every class is ignored: there is none to learn.')
     settings = _settings(kept, ignored | ({0} if 0 not in meaning else set()), stored)
     palette = _palette(kept, table, meaning, stored)
     left = sorted(ignored & (set(stored.values) | set(meaning)))
@@ -150,7 +152,7 @@ def _by_table(
     if unknown == [0]:
         return _with_zero(by_value, table, wish)
     if unknown:
-        raise ValueError(
+        raise UserError(
             f'the labels hold {_few(unknown)}, which {table.source} does not name. Add them to it, '
             f'or let them not count: --ignore {",".join(map(str, unknown[:20]))}'
         )
@@ -168,7 +170,7 @@ def _by_order(values: list[int], table: ClassTable, wish: Wish) -> tuple[dict[in
         return _with_zero(from_one, table, wish), f'values from 1 in the order of {table.source}'
     if len(values) == count:
         return dict(zip(values, names)), f'{count} values take the names of {table.source} in turn'
-    raise ValueError(
+    raise UserError(
         f'{table.source} names {count} classes, but the labels hold {len(values)}: '
         f'{_few(values)}. Write VALUE=NAME pairs, as in --classes road=7,tree=9, or let some not '
         'count: --ignore VALUES.'
@@ -181,7 +183,7 @@ def _with_zero(named: dict[int, str], table: ClassTable, wish: Wish) -> dict[int
         return {0: 'not labelled', **named}
     if wish.zero == 'class':
         return {0: 'background' if 'background' not in named.values() else 'class_0', **named}
-    raise ValueError(
+    raise UserError(
         f'{table.source} names {len(table.entries)} classes, but the labels hold 0 too, which it '
         'does not name. Is 0 a class of its own, the background? Then add --zero class. Or are '
         'these pixels not labelled, and do not count? Then add --zero ignore.'
@@ -195,7 +197,7 @@ def _ignored_names(meaning: dict[int, str], wish: Wish) -> set[int]:
         if word == 'none' or word.isdigit():
             continue
         if word not in by_name:
-            raise ValueError(
+            raise UserError(
                 f'--ignore {word}: no class has this name; there are {", ".join(by_name)}.'
             )
         found.add(by_name[word])
@@ -275,5 +277,5 @@ def words_of(text: str | None) -> list[str]:
     found = [word.strip() for word in (text or '').split(',')]
     for word in found:
         if word.startswith('#') and colour_of(word) is None:
-            raise ValueError(f"--ignore {word}: a colour has six digits, as in '#fa3253'.")
+            raise UserError(f"--ignore {word}: a colour has six digits, as in '#fa3253'.")
     return [word for word in found if word]

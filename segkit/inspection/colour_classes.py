@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from segkit.errors import UserError
+
 from .class_tables import ClassTable, Colour, colour_of, hex_of
 from .classes import Classes, Wish, is_black, is_nothing
 from .labels import Stored
@@ -16,7 +18,7 @@ def by_colours(stored: Stored, table: ClassTable | None, wish: Wish) -> Classes:
         ignored.add((0, 0, 0))
     unknown = [colour for colour in present if colour not in named and colour not in ignored]
     if table is not None and unknown:
-        raise ValueError(_unnamed(unknown, table, named))
+        raise UserError(_unnamed(unknown, table, named))
     notes: list[str] = []
     if named:
         order = [colour for colour in named if colour not in ignored]
@@ -34,7 +36,7 @@ def by_colours(stored: Stored, table: ClassTable | None, wish: Wish) -> Classes:
             "NAME R G B for each into class_names.txt, or add --classes 'NAME=#rrggbb,...'."
         )
     if not order:
-        raise ValueError('every colour is ignored: there is no class to learn.')
+        raise UserError('every colour is ignored: there is no class to learn.')
     black = next((colour for colour in order if is_black(colour)), None)
     asked = black is not None and wish.zero is None and (table is None or is_nothing(named[black]))
     if asked and black is not None and stored.colours[black]:
@@ -63,7 +65,7 @@ def _ignored(named: dict[Colour, str], wish: Wish) -> set[Colour]:
             continue
         if colour is None:
             known = f'; there are {", ".join(by_name)}' if by_name else ''
-            raise ValueError(
+            raise UserError(
                 f"--ignore {word}: the labels are colours: give one as '#fa3253', or a name{known}."
             )
         found.add(colour)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from segkit.engine.config import PACKAGE
+from segkit.errors import UserError
 
 from .files import visible_files
 
@@ -24,7 +25,7 @@ CONVERTERS = {
 def refuse_exports(root: Path) -> None:
     """Raise the sentence for an export of polygons or boxes below ``root``, if there is one."""
     for kind, file, cure in _known(root):
-        raise ValueError(f'{file}: this is {kind}, not a label image. {_MASKS}. {cure}')
+        raise UserError(f'{file}: this is {kind}, not a label image. {_MASKS}. {cure}')
 
 
 def _known(root: Path) -> Iterator[tuple[str, Path, str]]:

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from segkit.datasets.decode import decode_image, decode_label, png_kind
+from segkit.errors import UserError
 
 from .class_tables import Colour
 from .examine import histogram
@@ -47,7 +48,7 @@ def look(paths: tuple[str, str | None]) -> Pair:
         return pair
     data = Path(paths[1]).read_bytes()
     if data.startswith(_LOSSY):
-        raise ValueError(
+        raise UserError(
             f'{paths[1]}: the label is a JPEG or WebP, a lossy format: compression has changed its '
             'values. Write the labels again from where they came, as PNG; a JPEG saved as PNG '
             'keeps the changed values.'
@@ -66,7 +67,7 @@ def _decoded(path: str, decode: Callable[[bytes], np.ndarray]) -> np.ndarray:
     try:
         return decode(Path(path).read_bytes())
     except ValueError as error:
-        raise ValueError(f'{path}: {error}') from None
+        raise UserError(f'{path}: {error}') from None
 
 
 def _colours(label: np.ndarray) -> dict[Colour, int]:
@@ -114,12 +115,12 @@ def gather(pairs: Iterable[Pair]) -> Stored:
     if not agree or all(len(set(colour)) == 1 for colour in stored.palette.values()):
         stored.palette = {}  # greys say nothing that the values do not
     if len(stored.colours) >= _MAX_COLOURS:
-        raise ValueError(
+        raise UserError(
             f'the labels have {_MAX_COLOURS} colours or more: photographs, or labels blurred by a '
             'lossy format. Labels need flat colours or class indices in a lossless format.'
         )
     if stored.colours and stored.values:
-        raise ValueError(
+        raise UserError(
             'some labels are colour images and others hold indices. Convert the one kind into the '
             'other, or name folders of one kind with --labels.'
         )

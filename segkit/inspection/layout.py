@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from segkit.datasets.scan import read_split
+from segkit.errors import UserError
 
 from .exports import refuse_exports
 from .files import list_pictures
@@ -57,12 +58,12 @@ def find_layout(root: Path, choice: Choice) -> Layout:
     elif choice.images or choice.labels:
         best = _with_labels(root, pictures, choice.images, choice.labels)
         if best is None:
-            raise ValueError(_unpaired(root, _bases(pictures)))
+            raise UserError(_unpaired(root, _bases(pictures)))
         _one_pair(layout, best, choice)
     else:
         _by_names(layout, pictures, choice)
     if 'train' not in layout.parts:
-        raise ValueError(_nothing(root, pictures, layout))
+        raise UserError(_nothing(root, pictures, layout))
     layout.parts = {role: layout.parts[role] for role in _ROLES if role in layout.parts}
     _count_unused(layout, pictures)
     return layout
@@ -95,7 +96,7 @@ def _named_splits(layout: Layout, pictures: Sequence[str], choice: Choice) -> No
     root = layout.root
     for role, (images, labels) in choice.of_split.items():
         if images is None and labels is not None:
-            raise ValueError(f'--{role}-labels {labels}: name its pictures with --{role}-images.')
+            raise UserError(f'--{role}-labels {labels}: name its pictures with --{role}-images.')
         if images is None:
             continue
         names = _below(root, images, pictures)
@@ -103,7 +104,7 @@ def _named_splits(layout: Layout, pictures: Sequence[str], choice: Choice) -> No
         if best is None and labels is None and role == 'test':
             best = unlabelled(_tidy(root, images), names)
         if best is None:
-            raise ValueError(
+            raise UserError(
                 f'--{role}-images {images}: no label pairs up with its {len(names)} pictures. '
                 f'Name their folder with --{role}-labels.'
             )
@@ -253,9 +254,7 @@ def _by_list(
             layout.notes.append(f'{role}: the {len(stems)} names of {name}.')
             return
         if sure:
-            raise ValueError(
-                f'{path}: none of its {len(lines)} lines names a picture with a label.'
-            )
+            raise UserError(f'{path}: none of its {len(lines)} lines names a picture with a label.')
 
 
 # -- what is said ----------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from segkit.engine.config import shipped_home
+from segkit.errors import UserError
 
 HEADS = ('fcn', 'pspnet', 'isanet', 'danet', 'psanet')  # by what they cost
 DEPTHS = (18, 34, 50, 101)
@@ -64,7 +65,7 @@ def find_network(name: str) -> Network:
     match = re.fullmatch(r'([a-z]+)_r(\d+)-d8', name)
     network = Network(match[1], int(match[2])) if match else None
     if network is None or network.name not in names():
-        raise ValueError(f'--network {name}: there is no such part; known: {", ".join(names())}.')
+        raise UserError(f'--network {name}: there is no such part; known: {", ".join(names())}.')
     if not (shipped_home() / network.base).is_file():
-        raise ValueError(f'--network {name}: {network.base} is not among the shipped configs.')
+        raise UserError(f'--network {name}: {network.base} is not among the shipped configs.')
     return network

@@ -14,6 +14,7 @@ from segkit.datasets.metainfo import dataset_metainfo, make_palette
 from segkit.datasets.parallel import Failure, parallel
 from segkit.datasets.scan import SPLIT_WRITER, write_split
 from segkit.engine.config import shipped_home
+from segkit.errors import UserError
 from segkit.outputs import check_outputs
 from segkit.whole_file import write_text
 
@@ -132,9 +133,9 @@ def _read(root: Path, part: Pairing, workers: int | None) -> list[Pair]:
     paths, pairs = _paths(root, part), []
     for (image, label), pair in zip(paths, parallel(look, paths, 'pairs', workers)):
         if isinstance(pair, Failure):
-            raise ValueError(f'{pair.reason.removeprefix("ValueError: ")} Then start again.')
+            raise UserError(f'{pair.reason.partition(": ")[2]} Then start again.')
         if label is not None and pair.size != pair.label_size:
-            raise ValueError(
+            raise UserError(
                 f'{label}: the label is {pair.label_size} (height, width) and its image {image} '
                 f'{pair.size}. Are these the right folders? Name them with --images and --labels.'
             )
@@ -151,7 +152,7 @@ def _images(pairs: Sequence[Pair], layout: Layout) -> _Pictures:
     deep = any(pair.image_dtype != 'uint8' for pair in pairs)
     kinds = set(channels) if deep else {3 if count in colour else count for count in channels}
     if len(kinds) > 1:
-        raise ValueError(f'the images have different numbers of channels: {dict(channels)}.')
+        raise UserError(f'the images have different numbers of channels: {dict(channels)}.')
     height, width = (median_low(pair.size[axis] for pair in pairs) for axis in (0, 1))
     count = kinds.pop()
     return _Pictures((height, width), count, deep or count != 3)
@@ -217,12 +218,12 @@ def _recipe(args: Namespace, pictures: int, size: tuple[int, int]) -> Recipe:
         iterations=args.iters,
     )
     if args.pretrained and recipe.network.weights is None:
-        raise ValueError(f'--pretrained: no weights were published for {recipe.network.name}.')
+        raise UserError(f'--pretrained: no weights were published for {recipe.network.name}.')
     if args.schedule:
         folder = shipped_home() / '_base_/schedules'
         if not (folder / f'{args.schedule}.py').is_file():
             known = ', '.join(sorted(p.stem for p in folder.glob('schedule_*.py')))
-            raise ValueError(f'--schedule {args.schedule}: there is no such part; known: {known}.')
+            raise UserError(f'--schedule {args.schedule}: there is no such part; known: {known}.')
         count = re.search(r'(\d+)k', args.schedule)
         recipe.iterations = int(count[1]) * 1000 if count else recipe.iterations
     return replace(recipe, schedule=args.schedule, pretrained=args.pretrained)

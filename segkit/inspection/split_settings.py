@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from segkit.datasets.scan import list_stems
+from segkit.errors import UserError
 
 from .folders import Pairing, Variant
 from .layout import Layout
@@ -84,7 +85,7 @@ def leave_out_unlisted(layout: Layout) -> list[str]:
             continue
         layout.parts[role] = part.only(set(part.stems) - set(unlisted))
         if not layout.parts[role].variants:
-            raise ValueError(f'no picture of {role} has a name that a line of a file can hold.')
+            raise UserError(f'no picture of {role} has a name that a line of a file can hold.')
         shown = ', '.join(repr(stem) for stem in unlisted[:_SHOWN])
         told.append(
             f'{len(unlisted)} left out of {role}, since a line of a split file cannot hold the '

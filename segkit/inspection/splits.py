@@ -3,6 +3,8 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 
+from segkit.errors import UserError
+
 from .folders import Pairing
 from .pictures import spread
 
@@ -30,7 +32,7 @@ def split_off(
         how = 'there is one picture: it is trained on and validated on, so scores will mean nothing'
         return pairing, pairing, how
     if len(groups) == 1:
-        raise ValueError(
+        raise UserError(
             f'--group-by {group_by}: all {len(stems)} pictures are in one group, so none is left '
             'to validate on. Choose another pattern, or name a split with --val-images.'
         )
@@ -55,7 +57,7 @@ def group(stems: Sequence[str], group_by: str | None) -> dict[str, list[str]]:
     for stem in stems:
         found.setdefault(key(stem), []).append(stem)
     if group_by and len(found) == len(stems) > 1:
-        raise ValueError(
+        raise UserError(
             f'--group-by {group_by}: no two of the {len(stems)} pictures are in one group, such '
             f'as {stems[0]} and {stems[1]}. The first group of the pattern is the video or place.'
         )
@@ -70,7 +72,7 @@ def _key(group_by: str | None) -> Callable[[str], str]:
     try:
         pattern = re.compile(group_by)
     except re.error as error:
-        raise ValueError(f'--group-by {group_by}: no regular expression ({error}).') from None
+        raise UserError(f'--group-by {group_by}: no regular expression ({error}).') from None
 
     def key(stem: str) -> str:
         found = pattern.search(stem)
