@@ -15,6 +15,7 @@ from helpers.make_data import write_dataset
 from segkit.engine.launch import parse_options
 from segkit.inspection.check import check
 from segkit.models.decode_heads import FCNHead
+from segkit.models.losses import check_labels
 from segkit.registry import DATASETS, METRICS
 
 # Stored values, classes, what is to be set in the dataset, and what else is named.
@@ -98,6 +99,20 @@ def test_what_the_sentence_says_lets_the_labels_pass(root, values, num_classes, 
         metric.dataset_meta = cfg.train_dataloader.dataset.metainfo
         metric.process({}, [sample_of(label.gt_sem_seg.data[0], np.zeros(SIZES[0], np.uint8))])
         assert 0 < metric.evaluate(1)['aAcc'] <= 100
+
+
+def test_after_a_shift_the_stored_value_is_shown_and_the_shifted_one_mapped(root):
+    labels_of(root, 1, 2, 3, 200)
+    shifted = dict(num_classes=3, reduce_zero_label=True)
+    sample = DATASETS.build(config(root, **shifted).train_dataloader.dataset)[0]['data_samples']
+    with pytest.raises(ValueError, match=r'label value\(s\) 200 on .*classes \(1 to 3\)') as said:
+        check_labels(sample.gt_sem_seg.data[None], 3, 255, [sample])
+    (setting,) = SETTING.findall(str(said.value))
+    cfg = config(root, **shifted)
+    typed = setting.replace('class', '2')
+    cfg.merge_from_dict(parse_options([f'train_dataloader.dataset.{typed}']))
+    label = DATASETS.build(cfg.train_dataloader.dataset)[0]['data_samples'].gt_sem_seg.data
+    assert label.unique().tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize('text', ['{255: 1', '{a: 1}', '{1, 2}'])

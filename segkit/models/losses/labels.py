@@ -128,9 +128,11 @@ def _cure(
             f'in all heads and the metric, or ignore_index={ignored} in the dataset.'
         )
     if shifted:
+        key = 'stored value - 1' if only is None else str(only)
         return (
             'If the labels count classes from 0, leave reduce_zero_label out of the dataset; if '
-            'they hold further ids, set label_map={value after the shift: class} in the dataset.'
+            f'they hold further ids, set label_map={{{key}: class}} in the dataset, whose keys are '
+            'the values after reduce_zero_label.'
         )
     if outside[0] < 0:
         return (
