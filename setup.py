@@ -1,8 +1,10 @@
 """Package metadata. The CUDA extension is built only when asked for: docs/cuda_extension.md."""
 
+import os
 import re
 import runpy
 import shutil
+import sys
 import sysconfig
 from pathlib import Path
 
@@ -43,9 +45,12 @@ version = re.search(r"__version__ = '(.+)'", (ROOT / 'segkit/__init__.py').read_
 extras = {'tests': requirements('tests'), 'optional': requirements('optional')}
 extras['all'] = sorted(set(extras['tests'] + extras['optional']))
 
-# By path: importing segkit.ops would need torch, which an isolated build does not have.
-build_ext = runpy.run_path(str(ROOT / 'segkit' / 'ops' / 'build_ext.py'))
-ext_modules, commands = build_ext['ext_modules_and_cmdclass']()
+ext_modules, commands = [], {'build_py': BuildWithConfigs}
+if os.environ.get('SEGKIT_BUILD_EXT', '0') not in ('', '0') or 'build_ext' in sys.argv:
+    # By path: segkit itself may not be importable yet.
+    parts = runpy.run_path(str(ROOT / 'segkit/ops/build_ext.py'))['parts']
+    extension, build_ext = parts('segkit.ops.segkit_ext', Path('segkit/ops/csrc/psa_mask.cu'))
+    ext_modules, commands = [extension], {**commands, 'build_ext': build_ext}
 
 setup(
     name='segkit',
@@ -64,6 +69,6 @@ setup(
     extras_require=extras,
     entry_points={'console_scripts': ['segkit = segkit.__main__:main']},
     ext_modules=ext_modules,
-    cmdclass={'build_py': BuildWithConfigs, **commands},
+    cmdclass=commands,
     zip_safe=False,
 )

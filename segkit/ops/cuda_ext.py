@@ -1,4 +1,4 @@
-"""The compiled CUDA operators: whether they are there, whether they are wanted, and calling them.
+"""The compiled CUDA operators: whether they are there, and whether they are wanted.
 
 The extension is optional: every operator has a form in plain torch. It is looked for beside this
 file, loaded when segkit.ops is imported, and never built here (see build_ext.py). It registers
@@ -11,12 +11,10 @@ with mode 0 for collect, 1 for distribute, and a kernel for CUDA tensors alone.
     SEGKIT_CUDA_OPS=auto   use it for CUDA tensors where it is there (the default)
     SEGKIT_CUDA_OPS=0      never use it
     SEGKIT_CUDA_OPS=1      use it for CUDA tensors, or stop with an error if it is not there
-    SEGKIT_DEBUG_OPS=1     compare it with plain torch, exactly, on first use of each kind
 """
 
 import os
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -25,7 +23,6 @@ from torch import Tensor
 LIBRARY = Path(__file__).with_name('segkit_ext.so')
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 HAS_CUDA_OPS = False
-_compared: set[tuple] = set()
 
 
 def setting() -> str:
@@ -68,36 +65,6 @@ def use_cuda_ops(tensor: Tensor) -> bool:
             'load. Build it with `python -m segkit.ops.build_ext`, or unset SEGKIT_CUDA_OPS.'
         )
     return HAS_CUDA_OPS
-
-
-def call(name: str, reference: Callable[..., Tensor], tensor: Tensor, *arguments: int) -> Tensor:
-    """Run ``torch.ops.segkit_ext.<name>``; with SEGKIT_DEBUG_OPS=1 compare it first.
-
-    Args:
-        name: of the operator.
-        reference: the same in plain torch, with the same arguments.
-        tensor, arguments: passed on; each new combination of name, type and arguments is compared.
-
-    Raises:
-        RuntimeError: the two differ.
-    """
-    result = getattr(torch.ops.segkit_ext, name)(tensor, *arguments)
-    kind = (name, tensor.dtype, tuple(tensor.shape[1:]), arguments)
-    if os.environ.get('SEGKIT_DEBUG_OPS') == '1' and kind not in _compared:
-        _compare(name, result, reference(tensor, *arguments))
-        _compared.add(kind)
-    return result
-
-
-def _compare(name: str, result: Tensor, expected: Tensor) -> None:
-    same = (result == expected) | (result.isnan() & expected.isnan())
-    wrong = (~same).flatten().nonzero()
-    if len(wrong):
-        raise RuntimeError(
-            f'SEGKIT_DEBUG_OPS: {name} differs from plain torch in {len(wrong)} of '
-            f'{result.numel()} elements, first at flat index {int(wrong[0])} ({result.dtype}, '
-            f'{tuple(result.shape)}). Set SEGKIT_CUDA_OPS=0 to do without it, and report this.'
-        )
 
 
 load()

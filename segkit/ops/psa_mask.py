@@ -9,13 +9,14 @@ Shapes: input (N, Mh * Mw, H, W), channel = offset, pixel = own. Output (N, H * 
     distribute  output[n, own, other]: a column holds what all own pixels predict for one other
 Pairs outside the mask are 0. See segkit/ops/psa_window.py for own, other and offset.
 
-Pure torch: one gather through an index shared by the batch (half the traffic of a batch-expanded
-``torch.gather``), kept for the last two geometries; for a channels-last input the output is a
-strided view, read once. The gradient is registered: it moves only the pairs that exist, where
-autograd would differentiate the gather into a scatter-add.
+Pure torch: a gather through an index shared by the batch (half the traffic of a batch-expanded
+``torch.gather``), kept for the last two geometries. Where the index of a map would pass 32 MiB,
+that of a few rows serves one after another. For a channels-last input the output is a strided view,
+read once. The gradient is registered: it moves only the pairs that exist, where autograd would
+differentiate the gather into a scatter-add.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -27,6 +28,8 @@ from segkit.ops.psa_window import PSA_TYPES, Reach, parse_mask_size, parse_psa_t
 
 COLLECT = PSA_TYPES.index('collect')
 INT32_MAX = 2**31 - 1
+INDEX_BYTES = 32 * 2**20  # an index of at most so many is made and kept whole
+PART_BYTES = 4 * 2**20  # a larger one is not: this much serves all rows, and stays in a cache
 
 
 def psa_mask(input: Tensor, psa_type: str | int, mask_size: int | Sequence[int]) -> Tensor:
@@ -76,7 +79,7 @@ class PSAMask(nn.Module):
 @torch.library.custom_op('segkit::psa_mask', mutates_args=())
 def _psa_mask(input: Tensor, mode: int, mask_h: int, mask_w: int) -> Tensor:
     if cuda_ext.use_cuda_ops(input):
-        return cuda_ext.call('psa_mask_forward', _forward, input, mode, mask_h, mask_w)
+        return torch.ops.segkit_ext.psa_mask_forward(input, mode, mask_h, mask_w)
     return _forward(input, mode, mask_h, mask_w)
 
 
@@ -87,8 +90,14 @@ def _forward(input: Tensor, mode: int, mask_h: int, mask_w: int) -> Tensor:
         out = _token_major_view(input, rows, columns, mode)
         out = out.clone(memory_format=torch.contiguous_format)  # never the input itself
     else:
-        index = _index(h, w, mask_h, mask_w, mode, input.device)
-        out = input.reshape(n, -1).index_select(1, index)
+        flat = input.reshape(n, -1)
+        out = input.new_empty(n, (h * w) ** 2)
+        for part, index in _index(h, w, (mask_h, mask_w), mode, input.device):
+            if len(index) == out.shape[1]:
+                out = flat.index_select(1, index)
+            else:
+                for source, target in zip(flat, out):
+                    torch.index_select(source, 0, index, out=target[part])
     out = out.view(n, h, w, h, w)
     _zero_outside(out, rows, (3, 1) if mode == COLLECT else (1, 3))
     _zero_outside(out, columns, (4, 2) if mode == COLLECT else (2, 4))
@@ -98,19 +107,20 @@ def _forward(input: Tensor, mode: int, mask_h: int, mask_w: int) -> Tensor:
 @torch.library.custom_op('segkit::psa_mask_backward', mutates_args=())
 def _psa_mask_backward(grad: Tensor, mode: int, mask_h: int, mask_w: int) -> Tensor:
     if cuda_ext.use_cuda_ops(grad):
-        return cuda_ext.call('psa_mask_backward', _backward, grad, mode, mask_h, mask_w)
+        return torch.ops.segkit_ext.psa_mask_backward(grad, mode, mask_h, mask_w)
     return _backward(grad, mode, mask_h, mask_w)
 
 
 def _backward(grad: Tensor, mode: int, mask_h: int, mask_w: int) -> Tensor:
     n, _, h, w = grad.shape
-    index = _index(h, w, mask_h, mask_w, mode, grad.device).long()
-    source = grad.reshape(n, -1)
-    if not (Reach(h, mask_h).full and Reach(w, mask_w).full):
-        inside = _inside(h, w, mask_h, mask_w, mode, grad.device)
-        index, source = index[inside], source[:, inside]
+    whole = Reach(h, mask_h).full and Reach(w, mask_w).full
+    inside = None if whole else _inside(h, w, mask_h, mask_w, mode, grad.device)
     out = grad.new_zeros(n, mask_h * mask_w * h * w)
-    out.scatter_(1, index.expand(n, -1), source)
+    for part, index in _index(h, w, (mask_h, mask_w), mode, grad.device):
+        index, source = index.long(), grad.reshape(n, -1)[:, part]
+        if inside is not None:
+            index, source = index[inside[part]], source[:, inside[part]]
+        out.scatter_(1, index.expand(n, -1), source)
     return out.view(n, mask_h * mask_w, h, w)
 
 
@@ -157,17 +167,38 @@ def _grid(rows: Tensor, columns: Tensor, mode: int) -> tuple[Tensor, Tensor]:
     return rows[:, None, :, None], columns[None, :, None, :]
 
 
+def _index(
+    h: int, w: int, mask: tuple[int, int], mode: int, device: torch.device
+) -> Iterator[tuple[slice, Tensor]]:
+    """(part of the flat output, where its elements are in a flat (Mh, Mw, H, W)): some rows of the
+    output's first axis at a time. Anywhere where the mask ends."""
+    size = mask[0] * mask[1] * h * w
+    itemsize = 4 if 2 * size <= INT32_MAX else 8  # half the index to read
+    row_bytes = itemsize * h * w * w
+    length = h if h * row_bytes <= INDEX_BYTES else max(1, PART_BYTES // row_bytes)
+    first = _index_of_rows(h, w, mask, mode, length, itemsize, device)
+    window_row = mask[1] * h * w
+    step = window_row if mode == COLLECT else w - window_row
+    for row in range(0, h, length):
+        part = slice(row * h * w * w, min(h, row + length) * h * w * w)
+        index = first[: part.stop - part.start]
+        yield part, index if length == h else (index + step * row).clamp_(0, size - 1)
+
+
 @lru_cache(maxsize=2)
-def _index(h: int, w: int, mask_h: int, mask_w: int, mode: int, device: torch.device) -> Tensor:
-    """Position of each output element in a flat (Mh, Mw, H, W); clamped where outside the mask."""
-    rows, columns = _pairs(h, w, mask_h, mask_w, device)
+def _index_of_rows(
+    h: int, w: int, mask: tuple[int, int], mode: int, length: int, itemsize: int,
+    device: torch.device,
+) -> Tensor:  # fmt: skip
+    """The index of the first rows of the output's first axis."""
+    rows, columns = _pairs(h, w, *mask, device)
     y, x = torch.arange(h, device=device), torch.arange(w, device=device)
-    rows = rows.clamp(0, mask_h - 1) * (mask_w * h * w) + y[:, None] * w
-    columns = columns.clamp(0, mask_w - 1) * (h * w) + x[:, None]
+    rows = rows * (mask[1] * h * w) + y[:, None] * w
+    columns = columns.clamp(0, mask[1] - 1) * (h * w) + x[:, None]
     rows, columns = _grid(rows, columns, mode)
-    if mask_h * mask_w * h * w <= INT32_MAX:  # half the index to read
-        rows, columns = rows.int(), columns.int()
-    return (rows + columns).reshape(-1)
+    dtype = torch.int32 if itemsize == 4 else torch.int64
+    index = (rows[:length].to(dtype) + columns.to(dtype)).reshape(-1)
+    return index.clamp_(0, mask[0] * mask[1] * h * w - 1) if length == h else index
 
 
 def _inside(h: int, w: int, mask_h: int, mask_w: int, mode: int, device: torch.device) -> Tensor:

@@ -8,7 +8,7 @@
 #include <cstring>
 #include <vector>
 
-#include "psa_phases.h"
+#include "psa_mask.h"
 
 namespace {
 

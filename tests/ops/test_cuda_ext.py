@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -15,23 +16,41 @@ from segkit.ops import build_ext, cuda_ext
 
 ROOT = Path(__file__).parents[2]
 ON_GPU = SimpleNamespace(is_cuda=True, dtype=torch.float32)
-HAS_NVCC = any(map(shutil.which, ('nvcc', '/usr/local/cuda/bin/nvcc')))
-needs_nvcc = pytest.mark.skipif(not HAS_NVCC, reason='needs nvcc')
+NVCC = shutil.which('nvcc') or shutil.which('/usr/local/cuda/bin/nvcc')
+needs_nvcc = pytest.mark.skipif(NVCC is None, reason='needs nvcc')
+BUILD = """
+import sys
+from pathlib import Path
+from torch.utils import cpp_extension
+cpp_extension.CUDA_HOME = cpp_extension.CUDA_HOME or sys.argv[2]
+from segkit.ops import build_ext
+build_ext.build(Path(sys.argv[1]))
+"""
+
+
+def cuda_home() -> Path:
+    """The toolkit that nvcc belongs to, which it names when it compiles nothing."""
+    done = subprocess.run([NVCC, '--dryrun', '-c', 'x.cu'], capture_output=True, text=True)
+    top = next(line for line in done.stderr.splitlines() if line.startswith('#$ TOP='))
+    return Path(top.removeprefix('#$ TOP=')).resolve()
 
 
 @pytest.fixture(scope='session')
 def library(tmp_path_factory) -> Path:
-    try:
-        return build_ext.build(tmp_path_factory.mktemp('ext') / build_ext.LIBRARY_NAME, '80;90')
-    except build_ext.CannotBuildError as error:
-        if HAS_NVCC:
-            raise
-        pytest.skip(str(error))
+    """Built as on a machine with a GPU, but for two libraries that a CPU-only PyTorch lacks."""
+    folder = tmp_path_factory.mktemp('ext')
+    if torch.version.cuda is None:
+        for name in ('c10_cuda', 'torch_cuda'):
+            command = ['gcc', '-shared', '-x', 'c', os.devnull, '-o', f'{folder}/lib{name}.so']
+            subprocess.run(command, check=True)
+    environment = {'TORCH_CUDA_ARCH_LIST': '8.0;9.0', 'LIBRARY_PATH': str(folder), 'MAX_JOBS': '1'}
+    in_fresh_python(BUILD, str(folder), str(cuda_home()), **environment)
+    return folder / build_ext.LIBRARY_NAME
 
 
-def in_fresh_python(code: str, **environment: str) -> str:
+def in_fresh_python(code: str, *arguments: str, **environment: str) -> str:
     done = subprocess.run(
-        [sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT,
+        [sys.executable, '-c', code, *arguments], capture_output=True, text=True, cwd=ROOT,
         env=os.environ | environment,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -54,7 +73,8 @@ print(json.dumps([loaded, *(
 
 @needs_nvcc
 def test_the_library_loads_and_registers_without_a_gpu(library):
-    loaded, *operators = json.loads(in_fresh_python(LOAD.format(library=str(library))))
+    code, where = LOAD.format(library=str(library)), str(library.parent)
+    loaded, *operators = json.loads(in_fresh_python(code, LD_LIBRARY_PATH=where))
     arguments = 'int mode, int mask_h, int mask_w) -> Tensor'
     assert loaded
     assert operators == [
@@ -72,10 +92,10 @@ def test_the_switch_keeps_the_library_out(library):
 @needs_nvcc
 def test_kernels_fit_six_blocks_without_spills(tmp_path):
     """Six blocks of 256 threads share 65536 registers: at most 40 each, none in memory."""
-    command = [build_ext.find_nvcc(), '-std=c++17', '-O3', '-Xptxas', '-v', '-cubin', '-arch=sm_90']
-    source = str(build_ext.SOURCES / 'psa_mask_cuda.cu')
+    command = [NVCC, '-std=c++20', '-O3', '-Xptxas', '-v', '-cubin', '-arch=sm_90']
+    command += ['-I', str(Path(torch.__file__).parent / 'include'), str(build_ext.SOURCE)]
     done = subprocess.run(
-        [*command, source, '-o', str(tmp_path / 'k.cubin')], capture_output=True, text=True
+        [*command, '-o', str(tmp_path / 'k.cubin')], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     kernels = done.stderr.count('Compiling entry function')
@@ -124,70 +144,36 @@ def test_an_unknown_switch_is_an_error(monkeypatch):
         cuda_ext.setting()
 
 
-def test_the_debug_switch_compares_once_for_each_kind(monkeypatch):
-    calls = []
-
-    def reference(tensor, *arguments):
-        calls.append(arguments)
-        return tensor + calls.count(arguments)  # wrong from the first comparison on
-
-    fake = SimpleNamespace(psa_mask_forward=lambda tensor, *arguments: tensor + 1)
-    monkeypatch.setattr(cuda_ext.torch.ops, 'segkit_ext', fake, raising=False)
-    monkeypatch.setattr(cuda_ext, '_compared', set())
-    cuda_ext.call('psa_mask_forward', reference, torch.zeros(1, 9), 0, 3, 3)
-    assert not calls  # off unless asked for
-    monkeypatch.setenv('SEGKIT_DEBUG_OPS', '1')
-    for _ in range(2):
-        cuda_ext.call('psa_mask_forward', reference, torch.zeros(1, 9), 0, 3, 3)
-    assert calls == [(0, 3, 3)]
-    calls.append((1, 3, 3))
-    with pytest.raises(RuntimeError, match='psa_mask_forward differs from plain torch in 9 of 9'):
-        cuda_ext.call('psa_mask_forward', reference, torch.zeros(1, 9), 1, 3, 3)
-
-
-def test_a_toolkit_without_torch_is_an_error(monkeypatch, tmp_path):
-    """Asked for, possible but for one thing: to go on in silence would hide it."""
-    monkeypatch.setenv('SEGKIT_BUILD_EXT', '1')
-    monkeypatch.setattr(build_ext, 'find_nvcc', lambda: 'nvcc')
-    monkeypatch.setattr(build_ext.importlib.util, 'find_spec', lambda name: None)
-    paths = dict.fromkeys(('purelib', 'platlib'), tmp_path)
-    monkeypatch.setattr(build_ext.sysconfig, 'get_paths', lambda: paths)
-    with pytest.raises(build_ext.CannotBuildError, match='torch is not installed'):
-        build_ext.ext_modules_and_cmdclass()
-    (tmp_path / 'torch').mkdir()
-    (tmp_path / 'torch' / 'version.py').write_text("__version__ = '2.9.1+cu128'")
-    with pytest.raises(build_ext.CannotBuildError, match='older than 2.10, whose headers'):
-        build_ext.ext_modules_and_cmdclass()
+@pytest.mark.skipif(torch.version.cuda is not None, reason='PyTorch is built for CUDA')
+def test_a_pytorch_without_cuda_is_one_clear_line():
+    done = subprocess.run(
+        [sys.executable, '-m', 'segkit.ops.build_ext'], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 1
+    assert 'segkit: the CUDA extension was not built: CUDA_HOME' in done.stderr
+    assert 'Traceback' not in done.stderr
 
 
 def test_the_loader_looks_for_what_the_build_makes():
     assert cuda_ext.LIBRARY.name == build_ext.LIBRARY_NAME
+    assert cuda_ext.LIBRARY.parent == Path(build_ext.__file__).parent
 
 
-def test_arch_flags_understand_both_spellings():
-    flags = build_ext.arch_flags('8.0 90+PTX')
-    assert flags == [
-        '-gencode=arch=compute_80,code=sm_80',
-        '-gencode=arch=compute_90,code=sm_90',
-        '-gencode=arch=compute_90,code=compute_90',
-    ]
-    with pytest.raises(build_ext.CannotBuildError, match="'hopper' is not an architecture"):
-        build_ext.arch_flags('hopper')
-
-
-def test_nothing_is_built_unless_asked_for(monkeypatch, capsys):
-    monkeypatch.delenv('SEGKIT_BUILD_EXT', raising=False)
+@pytest.mark.parametrize(('asked', 'built'), [('0', False), ('', False), ('1', True)])
+def test_setup_builds_what_is_asked_for(monkeypatch, asked, built):
+    given, asked_for = {}, []
+    monkeypatch.setenv('SEGKIT_BUILD_EXT', asked)
     monkeypatch.setattr(sys, 'argv', ['setup.py', 'bdist_wheel'])
-    assert build_ext.ext_modules_and_cmdclass() == ([], {})
-    assert capsys.readouterr().out.count('\n') == 1
+    monkeypatch.setattr('setuptools.setup', given.update)
+    monkeypatch.chdir(ROOT)
+    run_path = runpy.run_path
 
+    def parts(name, source):
+        asked_for.append((name, source.is_file()))
+        return 'extension', 'command'
 
-def test_no_toolkit_is_one_clear_line(monkeypatch, capsys):
-    monkeypatch.setenv('SEGKIT_BUILD_EXT', '1')
-    monkeypatch.setattr(build_ext.shutil, 'which', lambda name: None)
-    assert build_ext.ext_modules_and_cmdclass() == ([], {})
-    said = capsys.readouterr().out
-    assert said == (
-        'segkit: CUDA extension skipped, no CUDA toolkit was found: put nvcc on PATH or set '
-        'CUDA_HOME; psa_mask runs in PyTorch\n'
-    )
+    monkeypatch.setattr(runpy, 'run_path', lambda path: run_path(path) | {'parts': parts})
+    run_path(str(ROOT / 'setup.py'))
+    assert asked_for == ([('segkit.ops.segkit_ext', True)] if built else [])
+    assert given['ext_modules'] == (['extension'] if built else [])
+    assert given['cmdclass'].get('build_ext') == ('command' if built else None)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from segkit.ops import psa_mask
-from segkit.ops.build_ext import SOURCES
+from segkit.ops.build_ext import SOURCE
 
 HARNESS = Path(__file__).with_name('psa_mask_host.cpp')
 DEFAULT_TILE = 0
@@ -41,7 +41,7 @@ def compiler() -> str:
 @pytest.fixture(scope='module')
 def host(tmp_path_factory):
     target = tmp_path_factory.mktemp('psa_host') / 'psa_mask_host.so'
-    flags = ['-std=c++17', '-O1', '-shared', '-fPIC', f'-I{SOURCES}']
+    flags = ['-std=c++17', '-O1', '-shared', '-fPIC', f'-I{SOURCE.parent}']
     subprocess.run([compiler(), *flags, str(HARNESS), '-o', str(target)], check=True)
     function = ctypes.CDLL(str(target)).psa_mask_host
     integer, long, pointer = ctypes.c_int32, ctypes.c_int64, ctypes.c_void_p
@@ -113,7 +113,7 @@ def test_a_tile_fits_the_shared_memory_that_needs_no_opt_in(host, size):
 
 def test_no_thread_leaves_its_tile_its_tensors_or_a_cell(tmp_path):
     program = tmp_path / 'psa_mask_host'
-    flags = ['-std=c++17', '-O1', '-DPSA_MAIN', f'-I{SOURCES}', '-fno-sanitize-recover=all']
+    flags = ['-std=c++17', '-O1', '-DPSA_MAIN', f'-I{SOURCE.parent}', '-fno-sanitize-recover=all']
     flags.append('-fsanitize=address,undefined')
     built = subprocess.run(
         [compiler(), *flags, str(HARNESS), '-o', str(program)], capture_output=True, text=True

@@ -30,8 +30,7 @@ DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 @pytest.fixture(scope='module', autouse=True)
 def extension(tmp_path_factory):
     if not cuda_ext.HAS_CUDA_OPS:
-        target = tmp_path_factory.mktemp('ext') / build_ext.LIBRARY_NAME
-        assert cuda_ext.load(build_ext.build(target))
+        assert cuda_ext.load(build_ext.build(tmp_path_factory.mktemp('ext')))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('SEGKIT_CUDA_OPS', '1')
         yield
@@ -102,14 +101,6 @@ def test_outputs_beyond_32_bit_indices():
         out = psa_mask(x, psa_type, mask)
         assert torch.equal(out[-1:], psa_mask(x[-1:].clone(), psa_type, mask))
         del out
-
-
-def test_the_debug_switch_agrees(monkeypatch):
-    monkeypatch.setenv('SEGKIT_DEBUG_OPS', '1')
-    monkeypatch.setattr(cuda_ext, '_compared', set())
-    x = torch.randn(1, 49, 6, 5, device='cuda', requires_grad=True)
-    psa_mask(x, 'distribute', 7).sum().backward()
-    assert len(cuda_ext._compared) == 2
 
 
 @pytest.mark.parametrize('psa_type', MODES)

@@ -1,5 +1,7 @@
 """psa_mask against loops over pairs of pixels, values that can be read by eye, and bad input."""
 
+import sys
+
 import pytest
 import torch
 from helpers.psa_oracle import GEOMETRIES, loop_mask
@@ -7,6 +9,7 @@ from helpers.psa_oracle import GEOMETRIES, loop_mask
 from segkit.ops import PSAMask, psa_mask
 
 TYPES = ('collect', 'distribute')
+psa_mask_module = sys.modules['segkit.ops.psa_mask']
 
 
 def windows_for(size, mask, dtype=torch.float64):
@@ -49,6 +52,37 @@ def test_first_and_second_derivatives(size, mask, psa_type):
     call = PSAMask(psa_type, mask)
     assert torch.autograd.gradcheck(call, windows)
     assert torch.autograd.gradgradcheck(call, windows)
+
+
+@pytest.mark.parametrize('psa_type', TYPES)
+@pytest.mark.parametrize(('size', 'mask'), GEOMETRIES)
+def test_a_map_too_large_for_one_index_goes_by_rows(size, mask, psa_type, monkeypatch):
+    windows = windows_for(size, mask).requires_grad_()
+    expected = psa_mask(windows, psa_type, mask)
+    upstream = torch.randn_like(expected)
+    (right,) = torch.autograd.grad(expected, windows, upstream)
+    row_bytes = 4 * size[0] * size[1] ** 2
+    for rows in (1, 2):
+        monkeypatch.setattr(psa_mask_module, 'INDEX_BYTES', row_bytes)
+        monkeypatch.setattr(psa_mask_module, 'PART_BYTES', rows * row_bytes)
+        out = psa_mask(windows, psa_type, mask)
+        assert torch.equal(out, expected)
+        assert torch.equal(torch.autograd.grad(out, windows, upstream)[0], right)
+
+
+def test_what_is_kept_between_calls_is_bounded():
+    kept = psa_mask_module._index_of_rows
+    kept.cache_clear()
+    for size, mask in (((20, 30), (9, 9)), ((64, 100), (3, 3)), ((33, 128), (1, 5))):
+        arguments = (*size, mask, 0, torch.device('cpu'))
+        parts = list(psa_mask_module._index(*arguments))
+        assert sum(len(index) for _, index in parts) == (size[0] * size[1]) ** 2
+    assert kept.cache_info().currsize == kept.cache_info().maxsize == 2
+    row_bytes = 4 * 64 * 100 * 100
+    length = psa_mask_module.PART_BYTES // row_bytes
+    index = kept(64, 100, (3, 3), 0, length, 4, torch.device('cpu'))
+    assert kept.cache_info().hits == 1  # the one that the loop above kept
+    assert index.nbytes <= psa_mask_module.PART_BYTES
 
 
 def test_a_value_outside_the_map_does_not_spread():

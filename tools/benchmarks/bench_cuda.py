@@ -161,8 +161,7 @@ def main() -> None:
     if not args.rehearse and not torch.cuda.is_available():
         sys.exit('bench_cuda.py needs a CUDA device; --rehearse runs it on CPU without measuring.')
     if not args.rehearse and not cuda_ext.HAS_CUDA_OPS:
-        folder = Path(tempfile.mkdtemp(prefix='segkit_ext_'))
-        cuda_ext.load(build_ext.build(folder / build_ext.LIBRARY_NAME))
+        cuda_ext.load(build_ext.build(Path(tempfile.mkdtemp(prefix='segkit_ext_'))))
     torch.manual_seed(0)
     bench = Bench('cpu' if args.rehearse else 'cuda', 1 if args.rehearse else args.repeats)
     for part in args.parts:
