@@ -22,27 +22,9 @@ from .transforms import (
 from .wrappers import ConcatDataset, RepeatDataset
 
 __all__ = [
-    'ADE20KDataset',
-    'BaseSegDataset',
-    'CityscapesDataset',
-    'ConcatDataset',
-    'DataError',
-    'DefaultSampler',
-    'InfiniteSeededSampler',
-    'LoadAnnotations',
-    'LoadImageFromFile',
-    'PackSegInputs',
-    'PascalContextDataset',
-    'PascalContextDataset59',
-    'PascalVOCDataset',
-    'PhotoMetricDistortion',
-    'RandomCrop',
-    'RandomFlip',
-    'RandomGaussianBlur',
-    'RandomRotate',
-    'RepeatDataset',
-    'SeededIndex',
-    'ShapesDataset',
-    'UnpaddedSampler',
-    'seg_collate',
-]
+    'ADE20KDataset', 'BaseSegDataset', 'CityscapesDataset', 'ConcatDataset', 'DataError',
+    'DefaultSampler', 'InfiniteSeededSampler', 'LoadAnnotations', 'LoadImageFromFile',
+    'PackSegInputs', 'PascalContextDataset', 'PascalContextDataset59', 'PascalVOCDataset',
+    'PhotoMetricDistortion', 'RandomCrop', 'RandomFlip', 'RandomGaussianBlur', 'RandomRotate',
+    'RepeatDataset', 'SeededIndex', 'ShapesDataset', 'UnpaddedSampler', 'seg_collate',
+]  # fmt: skip

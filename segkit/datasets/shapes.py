@@ -31,36 +31,14 @@ from segkit.datasets.base import BaseSegDataset
 from segkit.errors import UserError
 from segkit.registry import DATASETS
 
-CLASSES = (
-    'sky',
-    'grass',
-    'water',
-    'sun',
-    'moon',
-    'planks',
-    'bricks',
-    'tent',
-    'boulder',
-    'boat',
-    'cart',
-    'lamp',
-    'mirror',
-)
-PALETTE = [
-    [140, 190, 235],
-    [90, 170, 60],
-    [30, 90, 180],
-    [250, 210, 40],
-    [225, 225, 240],
-    [160, 110, 60],
-    [190, 70, 50],
-    [200, 60, 200],
-    [110, 110, 110],
-    [20, 20, 90],
-    [240, 130, 30],
-    [255, 255, 140],
-    [120, 240, 240],
-]
+PAINTED = {
+    'sky': (140, 190, 235), 'grass': (90, 170, 60), 'water': (30, 90, 180), 'sun': (250, 210, 40),
+    'moon': (225, 225, 240), 'planks': (160, 110, 60), 'bricks': (190, 70, 50),
+    'tent': (200, 60, 200), 'boulder': (110, 110, 110), 'boat': (20, 20, 90),
+    'cart': (240, 130, 30), 'lamp': (255, 255, 140), 'mirror': (120, 240, 240),
+}  # fmt: skip
+CLASSES = tuple(PAINTED)
+PALETTE = [list(colour) for colour in PAINTED.values()]
 IGNORE = 255
 _INDEX = {name: index for index, name in enumerate(CLASSES)}
 _BOUNDARY = 2

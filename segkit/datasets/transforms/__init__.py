@@ -13,19 +13,7 @@ from .photometric import PhotoMetricDistortion, RandomGaussianBlur
 from .resize import Resize
 
 __all__ = [
-    'CenterCrop',
-    'Compose',
-    'LoadAnnotations',
-    'LoadImageFromFile',
-    'MultiScaleFlipAug',
-    'MultiScaleViews',
-    'PackSegInputs',
-    'PackViews',
-    'Pad',
-    'PhotoMetricDistortion',
-    'RandomCrop',
-    'RandomFlip',
-    'RandomGaussianBlur',
-    'RandomRotate',
-    'Resize',
-]
+    'CenterCrop', 'Compose', 'LoadAnnotations', 'LoadImageFromFile', 'MultiScaleFlipAug',
+    'MultiScaleViews', 'PackSegInputs', 'PackViews', 'Pad', 'PhotoMetricDistortion',
+    'RandomCrop', 'RandomFlip', 'RandomGaussianBlur', 'RandomRotate', 'Resize',
+]  # fmt: skip
