@@ -22,7 +22,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='the config the test was run with')
     parser.add_argument('predictions', help='what --out named: a .pkl file or a folder')
     parser.add_argument('--out-dir', default='confusion', help='default: %(default)s')
-    parser.add_argument('--ignore-index', type=int, default=255, help='default: %(default)s')
+    ignored = 'the label that does not count; default: that of test_evaluator, or else 255'
+    parser.add_argument('--ignore-index', type=int, help=ignored)
     parser.add_argument('--title', default='')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
     return parser.parse_args()
@@ -43,6 +44,8 @@ def confusion_matrix(args: argparse.Namespace) -> None:
     from segkit.visualization.plots import plot_confusion
 
     cfg = load_config(args.config, parse_options(args.cfg_options))
+    if args.ignore_index is None:
+        args.ignore_index = ignored_label(cfg)
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     matrix, classes = count(dataset, args), dataset.metainfo['classes']
     folder = Path(args.out_dir)
@@ -54,6 +57,13 @@ def confusion_matrix(args: argparse.Namespace) -> None:
         )
     )
     print(f'{folder}/confusion.png, {folder}/confusion.csv')
+
+
+def ignored_label(cfg) -> int:
+    """What the metric of the config does not count."""
+    metrics = cfg.get('test_evaluator') or []
+    metrics = metrics if isinstance(metrics, (list, tuple)) else [metrics]
+    return next((m['ignore_index'] for m in metrics if 'ignore_index' in m), 255)
 
 
 def count(dataset, args: argparse.Namespace):

@@ -32,6 +32,21 @@ def test_counts_of_nearly_right_predictions(tmp_path):
     assert '100.00' in text
 
 
+def test_what_the_metric_of_the_config_ignores_is_not_counted(tmp_path):
+    truth = labels(tmp_path)
+    (tmp_path / 'p.pkl').write_bytes(pickle.dumps([np.zeros_like(x) for x in truth]))
+    config = write_tiny_config(tmp_path)
+    config.write_text(f"{config.read_text()}\ntest_evaluator['ignore_index'] = 3\n")
+    dataset = 'test_dataloader.dataset.label_map.255=3'
+    arguments = config, tmp_path / 'p.pkl', '--out-dir', tmp_path / 'out', '--cfg-options', dataset
+    status, text = run_tool('confusion_matrix', *arguments)
+    assert status == 0, text
+    rows = list(csv.reader((tmp_path / 'out/confusion.csv').open()))
+    counts = np.array([row[1:] for row in rows[1:]], int)
+    assert counts.sum() == sum(((x != 255) & (x != 3)).sum() for x in truth)
+    assert counts[3].sum() == 0
+
+
 def test_wrong_number_of_predictions(tmp_path):
     (tmp_path / 'p.pkl').write_bytes(pickle.dumps(labels(tmp_path)[:1]))
     status, text = run_tool('confusion_matrix', write_tiny_config(tmp_path), tmp_path / 'p.pkl')
