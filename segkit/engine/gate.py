@@ -132,6 +132,8 @@ class _Walk:
             here = f'{path}.{key}' if path else str(key)
             if not isinstance(key, str):
                 self.refuse(here, 'a key must be text')
+            if key in _PIPELINES and not _is_steps(item):
+                self.refuse(here, f'{_short(item)} is no list of transforms')
             if _NEVER.fullmatch(key) or (key == 'class_weight' and isinstance(item, str)):
                 copy[key] = self.nothing(item, here)
             else:
@@ -170,6 +172,10 @@ def _role(parent: str, key: str, path: str) -> str:
     if not path and key in ('norm_cfg', 'act_cfg', 'conv_cfg'):
         return key
     return 'argument' if parent in KINDS or parent == 'argument' else ''
+
+
+def _is_steps(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(step, Mapping) for step in value)
 
 
 def _registered_here(kind: str, role: str) -> bool:

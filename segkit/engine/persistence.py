@@ -32,7 +32,7 @@ from segkit.engine.sharding import (
     whole_optimizer_state,
     whole_state,
 )
-from segkit.weights import initialise, load_checkpoint, load_into
+from segkit.weights import initialise, load_checkpoint, load_into, state_dict_of
 
 
 class Persistence:
@@ -223,7 +223,7 @@ class Persistence:
         self, checkpoint: dict, purpose: str, source: str, assign: bool = False, **how: dict
     ) -> None:
         if is_sharded(self.bare_model):
-            load_whole_state(self.bare_model, checkpoint['state_dict'])
+            load_whole_state(self.bare_model, state_dict_of(checkpoint, source))
             return
         named = dict(source=source, assign=assign, **how)
         report = load_into(self.bare_model, checkpoint, purpose, **named)

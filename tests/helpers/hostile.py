@@ -108,6 +108,8 @@ def hostile_models() -> Iterator[tuple[str, dict]]:
     deep: Any = []
     for _ in range(60):
         deep = [deep]
+    for odd in ('os.system', CALLS[0], [PIPELINE], [None], ['os.system'], 5):
+        yield f'pipeline {odd}'[:60], dict(model=MODEL, pipeline=odd)
     yield 'nested deeply', _put(good, 'model.test_cfg.x', deep)
     yield 'too many values', _put(good, 'model.test_cfg.x', list(range(20_001)))
 

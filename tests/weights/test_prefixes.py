@@ -1,5 +1,7 @@
 """Checkpoints of other trainers: all weights are found under whatever prefix, or a choice asked."""
 
+import argparse
+
 import numpy as np
 import pytest
 import torch
@@ -8,8 +10,10 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+from segkit.engine.launch import add_weights_arguments
 from segkit.weights import CheckpointError, load_into
-from segkit.weights.prefixes import parse_key_map
+from segkit.weights.integrity import checking
+from segkit.weights.prefixes import parse_key_map, wanted_key_map
 
 THEIRS = tiny_model(seed=1)
 STATE = THEIRS.state_dict()
@@ -103,6 +107,19 @@ def test_the_other_set_of_the_older_hook_can_be_asked_for(tmp_path):
     assert any('ema_' in name for name in report.aside)
     state, _ = loaded(WRAPPED['0.x EMA'], tmp_path, key_map={'ema_.': ''})
     assert torch.equal(state['backbone.0.weight'], STATE['backbone.0.weight'] + 1)
+
+
+def test_the_options_reach_the_reader_and_the_ranks(monkeypatch, capsys):
+    for name in ('SEGKIT_KEY_MAP', 'SEGKIT_NO_VERIFY'):
+        monkeypatch.setenv(name, '')
+    parser = argparse.ArgumentParser()
+    add_weights_arguments(parser)
+    assert (wanted_key_map(), checking()) == ({}, True)
+    parser.parse_args(['--no-verify', '--key-map', 'model_ema.=', 'a.=b.'])
+    assert (wanted_key_map(), checking()) == ({'model_ema.': '', 'a.': 'b.'}, False)
+    with pytest.raises(SystemExit):
+        parser.parse_args(['--key-map', 'model_ema.'])
+    assert 'write OLD=NEW, e.g. model_ema.=' in capsys.readouterr().err
 
 
 def test_names_are_renamed_by_the_key_map(tmp_path):
