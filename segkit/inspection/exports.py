@@ -10,16 +10,14 @@ from segkit.engine.config import PACKAGE
 from segkit.errors import UserError
 
 from .files import visible_files
+from .quoting import command
 
 _READ_AT_MOST = 200 * 2**20  # bytes of one JSON file
 _TRIED = 5  # files of one ending
 _MASKS = (
     'segkit trains on label images: one PNG a picture, whose values are class indices or colours'
 )
-CONVERTERS = {
-    'COCO JSON': 'coco',
-    'labelme JSON': 'labelme',
-}
+_CONVERTER = 'dataset_converters/polygons.py'
 
 
 def refuse_exports(root: Path) -> None:
@@ -35,7 +33,7 @@ def _known(root: Path) -> Iterator[tuple[str, Path, str]]:
     for path in _spread(by_ending.get('.json', [])):
         kind = json_kind(path)
         if kind:
-            yield kind, path, _cure(kind)
+            yield kind, path, _cure(root)
     for path in by_ending.get('.xml', [])[:_TRIED]:
         kind = _xml_kind(path)
         if kind:
@@ -65,20 +63,10 @@ def json_kind(path: Path) -> str:
     return 'labelme JSON' if {'shapes', 'imagePath'} <= set(content) else ''
 
 
-def _cure(kind: str) -> str:
-    script = f'dataset_converters/{CONVERTERS[kind]}.py'
-    if any(
-        (home / script).is_file() for home in (PACKAGE.parent / 'tools', PACKAGE / '.shipped/tools')
-    ):
-        return f'Make them first: python tools/{script} --help says how.'
-    if kind == 'COCO JSON':
-        return (
-            'Export once more as masks ("Semantic Segmentation Masks" of Roboflow, CVAT\'s masks).'
-        )
-    return (
-        'labelme draws them itself: its examples/semantic_segmentation/labelme2voc.py writes '
-        'JPEGImages and SegmentationClass, which this tool reads.'
-    )
+def _cure(root: Path) -> str:
+    homes = Path('tools'), PACKAGE.parent / 'tools', PACKAGE / '.shipped/tools'
+    script = next(home / _CONVERTER for home in homes if (home / _CONVERTER).is_file())
+    return f'Draw them first: {command("python", script, root)}'
 
 
 def _xml_kind(path: Path) -> str:

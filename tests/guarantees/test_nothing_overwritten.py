@@ -123,6 +123,7 @@ NO_FILES = {
     'get_flops': 'prints',
     'dataset_converters/cityscapes': 'writes through the function of pascal_context',
     'dataset_converters/voc_aug': 'writes through the function of pascal_context',
+    'dataset_converters/polygons': 'writes through the function of pascal_context',
 }
 
 

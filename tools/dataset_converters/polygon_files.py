@@ -1,0 +1,150 @@
+"""Reading files of polygons: what is drawn on each picture, in which order, with which value."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from segkit.errors import UserError
+from segkit.inspection.exports import json_kind
+from segkit.inspection.files import is_picture, visible_files
+
+_SHIFT = 4  # bits behind the point of OpenCV's coordinates
+
+
+@dataclass
+class Drawing:
+    """A picture and what is drawn on it: (value, rings of (N, 2) points x, y, or COCO's RLE)."""
+
+    picture: Path
+    objects: list[tuple[int, list | dict]] = field(default_factory=list)
+
+
+def collect(root: Path) -> tuple[list[str], list[Drawing], Counter[str]]:
+    """(class names, a drawing a picture, what was left out) of all files of polygons below a root.
+
+    Raises:
+        FileNotFoundError, UserError: there is no such folder, or no file of polygons in it.
+    """
+    if not root.is_dir():
+        raise FileNotFoundError(f'{root}: there is no such folder.')
+    files = list(visible_files(root))
+    kinds = {name: json_kind(root / name) for name in files if name.lower().endswith('.json')}
+    pictures: dict[str, list[Path]] = {}
+    for name in files:
+        if is_picture(name):
+            pictures.setdefault(Path(name).name, []).append(root / name)
+    left: Counter[str] = Counter()
+    found = []
+    for name, kind in kinds.items():
+        content = json.loads((root / name).read_bytes()) if kind else {}
+        if kind == 'COCO JSON':
+            found += list(_coco(root / name, content, pictures, left))
+        elif kind:
+            found += list(_labelme(root / name, content, pictures, left))
+    if not found:
+        raise UserError(f'{root}: no COCO JSON or labelme JSON with pictures of its own below it.')
+    names = sorted({label for _, objects in found for label, _ in objects})
+    value = {name: i for i, name in enumerate(names, 1)}
+    if len(names) > 254:
+        raise UserError(f'{root}: {len(names)} classes are more than a label image of bytes holds.')
+    drawings: dict[Path, Drawing] = {}
+    for picture, objects in found:
+        drawing = drawings.setdefault(picture, Drawing(picture))
+        drawing.objects += [(value[label], shape) for label, shape in objects]
+    return names, list(drawings.values()), left
+
+
+def _find(file: Path, name: str, pictures: Mapping[str, list[Path]]) -> Path | None:
+    """The picture that a file means: beside it, in ``images`` near it, or the only one so named."""
+    name = name.replace('\\', '/')
+    near = [file.parent / name, file.parent / Path(name).name]
+    near += [parent / 'images' / name for parent in file.parents[:2]]
+    here = next((path for path in near if path.is_file()), None)
+    same = pictures.get(Path(name).name, [])
+    return here or (same[0] if len(same) == 1 else None)
+
+
+def _coco(
+    file: Path, content: dict, pictures: Mapping[str, list[Path]], left: Counter
+) -> Iterator[tuple[Path, list]]:
+    """(picture, (class name, shape) of its objects, the largest first)."""
+    names = {category['id']: str(category['name']) for category in content['categories']}
+    by_image: dict = {}
+    for annotation in content['annotations']:
+        by_image.setdefault(annotation['image_id'], []).append(annotation)
+    for image in content['images']:
+        picture = _find(file, image['file_name'], pictures)
+        if picture is None:
+            left['pictures that are not there'] += 1
+            continue
+        shapes = []
+        for one in sorted(by_image.get(image['id'], []), key=lambda a: -a.get('area', 0)):
+            rings = one.get('segmentation')
+            if not rings:
+                left['objects without an outline (boxes)'] += 1
+            elif isinstance(rings, dict):
+                shapes.append((names[one['category_id']], rings))
+            else:
+                points = [np.reshape(ring, (-1, 2)) for ring in rings if len(ring) >= 6]
+                shapes.append((names[one['category_id']], points))
+        yield picture, shapes
+
+
+def _labelme(
+    file: Path, content: dict, pictures: Mapping[str, list[Path]], left: Counter
+) -> Iterator[tuple[Path, list]]:
+    picture = _find(file, content['imagePath'], pictures)
+    if picture is None:
+        left['pictures that are not there'] += 1
+        return
+    shapes = []
+    for shape in content['shapes']:
+        points, kind = np.array(shape['points'], float), shape.get('shape_type', 'polygon')
+        if kind == 'rectangle' and len(points) == 2:
+            (x0, y0), (x1, y1) = points
+            points = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
+        elif kind == 'circle' and len(points) == 2:
+            angles = np.linspace(0, 2 * np.pi, 64, endpoint=False)
+            radius = np.linalg.norm(points[1] - points[0])
+            points = points[0] + radius * np.stack([np.cos(angles), np.sin(angles)], 1)
+        elif kind != 'polygon' or len(points) < 3:
+            left[f'shapes of the kind {kind}'] += 1
+            continue
+        shapes.append((str(shape['label']), [points]))
+    yield picture, shapes
+
+
+def draw(drawing: Drawing) -> np.ndarray:
+    """(H, W) uint8 of the size of the picture's file: 0, and the values of what is drawn on it."""
+    with Image.open(drawing.picture) as picture:
+        width, height = picture.size
+    label = np.zeros((height, width), np.uint8)
+    for value, shape in drawing.objects:
+        if isinstance(shape, dict):
+            label[_decoded(shape, drawing.picture)[:height, :width] > 0] = value
+            continue
+        # A point at (0, 0) is the corner of the first pixel, whose middle OpenCV counts from.
+        rings = [np.round((ring - 0.5) * (1 << _SHIFT)).astype(np.int32) for ring in shape]
+        if rings:
+            cv2.fillPoly(label, rings, value, cv2.LINE_8, _SHIFT)
+    return label
+
+
+def _decoded(rle: dict, picture: Path) -> np.ndarray:
+    """(H, W) of COCO's run lengths."""
+    try:
+        from pycocotools import mask
+    except ImportError:
+        raise UserError(
+            f'{picture}: its objects are stored as run lengths. Reading them takes '
+            '`pip install pycocotools`.'
+        ) from None
+    if isinstance(rle['counts'], list):
+        rle = mask.frPyObjects(rle, *rle['size'])
+    return mask.decode(rle)
