@@ -10,6 +10,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Sampler
 
+from segkit.engine.errors import TrainingError
 from segkit.engine.randomness import preserved_randomness
 
 
@@ -65,7 +66,15 @@ def _begin(loader: DataLoader, number: int) -> Iterator:
 
 
 def _passes(loader: DataLoader, batches: Iterator, number: int) -> Iterator:
-    while True:
-        yield from batches
+    empty = 0
+    while empty < 2:  # of a resumed pass nothing may be left
+        empty += 1
+        for batch in batches:
+            empty = 0
+            yield batch
         number += 1
         batches = _begin(loader, number)
+    raise TrainingError(
+        'the training data loader gives no batch from its samples: '
+        'lower batch_size, or set drop_last=False'
+    )
