@@ -25,12 +25,12 @@ def pairs(root, ignored):
     """Labels in which a quarter of the pixels are the ignored one."""
     rng = np.random.default_rng(0)
     for i in range(3):
-        label = rng.integers(0, 4, (6, 8)).astype(np.uint8)
+        label = rng.integers(0, 4, (6, 8)).astype(np.uint8 if ignored < 256 else np.uint16)
         label[:3, :4] = ignored
         write_pair(root, f'{i}', smooth_image(rng, (48, 64)), label.repeat(8, 0).repeat(8, 1))
 
 
-@pytest.mark.parametrize('ignored', [255, 250, 4, 0])
+@pytest.mark.parametrize('ignored', [255, 250, 4, 0, 300])
 def test_one_number_everywhere(tmp_path, ignored):
     pairs(tmp_path, ignored)
     dataset = DATASETS.build(
