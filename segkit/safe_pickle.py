@@ -18,6 +18,13 @@ import numpy as np
 import torch
 
 _PLAIN_DTYPE = re.compile(r'(\?|[fiubcSU]\d+)')
+_SETTINGS = (
+    'argparse.Namespace',
+    'lightning_fabric.utilities.data.AttributeDict',
+    'lightning.fabric.utilities.data.AttributeDict',
+    'pytorch_lightning.utilities.parsing.AttributeDict',
+)
+_PATHS = ('PosixPath', 'WindowsPath', 'PurePosixPath', 'PureWindowsPath')
 _STATISTICS = ('min', 'max', 'current', 'mean')
 
 
@@ -55,6 +62,18 @@ class ArrayStandIn:
         self.value = np.ndarray(
             shape, dtype.value, buffer=bytearray(data), order='F' if fortran else 'C'
         )
+
+
+class SettingsStandIn(dict):
+    """The settings that Lightning and argparse keep: an ``AttributeDict`` or a ``Namespace``."""
+
+    def __setstate__(self, state: dict) -> None:
+        self.update(state)
+
+
+def _path(*parts: str) -> str:
+    """A ``pathlib`` path as text."""
+    return '/'.join(map(str, parts))
 
 
 class HistoryStandIn:
@@ -108,6 +127,9 @@ def allowed_globals() -> list[Callable | tuple[Callable, str]]:
         (_getattr, 'builtins.getattr'),
         (_getattr, '__builtin__.getattr'),
     ]
+    pairs += [(SettingsStandIn, name) for name in _SETTINGS]
+    pairs += [(_path, f'pathlib.{name}') for name in _PATHS]
+    pairs += [(_path, f'pathlib._local.{name}') for name in _PATHS]  # Python 3.13
     for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
         pairs += [(_reconstruct, f'{module}._reconstruct'), (_scalar, f'{module}.scalar')]
     return pairs
@@ -175,5 +197,6 @@ def settle(value: Any, seen: dict[int, Any] | None = None) -> Any:
         seen[id(value)] = value
         value[:] = [settle(item, seen) for item in value]
     elif isinstance(value, tuple) and type(value) is tuple:
-        return tuple(settle(item, seen) for item in value)
+        # Noted too: tuples of tuples may hold one another a million times.
+        return seen.setdefault(id(value), tuple(settle(item, seen) for item in value))
     return value

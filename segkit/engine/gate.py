@@ -6,6 +6,7 @@ the file, so it may describe a model and how a picture is prepared for it, and n
 """
 
 import re
+import reprlib
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -187,5 +188,5 @@ def _registered_here(kind: str, role: str) -> bool:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    text = reprlib.repr(value)  # of values that hold one another a million times, too
     return text if len(text) <= 80 else f'{text[:77]}...'

@@ -144,9 +144,10 @@ class _Transfer:
         self.etag.unlink(missing_ok=True)
 
     def run(self) -> None:
-        """Fetch into ``part``, continuing after interruptions; four tries."""
+        """Fetch into ``part``, continuing after interruptions; four tries, two of silence."""
         reason: Exception | None = None
-        for _ in range(_TRIES):
+        tried = 0
+        while tried < _TRIES:
             try:
                 self._once()
                 return
@@ -162,9 +163,12 @@ class _Transfer:
                         'to a folder on another, and start again.'
                     ) from None
                 reason = error
+                silent = TimeoutError in (type(error), type(getattr(error, 'reason', None)))
+                tried += 2 if silent else 1  # which has taken its time
         size = self.part.stat().st_size if self.part.is_file() else 0
+        count = _TRIES // 2 if silent else _TRIES
         raise DownloadError(
-            f'{self.url}: the transfer failed {_TRIES} times ({reason}); {size} bytes are kept in '
+            f'{self.url}: the transfer failed {count} times ({reason}); {size} bytes are kept in '
             f'{self.part}, and the next call continues there. Without a network, fetch the file '
             f'elsewhere and copy it to {self.part.with_suffix("")}.'
         )
@@ -233,7 +237,7 @@ class _Transfer:
                 raise DownloadError(f'{self.url}: the server sends more than {self.largest} bytes')
             if (seconds := time.monotonic() - since) > 2 * self.timeout:
                 if taken < _SLOWEST * seconds:
-                    raise OSError(f'only {taken} bytes came in {seconds:.0f} s')
+                    raise TimeoutError(f'only {taken} bytes came in {seconds:.0f} s')
                 since, taken = time.monotonic(), 0
             if show:
                 print(f'\r{self.part.stem}: {file.tell() / total:4.0%}', end='', file=sys.stderr)

@@ -25,7 +25,7 @@ _TRAINING = re.compile(
 )
 # Counters that profilers and averaging leave among the weights.
 _COUNTERS = re.compile(r'(?:.*\.)?(?:total_ops|total_params|n_averaged|steps)')
-_DEEPEST = 5
+_DEEPEST, _MOST_NAMES = 5, 200_000
 _SEMSEG = ('layer0.0.weight', 'layer4.0.conv1.weight')
 
 
@@ -44,8 +44,13 @@ def flat_tensors(checkpoint: Mapping) -> dict[str, torch.Tensor]:
     validated.
     """
     flat: dict[str, torch.Tensor] = {}
+    left = _MOST_NAMES
 
     def walk(node: Mapping, prefix: str, depth: int) -> None:
+        nonlocal left
+        left -= len(node)
+        if left < 0:  # dicts that hold one another a million times
+            raise CheckpointError(f'holds more than {_MOST_NAMES} names, more than any network')
         for key, value in node.items():
             name = f'{prefix}{key}'
             if isinstance(value, torch.Tensor):
@@ -75,7 +80,10 @@ def choose(
     Raises:
         CheckpointError: two sets of weights fit, or ``key_map`` fits nothing; says what to type.
     """
-    flat = _with_averages(flat_tensors(checkpoint), ours)
+    try:
+        flat = _with_averages(flat_tensors(checkpoint), ours)
+    except CheckpointError as error:
+        raise CheckpointError(f'{source}: {error}') from None
     if key_map:
         return _mapped(flat, ours, source, key_map)
     sets: dict[str, dict[str, torch.Tensor]] = {}

@@ -45,6 +45,7 @@ SCHEMES = ('open-mmlab://', 'openmmlab://', 'torchvision://', 'timm://', 'hf://'
 # owner/name, and then perhaps @revision and a file of the repository
 _HF = re.compile(r'([\w.-]+/[\w.-]+?)(?:@([\w.-]+))?(?:/([\w./-]+))?')
 HF_FILE = 'model.safetensors'
+_IN_FOLDERS = (HF_FILE, 'pytorch_model.bin')
 
 
 def _look_up(name: str, table: dict[str, str], scheme: str) -> str:
@@ -111,13 +112,14 @@ def _cache_name(url: str) -> str:
 def cached_at(source: str | Path) -> Path:
     """Where the file of ``source`` lies, or would once it is downloaded.
 
-    Of a folder with ``model.safetensors`` in it, as the hub's libraries save them, that file.
+    Of a folder with ``model.safetensors`` or ``pytorch_model.bin`` in it, as the hub's libraries
+    save them, that file.
     """
     url = resolve_url(str(source))
     if url is not None:
         return cache_dir() / _cache_name(url)
     path = Path(source).expanduser()
-    return path / HF_FILE if (path / HF_FILE).is_file() else path
+    return next((path / name for name in _IN_FOLDERS if (path / name).is_file()), path)
 
 
 def local_file(source: str | Path) -> Path:

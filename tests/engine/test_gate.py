@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from helpers.hostile import MODEL, PIPELINE, hostile_models, watched
+from helpers.hostile import LAUGHS, MODEL, PIPELINE, hostile_models, watched
 from safetensors.torch import save_file
 
 from segkit.apis import init_model
@@ -66,6 +66,12 @@ RUNS = {
     '_base_': './evil.py',
     'runner_type': dict(type='os.system'),
 }
+
+
+@pytest.mark.parametrize('place', ['type', 'decode_head', 'test_cfg', 'pretrained'])
+def test_values_that_hold_one_another_a_million_times_end_soon(place):
+    with pytest.raises(ConfigError):
+        admit(dict(model={**MODEL, place: LAUGHS}), 'x')
 
 
 @pytest.mark.parametrize('key', RUNS)

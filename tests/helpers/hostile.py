@@ -25,6 +25,9 @@ PIPELINE: list[dict[str, Any]] = [
     dict(type='PackSegInputs'),
 ]
 # What runs a command, or writes a file, when it is built or called.
+LAUGHS: list = [1, 2]
+for _ in range(60):
+    LAUGHS = [LAUGHS] * 2
 CALLS: list[dict[str, Any]] = [
     dict(type='os.system', command='touch CANARY'),
     dict(type='subprocess.Popen', args=['touch', 'CANARY']),

@@ -1,6 +1,7 @@
 """Checkpoints of other trainers: all weights are found under whatever prefix, or a choice asked."""
 
 import argparse
+from pathlib import PurePosixPath
 
 import numpy as np
 import pytest
@@ -41,6 +42,8 @@ WRAPPED = {
     'Lightning': {'state_dict': {**prefixed('model.'), 'criterion.weight': torch.ones(3)},
                   'pytorch-lightning_version': '2.0', 'loops': {'fit_loop': {}},
                   'optimizer_states': [{'state': {0: {'exp_avg': torch.ones(3)}}}]},
+    'Lightning with settings': {'state_dict': prefixed('model.'), 'hyper_parameters':
+                                argparse.Namespace(lr=0.1, root=PurePosixPath('/x'))},
     'AveragedModel': AveragedModel(THEIRS).state_dict(),
     'thop': {**STATE, 'total_ops': torch.zeros(1), 'backbone.total_params': torch.zeros(1)},
     'a loss beside': {'model_state_dict': STATE, 'loss': torch.tensor(0.3)},

@@ -25,6 +25,7 @@ from segkit.weights import (
     CheckpointNotFoundError,
     UnsafeCheckpointError,
     load_checkpoint,
+    load_into,
     state_dict_of,
 )
 
@@ -85,6 +86,18 @@ def test_the_chain_from_getattr_to_module_globals_is_refused(tmp_path):
 
     with pytest.raises(UnsafeCheckpointError, match="'__globals__'"):
         load_checkpoint(path)
+
+
+def test_values_that_hold_one_another_a_million_times_end_soon(tmp_path):
+    pair, names = (1, 1), {str(number): 1 for number in range(1000)}
+    for _ in range(60):
+        pair = (pair, pair)
+    for _ in range(6):
+        names = dict.fromkeys(map(str, range(1000)), names)
+    path = save({'state_dict': {'w': torch.zeros(1)}, 'x': pair, 'y': names}, tmp_path / 'a.pth')
+    load_checkpoint(path)
+    with pytest.raises(CheckpointError, match=r'a\.pth: holds more than 200000 names'):
+        load_into(torch.nn.Linear(1, 1), path)
 
 
 def test_object_arrays_are_refused(tmp_path):
