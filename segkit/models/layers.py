@@ -254,13 +254,12 @@ def revert_sync_bn(model: nn.Module) -> nn.Module:
     SyncBatchNorm refuses CPU tensors once a process group exists; the arithmetic of one process
     is the same. Returns the model (or its replacement, if it is itself a SyncBatchNorm).
     """
-    if isinstance(model, nn.SyncBatchNorm):
-        return _plain_bn(model)
-    for name, child in model.named_children():
-        new = revert_sync_bn(child)
-        if new is not child:
-            setattr(model, name, new)
-    return model
+    plain = {m: _plain_bn(m) for m in model.modules() if isinstance(m, nn.SyncBatchNorm)}
+    for module in model.modules():
+        for name, child in list(module._modules.items()):  # a shared layer stays shared
+            if isinstance(child, nn.SyncBatchNorm):
+                setattr(module, name, plain[child])
+    return plain[model] if isinstance(model, nn.SyncBatchNorm) else model
 
 
 def _plain_bn(sync: nn.SyncBatchNorm) -> nn.BatchNorm2d:

@@ -115,3 +115,13 @@ def test_a_join_leaves_out_nothing_that_someone_watches_or_replaced(watch):
         watched.register_forward_hook(lambda module, args, out: seen.append(args[0].shape))
     torch.testing.assert_close(join_upsampled(module, x, [low], False), want)
     assert seen == [(1, 4, 8, 9)]
+
+
+def test_a_shared_sync_norm_is_reverted_everywhere_and_stays_shared():
+    sync = nn.SyncBatchNorm(4)
+    net = nn.Sequential(nn.Conv2d(4, 4, 1), sync, nn.Sequential(nn.Conv2d(4, 4, 1), sync), sync)
+    assert revert_sync_bn(net) is net
+    assert not any(isinstance(module, nn.SyncBatchNorm) for module in net.modules())
+    assert net[1] is net[2][1] is net[3]
+    assert net[1].weight is sync.weight
+    assert type(revert_sync_bn(sync)) is nn.BatchNorm2d
