@@ -7,15 +7,9 @@ import pickle
 import pkgutil
 import random
 import sys
-from collections.abc import Callable, Sequence
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
-from typing import TypeVar
 from unittest.mock import patch
-
-T = TypeVar('T', bound=type)
 
 
 def import_yapf() -> None:
@@ -71,60 +65,33 @@ def restore_find_loader() -> None:
         pkgutil.find_loader = importlib.util.find_spec  # type: ignore[assignment]
 
 
-_BASES = {
-    'BaseModel': 'mmengine.model.base_model.base_model',
-    'BaseModule': 'mmengine.model.base_module',
-}
-_kin: dict[str, list[type]] = {module: [] for module in _BASES.values()}
-
-
-def counts_as(base: str) -> Callable[[T], T]:
-    """Let ``isinstance(ours, BaseModule)`` hold, or BaseModel, once mmengine's class is imported.
+class CountsAsModule:
+    """Makes ``isinstance(ours, BaseModule)`` hold once mmengine's class is imported.
 
     Code around the older toolbox asks so. Importing ``mmengine.model`` for a base class brings
-    FSDP, ZeRO and sympy along, half of what a process takes to its first prediction; both bases
-    are abstract, so a class can be registered with them afterwards.
+    FSDP, ZeRO and sympy along, half of what a process takes to its first prediction. That base is
+    abstract, so that ``isinstance`` asks the object for its ``__class__`` first: there the object's
+    class is registered with it.
     """
 
-    def decorate(cls: T) -> T:
-        module = sys.modules.get(_BASES[base])
-        if module is not None and hasattr(module, base):
-            getattr(module, base).register(cls)
-            return cls
-        _kin[_BASES[base]].append(cls)
-        if not any(isinstance(finder, _BasesFinder) for finder in sys.meta_path):
-            sys.meta_path.insert(0, _BasesFinder())
-        return cls
+    _kin = ('mmengine.model.base_module', 'BaseModule')
 
-    return decorate
+    @property
+    def __class__(self) -> type:
+        base = getattr(sys.modules.get(self._kin[0]), self._kin[1], None)
+        if base is not None:
+            base.register(type(self))
+        return type(self)
+
+    @__class__.setter
+    def __class__(self, value: type) -> None:  # FSDP and parametrizations exchange it
+        object.__dict__['__class__'].__set__(self, value)
 
 
-class _BasesFinder(MetaPathFinder):
-    """Tells when a module of `_BASES` is imported; finds nothing by itself."""
+class CountsAsModel(CountsAsModule):
+    """The same for BaseModel."""
 
-    def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """The spec that the other finders give, with what follows its execution."""
-        kin = _kin.pop(name, None)
-        if kin is None:
-            return None
-        spec = importlib.util.find_spec(name)  # asks here again, which then knows nothing
-        _kin[name] = kin
-        if spec is None or spec.loader is None:
-            return spec
-        run = spec.loader.exec_module
-
-        def exec_module(module: ModuleType) -> None:
-            run(module)
-            base = next(base for base, home in _BASES.items() if home == name)
-            for cls in _kin.pop(name, []):
-                getattr(module, base).register(cls)
-            if not _kin:
-                sys.meta_path.remove(self)
-
-        vars(spec.loader)['exec_module'] = exec_module
-        return spec
+    _kin = ('mmengine.model.base_model.base_model', 'BaseModel')
 
 
 def shipped_bases(home: Callable[[], Path]) -> None:

@@ -226,10 +226,22 @@ assert type(build_ours(dict(type='PSPHead', in_channels=8, channels=4, num_class
 # What asks for the base classes of the older toolbox.
 from mmengine.model import BaseModel, BaseModule
 assert isinstance(head, BaseModule) and not isinstance(head, BaseModel)
-assert issubclass(EncoderDecoder, BaseModel) and issubclass(EncoderDecoder, BaseModule)
-assert isinstance(ResNet(18), BaseModule)
-assert not issubclass(dict, BaseModule)
-assert not any('segkit' in type(finder).__module__ for finder in sys.meta_path)
+net = dict(type='FCNHead', in_channels=512, channels=8, num_classes=2)
+model = EncoderDecoder(dict(type='ResNet', depth=18), net)
+assert isinstance(model, BaseModel) and isinstance(model, BaseModule)
+assert isinstance(model.backbone, BaseModule) and not isinstance(model.backbone, BaseModel)
+assert isinstance(model.backbone.layer1, BaseModule) and not isinstance({}, BaseModule)
+assert issubclass(EncoderDecoder, BaseModel)
+
+import copy, io, pickle, torch
+assert type(copy.deepcopy(model)) is type(pickle.loads(pickle.dumps(model))) is EncoderDecoder
+torch.nn.utils.parametrizations.weight_norm(head.conv_seg)
+
+class Other(MyHead):
+    pass
+
+head.__class__ = Other
+assert type(head) is head.__class__ is Other and isinstance(head, BaseModule)
 """
 
 

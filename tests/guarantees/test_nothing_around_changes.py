@@ -94,7 +94,6 @@ CALLS = {
 }
 CASES = {**IMPORTS, **BUILDS, **CALLS}
 TODAY = {
-    'sys.meta_path': 'a finder waits there until mmengine.model is imported, to make ours its kin',
     'warnings filters': 'sympy, which mmengine.model brings along, adds a filter of its own',
     'environment TORCHINDUCTOR_CACHE_DIR': 'the first call of an operator of ours makes torch '
     'import torch._dynamo, which sets it',

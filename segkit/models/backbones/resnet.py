@@ -23,14 +23,13 @@ from typing import Any
 import torch.utils.checkpoint
 from torch import Tensor, nn
 
-from segkit.compat import counts_as
+from segkit.compat import CountsAsModule
 from segkit.errors import UserError
 
 from ..layers import Config, build_conv, build_norm, constant_init, kaiming_init
 
 
-@counts_as('BaseModule')
-class ResidualBlock(nn.Module):
+class ResidualBlock(CountsAsModule, nn.Module):
     """Convolutions with their norms, and the sum with what came in."""
 
     expansion: int
@@ -130,8 +129,7 @@ ARCHITECTURES: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, .
 }
 
 
-@counts_as('BaseModule')
-class ResLayer(nn.Sequential):
+class ResLayer(CountsAsModule, nn.Sequential):
     """One residual stage; only its first block strides and projects its shortcut.
 
     Args:
@@ -178,8 +176,7 @@ class ResLayer(nn.Sequential):
         super().__init__(*blocks)
 
 
-@counts_as('BaseModule')
-class ResNet(nn.Module):
+class ResNet(CountsAsModule, nn.Module):
     """ResNet as published, with the dilation that dense prediction needs.
 
     Args:

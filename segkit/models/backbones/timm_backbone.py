@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from segkit.compat import counts_as
+from segkit.compat import CountsAsModule
 from segkit.errors import UserError
 
 
@@ -29,8 +29,7 @@ def import_timm() -> ModuleType:
     return timm
 
 
-@counts_as('BaseModule')
-class TimmBackbone(nn.Module):
+class TimmBackbone(CountsAsModule, nn.Module):
     """A ``features_only`` timm model.
 
     Args:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segkit.compat import counts_as
+from segkit.compat import CountsAsModule
 from segkit.errors import UserError
 from segkit.models.hard_pixels import build_pixel_sampler
 from segkit.models.inference.logits import Logits, next_step, step
@@ -25,8 +25,7 @@ Config = Mapping[str, Any]
 CROSS_ENTROPY = {'type': 'CrossEntropyLoss', 'use_sigmoid': False, 'loss_weight': 1.0}
 
 
-@counts_as('BaseModule')
-class BaseDecodeHead(nn.Module):
+class BaseDecodeHead(CountsAsModule, nn.Module):
     """Base class; a head implements ``forward(inputs) -> logits``.
 
     Args:

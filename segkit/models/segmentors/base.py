@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from segkit.compat import counts_as
+from segkit.compat import CountsAsModel
 from segkit.registry import build_ours
 from segkit.structures import PixelData, SegDataSample
 
@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 DEFAULT_BUDGET_MIB = 1024
 
 
-@counts_as('BaseModel')
-class BaseSegmentor(nn.Module):
+class BaseSegmentor(CountsAsModel, nn.Module):
     """A data preprocessor and the steps; a subclass has ``loss``, ``predict`` and ``_forward``.
 
     Args:
