@@ -210,6 +210,7 @@ CHECKS: tuple[Callable[[Plan], Iterator[Finding]], ...] = (
     epochs_end,
     bit_depth,
     weights_are_here,
+    lambda plan: settings_checks.channels_match(plan.cfg),
     lambda plan: settings_checks.schedules_end(plan.cfg),
     lambda plan: settings_checks.scores_exist(plan.cfg),
     lambda plan: settings_checks.custom_keys_match(plan.cfg),

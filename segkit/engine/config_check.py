@@ -30,6 +30,7 @@ from segkit.engine.config_schema import (
     averages_weights,
     role_of,
 )
+from segkit.engine.config_values import wrong_kind, wrong_value
 from segkit.engine.config_variables import names_read
 from segkit.engine.signatures import accepted_arguments, nearest, suggestion
 
@@ -54,6 +55,7 @@ def check_config(cfg: Mapping[str, Any]) -> None:
         _check_top(content, names_read(file))
         _check_kinds(content)
         for key in sorted(set(content) & set(RUNNER_KEYS)):
+            _refuse(key, content[key], wrong_value(key, content[key]))
             _check(content[key], key, role_of('', key))
     except ConfigError as error:
         raise ConfigError(f'{file}: {error}' if file else str(error)) from None
@@ -133,6 +135,9 @@ def _check(value: Any, path: str, role: str) -> None:
 def _check_dict(value: Mapping[str, Any], path: str, role: str) -> None:
     if role in FREE_FORM:
         return
+    kind = value.get('type', 'there is none')
+    if not callable(kind) and (not isinstance(kind, str) or not kind):
+        raise ConfigError(f'{path}.type: {kind!r} must be the name of a class')
     if role in LAYER_BUILDERS:
         _check_layer(value, path, role)
         return
@@ -141,7 +146,7 @@ def _check_dict(value: Mapping[str, Any], path: str, role: str) -> None:
         _check_default_hooks(value, path)
     elif role == 'dataloader':
         _known_keys(value, path, DATALOADER_KEYS | _dataloader_arguments(), 'a data loader')
-        _check_batch_size(value, path)
+        _check_types(value, path, torch.utils.data.DataLoader, DATALOADER_KEYS)
     elif role in KEYS_OF and 'type' not in value:
         if role in OPEN_ENDED:
             value = {k: v for k, v in value.items() if nearest(k, KEYS_OF[role], 1, 0.75)}
@@ -149,11 +154,19 @@ def _check_dict(value: Mapping[str, Any], path: str, role: str) -> None:
     else:
         _check_typed(value, path, role)
     for key, item in value.items():
+        _refuse(f'{path}.{key}', item, wrong_value(str(key), item))
         _check(item, f'{path}.{key}', role_of(role, str(key)))
+
+
+def _refuse(path: str, value: Any, why: str | None) -> None:
+    if why is not None:
+        raise ConfigError(f'{path}: {value!r} {why}')
 
 
 def _check_layer(value: Mapping[str, Any], path: str, role: str) -> None:
     """Layers are small: whether one can be built is found by building it."""
+    for key, item in value.items():
+        _refuse(f'{path}.{key}', item, wrong_value(key, item))
     try:
         LAYER_BUILDERS[role](dict(value))
     except (KeyError, TypeError, ValueError) as error:
@@ -164,10 +177,10 @@ def _dataloader_arguments() -> set[str]:
     return set(inspect.signature(torch.utils.data.DataLoader.__init__).parameters) - {'self'}
 
 
-def _check_batch_size(value: Mapping, path: str) -> None:
-    size = value.get('batch_size')
-    if size is not None and (not isinstance(size, int) or size < 1):
-        raise ConfigError(f'{path}.batch_size: {size!r} must be a whole number, 1 or more')
+def _check_types(value: Mapping, path: str, target: Any, apart: Collection[str]) -> None:
+    for key, item in value.items():
+        if key not in apart:
+            _refuse(f'{path}.{key}', item, wrong_kind(target, key, item))
 
 
 def _known_keys(value: Mapping, path: str, known: Iterable[str], what: str) -> None:
@@ -198,6 +211,12 @@ def _check_typed(value: Mapping, path: str, role: str) -> None:
     target = kind if callable(kind) else _find(str(kind), path, role)
     if target is None:
         return
+    for key, item in value.items():
+        _refuse(f'{path}.{key}', item, wrong_kind(target, key, item))
+    begin, end = value.get('begin', 0), value.get('end')
+    if role == 'param_scheduler' and isinstance(end, int) and 0 < end <= begin:
+        _refuse(f'{path}.begin', begin, f'must be below {path}.end, {end}')
+
     accepted = accepted_arguments(target)
     if accepted is None:
         return

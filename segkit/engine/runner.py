@@ -19,6 +19,7 @@ from segkit.compat import restore_find_loader
 from segkit.datasets.scan import listed_once
 from segkit.engine import model_setup
 from segkit.engine.batch import BatchAccounting
+from segkit.engine.config_places import places_named
 from segkit.engine.config_text import plain_config
 from segkit.engine.dist import init_dist, resolve_launcher
 from segkit.engine.env import collect_env
@@ -65,7 +66,8 @@ class Runner(Persistence, BatchAccounting, MMRunner):
         cfg.setdefault('default_scope', 'segkit')
         check_work_dir(cfg['work_dir'], getattr(cfg, 'filename', None))
         make_folder('work_dir', cfg['work_dir'])
-        return super().from_cfg(cfg)
+        with places_named(cfg._cfg_dict):
+            return super().from_cfg(cfg)
 
     # -- environment ---------------------------------------------------------------------------
 

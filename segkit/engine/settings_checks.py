@@ -166,3 +166,60 @@ def custom_keys_match(cfg: Mapping) -> Iterator[Finding]:
                 f'optim_wrapper.paramwise_cfg.custom_keys: {key!r} is in the name of no parameter '
                 f'and changes nothing. Names begin with {shown}.',
             )
+
+
+def channels_match(cfg: Mapping) -> Iterator[Finding]:
+    """A head that takes other channels than the map it is given, or a map that there is not."""
+    model = cfg.get('model')
+    if not isinstance(model, Mapping) or model.get('neck') is not None:
+        return
+    maps = _maps_of(model)
+    if maps is None:
+        return
+    backbone = model['backbone']
+    why = ', '.join(f'model.backbone.{key}={backbone[key]!r}' for key in _WIDTHS if key in backbone)
+    for name in ('decode_head', 'auxiliary_head'):
+        part = model.get(name)
+        many = isinstance(part, list | tuple)
+        for number, head in enumerate(_items(part)):
+            path = f'model.{name}.{number}' if many else f'model.{name}'
+            yield from _head_matches(head, path, maps, why)
+
+
+_WIDTHS = ('depth', 'base_channels', 'out_indices', 'num_stages')
+
+
+def _maps_of(model: Mapping) -> list[int] | None:
+    """Channels of the backbone's maps; None where it does not say what it gives."""
+    import torch
+
+    backbone = dict(model.get('backbone') or {}, pretrained=None, init_cfg=None)
+    try:
+        with torch.device('meta'):
+            built = MODELS.build({k: v for k, v in backbone.items() if v is not None})
+            maps = built.eval()(torch.zeros(1, backbone.get('in_channels', 3), 64, 64))
+        return [len(feature[0]) for feature in maps]
+    except Exception:  # of another's backbone; what is wrong with ours is said when it is built
+        return None
+
+
+def _head_matches(head: Mapping, path: str, maps: list[int], why: str) -> Iterator[Finding]:
+    index, channels = head.get('in_index', -1), head.get('in_channels')
+    wanted = list(index) if isinstance(index, list | tuple) else [index]
+    given = list(channels) if isinstance(channels, list | tuple) else [channels]
+    for place, own in zip(wanted, given):
+        if not isinstance(place, int) or not isinstance(own, int):
+            continue
+        if not -len(maps) <= place < len(maps):
+            yield Finding(
+                ERROR,
+                f'{path}.in_index: {index!r} is none of the {len(maps)} maps of the backbone '
+                f'({why}).',
+            )
+        elif maps[place] != own:
+            yield Finding(
+                ERROR,
+                f'{path}.in_channels: {channels!r} does not fit map {place} of the backbone, which '
+                f'has {maps[place]} ({why}).',
+                options=[f'{path}.in_channels={maps[place]}'] if len(given) == 1 else [],
+            )

@@ -12,7 +12,7 @@ _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONL
 _ROOTS = ('object', 'Module', 'Generic', 'Protocol', 'Dataset', 'Sampler')
 
 
-def _constructors(target: Callable) -> Iterator[Callable]:
+def constructors(target: Callable) -> Iterator[Callable]:
     """The callables that see the arguments: a function, or each ``__init__`` up the MRO."""
     if not inspect.isclass(target):
         yield target
@@ -31,7 +31,7 @@ def accepted_arguments(target: Callable) -> set[str] | None:
     called, the class does something of its own with it, which only it can judge.
     """
     names: set[str] = set()
-    for constructor in _constructors(target):
+    for constructor in constructors(target):
         parameters = inspect.signature(constructor).parameters
         names |= {name for name, p in parameters.items() if p.kind in _NAMED and name != 'self'}
         rest = [name for name, p in parameters.items() if p.kind is _ANY_KEYWORD]
@@ -41,7 +41,7 @@ def accepted_arguments(target: Callable) -> set[str] | None:
         if code is None or not _passes_on(code, rest[0]):
             return None
         names |= _taken_by_hand(code)
-    has_constructor = any(True for _ in _constructors(target))
+    has_constructor = any(True for _ in constructors(target))
     return None if has_constructor else set()
 
 

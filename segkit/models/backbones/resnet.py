@@ -250,7 +250,7 @@ class ResNet(CountsAsModule, nn.Module):
         count, numbers = self.num_stages, (self.strides, self.dilations)
         if self.depth not in ARCHITECTURES:
             known = list(ARCHITECTURES)
-            raise KeyError(f'ResNet: depth {self.depth} is unknown; choose one of {known}.')
+            raise UserError(f'ResNet: depth {self.depth} is unknown; choose one of {known}.')
         if not 1 <= count <= 4 or any(len(values) != count for values in numbers):
             raise UserError(
                 f'ResNet: strides {tuple(self.strides)} and dilations {tuple(self.dilations)} need '
