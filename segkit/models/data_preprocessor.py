@@ -91,8 +91,9 @@ class SegDataPreProcessor(nn.Module):
         return self._place.device
 
     def serve(self, num_classes: int, ignore_index: int) -> None:
-        """Pad labels for a head of ``num_classes``, with a class only if that was asked for."""
-        if not 0 <= self.seg_pad_val < num_classes:
+        """Pad labels for a head of ``num_classes``, with a class only if that was asked for; 255
+        never means one, however many there are."""
+        if self.seg_pad_val == 255 or not 0 <= self.seg_pad_val < num_classes:
             self.seg_pad_val = ignore_index
 
     def cast_data(self, data: Any) -> Any:

@@ -367,3 +367,6 @@ def test_a_class_to_pad_with_is_kept():
     preprocessor = MODELS.build({'type': 'SegDataPreProcessor', 'seg_pad_val': 0})
     preprocessor.serve(num_classes=5, ignore_index=255)
     assert preprocessor.seg_pad_val == 0
+    preprocessor = MODELS.build({'type': 'SegDataPreProcessor', 'seg_pad_val': 255})
+    preprocessor.serve(num_classes=300, ignore_index=300)
+    assert preprocessor.seg_pad_val == 300
