@@ -11,6 +11,7 @@ numpy then follows as pointers. So the file gets stand-ins that check what they 
 
 import pickle
 import re
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, BinaryIO, NoReturn
 
@@ -18,8 +19,7 @@ import numpy as np
 import torch
 
 _PLAIN_DTYPE = re.compile(r'(\?|[fiubcSU]\d+)')
-_SETTINGS = (
-    'argparse.Namespace',
+_DICTS = (  # of Lightning's settings, by release
     'lightning_fabric.utilities.data.AttributeDict',
     'lightning.fabric.utilities.data.AttributeDict',
     'pytorch_lightning.utilities.parsing.AttributeDict',
@@ -64,8 +64,8 @@ class ArrayStandIn:
         )
 
 
-class SettingsStandIn(dict):
-    """The settings that Lightning and argparse keep: an ``AttributeDict`` or a ``Namespace``."""
+class NamespaceStandIn(dict):
+    """The settings that a trainer's ``argparse`` left."""
 
     def __setstate__(self, state: dict) -> None:
         self.update(state)
@@ -123,11 +123,12 @@ def allowed_globals() -> list[Callable | tuple[Callable, str]]:
     pairs: list[Callable | tuple[Callable, str]] = [
         (DtypeStandIn, 'numpy.dtype'),
         (ArrayStandIn, 'numpy.ndarray'),
+        (NamespaceStandIn, 'argparse.Namespace'),
         (HistoryStandIn, 'mmengine.logging.history_buffer.HistoryBuffer'),
         (_getattr, 'builtins.getattr'),
         (_getattr, '__builtin__.getattr'),
     ]
-    pairs += [(SettingsStandIn, name) for name in _SETTINGS]
+    pairs += [(OrderedDict, name) for name in _DICTS]
     pairs += [(_path, f'pathlib.{name}') for name in _PATHS]
     pairs += [(_path, f'pathlib._local.{name}') for name in _PATHS]  # Python 3.13
     for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):

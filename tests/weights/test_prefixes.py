@@ -1,6 +1,8 @@
 """Checkpoints of other trainers: all weights are found under whatever prefix, or a choice asked."""
 
 import argparse
+import sys
+import types
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -66,6 +68,20 @@ def test_all_weights_of_other_trainers_are_found(name, tmp_path):
     state, report = loaded(WRAPPED[name], tmp_path)
     assert all(torch.equal(state[key], STATE[key]) for key in STATE)
     assert report.rows() == []
+
+
+@pytest.mark.parametrize('legacy', [False, True])
+def test_the_settings_of_lightning_are_read_as_data(legacy, tmp_path, monkeypatch):
+    names = ['lightning_fabric', 'lightning_fabric.utilities', 'lightning_fabric.utilities.data']
+    for name in names:
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    kind = type('AttributeDict', (dict,), {'__module__': names[-1]})
+    sys.modules[names[-1]].AttributeDict = kind
+    content = {'state_dict': prefixed('model.'), 'hyper_parameters': kind(lr=0.1, more=kind(a=1))}
+    save(content, tmp_path / 'a.ckpt', legacy)
+    model = tiny_model(seed=2)
+    load_into(model, tmp_path / 'a.ckpt')
+    assert torch.equal(model.state_dict()['backbone.0.weight'], STATE['backbone.0.weight'])
 
 
 def test_a_folder_of_the_hub_is_loaded(tmp_path):
