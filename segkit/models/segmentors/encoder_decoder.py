@@ -122,7 +122,7 @@ class EncoderDecoder(BaseSegmentor):
         self, inputs: Sequence[Tensor], data_samples: Sequence[SegDataSample]
     ) -> dict[str, Tensor]:
         """The auxiliary heads' losses of the feature maps."""
-        several = isinstance(self.auxiliary_head, nn.ModuleList)
+        several = issubclass(type(self.auxiliary_head), nn.ModuleList)
         heads: Any = self.auxiliary_head if several else [self.auxiliary_head]
         losses = {}
         for i, head in enumerate(heads):
