@@ -81,17 +81,19 @@ def list_files(root: str, suffix: str, others: list[str] | None = None) -> list[
     pending, seen = [''], {os.path.realpath(root)}
     while pending:
         folder = pending.pop()
-        with os.scandir(os.path.join(root, folder) if folder else root) as entries:
-            for entry in entries:
-                name = entry.name
-                if name[0] == '.':
-                    continue
-                if name.endswith(suffix):
-                    found.append(folder + name)
-                elif not entry.is_dir():
-                    others.append(folder + name)
-                elif not entry.is_symlink() or _is_new(os.path.realpath(entry.path), seen):
-                    pending.append(f'{folder}{name}/')
+        path = os.path.join(root, folder) if folder else root
+        names = os.listdir(path)
+        matching = [name for name in names if name.endswith(suffix) and name[0] != '.']
+        found += [folder + name for name in matching] if folder else matching
+        if len(matching) == len(names):
+            continue
+        with os.scandir(path) as entries:
+            rest = [e for e in entries if e.name[0] != '.' and not e.name.endswith(suffix)]
+        for entry in rest:
+            if not entry.is_dir():
+                others.append(folder + entry.name)
+            elif not entry.is_symlink() or _is_new(os.path.realpath(entry.path), seen):
+                pending.append(f'{folder}{entry.name}/')
     return found
 
 
@@ -118,6 +120,11 @@ def list_stems(
     cut = -len(suffix) or None
     # By full name, as published splits are ordered: "a-1.jpg" comes before "a.jpg".
     return [name[:cut] for name in sorted(names)]
+
+
+def _stems(names: Iterable[str], suffix: str) -> set[str]:
+    cut = -len(suffix) or None
+    return {name[:cut] for name in names}
 
 
 def read_split(ann_file: str, backend_args: dict | None = None) -> list[str]:
@@ -276,7 +283,7 @@ def _find(
     local = is_local(image_dir, backend_args)
     others: list[str] = []
     if ann_file:
-        present = set(list_stems(image_dir or '.', img_suffix)) if local else None
+        present = _stems(list_files(image_dir or '.', img_suffix), img_suffix) if local else None
         stems = split_stems(ann_file, image_dir, img_suffix, present, backend_args)
         if present is not None:
             _check_present(image_dir, stems, img_suffix, 'image', present)
@@ -293,6 +300,6 @@ def _find(
     if label_dir is not None:
         check_folder(label_dir, 'seg_map_path', backend_args)
         if is_local(label_dir, backend_args):
-            labels = set(list_stems(label_dir, seg_map_suffix))
+            labels = _stems(list_files(label_dir, seg_map_suffix), seg_map_suffix)
             _check_present(label_dir, stems, seg_map_suffix, 'label', labels)
     return stems

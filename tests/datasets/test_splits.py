@@ -145,7 +145,7 @@ def test_rank_zero_lists_for_all_ranks_and_fails_for_all(root, monkeypatch):
         for rank[0] in (0, 1):
             with scan.listed_once(), monkeypatch.context() as patch:
                 if rank[0]:
-                    patch.setattr(scan.os, 'scandir', None)  # nothing is listed here
+                    patch.setattr(scan.os, 'listdir', None)  # nothing is listed here
                 if fails:
                     with pytest.raises(FileNotFoundError, match='elsewhere/img'):
                         build(folder)
