@@ -179,10 +179,28 @@ def _gray_step(data: bytes) -> int:
     return 255 // ((1 << bits) - 1) if colour == _GRAY else 1
 
 
-def _is_lossy(data: bytes) -> bool:
-    """Whether a picture's format changes values: JPEG, and WebP but for its lossless kind."""
-    webp = data[:4] == b'RIFF' and data[8:12] == b'WEBP'
-    return data[:2] == b'\xff\xd8' or (webp and b'VP8L' not in data[:64])
+def _refuse_lossy(data: bytes) -> None:
+    """JPEG, and WebP but for its lossless kind, change the values that they are given."""
+    webp = data[:4] == b'RIFF' and data[8:12] == b'WEBP' and b'VP8L' not in data[:64]
+    if webp or data[:2] == b'\xff\xd8':
+        raise DecodeError(
+            'its format is lossy (JPEG, WebP): compression has changed label values',
+            'Write the labels again, from where they came, as PNG; a JPEG saved as PNG keeps the '
+            'changed values.',
+        )
+
+
+def decode_colours(data: bytes) -> np.ndarray:
+    """(H, W, 3) BGR uint8 of a label painted in colours, whether they lie in a palette or not.
+
+    Raises DecodeError as decode_label does, and for more than 8 bits.
+    """
+    _refuse_lossy(data)
+
+    def refuse(dtype: np.dtype) -> None:
+        raise DecodeError(f'it holds {dtype} colours', 'Save it with 8 bits a channel.')
+
+    return decode_image(data, 'color', refuse)
 
 
 def decode_label(data: bytes) -> np.ndarray:
@@ -192,12 +210,7 @@ def decode_label(data: bytes) -> np.ndarray:
     """
     if not data:
         raise DecodeError('the file is empty', _why_not(b'').cure)
-    if _is_lossy(data):
-        raise DecodeError(
-            'its format is lossy (JPEG, WebP): compression has changed label values',
-            'Write the labels again, from where they came, as PNG; a JPEG saved as PNG keeps the '
-            'changed values.',
-        )
+    _refuse_lossy(data)
     label = _spng(data, _GRAY)
     if label is not None:
         return label.reshape(label.shape[:2])

@@ -69,6 +69,13 @@ class ConcatDataset(mmengine_dataset.ConcatDataset):
         ignored = [ignore_keys] if isinstance(ignore_keys, str) else list(ignore_keys or ())
         parts = [_build(dataset) for dataset in datasets]
         for number, part in enumerate(parts[1:], 1):
+            ignoring = [getattr(p, 'ignore_index', 255) for p in (parts[0], part)]
+            if ignoring[0] != ignoring[1] and 'ignore_index' not in ignored:
+                raise UserError(
+                    f'ConcatDataset: ignore_index is {ignoring[0]} in datasets[0] and '
+                    f'{ignoring[1]} in datasets[{number}]. Give both the same; what is stored as '
+                    f'{ignoring[1]} becomes it by label_map={{{ignoring[1]}: {ignoring[0]}}}.'
+                )
             _check_alike(parts[0].metainfo, part.metainfo, number, {*ignored, *_MAY_DIFFER})
         super().__init__(parts, lazy_init, [key for part in parts for key in part.metainfo])
 

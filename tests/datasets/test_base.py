@@ -290,6 +290,8 @@ def test_concatenation_names_what_differs(root):
         join(part(list('ab')), part(list('ax')))
     with pytest.raises(ValueError, match=r"metainfo.note is 1 in .*None in .*ignore_keys=\['note'"):
         join(part(list('ab'), note=1), part(list('ab')))
+    with pytest.raises(ValueError, match=r'ignore_index is 255 in.* and 9 in.*label_map={9: 255'):
+        join(part(list('ab')), build(root, metainfo=dict(classes=list('ab')), ignore_index=9))
     with pytest.raises(ValueError, match=r'another order.*label_map={0: 1, 1: 0, 2: 2}'):
         join(part(list('abc')), part(list('bac')))
     cured = build(root, metainfo=dict(classes=list('abc')), label_map={0: 1, 1: 0, 2: 2})
@@ -300,3 +302,9 @@ def test_what_has_gone_is_said_and_ignored(root, warned):
     assert len(build(root, crop_first=True, index_cache='x.json')) == len(build(root))
     for name in ('crop_first', 'index_cache'):
         assert f'{name} of a dataset has no effect any more' in warned.text
+
+
+def test_labels_that_are_not_there_are_asked_for_in_words(root):
+    data = build(root, data_prefix=dict(img_path='img'))
+    with pytest.raises(ValueError, match=r'000\.png: LoadAnnotations reads.*seg_map_path'):
+        data[0]

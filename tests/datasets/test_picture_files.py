@@ -99,6 +99,30 @@ def test_ignored_colours_become_the_label_that_is_ignored(tmp_path, ignored):
     assert np.array_equal(data[0]['gt_seg_map'], np.array([0, 1, ignored])[LABEL % 3])
 
 
+@pytest.mark.parametrize('kind', ['colours', 'palette', 'grays'])
+def test_painted_labels_are_told_by_their_colours_wherever_these_lie(tmp_path, kind):
+    """A palette's own order says nothing: the colours of the metainfo do."""
+    colours = np.array([[9, 9, 9], [40, 40, 40], [7, 7, 7]], np.uint8)
+    if kind != 'grays':
+        colours += np.array([0, 20, 90], np.uint8)
+    painted = Image.fromarray(colours[LABEL % 3])
+    if kind == 'palette':
+        painted = Image.fromarray(LABEL % 3 + np.uint8(4), 'P')
+        painted.putpalette([0] * 12 + colours.ravel().tolist())
+    file = io.BytesIO()
+    (painted.convert('L') if kind == 'grays' else painted).save(file, 'PNG')
+    meta = dict(classes=tuple('abc'), palette=colours[[1, 2, 0]].tolist())
+    files = place(tmp_path, PICTURE, file.getvalue())
+    got = BaseSegDataset(**files, label_format='rgb', metainfo=meta)[0]['gt_seg_map']
+    assert np.array_equal(got, np.array([2, 0, 1])[LABEL % 3])
+
+
+def test_colours_of_16_bits_are_refused(tmp_path):
+    files = place(tmp_path, PICTURE, np.dstack([LABEL] * 3).astype(np.uint16))
+    with pytest.raises(DataError, match=r'x\.png.*uint16 colours.*8 bits'):
+        BaseSegDataset(**files, label_format='rgb', metainfo=dict(classes=('a', 'b')))[0]
+
+
 # ---- depth
 
 

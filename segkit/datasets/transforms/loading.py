@@ -20,6 +20,7 @@ from mmengine.logging import print_log
 from segkit.datasets.decode import (
     IMAGE_FLAGS,
     DecodeError,
+    decode_colours,
     decode_image,
     decode_label,
     decode_top,
@@ -193,19 +194,19 @@ class LoadAnnotations(BaseTransform):
         cached = results.get('cache_entry')
         if cached is not None:
             return cached.label()
-        path = results['seg_map_path']
+        if 'seg_map_path' not in results:
+            raise UserError(
+                f'{results.get("img_path", "a picture")}: LoadAnnotations reads labels, and the '
+                'dataset has none: give data_prefix.seg_map_path, or take the step out.'
+            )
+        path, palette = results['seg_map_path'], results.get('label_palette')
         data = read_bytes(path, 'label', self.backend_args)
         results['label_orientation'] = orientation(data)
         try:
-            label = decode_label(data)
+            label = decode_label(data) if palette is None else decode_colours(data)
         except DecodeError as error:
             raise DataError(path, f'the label cannot be read ({error})', error.cure) from error
-        return self._as_indices(path, label, results)
-
-    @staticmethod
-    def _as_indices(path: str, label: np.ndarray, results: dict) -> np.ndarray:
-        palette = results.get('label_palette')
-        if label.ndim == 3 and palette is not None:
+        if palette is not None:
             try:
                 ignored = results.get('ignored_colours', ())
                 return colours_to_indices(label, palette, ignored, ignored_label(results))
