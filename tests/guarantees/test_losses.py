@@ -42,7 +42,7 @@ SMALL = {'in_channels': 6, 'channels': 4, 'num_classes': 5, 'dropout_ratio': 0}
 BINARY = {'num_classes': 2, 'out_channels': 1, 'threshold': 0.4}
 SIGMOID = {'type': 'CrossEntropyLoss', 'use_sigmoid': True}
 SIZE = (24, 20)
-DTYPES = (torch.uint8, torch.int32, torch.int64)
+DTYPES = (torch.uint8, torch.int32, torch.int64, torch.uint16)
 
 
 def strided(labels):
@@ -126,7 +126,7 @@ def test_the_sweep_is_over_everything():
     assert len(heads) >= 5 * (7 + 3 + 2 + 1 + 2)
     assert len(loss_configs()) >= 7
     assert len(sampler_configs()) >= 2
-    assert len(list(every_kind(torch.zeros(1, 2, 2)))) == 9
+    assert len(list(every_kind(torch.zeros(1, 2, 2)))) == 12
 
 
 @pytest.mark.parametrize('name', found.heads())

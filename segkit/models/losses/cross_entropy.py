@@ -9,7 +9,7 @@ from torch import Tensor
 
 from segkit.models.layers import at_least_float32
 
-from .labels import average_factor, labelled
+from .labels import average_factor, comparable, labelled
 from .utils import weight_reduce_loss
 
 
@@ -24,7 +24,7 @@ def cross_entropy(
     avg_non_ignore: bool = False,
 ) -> Tensor:
     """Softmax cross-entropy; ``weight`` (N, ...) is per pixel, ``class_weight`` (K,) per class."""
-    pred, label = at_least_float32(pred), label.contiguous()  # sums in one order
+    pred, label = at_least_float32(pred), comparable(label).contiguous()  # sums in one order
     factors = None if class_weight is None else class_weight.to(pred)
     loss = F.cross_entropy(
         pred, label.long(), weight=factors, reduction='none', ignore_index=ignore_index
@@ -56,7 +56,7 @@ def binary_cross_entropy(
 
     ``class_weight`` weighs the positive pixels of each class (``pos_weight``).
     """
-    pred, label = at_least_float32(pred), label.contiguous()
+    pred, label = at_least_float32(pred), comparable(label).contiguous()
     valid = (label >= 0) & labelled(label, ignore_index)
     if pred.shape[1] == 1:
         pred, target = pred.squeeze(1), label.masked_fill(~valid, 0)

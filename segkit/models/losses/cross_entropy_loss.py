@@ -22,7 +22,7 @@ from segkit.errors import UserError
 from segkit.models.layers import at_least_float32
 
 from .cross_entropy import binary_cross_entropy, cross_entropy
-from .labels import average_factor, labelled
+from .labels import average_factor, comparable, labelled
 from .utils import load_class_weight
 
 
@@ -126,7 +126,7 @@ class CrossEntropyLoss(nn.Module):
         accurate: bool = False,
     ) -> BandedLoss:
         """``forward`` of the logits (N, K, h, w) resized to the label (N, H, W), by bands."""
-        weight = self._class_weight(logits)
+        weight, label = self._class_weight(logits), comparable(label)
         loss, correct = banded_cross_entropy(
             logits, label, weight, ignore_index, align_corners, accurate
         )
@@ -165,7 +165,7 @@ class _Resize:
 
     def __init__(self, logits: Tensor, size: tuple[int, int], align: bool) -> None:
         self.logits, self.size, self.align = logits, size, align
-        self.bytes, self.columns, _ = at_once(logits.device)
+        self.bytes, self.columns, self.argmax = at_once(logits.device)
 
     def bands(self) -> Iterator[tuple[int, int]]:
         """First row and the one after the last of each band."""
@@ -232,12 +232,12 @@ class _Resize:
         grad[:, :, span].add_(rows[span, first:last] @ narrow)
 
 
-def _count_hits(band: Tensor, label: Tensor) -> Tensor:
+def _count_hits(band: Tensor, label: Tensor, argmax: bool) -> Tensor:
     """Where the label (N, 1, R, W) is the argmax of the band: the first of the highest scores.
 
     Comparing the own score with the highest of the others says so too, wherever the two differ.
     """
-    if at_once(band.device).argmax:
+    if argmax:
         return band.argmax(1, keepdim=True) == label
     own = band.gather(1, label)
     others = band.scatter_(1, label, -torch.inf).amax(1, keepdim=True)
@@ -287,7 +287,7 @@ class _BandedCrossEntropy(torch.autograd.Function):
             weight = valid.to(small) if weights is None else weights.to(small)[target] * valid
             band = resize.band(first, last)
             if accurate:
-                hits.append((_count_hits(band, target) & valid).sum())
+                hits.append((_count_hits(band, target, resize.argmax) & valid).sum())
             losses.append(_band_loss(band, target, weight, grad is not None))
             if grad is not None:
                 resize.add_back(grad, band, first, last, matrices)

@@ -38,6 +38,11 @@ def fits(value: int, dtype: torch.dtype) -> bool:
     return info.min <= value <= info.max
 
 
+def comparable(label: Tensor) -> Tensor:
+    """The label, as int64 where torch stores its dtype and can hardly compute with it."""
+    return label.long() if label.dtype in (torch.uint16, torch.uint32, torch.uint64) else label
+
+
 def labelled(label: Tensor, ignore_index: int) -> Tensor:
     """Where the label is not ``ignore_index``; bool, of its shape.
 
@@ -74,8 +79,11 @@ def percent(correct: Tensor, total: Tensor) -> Tensor:
 
 def strays(label: Tensor, num_classes: int, ignore_index: int) -> Tensor:
     """Where the label is neither a class nor ignored; bool, of the label's shape."""
+    label = comparable(label)
     bad = labelled(label, ignore_index)
     outside = torch.zeros_like(bad)
+    if label.is_floating_point():
+        outside |= label != label.trunc()
     if fits(num_classes, label.dtype):  # a uint8 255 cannot reach 256 classes
         outside |= label >= num_classes
     if label.dtype.is_signed:
@@ -190,6 +198,7 @@ def ignored_apart(meta: Any, num_classes: int, ignore_index: int, who: str) -> s
 def stray_message(label: Tensor, num_classes: int, ignore_index: int, meta: object) -> str:
     """The sentence for one label map that holds strays, with its files as far as ``meta`` (a
     data sample or its metainfo, asked by ``get``) tells; '' if it holds none."""
+    label = comparable(label)
     bad = strays(label, num_classes, ignore_index)
     count = int(bad.sum())
     if not count:
@@ -253,6 +262,7 @@ class LabelCheck:
 
         It comes back in the dtype it has, or as int64 where that cannot hold ``ignore_index``.
         """
+        label = comparable(label)
         if not fits(self.ignore_index, label.dtype):
             label = label.long()
         if not label.is_cuda:

@@ -40,6 +40,17 @@ def test_the_message_names_file_values_classes_and_cures(dtype):
         assert cure in text
 
 
+@pytest.mark.parametrize('dtype', [torch.uint16, torch.uint32, torch.int16, torch.float32])
+def test_labels_of_seldom_types_are_read_all_the_same(dtype):
+    labels = labels_with(1, 4, 255).to(dtype)
+    assert torch.equal(LabelCheck(5)(labels).long(), labels.long())
+    assert 'label value(s) 7' in message_of(labels_with(1, 7, 255).to(dtype), 5)
+
+
+def test_a_fraction_is_no_class():
+    assert 'label value(s) 1.5 on 1' in message_of(labels_with(1, 1.5, 2, dtype=torch.float32), 5)
+
+
 def test_negative_labels_are_strays():
     assert 'ignore_index=-1 in the dataset' in message_of(labels_with(-1, dtype=torch.int64), 5)
 
