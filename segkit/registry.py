@@ -45,6 +45,7 @@ TABLE = {
 
 def our_class(name: object, registry: str = 'MODELS') -> type | None:
     """The class of the table, or the one that somebody registered with ours in its place."""
+    name = name.removeprefix('segkit.') if isinstance(name, str) else name
     registered = globals()[registry].module_dict.get(name) if HAS_MMENGINE else None
     if registered is not None or name not in TABLE[registry]:
         return registered

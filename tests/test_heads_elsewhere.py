@@ -150,7 +150,8 @@ heavy = ('matplotlib', 'torchvision', 'segkit.registry')
 assert not any(name in sys.modules for name in heavy)
 args = dict(in_channels=512, channels=8, num_classes=3, norm_cfg=dict(type='BN'))
 heads = [
-    FCNHead(**args, sampler=dict(type='OHEMPixelSampler')), PSPHead(**args),
+    FCNHead(**args, sampler=dict(type='OHEMPixelSampler')),
+    PSPHead(**args, loss_decode=dict(type='segkit.CrossEntropyLoss')),
     PSAHead(**args, mask_size=(7, 9)), DAHead(**args, pam_channels=4),
     ISAHead(**args, isa_channels=4), FCNHead(**args, loss_decode=dict(type=CrossEntropyLoss)),
 ]
