@@ -3,6 +3,7 @@ whoever loads them, and nothing that was given is written into."""
 
 import copy
 import inspect
+import pickle
 import random
 
 import cv2
@@ -16,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from segkit.datasets import BaseSegDataset, SeededIndex, decode, row_codec
 from segkit.datasets.cache_writer import write_cache
-from segkit.registry import DATA_SAMPLERS, DATASETS
+from segkit.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
 
 WRAPPERS = {
     'ConcatDataset': lambda part: dict(datasets=[part, part]),
@@ -198,3 +199,16 @@ def test_a_sampler_draws_from_its_seed_alone_and_touches_no_other(kind):
         assert torch.equal(torch.get_rng_state(), states[2])
     assert orders[0] == orders[1]
     assert sorted(orders[0]) == data == list(range(10))
+
+
+@pytest.mark.parametrize('kind', found.collations())
+def test_collating_and_sending_change_no_sample(roots, kind):
+    data = build('BaseSegDataset', roots['uint8'], LOAD + MOVE)
+    samples = [data[index] for index in INDICES]
+    before = copy.deepcopy(samples)
+    batch = FUNCTIONS.get(kind)(samples)
+    received = pickle.loads(pickle.dumps(batch))
+    for number, (sample, wanted) in enumerate(zip(samples, before)):
+        assert_equal(sample, wanted)
+        for one in (batch, received):
+            assert_equal({key: values[number] for key, values in one.items()}, wanted)
