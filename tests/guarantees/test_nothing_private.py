@@ -94,7 +94,8 @@ def published(folder):
 def report(folder):
     builder = ReportBuilder(['a', 'b'], [[0, 0, 0], [9, 9, 9]])
     label = torch.zeros(1, 4, 4, dtype=torch.uint8)
-    builder.add('1.png', label, label, lambda: {'image': np.zeros((4, 4, 3), np.uint8)})
+    builder.add(f'{SECRET}/1.png', label, label, lambda: {'image': np.zeros((4, 4, 3), np.uint8)})
+    builder.add_unlabelled(f'{SECRET}/2.png', label, dict)
     facts = dict(checkpoint=f'{SECRET}/iter_3.pth')
     environment = dict(host=platform.node(), python=f'3.11 at /opt/{USER}/python on {HOST}')
     path = folder / 'report.html'

@@ -64,6 +64,7 @@ class ReportBuilder:
         self._sizes.append(torch.tensor(size))
         scores = Scores(matrix.numpy(), self.classes)
         present = np.flatnonzero(counts.sum(0)).tolist()
+        name = shareable_text(name)
         example = Example(name, 100 * nanmean(scores.iou), 100 * scores.overall, size, present, {})
         self._ranking.offer(example, draw)
 
@@ -72,6 +73,7 @@ class ReportBuilder:
         if len(self._unlabelled) < self._keep:
             size, nan = (pred.shape[-2], pred.shape[-1]), float('nan')
             present = [c for c in torch.unique(pred).tolist() if c < len(self.classes)]
+            name = shareable_text(name)
             self._unlabelled.append(Example(name, nan, nan, size, present, draw()))
 
     def write(
