@@ -7,7 +7,6 @@ class_names.txt     a name a line, in the order of the values; or "7 name", "nam
 """
 
 import csv
-import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from segkit.errors import UserError
+from segkit.json_file import JsonError, read_json
 
 Colour = tuple[int, int, int]
 FILES = (
@@ -129,7 +129,7 @@ def read_table(path: Path, source: str | None = None) -> ClassTable:
         reader = _read_csv
     try:
         entries = reader(path)
-    except (KeyError, TypeError, csv.Error, json.JSONDecodeError):
+    except (KeyError, TypeError, csv.Error, JsonError):
         entries = []
     if not entries:
         raise UserError(f'{source}: no names of classes are read from it.')
@@ -230,7 +230,7 @@ def _column(heading: Sequence[str], words: Sequence[str]) -> int | None:
 def _read_json(path: Path) -> list[Entry]:
     if path.stat().st_size > 4 * _LARGEST:
         return []
-    content = json.loads(path.read_bytes())
+    content = read_json(path)
     for key in ('categories', 'classes', 'labels', 'names'):
         if isinstance(content, dict) and isinstance(content.get(key), list | dict):
             content = content[key]

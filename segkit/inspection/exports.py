@@ -1,6 +1,5 @@
 """Exports of labelling tools that are no label images, each answered with a sentence."""
 
-import json
 import os
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from segkit.engine.config import PACKAGE
 from segkit.errors import UserError
+from segkit.json_file import read_json
 
 from .files import visible_files
 from .quoting import command
@@ -53,7 +53,7 @@ def json_kind(path: Path) -> str:
     if path.stat().st_size > _READ_AT_MOST:
         return 'COCO JSON' if 'coco' in path.name.lower() else ''
     try:
-        content = json.loads(path.read_bytes())
+        content = read_json(path)
     except (OSError, ValueError):
         return ''
     if not isinstance(content, dict):

@@ -3,10 +3,14 @@
     load_checkpoint('psanet_...-99fac37c.pth')          a dict, whatever the format
     load_into(model, checkpoint, purpose='test')        weights into a model, with a table
     load_backbone_weights(backbone, 'open-mmlab://resnet50_v1c')
-    use_in_mmengine()                                   the same reader for Runner.resume
+    use_in_mmengine()                                   the same reader for all of mmengine
 
 Imports torch, numpy and safetensors alone, so that a backbone can load weights without a Runner.
 """
+
+from collections.abc import Mapping, Sequence
+
+from torch import nn
 
 from .backbone import inflate_stem, load_backbone_weights, to_our_names
 from .contents import dataset_meta_of, load_checkpoint, state_dict_of
@@ -28,6 +32,7 @@ __all__ = [
     'LoadReport',
     'Undrawn',
     'UnsafeCheckpointError',
+    'apply_init_cfg',
     'build_undrawn',
     'dataset_meta_of',
     'inflate_stem',
@@ -49,7 +54,7 @@ def use_in_mmengine() -> None:
     """Make mmengine's ``CheckpointLoader`` read through ``load_checkpoint``, whatever the source.
 
     mmengine 0.10 refuses its own files (numpy and HistoryBuffer in the message hub) and 0.11
-    unpickles them without a check; ``Runner.resume`` and ``load_from`` both come through here.
+    unpickles them without a check. Our Runner does not ask it; ``init_cfg`` does.
     """
     from mmengine.runner.checkpoint import CheckpointLoader
 
@@ -57,3 +62,11 @@ def use_in_mmengine() -> None:
         '', 'http://', 'https://', 'torchvision://', 'open-mmlab://', 'openmmlab://', 'timm://',
     ]  # fmt: skip
     CheckpointLoader.register_scheme(prefixes, load_checkpoint, force=True)
+
+
+def apply_init_cfg(module: nn.Module, init_cfg: Mapping | Sequence[Mapping]) -> None:
+    """mmengine's ``initialize``, whose 'Pretrained' reads files as we do."""
+    from mmengine.model import initialize  # slow to import, and seldom asked for
+
+    use_in_mmengine()
+    initialize(module, init_cfg)

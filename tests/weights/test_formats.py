@@ -21,6 +21,14 @@ from helpers.checkpoint_files import (
 from segkit.weights import dataset_meta_of, load_checkpoint, state_dict_of
 
 
+def test_the_former_place_has_the_same_names():
+    from segkit import weights
+    from segkit.engine import checkpoint
+
+    assert checkpoint.load_checkpoint is load_checkpoint
+    assert set(weights.__all__) <= set(dir(checkpoint))
+
+
 def same_weights(state: dict, model: torch.nn.Module) -> bool:
     ours = model.state_dict()
     return set(state) == set(ours) and all(torch.equal(state[k], ours[k]) for k in ours)

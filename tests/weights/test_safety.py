@@ -3,7 +3,6 @@
 import builtins
 import os
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -19,7 +18,10 @@ from helpers.checkpoint_files import (
     training_0x,
 )
 from mmengine.logging import HistoryBuffer
+from mmengine.runner import CheckpointLoader
 
+from segkit.models.backbones import ResNet
+from segkit.models.decode_heads import FCNHead
 from segkit.weights import (
     CheckpointError,
     CheckpointNotFoundError,
@@ -27,6 +29,7 @@ from segkit.weights import (
     load_checkpoint,
     load_into,
     state_dict_of,
+    use_in_mmengine,
 )
 
 CALLS = {
@@ -164,15 +167,23 @@ def test_the_config_in_a_checkpoint_never_reaches_mmengine(tmp_path):
     path = save(training_0x(tiny_model(), config), tmp_path / 'a.pth')
 
     assert 'config' not in load_checkpoint(path)['meta']
-    script = (
-        'import sys; from segkit.weights import use_in_mmengine; use_in_mmengine()\n'
-        'from mmengine.runner import CheckpointLoader\n'
-        'c = CheckpointLoader.load_checkpoint(sys.argv[1], map_location="cpu")\n'
-        'assert c["meta"]["iter"] == 40 and "config" not in c["meta"]'
-    )
-    env = {**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)}
-    subprocess.run([sys.executable, '-c', script, str(path)], check=True, env=env)
+    use_in_mmengine()
+    checkpoint = CheckpointLoader.load_checkpoint(str(path), map_location='cpu')
+    assert checkpoint['meta']['iter'] == 40
+    assert 'config' not in checkpoint['meta']
     assert not trace.exists()
+
+
+def test_weights_that_an_init_cfg_names_are_read_by_the_same_reader(tmp_path):
+    evil = save(
+        {'state_dict': {'x': CALLS['posix.system'](tmp_path / 'trace')}}, tmp_path / 'a.pth'
+    )
+    init_cfg = dict(type='Pretrained', checkpoint=str(evil))
+    kind = dict(in_channels=4, channels=4, num_classes=2, num_convs=1, init_cfg=init_cfg)
+    for module in (FCNHead(**kind), ResNet(18, base_channels=4, init_cfg=init_cfg)):
+        with pytest.raises(UnsafeCheckpointError, match=r'posix\.system'):
+            module.init_weights()
+    assert not (tmp_path / 'trace').exists()
 
 
 def test_the_allow_list_does_not_outlive_the_call(tmp_path):

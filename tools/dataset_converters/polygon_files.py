@@ -1,6 +1,5 @@
 """Reading files of polygons: what is drawn on each picture, in which order, with which value."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from PIL import Image
 from segkit.errors import UserError
 from segkit.inspection.exports import json_kind
 from segkit.inspection.files import is_picture, visible_files
+from segkit.json_file import read_json
 
 _SHIFT = 4  # bits behind the point of OpenCV's coordinates
 
@@ -42,7 +42,7 @@ def collect(root: Path) -> tuple[list[str], list[Drawing], Counter[str]]:
     left: Counter[str] = Counter()
     found = []
     for name, kind in kinds.items():
-        content = json.loads((root / name).read_bytes()) if kind else {}
+        content = read_json(root / name) if kind else {}
         if kind == 'COCO JSON':
             found += list(_coco(root / name, content, pictures, left))
         elif kind:

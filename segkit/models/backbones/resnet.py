@@ -304,9 +304,9 @@ class ResNet(CountsAsModule, nn.Module):
 
             load_backbone_weights(self, source)
         elif cfg:
-            from mmengine.model import initialize  # slow to import, and rarely asked for
+            from segkit.weights import apply_init_cfg
 
-            initialize(self, cfg)
+            apply_init_cfg(self, cfg)
         else:
             self._draw_weights()
 

@@ -147,9 +147,9 @@ class BaseDecodeHead(CountsAsModule, nn.Module):
             if self.conv_seg.bias is not None:
                 nn.init.zeros_(self.conv_seg.bias)
             return
-        from mmengine.model import initialize  # slow to import, and seldom asked for
+        from segkit.weights import apply_init_cfg
 
-        initialize(self, self.init_cfg)
+        apply_init_cfg(self, self.init_cfg)
 
     def _conv(
         self, in_channels: int, out_channels: int, kernel_size: int, **kwargs: Any

@@ -90,9 +90,9 @@ class BaseSegmentor(CountsAsModel, nn.Module):
 
     def _initialise(self, cfgs: list[Mapping]) -> None:
         if cfgs:
-            from mmengine.model import initialize
+            from segkit.weights import apply_init_cfg
 
-            initialize(self, cfgs)
+            apply_init_cfg(self, cfgs)
 
     def train_step(self, data: Any, optim_wrapper: 'OptimWrapper') -> dict[str, Tensor]:
         """Forward, backward and update; returns what ``parse_losses`` gives to log."""
