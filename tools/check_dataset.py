@@ -56,7 +56,7 @@ def check_dataset(args: argparse.Namespace) -> None:
 
     try:
         cfg = load_config(args.config, parse_options(args.cfg_options))
-        name = Path(args.config).stem
+        name = Path(cfg.get('work_dir') or args.config).stem
         found = check(cfg, name, args.split, args.workers, args.max_images, args.gpus)
     except (OSError, UserError) as error:
         sys.exit(f'{args.config}: {error}')

@@ -23,6 +23,7 @@ _KINDS = (
     ('outside the palette', 'unknown colours'),
     ('height x width', 'size mismatch'),
     ('does not exist', 'missing file'),
+    ('turned by EXIF', 'turned picture'),
 )
 
 # What ``on_error='skip'`` of a dataset passes over.

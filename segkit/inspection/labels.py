@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from segkit.datasets.decode import decode_image, decode_label, png_kind
+from segkit.datasets.decode import decode_image, decode_label, orientation, png_kind
 from segkit.errors import UserError
 
 from .class_tables import Colour
@@ -24,7 +24,8 @@ _LOSSY = (b'\xff\xd8', b'RIFF')  # how files of JPEG and WebP begin
 class Pair:
     """What one image and its label hold: values of an index label, or colours (R, G, B).
 
-    palette: of a palette PNG, the colours of the values in it.
+    palette: of a palette PNG, the colours of the values in it. turned: the image's EXIF
+    orientation, where it is not upright and the label has none.
     """
 
     size: tuple[int, int]
@@ -34,6 +35,7 @@ class Pair:
     values: dict[int, int] = field(default_factory=dict)
     colours: dict[Colour, int] = field(default_factory=dict)
     palette: dict[int, Colour] = field(default_factory=dict)
+    turned: int = 1
 
 
 def look(paths: tuple[str, str | None]) -> Pair:
@@ -53,6 +55,8 @@ def look(paths: tuple[str, str | None]) -> Pair:
             'values. Write the labels again from where they came, as PNG; a JPEG saved as PNG '
             'keeps the changed values.'
         )
+    if orientation(data) is None:
+        pair.turned = orientation(Path(paths[0]).read_bytes()) or 1
     label = _decoded(paths[1], decode_label)
     pair.label_size = label.shape[:2]
     if label.ndim == 3:

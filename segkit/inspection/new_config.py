@@ -28,7 +28,7 @@ from .labels import Pair, gather, look
 from .layout import Choice, Layout, find_layout
 from .networks import ON_CPU, ON_GPU
 from .pictures import spread
-from .quoting import command, plain
+from .quoting import command, plain, shell_word
 from .recipe import Recipe, has_gpu, recipe_for
 from .split_settings import (
     Lists,
@@ -134,6 +134,8 @@ def _read(root: Path, part: Pairing, workers: int | None) -> list[Pair]:
     for (image, label), pair in zip(paths, parallel(look, paths, 'pairs', workers)):
         if isinstance(pair, Failure):
             raise UserError(f'{pair.reason.partition(": ")[2]} Then start again.')
+        if pair.turned != 1:
+            raise UserError(_about_turned(image, label, pair.turned))
         if label is not None and pair.size != pair.label_size:
             raise UserError(
                 f'{label}: the label is {pair.label_size} (height, width) and its image {image} '
@@ -141,6 +143,21 @@ def _read(root: Path, part: Pairing, workers: int | None) -> list[Pair]:
             )
         pairs.append(pair)
     return pairs
+
+
+def _about_turned(image: str, label: str, turned: int) -> str:
+    """Two ways out, of which the person knows the right one."""
+    start = 'import sys; from PIL import Image, ImageOps\nfor p in sys.argv[1:]: '
+    save = '.save(p, quality=95)'
+    upright = command('python', '-c', f'{start}ImageOps.exif_transpose(Image.open(p)){save}')
+    stored = command('python', '-c', f'{start}Image.open(p){save[:-1]}, exif=b"")')
+    where = f'{shell_word(str(Path(image).parent))}/*{Path(image).suffix}'
+    return (
+        f'{image}: its EXIF orientation is {turned}, so it is turned when it is read, and nothing '
+        f'in {label} tells whether that is. If the labels were drawn on the pictures as they are '
+        f'shown, store these upright: {upright} {where} . If on the pictures as stored, take the '
+        f'mark out: {stored} {where} . Then start again.'
+    )
 
 
 def _images(pairs: Sequence[Pair], layout: Layout) -> _Pictures:

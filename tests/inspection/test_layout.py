@@ -1,12 +1,16 @@
 """What cannot be trained on, or is not told, is answered with a sentence and nothing is written."""
 
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.layouts import LAYOUTS, put, scene, write
 from helpers.run_tool import run_tool
+from PIL import Image
 
 from segkit.inspection.layout import Choice, find_layout
 from segkit.inspection.lists import find_lists, match
@@ -135,3 +139,36 @@ def test_links_to_folders_are_followed_once(tmp_path):
     (tmp_path / 'set/photos').symlink_to(tmp_path / 'real')
     (tmp_path / 'set/photos/again').symlink_to(tmp_path / 'set')
     assert len(find_layout(tmp_path / 'set', Choice()).parts['train']) == 8
+
+
+@pytest.mark.parametrize('turned', [3, 6])
+@pytest.mark.parametrize('way', [0, 1], ids=['upright', 'as stored'])
+def test_a_picture_turned_by_exif_is_answered_with_cures_that_work(tmp_path, turned, way):
+    root = tmp_path / 'my set'
+    for i in range(3):
+        put(root / f'images/{i}.jpg', root / f'masks/{i}.png', i)
+        exif = Image.Exif()
+        exif[0x0112] = turned
+        picture = Image.open(root / f'images/{i}.jpg')
+        picture.load()
+        if way == 0:  # the label was drawn on the picture as it is shown
+            picture = picture.transpose({3: Image.ROTATE_180, 6: Image.ROTATE_90}[turned])
+        picture.save(root / f'images/{i}.jpg', exif=exif)
+
+    status, text = run_tool('new_dataset', root, '--workers', 0)
+
+    assert status == 1
+    assert f'its EXIF orientation is {turned}' in text
+    cures = re.findall(r': (python -c .*?\.jpg) \.', text)
+    assert len(cures) == 2
+    ran = subprocess.run(
+        ['bash', '-c', cures[way].replace('python', sys.executable, 1)],
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert run_tool('new_dataset', root, '--workers', 0)[0] == 0
+    assert run_tool('check_dataset', root / 'config.py', '--workers', 0)[0] == 0
+    shown = np.asarray(Image.open(root / 'images/1.jpg'), int)
+    want = scene(1)[0][..., ::-1].astype(int)
+    assert abs(shown - want).mean() < 0.8 * abs(shown - want[::-1, ::-1]).mean()
