@@ -123,18 +123,18 @@ class IoUMetric(BaseMetric):
 
     @property
     def writes(self) -> bool:
-        """Whether it writes files."""
-        return bool(self.output_dir or self.result_file)
+        """Whether it writes files, other than results into the folder of a run."""
+        return bool(self.output_dir or self._results_apart())
+
+    def _results_apart(self) -> bool:
+        return bool(self.result_file) and not is_run(os.path.dirname(str(self.result_file)))
 
     def planned_files(
         self, images: Sequence[str], root: str | None
     ) -> tuple[str, str | None, list[str]]:
-        """The option that says where, the folder of pictures, and the files to be.
-
-        Results in the folder of a run are the run's own.
-        """
+        """The option that says where, the folder of pictures, and the files to be."""
         paths = []
-        if self.result_file and not is_run(os.path.dirname(self.result_file)):
+        if self._results_apart():
             paths = [f'{self.result_file}.json', f'{self.result_file}.csv']
         if not self.output_dir:
             return f'result_file={self.result_file!r}', None, paths

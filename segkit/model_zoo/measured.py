@@ -45,8 +45,10 @@ def read_measurements(path: str | Path = MEASURED) -> list[Measurement]:
 def append(measurement: Measurement, path: str | Path = MEASURED) -> None:
     """Add a line, and the header to a new file."""
     new = not os.path.isfile(path) or os.path.getsize(path) == 0
+    names = [field.name for field in fields(Measurement)]
+    if not new:
+        read_table(path, names)  # a line is not put under another table
     with open(path, 'a', newline='', encoding='utf-8') as file:
-        names = [field.name for field in fields(Measurement)]
         writer = csv.DictWriter(file, names, lineterminator='\n')
         if new:
             writer.writeheader()

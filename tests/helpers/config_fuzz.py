@@ -9,6 +9,7 @@ import contextlib
 import copy
 import io
 import logging
+import os
 import random
 import re
 import shutil
@@ -25,6 +26,7 @@ from segkit.engine.config_schema import RUNNER_KEYS
 
 # Lengths of a run and numbers of processes are not tried out at 10**9.
 LONG = ('max_iters', 'max_epochs', 'num_workers', 'times')
+OUTCOMES = ('runs', 'named', 'unnamed', 'traceback')
 WELL = ('runs', 'named')
 # What is put in the place of a value, whatever that was.
 VALUES: list[Any] = [
@@ -74,6 +76,8 @@ def outcome(cfg: Config, key: str, value: Any) -> tuple[str, str]:
     folder = tempfile.mkdtemp()
     if key != 'work_dir':
         cfg.work_dir = folder
+    before = os.getcwd()
+    os.chdir(folder)  # a work directory may be the value that is changed
     try:
         with _quiet():
             check_config(cfg)
@@ -83,6 +87,7 @@ def outcome(cfg: Config, key: str, value: Any) -> tuple[str, str]:
     except Exception as error:  # the outcome is what kind it is
         return _judged(error, key, value), f'{type(error).__name__}: {error}'
     finally:
+        os.chdir(before)
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 DOCS = Path(__file__).resolve().parents[2] / 'docs'
 CSV = DOCS / 'reliability.csv'
 PAGE = DOCS / 'reliability.md'
+CONFIGS = DOCS / 'reliability_configs.csv'
 COLUMNS = ('fault', 'trials', 'recovered', 'what the run does')
 
 _HEAD = """# What happens when something breaks
@@ -37,6 +38,35 @@ part of these runs.
 """
 
 
+_CONFIGS = """
+## What a wrong value in a config does
+
+`make soak` replaces one value at a time of a small config, drawn from every leaf, by another:
+numbers, nan, text, lists, dicts, None (`tests/faults/test_config_values.py`). Then it trains one
+step and validates.
+
+| outcome | changes | share |
+| --- | ---: | ---: |
+"""
+_SAID = {
+    'runs': 'runs',
+    'named': 'one sentence with the dotted key and the value',
+    'unnamed': 'one sentence without one of the two',
+    'traceback': 'an error nobody foresaw, with its traceback',
+}
+
+
+def _configs() -> str:
+    """The table of config values; empty if there is none yet."""
+    if not CONFIGS.exists():
+        return ''
+    with open(CONFIGS, newline='') as file:
+        counts = {kind: int(count) for kind, count in list(csv.reader(file))[1:]}
+    total = sum(counts.values())
+    lines = [f'| {_SAID[k]} | {n} | {100 * n / total:.1f} % |' for k, n in counts.items()]
+    return _CONFIGS + '\n'.join([*lines, f'| all | {total} | 100 % |']) + '\n'
+
+
 def rows() -> list[list[str]]:
     """The table as it is, without its head; empty if there is none yet."""
     if not CSV.exists():
@@ -49,4 +79,4 @@ def page() -> str:
     """The page as it must be, from the table as it is."""
     lines = ['| ' + ' | '.join(cells) + ' |' for cells in [COLUMNS, *rows()]]
     lines.insert(1, '| --- | ---: | ---: | --- |')
-    return _HEAD + '\n'.join(lines) + '\n' + _TAIL
+    return _HEAD + '\n'.join(lines) + '\n' + _configs() + _TAIL

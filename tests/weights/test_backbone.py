@@ -61,6 +61,17 @@ def test_another_depth_is_refused(tmp_path):
         load_backbone_weights(ResNetV1c(34), path)
 
 
+def test_weights_that_were_not_used_are_named(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr('segkit.weights.backbone.print_log', lambda text, *_: said.append(text))
+    path = save(ResNetV1c(34).state_dict(), tmp_path / 'a.pth')
+    load_backbone_weights(ResNetV1c(18), path)
+    (text,) = said
+    assert 'a.pth: 96 weights were not used, layer1.2.conv1.weight first' in text
+    load_backbone_weights(ResNetV1c(34), path)
+    assert len(said) == 1
+
+
 def test_v1c_weights_do_not_fill_the_averaging_shortcuts_of_v1d(tmp_path):
     path = save(ResNetV1c(18).state_dict(), tmp_path / 'a.pth')
 
