@@ -234,3 +234,12 @@ def place_again(root):
 def test_orientation_1_is_upright(tmp_path):
     files = place(tmp_path, saved(PICTURE, 'JPEG', 1), LABEL, img_suffix='.jpg')
     assert np.array_equal(BaseSegDataset(**files)[0]['gt_seg_map'], LABEL)
+
+
+@pytest.mark.parametrize('order', [1, -1], ids=['picture first', 'label first'])
+@pytest.mark.parametrize('joined', [True, False])
+def test_sizes_are_compared_in_either_order_of_loading(tmp_path, order, joined):
+    files = place(tmp_path, PICTURE, LABEL[:, :-1])
+    files['pipeline'] = [*LOAD[::order], dict(type='RandomCrop', crop_size=(4, 4))]
+    with pytest.raises(DataError, match=r'x\.png: the label is 10x13 .* is 10x14'):
+        BaseSegDataset(**files, fast_pipeline=joined)[0]

@@ -167,6 +167,8 @@ class LoadImageFromFile(mmcv.transforms.LoadImageFromFile):
             img = img.astype(np.float32)
         results['img'] = img
         results['img_shape'] = results['ori_shape'] = img.shape[:2]
+        if results.get('gt_seg_map') is not None:
+            check_same_size(results, results['gt_seg_map'].shape[:2])
         return results
 
 
