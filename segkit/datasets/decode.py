@@ -52,17 +52,17 @@ class DecodeError(ValueError):
         self.cure = cure
 
 
-def orientation(data: bytes) -> int | None:
-    """The EXIF orientation of a JPEG, PNG or WebP, None without one.
+_TIFF = (b'II*\0', b'MM\0*')
 
-    TIFFs have one too, which OpenCV and Pillow see to by themselves.
-    """
+
+def orientation(data: bytes) -> int | None:
+    """The EXIF orientation of a JPEG, PNG, WebP or TIFF, None without one."""
     if data[:2] == b'\xff\xd8':
         found = b'Exif\0\0' in data[: 1 << 17]
     elif data[:8] == PNG_SIGNATURE:
         found = data.find(b'eXIf') > 0
     else:
-        found = data[:4] == b'RIFF' and data.find(b'EXIF') > 0
+        found = data[:4] in _TIFF or (data[:4] == b'RIFF' and data.find(b'EXIF') > 0)
     if not found:
         return None
     try:
@@ -87,8 +87,8 @@ _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def _upright(stored: np.ndarray, data: bytes) -> np.ndarray:
-    """What was decoded as it is stored, turned as EXIF says."""
-    turn = orientation(data) or 1
+    """What was decoded as it is stored, turned as EXIF says; TIFFs have been by their decoders."""
+    turn = (orientation(data) or 1) if data[:4] not in _TIFF else 1
     return stored if turn == 1 else np.ascontiguousarray(_TURNS[turn](stored))
 
 
@@ -130,9 +130,7 @@ def decode_image(
         img = _opencv(data, IMAGE_FLAGS[flag])
     if img is None:
         raise _why_not(data)
-    if flag == 'unchanged' and data[:2] not in (b'II', b'MM'):
-        return _upright(img, data)
-    return img
+    return _upright(img, data) if flag == 'unchanged' else img
 
 
 def _why_not(data: bytes) -> DecodeError:

@@ -177,10 +177,11 @@ def test_every_turn_is_that_of_pillow_and_opencv(monkeypatch):
                     got = decode.decode_image(data, flag)
                     assert np.array_equal(got, want), (kind, number, flag)
                 assert decode.decode_top(data, 3) is None
-        data = saved(LABEL, 'PNG', number)
-        with Image.open(io.BytesIO(data)) as file:
-            want = np.array(ImageOps.exif_transpose(file))
-        assert np.array_equal(decode.decode_label(data), want)
+        for kind in ('PNG', 'TIFF'):
+            data = saved(LABEL, kind, number)
+            assert decode.orientation(data) == number
+            want = decode._TURNS[number](LABEL)
+            assert np.array_equal(decode.decode_label(data), want), (kind, number)
 
 
 def test_training_prediction_and_overlay_see_the_same_picture(tmp_path, monkeypatch):
@@ -196,14 +197,15 @@ def test_training_prediction_and_overlay_see_the_same_picture(tmp_path, monkeypa
 
 
 @pytest.mark.parametrize('number', [2, 3, 5, 6, 8])
+@pytest.mark.parametrize('kind', ['JPEG', 'PNG', 'TIFF'])
 @pytest.mark.parametrize('joined', [True, False])
-def test_a_turned_picture_needs_a_label_that_says_whether_it_is(tmp_path, number, joined):
+def test_a_turned_picture_needs_a_label_that_says_whether_it_is(tmp_path, number, joined, kind):
     def data(image, label, **kwargs):
         files = place(tmp_path, image, label, img_suffix='.jpg')
         files['pipeline'] = [*LOAD, dict(type='RandomCrop', crop_size=(40, 40))]
         return BaseSegDataset(**files, fast_pipeline=joined, **kwargs)
 
-    turned = saved(PICTURE, 'JPEG', number)
+    turned = saved(PICTURE, kind, number)
     upright = np.ascontiguousarray(decode._TURNS[number](LABEL))
     marked = data(turned, saved(LABEL, 'PNG', number))[0]
     assert np.array_equal(marked['gt_seg_map'], upright)
@@ -217,7 +219,7 @@ def test_a_turned_picture_needs_a_label_that_says_whether_it_is(tmp_path, number
             unmarked[0]
     with pytest.raises(DataError, match=rf'orientation {number}.*exif_transpose'):
         data(turned, LABEL)[0]
-    square = saved(PICTURE[:, :H], 'JPEG', number)
+    square = saved(PICTURE[:, :H], kind, number)
     with pytest.raises(DataError, match=f'orientation {number}'):
         data(square, LABEL[:, :H])[0]
     with pytest.raises(DataError, match=f'orientation {number}'):
