@@ -90,6 +90,38 @@ def epochs_end(plan: Plan) -> Iterator[Finding]:
         )
 
 
+def no_batch_of_one(plan: Plan) -> Iterator[Finding]:
+    """One picture whose pooled value is to be normalised by itself: torch refuses that.
+
+    PSPHead pools a picture to one value a channel; batch norm takes its statistics over the batch.
+    """
+    model = plan.cfg.get('model')
+    head = model.get('decode_head') if isinstance(model, Mapping) else None
+    batch = plan.loader.get('batch_size')
+    if not isinstance(head, Mapping) or not batch or not str(head.get('type')).endswith('PSPHead'):
+        return
+    norm = (head.get('norm_cfg') or {}).get('type')
+    together = norm == 'SyncBN' and plan.ranks > 1
+    if norm not in ('BN', 'SyncBN') or together or 1 not in head.get('pool_scales', (1,)):
+        return
+    why = 'PSPHead pools it to one value, from which batch norm has no statistics'
+    if batch == 1:
+        yield Finding(
+            ERROR,
+            f'train_dataloader.batch_size=1: a batch is one picture; {why}.',
+            options=['train_dataloader.batch_size=2'],
+        )
+    elif plan.samples is not None and not _endless(plan.loader):
+        each = -(-plan.samples // plan.ranks)
+        if each % batch == 1 and not plan.loader.get('drop_last'):
+            yield Finding(
+                ERROR,
+                f'the last batch of each pass is one picture ({plan.samples} samples, '
+                f'batch_size={batch}); {why}.',
+                options=['train_dataloader.drop_last=True'],
+            )
+
+
 # -- pictures against the network ------------------------------------------------------------------
 
 
@@ -208,6 +240,7 @@ def weights_are_here(plan: Plan) -> Iterator[Finding]:
 CHECKS: tuple[Callable[[Plan], Iterator[Finding]], ...] = (
     loader_gives_batches,
     epochs_end,
+    no_batch_of_one,
     bit_depth,
     weights_are_here,
     lambda plan: settings_checks.channels_match(plan.cfg),

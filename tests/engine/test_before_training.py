@@ -38,6 +38,10 @@ FAULTS = {
         train_dataloader__sampler=FINITE,
     ),
     'which has no end': dict(train_cfg__type='EpochBasedTrainLoop', train_cfg__by_epoch=True),
+    'a batch is one picture': dict(train_dataloader__batch_size=1),
+    'the last batch of each pass': dict(
+        train_dataloader__batch_size=5, train_dataloader__sampler=FINITE
+    ),
     'is not on this machine': dict(model__pretrained='open-mmlab://resnet18_v1c'),
     'there is no such file of weights': dict(load_from='none/there.pth'),
     'there are no such weights': dict(model__backbone__pretrained='open-mmlab://resnet19_v1c'),
@@ -83,6 +87,15 @@ def test_training_without_a_batch_ends_at_once(tmp_path, loop):
     if loop:
         cfg.train_cfg = loop
     with pytest.raises(ConfigError, match=r'gives no batch: 11 samples, batch_size=16'):
+        Runner.from_cfg(cfg).train()
+
+
+def test_the_head_refuses_what_the_check_refuses(tmp_path):
+    cfg = tiny_config(tmp_path, train_dataloader__batch_size=1, **NO_VALIDATION)
+    with pytest.raises(ConfigError, match='a batch is one picture'):
+        Runner.from_cfg(cfg).train()
+    cfg.default_hooks.first_batches = None
+    with pytest.raises(ValueError, match='cannot train on one image'):
         Runner.from_cfg(cfg).train()
 
 
