@@ -9,6 +9,7 @@ import json
 import time
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import mmengine
 import torch
@@ -32,7 +33,7 @@ from segkit.engine.sharding import (
     whole_optimizer_state,
     whole_state,
 )
-from segkit.weights import initialise, load_checkpoint, load_into, state_dict_of
+from segkit.weights import initialise, load_into, read_verified, state_dict_of
 
 
 class Persistence:
@@ -208,9 +209,10 @@ class Persistence:
 
     def load_checkpoint(self, filename: str, map_location: str = 'cpu', **ignored) -> dict:
         """Weights alone. Fine-tuning takes what fits and prints the rest; testing needs all."""
-        checkpoint = load_checkpoint(filename, map_location=map_location, mmap=True)
+        checkpoint, verified = read_verified(filename, map_location, mmap=True)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        self._load_weights(checkpoint, self._purpose, str(filename), self._may_assign())
+        source, assign = str(filename), self._may_assign()
+        self._load_weights(checkpoint, self._purpose, source, assign, verified=verified)
         self._has_loaded = True
         return checkpoint
 
@@ -220,13 +222,13 @@ class Persistence:
         return alone and self._purpose == 'test' and not self.cfg.get('channels_last')
 
     def _load_weights(
-        self, checkpoint: dict, purpose: str, source: str, assign: bool = False, **how: dict
+        self, checkpoint: dict, purpose: str, source: str, assign: bool = False, **how: Any
     ) -> None:
         if is_sharded(self.bare_model):
             load_whole_state(self.bare_model, state_dict_of(checkpoint, source))
             return
-        named = dict(source=source, assign=assign, **how)
-        report = load_into(self.bare_model, checkpoint, purpose, **named)
+        how |= dict(source=source, assign=assign)
+        report = load_into(self.bare_model, checkpoint, purpose, **how)
         if self._purpose == 'test':
             initialise(self.bare_model, report.missing)  # an auxiliary head, perhaps left undrawn
         if purpose == 'finetune' or not report.complete or self._purpose == 'test':

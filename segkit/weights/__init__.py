@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from torch import nn
 
 from .backbone import inflate_stem, load_backbone_weights, to_our_names
-from .contents import dataset_meta_of, load_checkpoint, state_dict_of
+from .contents import dataset_meta_of, load_checkpoint, read_verified, state_dict_of
 from .errors import (
     CheckpointError,
     CheckpointNotFoundError,
@@ -41,6 +41,7 @@ __all__ = [
     'load_checkpoint',
     'load_into',
     'local_file',
+    'read_verified',
     'state_dict_of',
     'to_our_names',
     'use_in_mmengine',

@@ -23,12 +23,6 @@ _WEIGHT_KEYS = ('state_dict', 'model_state_dict', 'model', 'net')
 _MOST = 100  # times the size of the file that its tensors may say to be
 
 
-class Checkpoint(dict):
-    """What ``load_checkpoint`` returns; ``verified`` says how the file was found to be whole."""
-
-    verified = ''
-
-
 def load_checkpoint(
     filename: str | Path,
     map_location: Any = 'cpu',
@@ -36,7 +30,7 @@ def load_checkpoint(
     *,
     mmap: bool = False,
     check: bool | None = None,
-) -> Checkpoint:
+) -> dict:
     """Read a checkpoint of any published format, without running anything it says.
 
     Args:
@@ -55,6 +49,13 @@ def load_checkpoint(
         CheckpointError: with a sentence that names the file; see ``errors`` for the kinds.
     """
     del logger
+    return read_verified(filename, map_location, mmap, check)[0]
+
+
+def read_verified(
+    filename: str | Path, map_location: Any = 'cpu', mmap: bool = False, check: bool | None = None
+) -> tuple[dict, str]:
+    """``load_checkpoint``, and how the file was found to be whole, in words."""
     path = local_file(filename)
     verified = ''
     if (checking() if check is None else check) and path.is_file():
@@ -67,12 +68,10 @@ def load_checkpoint(
             'model.state_dict(), or dict(state_dict=...), and load that.'
         )
     _refuse_expanding(content, path)
-    checkpoint = Checkpoint(content)
-    checkpoint.verified = verified
-    meta = checkpoint.get('meta')
+    meta = content.get('meta')
     if isinstance(meta, dict):
         meta.pop('config', None)
-    return checkpoint
+    return content, verified
 
 
 def _refuse_expanding(content: Mapping, path: Path) -> None:

@@ -92,8 +92,7 @@ def _is_there(target: Path) -> bool:
     try:
         recognise(target)
     except CheckpointError:
-        target.unlink()
-        return False
+        return False  # and what takes its place is written whole
     return True
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from segkit.errors import UserError
 
-from .contents import dataset_meta_of, load_checkpoint, state_dict_of
+from .contents import dataset_meta_of, read_verified, state_dict_of
 from .errors import CheckpointError
 from .prefixes import KeyMap, choose, of_semseg, wanted_key_map
 
@@ -118,6 +118,7 @@ def load_into(
     source: str | None = None,
     assign: bool = False,
     key_map: KeyMap | None = None,
+    verified: str = '',
 ) -> LoadReport:
     """Load weights into ``model`` and say what was loaded and what was not.
 
@@ -130,6 +131,7 @@ def load_into(
             nobody writes to: a process dies when a file it has mapped is cut short.
         key_map: chooses among sets of weights, and renames: see ``prefixes.choose``. By default
             what ``--key-map`` gave.
+        verified: for the report, how the file was found to be whole if it was read before.
 
     Raises:
         CheckpointError: nothing fits, several sets of weights do, or, when testing, anything
@@ -139,7 +141,7 @@ def load_into(
         raise UserError(f"purpose={purpose!r}: must be 'test' or 'finetune'.")
     if not isinstance(checkpoint, dict):
         source = source or str(checkpoint)
-        checkpoint = load_checkpoint(checkpoint, mmap=True)
+        checkpoint, verified = read_verified(checkpoint, mmap=True)
     source = source or 'the checkpoint'
     model = getattr(model, 'module', model)  # under DDP the keys are those of the model inside
     key_map = wanted_key_map() if key_map is None else key_map
@@ -147,7 +149,7 @@ def load_into(
     state = chosen.state if chosen else state_dict_of(checkpoint, source)
     report = compare(model, state, source)
     report.aside = chosen.aside if chosen else []
-    report.verified = getattr(checkpoint, 'verified', '')
+    report.verified = verified
     report.dataset_meta = dataset_meta_of(checkpoint)
     _judge(report, purpose)
     _fill(model, {name: state[name] for name in report.loaded}, assign)

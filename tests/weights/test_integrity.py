@@ -133,6 +133,13 @@ def test_a_hash_in_a_name_is_compared_and_a_date_is_no_hash(tmp_path):
         load_checkpoint(wrong)
 
 
+def test_what_was_read_is_plain_and_can_be_saved_again(tmp_path):
+    checkpoint = load_checkpoint(training(tmp_path / 'a.pth'))
+    assert type(checkpoint) is dict
+    torch.save(checkpoint, tmp_path / 'b.pth')
+    assert torch.load(tmp_path / 'b.pth', weights_only=True)['meta']['iter'] == 3
+
+
 def test_the_switch_skips_the_check(tmp_path, monkeypatch):
     path = training(tmp_path / 'a.pth')
     path.write_bytes(path.read_bytes()[:-1] + b'?')
