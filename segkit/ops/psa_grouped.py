@@ -79,7 +79,7 @@ def trim(weight: Tensor, rows: Reach, columns: Reach) -> Tensor:
     """(Mh * Mw, C) -> (R, Q', C), a view: the offsets that the map can reach."""
     window = weight.view(rows.mask, columns.mask, -1)
     for dim, axis in enumerate((rows, columns)):
-        window = window.narrow(dim, axis.half - axis.before, axis.span)
+        window = window.narrow(dim, axis.start, axis.span)
     return window
 
 

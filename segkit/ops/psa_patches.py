@@ -66,7 +66,8 @@ class Window:
         self.weight = self._by_run(weight)
         rows, self.chunk_bytes, self.narrow = _budget(feat)
         side = max(1, round((rows / max(1, n)) ** 0.5))
-        self.all = Block(Reach(h, mask[0]).tiles(side), Reach(w, mask[1]).tiles(side))
+        self.reach = Reach(h, mask[0]), Reach(w, mask[1])
+        self.all = Block(*(axis.tiles(side) for axis in self.reach))
         self.top = min(tile.first for tile in self.all.rows)
         self.height = max(tile.first + tile.span for tile in self.all.rows) - self.top
         self.packed = self.band = self.weight.new_empty(0)
@@ -86,7 +87,7 @@ class Window:
             yield from (Block([row], [column]) for row, column in self.patches())
             return
         n, h, w = self.size
-        reach = Reach(w, self.mask[1]).span
+        reach = self.reach[1].span
         width = self.narrow if reach + self.narrow < NARROW * w else w
         row_bytes = max(1, n) * h * min(w, width + reach) * width * self.statistics.itemsize
         for rows in cut(h, max(1, self.chunk_bytes // row_bytes)):
@@ -140,8 +141,8 @@ class Window:
 
     def start_gradients(self) -> None:
         self.dtokens = torch.zeros_like(self.tokens)
-        shape = (self.runs, *self.mask, self.tokens.shape[4])
-        self.dweight = self.tokens.new_zeros(shape, dtype=self.statistics)
+        shape = (self.runs, *(axis.span for axis in self.reach), self.tokens.shape[4])
+        self.dweight = self.tokens.new_zeros(shape, dtype=self.statistics)  # what is in reach
 
     def add_gradient(self, row: Tile, column: Tile, dlogits: Tensor) -> None:
         """dlogits (N, Kb, T, S, U) of a patch, any strides."""
@@ -150,8 +151,10 @@ class Window:
             shape = (self.size[0] * row.owns * column.owns, row.span * column.span)
             self.band, self.band_for = self.tokens.new_zeros(shape), key
         _skew(self.band, row, column).copy_(dlogits)
-        rows, of_rows = overlap(row.first, row.span, self.mask[0])
-        columns, of_columns = overlap(column.first, column.span, self.mask[1])
+        (rows, of_rows), (columns, of_columns) = (
+            overlap(tile.first - axis.start, tile.span, axis.span)
+            for tile, axis in zip((row, column), self.reach)
+        )
         tokens = self._tokens(row, column)
         for run, places in enumerate(self._places(row, column)):
             own = self.dtokens[run, :, row.own, column.own]
@@ -163,8 +166,10 @@ class Window:
         """(dfeat, dweight)."""
         self.packed = self.band = self.packed[:0]
         dfeat = self.dtokens.permute(1, 0, 4, 2, 3).flatten(1, 2).contiguous()
-        dweight = self.dweight.permute(1, 2, 0, 3).flatten(0, 1).flatten(1)
-        return dfeat, dweight.to(dfeat.dtype)
+        dweight = dfeat.new_zeros(self.mask[0] * self.mask[1], dfeat.shape[1])
+        rows, columns = (slice(axis.start, axis.start + axis.span) for axis in self.reach)
+        self._by_run(dweight)[:, rows, columns] = self.dweight
+        return dfeat, dweight
 
 
 def _budget(feat: Tensor) -> tuple[int, int, int]:

@@ -43,6 +43,11 @@ class Reach:
         return min(self.mask - 1 - self.half, self.size - 1)
 
     @property
+    def start(self) -> int:
+        """First row of the window that is used; ``span`` are."""
+        return self.half - self.before
+
+    @property
     def span(self) -> int:
         return self.before + self.after + 1
 
