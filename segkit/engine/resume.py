@@ -29,6 +29,8 @@ def candidates(work_dir: str | Path, say: Callable[[str], None] = print) -> list
             numbered.append((int(match[1]), path))
     found = [path for _, path in sorted(numbered, reverse=True)]
     last = _noted(work_dir, say)
+    if last is not None and last in found[1:]:
+        say(f'{work_dir / POINTER} names {last.name}, although {found[0].name} is there.')
     return found if last is None else [last] + [p for p in found if p != last]
 
 

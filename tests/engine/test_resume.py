@@ -32,7 +32,9 @@ def test_newest_first_by_number_not_by_name(work_dir):
 
 def test_the_noted_one_comes_first(work_dir):
     (work_dir / 'last_checkpoint').write_text('iter_4.pth')
-    assert candidates(work_dir)[0].name == 'iter_4.pth'
+    said = []
+    assert candidates(work_dir, said.append)[0].name == 'iter_4.pth'
+    assert 'names iter_4.pth, although iter_10.pth is there' in said[0]
 
 
 def test_a_moved_folder_is_resumed_from(work_dir, tmp_path_factory):
