@@ -64,6 +64,11 @@ class TrainLoop(MMIterBasedTrainLoop):
     ) -> None:
         # Not mmengine's __init__: it starts the workers, which would read from sample 0.
         BaseLoop.__init__(self, runner, dataloader)
+        if not hasattr(runner, 'resolve_accumulation'):
+            raise ConfigError(
+                f'train_cfg: the loop of segkit needs segkit.engine.Runner, not {type(runner)}: '
+                '`from segkit.engine import Runner`, the rest stays as it is'
+            )
         if (max_iters is None) == (max_epochs is None):
             raise ConfigError('train_cfg: set one of max_iters and max_epochs')
         self.by_epoch = max_epochs is not None

@@ -99,3 +99,11 @@ def test_accumulation_that_cannot_be(tmp_path, accumulate, base, message):
         options['auto_scale_lr'] = dict(base_batch_size=base)
     with pytest.raises(ConfigError, match=message):
         train(tmp_path, **options)
+
+
+def test_the_runner_of_mmengine_is_answered_with_ours(tmp_path):
+    from mmengine.runner import Runner as OtherRunner
+
+    cfg = tiny_config(tmp_path, default_scope='segkit')
+    with pytest.raises(ConfigError, match=r'needs segkit\.engine\.Runner'):
+        OtherRunner.from_cfg(cfg).train()
