@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from segkit.ops import build_ext, cuda_ext, psa_attention, psa_mask
+from segkit.ops import build_ext, cuda_ext, psa_attention, psa_mask, psa_patches
 from segkit.ops import triton_psa as triton_ops
 from segkit.ops.psa_grouped import Groups, skew, unskew
 
@@ -131,14 +131,16 @@ def test_triton_kernels(kb, size, collect):
     torch.testing.assert_close(got, want, atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize('triton', ['auto', '0'])
+@pytest.mark.parametrize('form', ['grouped with triton', 'grouped', 'patches'])
 @pytest.mark.parametrize('save', [False, True])
 @pytest.mark.parametrize('mask', [61, 25])
 @pytest.mark.parametrize('psa_type', MODES)
 def test_attention_in_bfloat16_errs_no_more_than_written_out(
-    psa_type, mask, save, triton, monkeypatch
+    psa_type, mask, save, form, monkeypatch
 ):
-    monkeypatch.setenv('SEGKIT_TRITON', triton)
+    monkeypatch.setenv('SEGKIT_TRITON', 'auto' if 'triton' in form else '0')
+    if form == 'patches':
+        monkeypatch.setattr(psa_patches, 'use_grouped', lambda *_: False)
     value, feat = (torch.randn(2, 64, 31, 29, device='cuda') for _ in range(2))
     weight = torch.randn(mask * mask, 64, device='cuda') / 8
     inputs = [t.bfloat16().requires_grad_() for t in (value, feat, weight)]

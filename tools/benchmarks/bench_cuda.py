@@ -4,7 +4,8 @@ Builds the CUDA extension if it is not there, checks every form against the othe
 
     mask       the psa_mask kernels, in bytes that they must move per second, beside a device copy
                on the same machine and beside index_select (bar: 70 % of the copy)
-    attention  psa_attention in bfloat16 beside the written-out form (bar: 2 times)
+    attention  psa_attention in bfloat16 beside the written-out form (bar: 2 times); and by patches
+               (psa_patches.py) beside the form for GPUs alone: the slower of the two can go
     head       PSAHead and PSPHead under bfloat16 autocast beside theirs (bar: 2 times)
 
 and writes results/cuda.csv with the machine's name. The tests come first, under the sanitizer too:
@@ -24,6 +25,7 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,7 +35,7 @@ from cuda_clock import Bench
 from timing import markdown_table, write_csv
 from written_out_heads import written_attention, written_psa_head, written_psp_head
 
-from segkit.ops import build_ext, cuda_ext, psa_attention
+from segkit.ops import build_ext, cuda_ext, psa_attention, psa_patches
 from segkit.ops.psa_window import PSA_TYPES, Reach
 from segkit.registry import MODELS
 
@@ -114,8 +116,27 @@ def bench_attention(bench: Bench) -> None:
                 agree(case, call(), written(), BFLOAT16_STEPS)
                 name = f'forward and backward, attention kept: {keep}, {case}'
                 bench.compare('attention', name, trained(call), trained(written))
+                bench.compare(
+                    'attention', f'patches: {name}', by_patches(trained(call)), trained(call)
+                )
             with torch.no_grad():
+                agree(case, by_patches(call)(), written(), BFLOAT16_STEPS)
                 bench.compare('attention', f'forward {case}', call, written)
+                bench.compare('attention', f'patches: forward {case}', by_patches(call), call)
+
+
+def by_patches(call: Callable[[], Any]) -> Callable[[], Any]:
+    """The same with the one form for CPU and GPU, where a GPU has another of its own."""
+
+    def other_form() -> Any:
+        chosen = psa_patches.use_grouped
+        psa_patches.use_grouped = lambda *_: False
+        try:
+            return call()
+        finally:
+            psa_patches.use_grouped = chosen
+
+    return other_form
 
 
 def trained(call: Callable[[], Tensor]) -> Callable[[], None]:
