@@ -66,6 +66,8 @@ def test_class_labels_are_preferred_and_rivals_named():
     assert others_as_good(found, best) == sorted({'masks', 'gt'} - {best.labels})
     found = {name: ['1.png'] for name in ('JPEGImages', 'SegmentationObject', 'SegmentationClass')}
     assert best_pairing(found).labels == 'SegmentationClass'
+    found = {'img': ['1.png', '2.png'], 'masks': ['1.png'], 'masks_color': ['1.png', '2.png']}
+    assert best_pairing(found).labels == 'masks'
 
 
 NAMES = {
