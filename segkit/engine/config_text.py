@@ -20,15 +20,21 @@ def _items(value: Any) -> tuple[str, list[tuple[str, Any]], str]:
     if _is_keyword_dict(value):
         return 'dict(', [(f'{k}=', v) for k, v in value.items()], ')'
     if isinstance(value, dict):
-        return '{', [(f'{k!r}: ', v) for k, v in value.items()], '}'
+        return '{', [(f'{_plain(k)}: ', v) for k, v in value.items()], '}'
     brackets = '[]' if isinstance(value, list) else '()'
     return brackets[0], [('', v) for v in value], brackets[1]
+
+
+def _plain(value: object) -> str:
+    """``repr``, without the two braces in which mmengine fills in names and variables of the
+    environment before it parses a config: a folder may be called so."""
+    return repr(value).replace('{{', '{\\x7b') if isinstance(value, str) else repr(value)
 
 
 def literal(value: Any, indent: int = 0, taken: int = 0) -> str:
     """``value`` as source text, on one line if it fits beside ``taken`` columns."""
     if not isinstance(value, (dict, list, tuple)):
-        return repr(value)
+        return _plain(value)
     opening, items, closing = _items(value)
     comma = ',' if isinstance(value, tuple) and len(value) == 1 else ''
     flat = opening + ', '.join(p + literal(v) for p, v in items) + comma + closing

@@ -7,14 +7,10 @@ before it parses a config) and bytes that are no text. Everything generated pass
 import os
 import re
 import shlex
-from pprint import pformat
-from typing import Any
 
+from segkit.engine.config_text import literal
 
-def literal(value: Any, width: int = 92) -> str:
-    """Python source of strings, numbers and containers of them, over several lines where long."""
-    # Two braces stand in strings alone: of a dict in a dict the outer brace has its key behind it.
-    return pformat(value, width=width, compact=True, sort_dicts=False).replace('{{', '{\\x7b')
+__all__ = ['command', 'comment', 'literal', 'plain', 'shell_word']
 
 
 def plain(text: str) -> str:

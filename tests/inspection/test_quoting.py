@@ -16,6 +16,7 @@ from helpers.run_tool import TOOLS
 from mmengine.config import Config
 
 from segkit.engine.config import load_config
+from segkit.engine.config_text import plain_config
 from segkit.inspection.new_config import write_config
 from segkit.inspection.quoting import comment, literal, plain, shell_word
 
@@ -121,3 +122,12 @@ def test_each_way_of_quoting_gives_back_what_it_was_given():
         assert plain(name).isprintable()
         assert ast.parse(f'# {comment(name)}').body == []
         assert '{{' not in comment(name)
+
+
+@pytest.mark.parametrize('name', [*HOSTILE, "a'\"{{$NOPE:b'}}x", '{{fileDirname}}'])
+def test_the_config_that_training_writes_says_the_same(tmp_path, name):
+    cfg = plain_config(Config(dict(data_root=name, other={name: [name]})))
+    cfg.dump(str(tmp_path / 'dumped.py'))
+    back = load_config(tmp_path / 'dumped.py')
+    assert back.data_root == name
+    assert back.other == {name: [name]}
