@@ -39,7 +39,7 @@ def checksum(data: np.ndarray) -> int:
     """64 bits of bytes: the sum of their 8-byte words, each times an odd weight of its place.
 
     Any change of one word shows, and any exchange of two; of other damage all but one in 2**64. A
-    third of the time of a CRC, which would cost a fifth of a sample.
+    third of the time of a CRC-32.
     """
     global _weights
     whole = len(data) // 8
