@@ -115,11 +115,14 @@ def _backward(grad: Tensor, mode: int, mask_h: int, mask_w: int) -> Tensor:
     n, _, h, w = grad.shape
     whole = Reach(h, mask_h).full and Reach(w, mask_w).full
     inside = None if whole else _inside(h, w, mask_h, mask_w, mode, grad.device)
-    out = grad.new_zeros(n, mask_h * mask_w * h * w)
+    out = grad.new_empty(0)
     for part, index in _index(h, w, (mask_h, mask_w), mode, grad.device):
-        index, source = index.long(), grad.reshape(n, -1)[:, part]
+        source = grad.reshape(n, -1)[:, part]
         if inside is not None:
             index, source = index[inside[part]], source[:, inside[part]]
+        index = index.long()  # and the narrower one is freed
+        if not part.start:  # the largest tensor last
+            out = grad.new_zeros(n, mask_h * mask_w * h * w)
         out.scatter_(1, index.expand(n, -1), source)
     return out.view(n, mask_h * mask_w, h, w)
 
