@@ -1,16 +1,17 @@
 """Where the ranks of a job meet: a key-value store on a port that no other job answers at.
 
-torchrun says where. Under Slurm and MPI the first rank takes the first free one of a few ports that
-follow from the name of the job step, so that steps which share a node do not share a port; the
-others look for the store that bears that name. The same store tells what each rank last did.
+torchrun says where. Under Slurm and MPI the first rank opens the store on any free port, and tells
+which at the first free one of a few ports that follow from the name of the job step, so that steps
+which share a node do not meet; the others ask there. The store also tells what each rank last did.
 """
 
+import contextlib
 import datetime
 import os
 import socket
+import threading
 import time
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch.distributed as torch_dist
@@ -18,7 +19,7 @@ from torch.distributed import PrefixStore, Store, TCPStore
 
 # Below the ports that Linux hands out to any program that asks for one (32768 and up).
 _FIRST, _COUNT, _TRIES = 10000, 20000, 16
-_NAME = 'segkit/job'
+_NAME = 'segkit'
 
 
 def candidate_ports(job: str) -> list[int]:
@@ -53,44 +54,52 @@ def meet(rank: int, world_size: int, job: str | None, timeout: float) -> Store:
 
 
 def _serve(address: str, world: int, job: str, limit: datetime.timedelta) -> tuple[int, Store]:
-    ports = candidate_ports(job)
-    for port in ports:
+    """A store on any free port, and somebody at a port of the job's who tells which."""
+    store = TCPStore(address, 0, world, True, limit, wait_for_workers=False)
+    for port in candidate_ports(job):
         try:
-            store = TCPStore(address, port, world, True, limit, wait_for_workers=False)
-        except RuntimeError as error:
-            if 'EADDRINUSE' not in str(error) or port == ports[-1]:
-                raise
+            desk = socket.create_server(('', port), backlog=1024)
+        except OSError:
             continue
-        store.set(_NAME, job)
-        return port, store
-    raise AssertionError('unreachable')
+        _desks.append(desk)
+        answer = f'{_NAME} {job}\t{store.port}\n'.encode()
+        threading.Thread(target=_tell, args=(desk, answer), daemon=True).start()
+        return store.port, store
+    raise RuntimeError(f'no port among {candidate_ports(job)} is free')
+
+
+def _tell(desk: socket.socket, answer: bytes) -> None:
+    """Give the answer to everybody who comes, until the desk is closed."""
+    while True:
+        try:
+            caller, _ = desk.accept()
+        except OSError:
+            return
+        with contextlib.suppress(OSError), caller:
+            caller.sendall(answer)
 
 
 def _find(address: str, world: int, job: str, limit: datetime.timedelta) -> tuple[int, Store]:
-    """Knock at one port after the other, until one answers with the name of the job."""
     end = time.monotonic() + limit.total_seconds()
     while time.monotonic() < end:
-        for port in _listening(address, candidate_ports(job)):
-            moment = datetime.timedelta(seconds=5)
-            try:
-                store = TCPStore(address, port, world, False, moment, wait_for_workers=False)
-                known = store.check([_NAME]) and store.get(_NAME).decode() == job
-            except RuntimeError:  # something else answers there
-                continue
-            if known:
-                store.set_timeout(limit)
-                return port, store
+        port = _ask(address, job)
+        if port is not None:
+            return port, TCPStore(address, port, world, False, limit, wait_for_workers=False)
         time.sleep(0.2)
     raise RuntimeError(f'no rank 0 answered at {address} within {limit.total_seconds():.0f} s')
 
 
-def _listening(address: str, ports: list[int]) -> Iterator[int]:
-    for port in ports:
+def _ask(address: str, job: str) -> int | None:
+    """The port of the store, from the first of the job's ports where its name is known."""
+    for port in candidate_ports(job):
         try:
-            socket.create_connection((address, port), timeout=2).close()
-        except OSError:
+            with socket.create_connection((address, port), timeout=2) as desk:
+                name, _, told = desk.makefile('rb').readline(1000).decode().partition('\t')
+        except (OSError, UnicodeDecodeError):  # nobody, or somebody else
             continue
-        yield port
+        if name == f'{_NAME} {job}' and told.strip().isdigit():
+            return int(told)
+    return None
 
 
 def shared_address(rank: int, job: str, timeout: float) -> str:
@@ -113,7 +122,7 @@ def shared_address(rank: int, job: str, timeout: float) -> str:
     end = time.monotonic() + timeout
     while time.monotonic() < end:
         for address in file.read_text().split() if file.exists() else []:
-            if any(_listening(address, candidate_ports(job))):
+            if _ask(address, job) is not None:
                 return address
         time.sleep(0.2)
     raise RuntimeError(f'rank 0 could not be reached at an address in {file.resolve()}')
@@ -170,10 +179,13 @@ class JobStore:
 
 
 _joined: list[JobStore] = []
+_desks: list[socket.socket] = []
 
 
 def joined(store: Store) -> None:
-    """This process is in the job whose store this is."""
+    """This process is in the job whose store this is; no other rank is still to come."""
+    while _desks:
+        _desks.pop().close()
     _joined[:] = [JobStore(store)]
 
 

@@ -1,15 +1,16 @@
 """Two processes on the CPU over gloo train, validate, save, resume and test like one."""
 
+import datetime
 import os
 import re
 import signal
 import socket
+import threading
 
 import pytest
 import torch
 from helpers.fault_child import complete, complete_ranks, free_port, start_ranks
 from helpers.runs import assert_same_run, read
-from torch.distributed import TCPStore
 
 from segkit.engine import dist, rendezvous
 
@@ -189,21 +190,27 @@ def meet(rank: int, job: str, stores: dict) -> None:
     assert port is None
 
 
-def test_ranks_find_the_port_that_was_free_and_are_not_taken_in_by_others(environment):
+def test_ranks_find_one_another_past_ports_where_others_are_silent_or_talk(environment):
     environment.setenv('MASTER_ADDR', '127.0.0.1')
-    taken = [socket.create_server(('', port)) for port in rendezvous.candidate_ports('job')[:2]]
-    other = TCPStore('127.0.0.1', rendezvous.candidate_ports('job')[2], 2, True,
-                     wait_for_workers=False)  # fmt: skip
-    other.set('segkit/job', 'another')
+    ports = rendezvous.candidate_ports('job')
+    silent = socket.create_server(('', ports[0]))
+    other = rendezvous._serve('127.0.0.1', 2, 'another', datetime.timedelta(seconds=20))
+    talking = socket.create_server(('', ports[1]))
+    threading.Thread(
+        target=rendezvous._tell, args=(talking, b'segkit another\t1\n'), daemon=True
+    ).start()
     stores = {}
-    meet(0, 'job', stores)
-    chosen = os.environ.pop('MASTER_PORT')
-    meet(1, 'job', stores)
-    assert os.environ.pop('MASTER_PORT') == chosen == str(rendezvous.candidate_ports('job')[3])
-    stores[0].set('key', 'value')
-    assert stores[1].get('key') == b'value'
-    for server in taken:
-        server.close()
+    try:
+        meet(0, 'job', stores)
+        chosen = os.environ.pop('MASTER_PORT')
+        meet(1, 'job', stores)
+        assert os.environ.pop('MASTER_PORT') == chosen != str(other[0])
+        stores[0].set('key', 'value')
+        assert stores[1].get('key') == b'value'
+    finally:
+        for server in (silent, talking, *rendezvous._desks):
+            server.close()
+        rendezvous._desks.clear()
 
 
 def test_a_hung_rank_is_named_by_the_others_with_what_it_last_did(tmp_path):
