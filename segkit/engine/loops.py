@@ -30,7 +30,7 @@ from segkit.engine.dist import any_rank
 from segkit.engine.errors import explained
 from segkit.engine.model_setup import share_buffers
 from segkit.engine.randomness import preserved_randomness, seed_iteration
-from segkit.engine.rendezvous import beat, stop_heard
+from segkit.engine.rendezvous import beat
 from segkit.engine.sharding import gathered
 from segkit.registry import LOOPS
 
@@ -210,7 +210,7 @@ class ValLoop(MMValLoop):
             for idx, data_batch in enumerate(self.dataloader):
                 self.run_iter(idx, data_batch)
                 beat(f'in batch {idx + 1} of a validation after iteration {runner.iter}')
-                if stops.in_training() and stop_heard(stops.asked() is not None):
+                if stops.in_training() and stops.asked() is not None:
                     break
         if stops.in_training():
             if any_rank(stops.asked() is not None):

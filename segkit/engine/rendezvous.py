@@ -136,34 +136,21 @@ def _resolved(host: str) -> list[tuple]:
 
 
 class JobStore:
-    """The store of the job this process has joined, for ranks that are not in step.
-
-    What each does, told at most once a second; and that one of them was asked to stop.
-    """
+    """The store of the job this process has joined: what each rank does, told once a second."""
 
     def __init__(self, store: Store) -> None:
         self.store, self.rank = store, torch_dist.get_rank()
         self.world_size = torch_dist.get_world_size()
-        self._told = self._looked = 0.0
+        self._told = 0.0
 
     def beat(self, doing: str) -> None:
         if time.monotonic() - self._told >= 1.0:
             self._told = time.monotonic()
             self.store.set(f'beat/{self.rank}', f'{time.time()} {doing}')
 
-    def stop_heard(self, mine: bool) -> bool:
-        """Whether this or, as of the last second, another rank was asked to stop."""
-        if mine:
-            self.store.set('stop', '1')
-        elif time.monotonic() - self._looked >= 1.0:
-            self._looked = time.monotonic()
-            return self.store.check(['stop'])
-        return mine
-
     def silent(self, longer_than: float) -> list[str]:
         """'rank 1 was last heard of 40 s ago, in iteration 7', for each that is silent."""
         said, now = [], time.time()
-        self.store.set_timeout(datetime.timedelta(seconds=5))
         try:
             for rank in set(range(self.world_size)) - {self.rank}:
                 if not self.store.check([f'beat/{rank}']):
@@ -195,12 +182,17 @@ def beat(doing: str) -> None:
         _joined[0].beat(doing)
 
 
-def stop_heard(mine: bool) -> bool:
-    """Whether a rank was asked to stop, ``mine`` this one; for ranks that are not in step."""
-    in_a_job = _joined and torch_dist.is_initialized()
-    return _joined[0].stop_heard(mine) if in_a_job else mine
-
-
 def silent_ranks(longer_than: float = 5.0) -> str:
-    """A clause for each rank that has said nothing for so many seconds; empty without any."""
-    return '; '.join(_joined[0].silent(longer_than)) if _joined else ''
+    """A clause for each rank that has said nothing for so many seconds; empty without any.
+
+    Asked in a thread of its own: over a link that is cut the store waits without a limit.
+    """
+    if not _joined:
+        return ''
+    said: list[str] = []
+    question = threading.Thread(
+        target=lambda: said.extend(_joined[0].silent(longer_than)), daemon=True
+    )
+    question.start()
+    question.join(5.0)
+    return "the job's store does not answer" if question.is_alive() else '; '.join(said)

@@ -8,7 +8,7 @@ import torch
 from helpers.runs import read
 from helpers.tiny_config import tiny_config
 
-from segkit.engine import Runner
+from segkit.engine import ConfigError, Runner
 from segkit.engine.errors import TrainingError
 
 
@@ -85,5 +85,5 @@ def test_a_signal_saves_the_iteration_under_way(tmp_path):
 
 
 def test_a_metric_to_save_by_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(TrainingError, match=r"save_best='mDice' is not among.*aAcc, .*mIoU"):
+    with pytest.raises(ConfigError, match=r"save_best='mDice' is not among.*aAcc, .*mIoU"):
         run_with_step(tmp_path, 0, None, default_hooks__checkpoint__save_best='mDice')

@@ -14,8 +14,7 @@ from helpers.tiny_config import NO_VALIDATION, tiny_config
 from mmengine.config import Config
 from mmengine.hooks import Hook
 
-from segkit.engine import Runner, stops
-from segkit.engine.errors import TrainingError
+from segkit.engine import ConfigError, Runner, stops
 from segkit.engine.hooks.progress import progress_line
 from segkit.engine.hooks.rules import better_rule
 from segkit.engine.model_setup import compile_network
@@ -86,7 +85,7 @@ def test_early_stopping_stops_and_remembers(tmp_path):
 
 def test_early_stopping_on_a_name_that_is_not_there(tmp_path):
     stopper = dict(type='EarlyStoppingHook', monitor='mDice')
-    with pytest.raises(TrainingError, match=r"EarlyStoppingHook\.monitor='mDice'.*mIoU"):
+    with pytest.raises(ConfigError, match=r"custom_hooks\.0\.monitor='mDice'.*mIoU"):
         train(tmp_path, custom_hooks=[stopper])
 
 

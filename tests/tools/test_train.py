@@ -161,7 +161,7 @@ def test_fine_tuning_takes_what_fits_and_lists_the_rest(call):
         (['--resume', 'nothing.pth'], 'nothing.pth: there is no such checkpoint'),
         (['--load-from', 'nothing.pth'], 'nothing.pth'),
         (['--cfg-options', 'train_dataloader.batch_size=1', 'model.decode_head.pool_scales=[1]'],
-         'Use a batch_size of at least 2'),
+         'Add: --cfg-options train_dataloader.batch_size=2'),
     ],
 )  # fmt: skip
 def test_mistakes_end_with_one_sentence_and_a_status(call, capsys, arguments, message):
