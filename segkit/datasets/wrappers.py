@@ -6,7 +6,7 @@ numbers; these build ours and pass the seed of a :class:`SeededIndex` on.
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import mmengine.dataset as mmengine_dataset
@@ -91,8 +91,27 @@ class ConcatDataset(mmengine_dataset.ConcatDataset):
         return sum(getattr(dataset, 'num_skipped', 0) for dataset in self.datasets)
 
 
+class _OfOne:
+    """Samples of the one dataset inside, in another order or number."""
+
+    dataset: Any
+    full_init: Callable[[], None]
+    _fully_initialized: bool
+    _get_ori_dataset_idx: Callable[[int], int]
+
+    def __getitem__(self, idx: int) -> dict:
+        if not self._fully_initialized:
+            self.full_init()
+        return self.dataset[_at(idx, self._get_ori_dataset_idx(idx))]
+
+    @property
+    def num_skipped(self) -> int:
+        """Damaged samples replaced so far."""
+        return getattr(self.dataset, 'num_skipped', 0)
+
+
 @DATASETS.register_module()
-class ClassBalancedDataset(mmengine_dataset.ClassBalancedDataset):
+class ClassBalancedDataset(_OfOne, mmengine_dataset.ClassBalancedDataset):
     """One dataset, its images with rare classes several times (Gupta et al., LVIS, CVPR 2019).
 
     With f(c) the share of images that hold class c, an image is there
@@ -116,30 +135,10 @@ class ClassBalancedDataset(mmengine_dataset.ClassBalancedDataset):
         factor = {c: max(1.0, math.sqrt(repeat_thr * len(held) / n)) for c, n in images.items()}
         return [max((factor[c] for c in classes), default=1.0) for classes in held]
 
-    def __getitem__(self, idx: int) -> dict:
-        if not self._fully_initialized:
-            self.full_init()
-        return self.dataset[_at(idx, self._get_ori_dataset_idx(idx))]
-
-    @property
-    def num_skipped(self) -> int:
-        """Damaged samples replaced so far."""
-        return getattr(self.dataset, 'num_skipped', 0)
-
 
 @DATASETS.register_module()
-class RepeatDataset(mmengine_dataset.RepeatDataset):
+class RepeatDataset(_OfOne, mmengine_dataset.RepeatDataset):
     """One dataset ``times`` times: epochs of a small dataset that are worth their overhead."""
 
     def __init__(self, dataset: dict | BaseDataset, times: int, **kwargs: Any) -> None:
         super().__init__(_build(dataset), times, **kwargs)
-
-    def __getitem__(self, idx: int) -> dict:
-        if not self._fully_initialized:
-            self.full_init()
-        return self.dataset[_at(idx, self._get_ori_dataset_idx(idx))]
-
-    @property
-    def num_skipped(self) -> int:
-        """Damaged samples replaced so far."""
-        return getattr(self.dataset, 'num_skipped', 0)
