@@ -8,3 +8,7 @@ def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     return getattr(weights, name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
