@@ -36,7 +36,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    from segkit.visualization.plots import check_format
+    from segkit.visualization.charts import check_format
 
     if args.out:
         check_format(args.out)
@@ -45,9 +45,8 @@ def main() -> None:
 
 
 def analyze(args: argparse.Namespace) -> None:
-    from segkit.evaluation.report.scalars import smooth
     from segkit.evaluation.tables import format_table
-    from segkit.visualization.plots import plot_curves
+    from segkit.visualization import charts
 
     names = args.names or unique_names(args.runs)
     runs = {name: read(run) for name, run in zip(names, args.runs)}
@@ -59,14 +58,9 @@ def analyze(args: argparse.Namespace) -> None:
     ]
     # Four digits: a loss or a learning rate needs them.
     rows = [[*row[:3], *(f'{value:.4g}' for value in row[3:])] for row in rows]
-    print(format_table(['Run', 'Scalar', 'Points', 'Last', 'Least', 'Most'], rows))
+    print(format_table(['Run', 'Scalar', 'Points', 'Last', 'Least', 'Most'], rows, texts=2))
     if args.out:
-        if args.smooth:
-            curves = {
-                key: {name: (steps, smooth(values)) for name, (steps, values) in lines.items()}
-                for key, lines in curves.items()
-            }
-        plot_curves(curves, args.out, args.title)
+        charts.save(charts.curves(curves, args.title, args.smooth), args.out)
         print(args.out)
 
 
@@ -78,7 +72,7 @@ def unique_names(runs: list[str]) -> list[str]:
 
 def read(run: str) -> dict:
     """All curves of a run."""
-    from segkit.evaluation.report.scalars import read_curves, scalar_files
+    from segkit.evaluation.scalars import read_curves, scalar_files
 
     if not Path(run).exists():
         raise SystemExit(f'{run}: there is no such folder or file.')

@@ -38,10 +38,10 @@ def main() -> None:
 
 def confusion_matrix(args: argparse.Namespace) -> None:
     from segkit.engine.config import load_config
-    from segkit.evaluation.report.heat_map import row_shares, worst_confusions
+    from segkit.evaluation.scores import row_shares, worst_confusions
     from segkit.evaluation.tables import format_table
     from segkit.registry import DATASETS
-    from segkit.visualization.plots import plot_confusion
+    from segkit.visualization import charts
 
     cfg = load_config(args.config, parse_options(args.cfg_options))
     if args.ignore_index is None:
@@ -49,13 +49,11 @@ def confusion_matrix(args: argparse.Namespace) -> None:
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     matrix, classes = count(dataset, args), dataset.metainfo['classes']
     folder = Path(args.out_dir)
-    plot_confusion(row_shares(matrix), classes, folder / 'confusion.png', args.title)
+    chart = charts.confusion(row_shares(matrix), classes, args.title)
+    charts.save(chart, folder / 'confusion.png')
     write_csv(folder / 'confusion.csv', matrix, classes)
-    print(
-        format_table(
-            ['Label', 'Predicted', '% of label', 'Pixels'], worst_confusions(matrix, classes)
-        )
-    )
+    mixed = worst_confusions(matrix, classes)
+    print(format_table(['Label', 'Predicted', '% of label', 'Pixels'], mixed, texts=2))
     print(f'{folder}/confusion.png, {folder}/confusion.csv')
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from segkit.json_file import read_json
 
 from .errors import EvaluationError
-from .report.scalars import read_curves, scalar_files
+from .scalars import read_curves, scalar_files
 
 _CLASS = 'class_IoU/'
 _SCORES = ('aAcc', 'mIoU', 'mAcc', 'FWIoU', 'mDice', 'mFscore', 'mPrecision', 'mRecall', 'mBIoU')

@@ -148,3 +148,22 @@ def nanmean(values: np.ndarray) -> float:
     """Mean of the entries that are not nan; nan, silently, where there is none."""
     values = values[~np.isnan(values)]
     return float(values.mean()) if values.size else float('nan')
+
+
+def row_shares(matrix: np.ndarray) -> np.ndarray:
+    """(K, K) counts -> percent of each row; rows without labels are nan."""
+    return 100 * divide(matrix, matrix.sum(1, keepdims=True))
+
+
+def worst_confusions(matrix: np.ndarray, classes: Sequence[str], count: int = 10) -> list[tuple]:
+    """(label, prediction, percent of the label's pixels, pixels), most pixels first."""
+    off = matrix.copy()
+    np.fill_diagonal(off, 0)
+    shares = row_shares(matrix)
+    order = np.argsort(off, axis=None, kind='stable')[::-1][:count]
+    cells = zip(*np.unravel_index(order, off.shape))
+    return [
+        (classes[i], classes[j], float(shares[i, j]), int(off[i, j]))
+        for i, j in cells
+        if off[i, j] > 0
+    ]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+from prettytable import PrettyTable
 
 from segkit.whole_file import write_text
 
@@ -20,25 +23,13 @@ _HEADINGS = {
 }
 
 
-def format_table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """An aligned text table: first column to the left, numbers to the right with two decimals."""
-    cells = [[_cell(value) for value in row] for row in rows]
-    widths = [max(len(line[i]) for line in [headings, *cells]) for i in range(len(headings))]
-    rule = '+'.join('-' * (width + 2) for width in widths)
-    lines = [f'+{rule}+']
-    for i, line in enumerate([headings, *cells]):
-        padded = [
-            text.ljust(width) if column == 0 else text.rjust(width)
-            for column, (text, width) in enumerate(zip(line, widths))
-        ]
-        lines.append('| ' + ' | '.join(padded) + ' |')
-        if i == 0:
-            lines.append(f'+{rule}+')
-    return '\n'.join([*lines, f'+{rule}+'])
-
-
-def _cell(value: object) -> str:
-    return f'{value:.2f}' if isinstance(value, float) else str(value)
+def format_table(headings: Sequence[str], rows: Iterable[Sequence[object]], texts: int = 1) -> str:
+    """An aligned table: the first ``texts`` columns to the left, numbers with two decimals."""
+    table = PrettyTable(list(headings), align='r', float_format='.2')
+    for heading in headings[:texts]:
+        table.align[heading] = 'l'
+    table.add_rows([list(row) for row in rows])
+    return table.get_string()
 
 
 def class_table(scores: Scores, iou_metrics: Sequence[str] = ('mIoU',)) -> str:
@@ -88,8 +79,6 @@ def write_json(path: str | os.PathLike, scores: Scores, **info: object) -> None:
 
 def write_csv(path: str | os.PathLike, scores: Scores) -> None:
     """One row a class, a last row ``mean``; absent classes have empty cells."""
-    import io
-
     text = io.StringIO()
     entries = to_json(scores)['classes']
     writer = csv.DictWriter(text, fieldnames=list(entries[0]), lineterminator='\n')

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from segkit.engine.findings import Finding
-from segkit.evaluation.report.pictures import jpeg_uri
-from segkit.evaluation.report.templates import environment
-from segkit.visualization.contact_sheet import fit
+from segkit.visualization.overlays import fit
+from segkit.visualization.web_page import data_uri, fill
 
 from .check import Check, Checked
 from .pictures import sample_picture, sample_pictures
@@ -21,8 +20,8 @@ _SHOWN = 4  # pictures of a finding
 
 def as_page(check: Check) -> str:
     """The page as text."""
-    template = environment(Path(__file__).parent).get_template('page.html')
-    return template.render(
+    return fill(
+        Path(__file__).with_name('page.html'),
         title=f'Data of {check.config}',
         verdict='Training would work.' if check.ok else 'Training would fail.',
         general=_findings(check.general, check.datasets),
@@ -93,5 +92,5 @@ def _uris(pictures: Iterable[tuple[str, np.ndarray]]) -> list[tuple[str, str]]:
     found = []
     for name, picture in pictures:
         height = max(1, round(picture.shape[0] * _WIDTH / picture.shape[1]))
-        found.append((plain(name), jpeg_uri(fit(picture, (height, _WIDTH)))))
+        found.append((plain(name), data_uri(fit(picture, (height, _WIDTH)), photograph=True)))
     return found

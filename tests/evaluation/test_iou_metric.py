@@ -13,8 +13,8 @@ from sklearn.metrics import confusion_matrix, jaccard_score
 
 from segkit.evaluation import EvaluationError
 from segkit.evaluation.bootstrap import confidence_interval
-from segkit.evaluation.report import ReportBuilder
 from segkit.registry import METRICS
+from segkit.visualization.report import ReportBuilder
 
 
 def metric_of(**kwargs):

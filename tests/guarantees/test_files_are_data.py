@@ -34,8 +34,8 @@ from segkit.engine.config_error import ConfigError
 from segkit.engine.config_files import read_dumped
 from segkit.engine.resume import load_latest, load_verified
 from segkit.evaluation.predictions import read_pickle
-from segkit.evaluation.report.scalars import read_curves
 from segkit.evaluation.run_results import read_run
+from segkit.evaluation.scalars import read_curves
 from segkit.json_file import JsonError, read_json
 from segkit.model_zoo.catalog import PUBLISHED, read_rows
 from segkit.model_zoo.measured import read_measurements
@@ -295,7 +295,7 @@ ENTERED = {
         'segkit/engine/config_files.py:parse', 'segkit/engine/config_files.py:read_dumped',
         'segkit/engine/config_files.py:_SafeYaml.load_from_fileobj', 'segkit/engine/resume.py:*',
         'segkit/apis/export/saved.py:model_of', 'segkit/apis/hub.py:pull_from_hub',
-        'segkit/evaluation/predictions.py:read_pickle', 'segkit/evaluation/report/scalars.py:*',
+        'segkit/evaluation/predictions.py:read_pickle', 'segkit/evaluation/scalars.py:*',
 'segkit/models/losses/*:_read',
         'segkit/model_zoo/catalog.py:*', 'segkit/model_zoo/measured.py:*',
         'segkit/datasets/cache.py:*',
@@ -320,7 +320,7 @@ ENTERED = {
         'segkit/datasets/row_codec.py:*', 'segkit/engine/hooks/run_card.py:*',
         'segkit/engine/rendezvous.py:*', 'segkit/whole_file.py:*', 'segkit/engine/stops.py:*',
         'segkit/engine/launch.py:*', 'segkit/engine/run_lock.py:*',
-        'segkit/evaluation/report/*', 'segkit/ops/*', 'tools/benchmarks/*',
+        'segkit/ops/*', 'tools/benchmarks/*',
         'segkit/visualization/*',
             ],
     'tables written, and MATLAB files, which scipy reads as data': [

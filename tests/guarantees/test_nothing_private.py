@@ -20,9 +20,9 @@ from segkit import shared_text
 from segkit.apis import init_model
 from segkit.apis.export import export_model
 from segkit.apis.export.writers import SUFFIXES
-from segkit.evaluation.report.builder import ReportBuilder
 from segkit.registry import MODELS
 from segkit.shared_text import shareable, shareable_text
+from segkit.visualization.report import ReportBuilder
 
 ROOT = Path(__file__).resolve().parents[2]
 HOST, USER = 'node7secret.lab', 'secretmartin'

@@ -6,7 +6,7 @@ def test_table_and_picture_of_two_runs(tmp_path):
     a, b = write_run(tmp_path / 'a'), write_run(tmp_path / 'b', gain=5)
     status, text = run_tool('analyze_logs', a, b, '--out', tmp_path / 'c.png', '--smooth')
     assert status == 0, text
-    assert '| b   |   mIoU |      3 |   65 |    25 |   65 |' in text
+    assert '| b   | mIoU   |      3 |   65 |    25 |   65 |' in text
     assert (tmp_path / 'c.png').stat().st_size > 10_000
 
 
@@ -32,7 +32,7 @@ def test_a_training_without_validation_shows_its_loss(tmp_path):
     file.write_text('{"loss": 3.0, "step": 1}\n{"loss": 2.0, "step": 2}\n')
     status, text = run_tool('analyze_logs', tmp_path / 'a')
     assert status == 0, text
-    assert '| a   |   loss |      2 |    2 |     2 |    3 |' in text
+    assert '| a   | loss   |      2 |    2 |     2 |    3 |' in text
 
 
 def test_folder_without_a_run(tmp_path):

@@ -48,8 +48,8 @@ class ReportHook(Hook):
         return '--report', None, [self.path] if self.path else []
 
     def before_test_epoch(self, runner: 'Runner') -> None:
-        from segkit.evaluation.report import ReportBuilder
         from segkit.visualization import palette_of
+        from segkit.visualization.report import ReportBuilder
 
         meta = runner.test_dataloader.dataset.metainfo
         self._palette = palette_of(meta)

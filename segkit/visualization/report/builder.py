@@ -13,15 +13,15 @@ import torch
 from mmengine.dist import all_gather_object, all_reduce, get_rank
 from torch import Tensor
 
+from segkit.evaluation.confusion import confusion_matrix
+from segkit.evaluation.image_counts import counts_of_matrix, gather_rows
+from segkit.evaluation.scalars import read_curves, scalar_files
+from segkit.evaluation.scores import Scores, iou_of_counts, nanmean
 from segkit.shared_text import shareable, shareable_text
 from segkit.whole_file import write_text
 
-from ..confusion import confusion_matrix
-from ..image_counts import counts_of_matrix, gather_rows
-from ..scores import Scores, iou_of_counts, nanmean
-from .page import Report, render
-from .pictures import Example, Panels, Ranking
-from .scalars import read_curves, scalar_files
+from .contents import Report, render
+from .examples import Example, Panels, Ranking
 
 
 class ReportBuilder:
@@ -122,9 +122,4 @@ class ReportBuilder:
             timings=timings or {},
             facts=shareable(facts or {}),
         )
-        write_report(path, report)
-
-
-def write_report(path: str | os.PathLike, report: Report) -> None:
-    """Write the page of a report, whole or not at all."""
-    write_text(path, render(report))
+        write_text(path, render(report))

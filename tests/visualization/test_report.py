@@ -11,13 +11,11 @@ import pytest
 import torch
 from helpers.eval_samples import CLASSES, PALETTE, random_samples
 
-from segkit.evaluation.report import ReportBuilder
-from segkit.evaluation.report.axes import Frame, nice_ticks, short
-from segkit.evaluation.report.charts import line_chart, scatter
-from segkit.evaluation.report.heat_map import worst_confusions
-from segkit.evaluation.report.pictures import Example, Ranking
-from segkit.evaluation.report.scalars import read_curves, scalar_files, smooth
+from segkit.evaluation.scalars import read_curves, scalar_files, smooth
+from segkit.evaluation.scores import worst_confusions
 from segkit.visualization import colourise
+from segkit.visualization.report import ReportBuilder
+from segkit.visualization.report.examples import Example, Ranking
 
 CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('chrome')
 
@@ -76,7 +74,7 @@ def test_page_is_well_formed_and_asks_for_nothing(page):
     assert tags.open == []
     assert tags.addresses
     assert all(address.startswith(('data:', '#')) for address in tags.addresses)
-    assert not re.search(r'url\(|@import|<script', page.read_text())
+    assert not re.search(r'url\((?!#)|@import|<script', page.read_text())
 
 
 def test_page_holds_every_part(page):
@@ -84,7 +82,7 @@ def test_page_holds_every_part(page):
     for part in ('Training', 'Classes', 'Confusion', 'Worst pictures', 'Best pictures', 'Run'):
         assert f'<h2>{part}</h2>' in text
     assert 'a &amp; b' in text
-    assert 'x = &quot;&lt;y&gt;&quot;' in text
+    assert 'x = &#34;&lt;y&gt;&#34;' in text
     assert text.count('<div class="box example">') == 4
     assert '&lt;images/000.jpg&gt;' in text or '&lt;images/' in text
     assert all(f'</i>{name}</td>' in text for name in CLASSES)
@@ -174,14 +172,6 @@ def test_a_bar_is_drawn_for_a_score_above_zero_only(tmp_path):
     assert text.count('<i><b style="width') == 1
 
 
-def test_long_tick_labels_leave_room_for_the_title_of_the_axis():
-    def left(*values):
-        chart = line_chart({'lr': ([0, 1], list(values))}, 'learning rate')
-        return int(re.search(r'class="grid" x1="(\d+)"', chart)[1])
-
-    assert left(0.0481, 0.0486) > left(1, 2) >= 52
-
-
 def test_worst_and_best_are_kept_and_only_they_are_drawn():
     ranking, drawn = Ranking(keep=2), []
     for score in (50, 10, 90, 60, 40, 95, 20, float('nan')):
@@ -223,38 +213,6 @@ def test_smoothing_keeps_a_straight_line():
 
 def test_smoothing_leaves_a_few_points_alone():
     assert smooth([27.5, 43.0]) == [27.5, 43.0]
-
-
-@pytest.mark.parametrize(
-    ('low', 'high', 'ticks'),
-    [(0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]), (3, 97, [20, 40, 60, 80]), (5, 5, [5])],
-)
-def test_ticks_are_round(low, high, ticks):
-    assert nice_ticks(low, high) == ticks
-
-
-def test_axis_labels_are_short():
-    assert [short(v) for v in (0, 1500, 2e6, 0.0001, 0.25)] == ['0', '1.5k', '2M', '1e-4', '0.25']
-
-
-def test_positions_on_a_chart():
-    frame = Frame((0, 10), (0, 1), width=100, height=100, left=10, right=10, top=10, bottom=10)
-    assert (frame.px(5), frame.py(0), frame.py(1)) == (50, 90, 10)
-    assert Frame((1, 100), (0, 1), width=100, left=0, right=0, log_x=True).px(10) == 50
-
-
-def test_names_of_dots_stay_off_the_axis_and_each_other():
-    svg = scatter(
-        ['tent', 'lamp', 'boat'],
-        np.array([2.0, 2.1, 2.2]),
-        np.zeros(3),
-        [(0, 0, 0)] * 3,
-        ('x', 'y'),
-    )
-    floor = 260 - 38
-    heights = [float(y) for _, y in re.findall(r'<text x="([\d.]+)" y="([\d.]+)">[a-z]{4}<', svg)]
-    assert len(set(heights)) == 3
-    assert max(heights) < floor - 2
 
 
 def test_worst_confusions_are_sorted_by_pixels():

@@ -1,35 +1,18 @@
-"""Example pictures of a report: chosen by score while a test runs, kept small, embedded."""
+"""Example pictures of a report: chosen by score while a test runs, kept small."""
 
 from __future__ import annotations
 
-import base64
 import bisect
-import io
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from operator import attrgetter
 
 import numpy as np
 
 Panels = dict[str, np.ndarray]
-
-
-def png_uri(image: np.ndarray) -> str:
-    """An (H, W, 3 or 4) uint8 picture as a data: address."""
-    return _uri(image, 'PNG')
-
-
-def jpeg_uri(image: np.ndarray) -> str:
-    """As ``png_uri``, smaller and lossy: for photographs."""
-    return _uri(image, 'JPEG', quality=86)
-
-
-def _uri(image: np.ndarray, kind: str, **options: int) -> str:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, kind, optimize=True, **options)
-    return f'data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}'
+_score = attrgetter('score')
 
 
 @dataclass
@@ -66,7 +49,7 @@ class Ranking:
 
     def offer(self, example: Example, draw: Callable[[], Panels]) -> None:
         """Take the example in if it is among the lowest or highest; NaN scores never are."""
-        if self.keep < 1 or np.isnan(example.score):
+        if self.keep < 1 or math.isnan(example.score):
             return
         low = len(self._low) < self.keep or example.score < self._low[-1].score
         high = len(self._high) < self.keep or example.score > self._high[0].score
@@ -82,9 +65,8 @@ class Ranking:
 
     def merge(self, others: list[Ranking]) -> None:
         """Take in what other ranks kept."""
-        for other in others:
-            for example in other.everything():
-                self.offer(example, partial(_panels, example))
+        for example in (example for other in others for example in other.everything()):
+            self.offer(example, partial(getattr, example, 'panels'))
 
     def everything(self) -> list[Example]:
         """All kept examples once, lowest first."""
@@ -97,11 +79,3 @@ class Ranking:
         half = min(self.keep, len(known) // 2)
         best = known[half:][-self.keep :] if half else known
         return known[:half], best[::-1]
-
-
-def _score(example: Example) -> float:
-    return example.score
-
-
-def _panels(example: Example) -> Panels:
-    return example.panels

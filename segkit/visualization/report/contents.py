@@ -1,0 +1,158 @@
+"""What a report says: the numbers and charts of each section, which ``report.html`` sets out."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from segkit.evaluation.scalars import Curves
+from segkit.evaluation.scores import Scores, row_shares, worst_confusions
+
+from .. import charts
+from ..palette import IGNORED
+from ..web_page import data_uri, fill
+from .examples import Example
+
+_SCORE_CURVES = ('mIoU', 'mAcc', 'aAcc', 'mDice', 'mFscore')
+_PHOTOGRAPHS = ('image', 'errors')
+# Recall is Acc, and the F-score with beta 1 is Dice: each is shown once.
+_COLUMNS = ('IoU', 'Acc', 'Precision', 'Dice')
+_SIZES = 8
+
+
+@dataclass
+class Report:
+    """Everything a page shows; see ``ReportBuilder`` for how it is collected.
+
+    Args:
+        title: heading.
+        scores: of the whole test.
+        palette: K colours (R, G, B).
+        metrics: headline results in percent.
+        image_scores: (N,) mIoU of each image in percent.
+        images_with_class: (K,) images whose labels hold the class.
+        sizes: (N, 2) height and width of each image.
+        examples: (worst, best) pictures.
+        unlabelled: pictures of images without labels.
+        curves: scalars of the training run.
+        config: full text of the configuration.
+        environment, timings, facts: name -> value; ``facts`` stand under the title.
+    """
+
+    title: str
+    scores: Scores
+    palette: Sequence[Sequence[int]]
+    metrics: dict[str, float]
+    image_scores: np.ndarray
+    images_with_class: np.ndarray
+    sizes: np.ndarray
+    examples: tuple[list[Example], list[Example]] = ([], [])
+    unlabelled: list[Example] = field(default_factory=list)
+    curves: Curves = field(default_factory=dict)
+    config: str = ''
+    environment: dict = field(default_factory=dict)
+    timings: dict = field(default_factory=dict)
+    facts: dict = field(default_factory=dict)
+
+
+def render(report: Report) -> str:
+    """The page as text."""
+    known = {name: value for name, value in report.metrics.items() if not math.isnan(value)}
+    worst, best = ([_example(report, e) for e in some] for some in report.examples)
+    contents = dict(
+        training=_training(report.curves),
+        worst=worst,
+        best=best,
+        pictures=[_example(report, example) for example in report.unlabelled],
+        tables=[
+            (heading, entries)
+            for heading, entries in (
+                ('Timings', report.timings),
+                ('Environment', report.environment),
+            )
+            if entries
+        ],
+    )
+    if report.scores.matrix.any():
+        contents |= _of_labels(report)
+    return fill(
+        Path(__file__).with_name('report.html'),
+        report=report,
+        metrics=sorted(known.items(), key=lambda item: 'mIoU' not in item[0]),
+        ignored=IGNORED,
+        **contents,
+    )
+
+
+def _training(curves: Curves) -> list[tuple[str, str]]:
+    """(heading, chart) of loss, scores and learning rate over the iterations of training."""
+    losses = {k: v for k, v in curves.items() if k == 'loss' or k.split('.')[-1].startswith('loss')}
+    scores = {k: curves[k] for k in _SCORE_CURVES if k in curves}
+    if not losses and not scores:
+        return []
+    accuracy = {k: v for k, v in curves.items() if k.endswith('acc_seg')}
+    rate = {'lr': curves['lr']} if 'lr' in curves else {}
+    return [
+        (heading, charts.svg(charts.curves({unit: lines}, smoothed=smoothed), heading))
+        for heading, unit, lines, smoothed in (
+            ('Loss', 'loss', losses, True),
+            ('Validation scores', 'percent', scores, False),
+            ('Learning rate', 'learning rate', rate, False),
+            ('Training accuracy', 'percent', accuracy, True),
+        )
+        if lines
+    ]
+
+
+def _of_labels(report: Report) -> dict[str, object]:
+    """What follows from labels: classes, confusion, statistics and the sentence about them."""
+    scores, names = report.scores, [str(name) for name in report.scores.classes]
+    share = 100 * scores.label_area / scores.matrix.sum()
+    per_class = scores.per_class()
+    columns = [per_class[name] for name in _COLUMNS]
+    rows = zip(names, report.palette, zip(*columns), share, report.images_with_class.tolist())
+    seen = np.flatnonzero(scores.matrix.sum(0) + scores.matrix.sum(1))
+    shares = row_shares(scores.matrix[np.ix_(seen, seen)])
+    sizes = Counter(map(tuple, report.sizes.tolist()))
+    often = sorted(sizes.items(), key=lambda entry: (-entry[1], entry[0]))
+    labels = '% of labelled pixels', 'IoU in %'
+    dots = charts.scatter(names, share, 100 * scores.iou, report.palette, labels)
+    bars = charts.histogram(report.image_scores, 'mIoU of an image in %')
+    matrix = charts.confusion(shares, [names[i] for i in seen])
+    return dict(
+        columns=_COLUMNS,
+        classes=list(rows),
+        labelled=int((scores.label_area > 0).sum()),
+        ends=_best_and_hardest(names, scores.iou),
+        matrix=charts.svg(matrix, 'confusion matrix'),
+        seen=len(seen),
+        mixed=worst_confusions(scores.matrix, names),
+        statistics=[
+            ('Images by score', charts.svg(bars, 'images by score')),
+            ('Frequent classes and rare ones', charts.svg(dots, ' and '.join(labels))),
+        ],
+        sizes=[(w, h, n, 100 * n / len(report.sizes)) for (h, w), n in often[:_SIZES]],
+        other_sizes=len(sizes) - _SIZES,
+    )
+
+
+def _best_and_hardest(names: Sequence[str], iou: np.ndarray) -> list[tuple[str, int, float]]:
+    """(class, others with the same IoU, IoU in percent) of the highest and of the lowest."""
+    known = [i for i in np.argsort(np.nan_to_num(iou, nan=2)) if not math.isnan(iou[i])]
+    return [(names[i], int((iou == iou[i]).sum()) - 1, 100 * iou[i]) for i in (known[-1], known[0])]
+
+
+def _example(report: Report, example: Example) -> dict[str, object]:
+    return dict(
+        example=example,
+        panels=[
+            (title, data_uri(panel, title in _PHOTOGRAPHS))
+            for title, panel in example.panels.items()
+        ],
+        legend=[(report.palette[i], str(report.scores.classes[i])) for i in example.present],
+    )
