@@ -19,16 +19,5 @@ class ADE20KDataset(BaseSegDataset):
 
     METAINFO = dataset_metainfo('ade20k')
 
-    def __init__(
-        self,
-        img_suffix: str = '.jpg',
-        seg_map_suffix: str = '.png',
-        reduce_zero_label: bool = True,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(
-            img_suffix=img_suffix,
-            seg_map_suffix=seg_map_suffix,
-            reduce_zero_label=reduce_zero_label,
-            **kwargs,
-        )
+    def __init__(self, reduce_zero_label: bool = True, **kwargs: Any) -> None:
+        super().__init__(reduce_zero_label=reduce_zero_label, **kwargs)

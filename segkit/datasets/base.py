@@ -97,10 +97,6 @@ class BaseSegDataset(BaseDataset):
         fast_pipeline: bool = True,
         crop_first: bool = False,
     ) -> None:
-        for name, value in (('crop_first', crop_first), ('index_cache', index_cache)):
-            if value:
-                text = f'{name} of a dataset has no effect any more: take it out of the config.'
-                print_log(text, 'current', 30)
         _check_arguments(on_error, label_format, crop_first=crop_first, index_cache=index_cache)
         self.img_suffix, self.seg_map_suffix = img_suffix, seg_map_suffix
         self.ignore_index = ignore_index

@@ -27,5 +27,5 @@ class PascalContextDataset59(PascalContextDataset):
 
     METAINFO = dataset_metainfo('pascal_context_59')
 
-    def __init__(self, ann_file: str = '', reduce_zero_label: bool = True, **kwargs: Any) -> None:
-        super().__init__(ann_file=ann_file, reduce_zero_label=reduce_zero_label, **kwargs)
+    def __init__(self, reduce_zero_label: bool = True, **kwargs: Any) -> None:
+        super().__init__(reduce_zero_label=reduce_zero_label, **kwargs)

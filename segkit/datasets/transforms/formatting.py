@@ -9,14 +9,13 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 import torch
-from mmcv.transforms import BaseTransform
 from mmengine.structures import PixelData
 
 from segkit.datasets.label_maps import fit_a_byte
 from segkit.registry import TRANSFORMS
 from segkit.structures import SegDataSample
 
-from .loading import moving_maps
+from .loading import Transform, moving_maps
 
 META_KEYS = (
     'img_path',
@@ -60,7 +59,7 @@ def map_to_tensor(stored: np.ndarray) -> torch.Tensor:
 
 
 @TRANSFORMS.register_module()
-class PackSegInputs(BaseTransform):
+class PackSegInputs(Transform):
     """``dict(inputs=(C, H, W) uint8, data_samples=SegDataSample)`` from a results dict.
 
     ``gt_seg_map`` becomes the sample's ``gt_sem_seg``, other maps of ``seg_fields``
@@ -87,6 +86,3 @@ class PackSegInputs(BaseTransform):
                 sample.set_field(PixelData(data=map_to_tensor(results[key])), key, dtype=PixelData)
         packed['data_samples'] = sample
         return packed
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(meta_keys={self.meta_keys})'

@@ -19,7 +19,7 @@ from mmengine.registry import DefaultScope
 from segkit.errors import UserError
 from segkit.registry import TRANSFORMS
 
-from .loading import ignored_label, moving_maps
+from .loading import Transform, ignored_label, moving_maps
 
 CropBox = tuple[int, int, int, int]
 Windows = Callable[[CropBox], np.ndarray]  # a box -> that part of the label
@@ -40,7 +40,7 @@ def class_counts(label: np.ndarray) -> np.ndarray:
 
 
 @TRANSFORMS.register_module()
-class RandomCrop(BaseTransform):
+class RandomCrop(Transform):
     """A random window of at most ``crop_size``; smaller images are kept and padded later.
 
     With ``cat_max_ratio`` < 1 a window is drawn again, up to ten times, until it holds at least
@@ -107,12 +107,6 @@ class RandomCrop(BaseTransform):
             results[key] = results[key][y1:y2, x1:x2]
         results['img_shape'] = results['img'].shape[:2]
         return results
-
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(crop_size={self.crop_size}, '
-            f'cat_max_ratio={self.cat_max_ratio}, ignore_index={self.ignore_index})'
-        )
 
 
 class _InOurScope(BaseTransform):
@@ -232,7 +226,7 @@ def rotated_map(
 
 
 @TRANSFORMS.register_module()
-class RandomRotate(BaseTransform):
+class RandomRotate(Transform):
     """Rotation about the centre by a random angle (PSANet's recipe: 10 degrees, probability 0.5).
 
     Args:
@@ -290,10 +284,3 @@ class RandomRotate(BaseTransform):
         for key in moving_maps(results, img.shape[:2]):
             results[key] = rotated_map(results[key], matrix, size, outside)
         return results
-
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(prob={self.prob}, degree={self.degree}, '
-            f'pad_val={self.pad_val}, seg_pad_val={self.seg_pad_val}, center={self.center}, '
-            f'auto_bound={self.auto_bound})'
-        )

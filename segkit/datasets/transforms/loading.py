@@ -38,6 +38,14 @@ _RGB_CURE = (
 DAMAGED_CURE = "Replace the file. Training passes over it with on_error='skip' in the dataset."
 
 
+class Transform(BaseTransform):
+    """mmcv's, printed with its settings."""
+
+    def __repr__(self) -> str:
+        shown = (f'{key}={value!r}' for key, value in vars(self).items() if key[0] != '_')
+        return f'{type(self).__name__}({", ".join(shown)})'
+
+
 def read_bytes(path: str, what: str, backend_args: dict | None = None) -> bytes:
     """A file's content. A missing file is an error that says which kind of file it was."""
     try:
@@ -173,7 +181,7 @@ class LoadImageFromFile(mmcv.transforms.LoadImageFromFile):
 
 
 @TRANSFORMS.register_module()
-class LoadAnnotations(BaseTransform):
+class LoadAnnotations(Transform):
     """The label of an image as class indices: ``gt_seg_map`` (H, W), uint8 unless values exceed it.
 
     Palette images give their indices, whatever the colours. ``reduce_zero_label`` comes from the
@@ -266,9 +274,6 @@ class LoadAnnotations(BaseTransform):
         results['gt_seg_map'] = label
         others = [key for key in results.get('seg_fields', ()) if key != 'gt_seg_map']
         results['seg_fields'] = [*others, 'gt_seg_map']
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(reduce_zero_label={self.reduce_zero_label})'
 
 
 def moving_maps(results: dict, shape: tuple[int, int] | None = None) -> list[str]:

@@ -11,7 +11,6 @@ from typing import Any
 
 import mmcv
 import numpy as np
-from mmcv.transforms import BaseTransform
 
 from segkit.datasets.errors import DataError
 from segkit.datasets.multi_scale import view_size
@@ -21,10 +20,11 @@ from segkit.structures import ImageViews
 
 from .compose import Compose
 from .formatting import PackSegInputs, image_to_tensor
+from .loading import Transform
 
 
 @TRANSFORMS.register_module()
-class MultiScaleViews(BaseTransform):
+class MultiScaleViews(Transform):
     """Adds ``img_views`` to the results; the image itself and the label stay as they are.
 
     ``tools/test.py --aug-test`` writes this step into the pipeline, see
@@ -74,12 +74,6 @@ class MultiScaleViews(BaseTransform):
         views = [image_to_tensor(self._view(results, ratio)) for ratio in self.ratios]
         results['img_views'] = ImageViews(views, self.flip)
         return results
-
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(ratios={self.ratios}, scale={self.scale}, '
-            f'keep_ratio={self.keep_ratio}, flip={self.flip!r})'
-        )
 
 
 @TRANSFORMS.register_module()

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from mmcv.transforms import BaseTransform
 
 from segkit.errors import UserError
 from segkit.registry import TRANSFORMS
+
+from .loading import Transform
 
 Step = tuple[int | None, np.ndarray]  # HSV channel or None for all of BGR, table of 256 bytes
 
@@ -33,7 +34,7 @@ def _apply_hsv(img: np.ndarray, channel: int, table: np.ndarray) -> np.ndarray:
 
 
 @TRANSFORMS.register_module()
-class PhotoMetricDistortion(BaseTransform):
+class PhotoMetricDistortion(Transform):
     """Brightness, contrast, saturation and hue, each with probability one half.
 
     Contrast comes either second or last, also by the toss of a coin.
@@ -103,17 +104,9 @@ class PhotoMetricDistortion(BaseTransform):
         results['img'] = self.apply(results['img'], self.draw())
         return results
 
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(brightness_delta={self.brightness_delta}, '
-            f'contrast_range=({self.contrast_lower}, {self.contrast_upper}), '
-            f'saturation_range=({self.saturation_lower}, {self.saturation_upper}), '
-            f'hue_delta={self.hue_delta})'
-        )
-
 
 @TRANSFORMS.register_module()
-class RandomGaussianBlur(BaseTransform):
+class RandomGaussianBlur(Transform):
     """Gaussian blur with probability ``prob``: the one of PSANet's recipe (kernel 5, prob 0.5).
 
     Args:
@@ -134,9 +127,3 @@ class RandomGaussianBlur(BaseTransform):
             size = (self.kernel_size, self.kernel_size)
             results['img'] = cv2.GaussianBlur(results['img'], size, self.sigma)
         return results
-
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(prob={self.prob}, kernel_size={self.kernel_size}, '
-            f'sigma={self.sigma})'
-        )

@@ -108,12 +108,8 @@ class Logits(Deferred):
         the published code did, adds nothing but time and memory.
         """
         small = self.small[..., start:stop, :, :]
-        if not self.boxes and small.shape[-2:] == self.size:
-            return small
         if not self.boxes:
-            return F.interpolate(
-                small, self.size, mode='bilinear', align_corners=self.align_corners
-            )
+            return bilinear(small, self.size, self.align_corners)
         total = small.new_zeros((*small.shape[1:3], *self.size))
         for (y1, y2, x1, x2), window in zip(self.boxes, small):
             total[..., y1:y2, x1:x2] += bilinear(window, (y2 - y1, x2 - x1), self.align_corners)
@@ -211,7 +207,8 @@ class ImageLogits:
         """
         if self.num_channels == 1:
             return (self.channels(0, 1).sigmoid() > threshold).to(torch.uint8)
-        return run_shrinking(self._running_maximum, self.chunk(budget), 'classes')[None]
+        run = functools.partial(running_maximum, self.channels, self.num_channels)
+        return run_shrinking(run, self.chunk(budget), 'classes')[None]
 
     def chunk(self, budget: int) -> int:
         """How many classes to resize at once within ``budget`` bytes.
@@ -225,26 +222,30 @@ class ImageLogits:
         pixels = max(height * width, in_height * in_width, 1)
         return max(1, min(self.num_channels, budget // (3 * 4 * pixels)))
 
-    def _running_maximum(self, chunk: int) -> Tensor:
-        """(H, W) classes, ``chunk`` of them at a time."""
-        count = self.num_channels
-        classes = best = torch.empty(0)
-        for start in range(0, count, chunk):
-            top = self.channels(start, min(start + chunk, count))
-            top, index = top.max(dim=0) if len(top) > 1 else (top[0], None)
-            if start == 0:
-                best = top.clone()  # one channel can be a view of the small logits
-                classes = torch.zeros(top.shape, dtype=class_dtype(count), device=top.device)
-                if index is not None:
-                    classes.copy_(index)
-                continue
-            greater = top > best
-            torch.maximum(best, top, out=best)
-            if index is None:
-                classes.masked_fill_(greater, start)
-            else:
-                torch.where(greater, (index + start).to(classes.dtype), classes, out=classes)
-        return classes
+
+def running_maximum(channels: Callable[[int, int], Tensor], count: int, chunk: int) -> Tensor:
+    """Classes (H, W) of ``count`` maps, ``chunk`` of them at a time.
+
+    Args:
+        channels: (start, stop) -> maps (stop - start, H, W).
+    """
+    classes = best = torch.empty(0)
+    for start in range(0, count, chunk):
+        top = channels(start, min(start + chunk, count))
+        top, index = top.max(dim=0) if len(top) > 1 else (top[0], None)
+        if start == 0:
+            best = top.clone()  # one channel can be a view of the small logits
+            classes = torch.zeros(top.shape, dtype=class_dtype(count), device=top.device)
+            if index is not None:
+                classes.copy_(index)
+            continue
+        greater = top > best
+        torch.maximum(best, top, out=best)
+        if index is None:
+            classes.masked_fill_(greater, start)
+        else:
+            torch.where(greater, (index + start).to(classes.dtype), classes, out=classes)
+    return classes
 
 
 def bilinear(x: Tensor, size: Size, align_corners: bool) -> Tensor:

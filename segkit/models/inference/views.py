@@ -29,9 +29,9 @@ from .logits import (
     Logits,
     argmax_classes,
     as_deferred,
-    class_dtype,
     row_strips,
     run_shrinking,
+    running_maximum,
 )
 
 if TYPE_CHECKING:
@@ -159,15 +159,10 @@ class ViewStack(MeanOfViews):
         return torch.stack([self._score(channel) for channel in range(self.num_channels)])
 
     def classes(self, threshold: float, budget: int) -> Tensor:
-        best, count = self._score(0), self.num_channels
+        count = self.num_channels
         if count == 1:
-            return (best > threshold).to(torch.uint8)[None]
-        classes = torch.zeros(best.shape, dtype=class_dtype(count), device=best.device)
-        for channel in range(1, count):
-            score = self._score(channel)
-            classes.masked_fill_(score > best, channel)
-            torch.maximum(best, score, out=best)
-        return classes[None]
+            return argmax_classes(self.scores(), threshold)
+        return running_maximum(lambda start, _: self._score(start)[None], count, 1)[None]
 
 
 def merge_views(views: Iterable[ImageLogits], budget: int) -> MeanOfViews:
