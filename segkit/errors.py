@@ -1,4 +1,9 @@
-"""The error for what somebody asked for and cannot have."""
+"""Every error for what somebody asked for and cannot have.
+
+Each message is a sentence: it names the file or setting, says what is wrong and what to do.
+"""
+
+import pickle
 
 
 class UserError(ValueError):
@@ -7,3 +12,44 @@ class UserError(ValueError):
     The tools print an error of the package's own classes as one sentence. Any other error is one
     that nobody foresaw, a plain ``ValueError`` among them, and keeps its traceback.
     """
+
+
+class ConfigError(UserError):
+    """A key, type or argument of a config is wrong; the message names it and the nearest right."""
+
+
+class DataError(UserError):
+    """A sample's file is unreadable or contradicts what the config says about it.
+
+    Args:
+        path: the file; alone, a whole message: torch so makes the error of a worker process anew.
+        problem: what is wrong with it, without a full stop.
+        cure: what to do, a sentence.
+    """
+
+    def __init__(self, path: str, problem: str = '', cure: str = '') -> None:
+        super().__init__(f'{path}: {problem}. {cure}' if problem else path)
+        self.finding = f'{path}: {problem}' if problem else path
+
+
+class EvaluationError(UserError):
+    """Labels, predictions or result files that cannot be scored as they are."""
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint cannot be read, fetched or put into this model."""
+
+
+class CheckpointNotFoundError(CheckpointError, FileNotFoundError):
+    """There is no such file."""
+
+    # OSError.__str__ would print the errno tuple instead of the sentence.
+    __str__ = RuntimeError.__str__
+
+
+class UnsafeCheckpointError(CheckpointError, pickle.UnpicklingError):
+    """The file asks for something that loading weights never needs: it is refused, not run."""
+
+
+class DownloadError(CheckpointError):
+    """A transfer failed, or what arrived is not what the file name promises."""

@@ -10,8 +10,7 @@ import torch
 from mmengine.dataset import pseudo_collate
 from torch import nn
 
-from segkit.datasets.errors import DataError
-from segkit.errors import UserError
+from segkit.errors import DataError, UserError
 from segkit.structures import SegDataSample
 
 from .sources import Picture, Source, is_single, pictures

@@ -20,14 +20,13 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
 from segkit.datasets.cache import DecodedCache, label_reading
-from segkit.datasets.errors import DataError
 from segkit.datasets.label_maps import subset_label_map
 from segkit.datasets.metainfo import check_subset, choose_palette, one_class
 from segkit.datasets.samplers import SeededIndex
 from segkit.datasets.scan import find_stems
 from segkit.datasets.transforms.compose import Compose
 from segkit.datasets.transforms.loading import LoadAnnotations
-from segkit.errors import UserError
+from segkit.errors import DataError, UserError
 from segkit.registry import DATASETS
 
 _MAX_WORKERS = 256

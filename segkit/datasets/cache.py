@@ -26,9 +26,8 @@ from typing import Any
 
 import numpy as np
 
-from segkit.datasets.errors import DataError
 from segkit.datasets.row_codec import CODECS, DamagedBlockError, checksum, decode_rows
-from segkit.errors import UserError
+from segkit.errors import DataError, UserError
 from segkit.json_file import read_json
 
 _REBUILD = 'Write the cache again with tools/cache_dataset.py.'

@@ -16,11 +16,10 @@ from segkit.datasets.cache import (
     sample_key,
     source_stamp,
 )
-from segkit.datasets.errors import DataError
 from segkit.datasets.parallel import Failure, parallel
 from segkit.datasets.row_codec import best_codec, encode_rows
 from segkit.datasets.transforms.loading import LoadAnnotations, LoadImageFromFile, check_same_size
-from segkit.errors import UserError
+from segkit.errors import DataError, UserError
 from segkit.outputs import OutputError
 
 FILES = {'cache.json', 'data.bin', 'index.npy'}

@@ -18,7 +18,7 @@ import zlib
 import cv2
 import numpy as np
 
-from segkit.datasets.errors import DataError
+from segkit.errors import DataError
 
 try:
     import zstandard

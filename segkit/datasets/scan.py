@@ -17,8 +17,7 @@ from typing import TypeVar
 from mmengine import dist, fileio
 from mmengine.logging import print_log
 
-from segkit.datasets.errors import DataError
-from segkit.errors import UserError
+from segkit.errors import DataError, UserError
 from segkit.outputs import output_file
 
 SPLIT_WRITER = 'dataset_converters'  # as the list of written files has it

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as torch_dist
 from mmengine.optim import OptimWrapper
 
-from segkit.engine.config_error import ConfigError
+from segkit.errors import ConfigError
 
 
 class BatchAccounting:

@@ -15,8 +15,8 @@ from segkit.datasets.samplers import InfiniteSeededSampler
 from segkit.engine import settings_checks
 from segkit.engine.findings import ERROR, WARNING, Finding, by_level
 from segkit.engine.signatures import accepted_arguments
+from segkit.errors import CheckpointError
 from segkit.registry import DATA_SAMPLERS, MODELS
-from segkit.weights.errors import CheckpointError
 from segkit.weights.sources import cached_at, resolve_url
 
 _PROBED = 16  # picture files whose headers are read when training starts

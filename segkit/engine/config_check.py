@@ -14,7 +14,6 @@ import torch.utils.data
 from mmengine.registry import Registry
 
 from segkit import registry as ours
-from segkit.engine.config_error import ConfigError
 from segkit.engine.config_schema import (
     DATALOADER_KEYS,
     FREE_FORM,
@@ -33,6 +32,7 @@ from segkit.engine.config_schema import (
 from segkit.engine.config_values import wrong_kind, wrong_value
 from segkit.engine.config_variables import names_read
 from segkit.engine.signatures import accepted_arguments, nearest, suggestion
+from segkit.errors import ConfigError
 
 __all__ = ['ConfigError', 'check_config']
 

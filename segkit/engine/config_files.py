@@ -18,7 +18,7 @@ from mmengine.config import Config
 from mmengine.fileio import register_handler
 from mmengine.fileio.handlers import BaseFileHandler, YamlHandler
 
-from segkit.engine.config_error import ConfigError
+from segkit.errors import ConfigError
 from segkit.json_file import JsonError, read_json
 
 ENDINGS = ('.py', '.json', '.yaml', '.yml')

@@ -8,8 +8,8 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from segkit.engine.config_error import ConfigError
 from segkit.engine.signatures import nearest
+from segkit.errors import ConfigError
 
 _MANY = 8  # places with the same value; more are a coincidence
 

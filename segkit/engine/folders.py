@@ -5,7 +5,7 @@ import os
 import re
 from pathlib import Path
 
-from segkit.engine.config_error import ConfigError
+from segkit.errors import ConfigError
 from segkit.outputs import OutputError, is_run
 
 _NUMBERED = re.compile(r'(best_.+_)?(iter|epoch)_\d+\.pth')

@@ -10,8 +10,8 @@ import reprlib
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from segkit.engine.config_error import ConfigError
 from segkit.engine.config_schema import RUNNER_KEYS
+from segkit.errors import ConfigError
 from segkit.models.layer_types import ACTIVATIONS, CONVS, NORMS
 from segkit.registry import MODELS
 

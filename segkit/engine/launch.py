@@ -134,7 +134,7 @@ def adopt(cfg: 'Config') -> None:
     Raises:
         ConfigError: it is one of 0.x; says how to convert it.
     """
-    from segkit.engine.config_error import ConfigError
+    from segkit.errors import ConfigError
 
     if cfg.get('default_scope') == 'mmseg' and importlib.util.find_spec('mmseg') is None:
         print("default_scope='mmseg' is not installed: its types are looked up in 'segkit'")

@@ -24,7 +24,6 @@ from mmengine.runner.utils import calc_dynamic_intervals
 from torch.utils.data import DataLoader
 
 from segkit.engine import stops
-from segkit.engine.config_error import ConfigError
 from segkit.engine.data_position import endless_batches
 from segkit.engine.dist import any_rank
 from segkit.engine.errors import explained
@@ -32,6 +31,7 @@ from segkit.engine.model_setup import share_buffers
 from segkit.engine.randomness import preserved_randomness, seed_iteration
 from segkit.engine.rendezvous import beat
 from segkit.engine.sharding import gathered
+from segkit.errors import ConfigError
 from segkit.registry import LOOPS
 
 if TYPE_CHECKING:

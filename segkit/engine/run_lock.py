@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from segkit.engine.config_error import ConfigError
+from segkit.errors import ConfigError
 
 try:
     import fcntl

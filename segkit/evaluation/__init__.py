@@ -1,7 +1,8 @@
 """Scores of label maps: a confusion matrix, what follows from it, and how it is shown."""
 
+from segkit.errors import EvaluationError
+
 from .confusion import StrayLabelError, confusion_matrix
-from .errors import EvaluationError
 from .iou_metric import IoUMetric
 from .scores import Scores
 

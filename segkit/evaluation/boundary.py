@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .errors import EvaluationError
+from segkit.errors import EvaluationError
 
 _OUTSIDE = 255
 

@@ -20,9 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from segkit.errors import EvaluationError
 from segkit.models.losses.labels import stray_message
-
-from .errors import EvaluationError
 
 # cv2.calcHist hands its counts over as float32, exact up to here.
 _EXACT_FLOAT32 = 2**24

@@ -15,9 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from segkit.errors import EvaluationError
 from segkit.outputs import output_file, picture_png
-
-from .errors import EvaluationError
 
 
 def coding_table(

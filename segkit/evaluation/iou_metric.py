@@ -19,6 +19,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from torch import Tensor
 
+from segkit.errors import EvaluationError
 from segkit.models.losses.labels import ignored_apart
 from segkit.outputs import is_run, note, picture_png
 from segkit.registry import METRICS
@@ -26,7 +27,6 @@ from segkit.registry import METRICS
 from .bootstrap import confidence_interval
 from .boundary import boundary_counts
 from .confusion import count_sample, flat_map
-from .errors import EvaluationError
 from .id_images import IdImageWriter, claim
 from .image_counts import counts_of_matrix, gather_rows, sum_over_ranks
 from .scalars import publish_class_scores

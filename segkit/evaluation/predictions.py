@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from segkit.errors import EvaluationError
 from segkit.outputs import picture_png
 from segkit.safe_pickle import read_arrays
 
-from .errors import EvaluationError
 from .id_images import coding_table
 
 

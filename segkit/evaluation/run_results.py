@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from segkit.errors import EvaluationError
 from segkit.json_file import read_json
 
-from .errors import EvaluationError
 from .scalars import read_curves, scalar_files
 
 _CLASS = 'class_IoU/'

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from segkit.datasets.errors import DataError
 from segkit.datasets.picture_headers import Header, picture_header
+from segkit.errors import DataError
 from segkit.registry import TRANSFORMS
 
 from .leaves import Problem

@@ -12,14 +12,15 @@ from collections.abc import Mapping, Sequence
 
 from torch import nn
 
-from .backbone import inflate_stem, load_backbone_weights, to_our_names
-from .contents import dataset_meta_of, load_checkpoint, read_verified, state_dict_of
-from .errors import (
+from segkit.errors import (
     CheckpointError,
     CheckpointNotFoundError,
     DownloadError,
     UnsafeCheckpointError,
 )
+
+from .backbone import inflate_stem, load_backbone_weights, to_our_names
+from .contents import dataset_meta_of, load_checkpoint, read_verified, state_dict_of
 from .fresh import Undrawn, build_undrawn, initialise, without_pretrained
 from .integrity import write_checkpoint, write_safetensors
 from .loading import LoadReport, load_into

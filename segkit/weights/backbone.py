@@ -19,8 +19,9 @@ import torch
 from mmengine.logging import print_log
 from torch import nn
 
+from segkit.errors import CheckpointError
+
 from .contents import load_checkpoint, state_dict_of
-from .errors import CheckpointError
 from .loading import LoadReport, compare
 
 # A classifier on top, and the keys of other parts of a segmentor.

@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from .errors import CheckpointError
+from segkit.errors import CheckpointError
+
 from .formats import read_file
 from .integrity import checking, verify
 from .sources import local_file
@@ -46,7 +47,7 @@ def load_checkpoint(
         A dict. ``meta['config']`` is never in it: mmengine's resume would execute it as Python.
 
     Raises:
-        CheckpointError: with a sentence that names the file; see ``errors`` for the kinds.
+        CheckpointError: with a sentence that names the file; see ``segkit.errors`` for the kinds.
     """
     del logger
     return read_verified(filename, map_location, mmap, check)[0]

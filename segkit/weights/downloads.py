@@ -23,7 +23,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-from .errors import CheckpointError, DownloadError
+from segkit.errors import CheckpointError, DownloadError
+
 from .formats import read_file, recognise
 from .integrity import expected_hash, sha256_of, verify
 

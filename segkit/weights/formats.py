@@ -15,9 +15,9 @@ from typing import Any
 
 import torch
 
+from segkit.errors import CheckpointError, CheckpointNotFoundError, UnsafeCheckpointError
 from segkit.safe_pickle import allowed_globals, read_arrays, settle
 
-from .errors import CheckpointError, CheckpointNotFoundError, UnsafeCheckpointError
 from .integrity import refuse_bomb
 
 _ZIP = b'PK\x03\x04'
@@ -52,7 +52,7 @@ def read_file(path: Path, map_location: Any = 'cpu', mmap: bool = False) -> Any:
             The file must then stay as it is while they are in use.
 
     Raises:
-        CheckpointNotFoundError, UnsafeCheckpointError, CheckpointError: see ``errors``.
+        CheckpointNotFoundError, UnsafeCheckpointError, CheckpointError: see ``segkit.errors``.
     """
     if not path.is_file():
         what = 'is a folder' if path.is_dir() else 'there is no such checkpoint file'

@@ -24,7 +24,7 @@ from typing import Any, BinaryIO, cast
 
 import torch
 
-from .errors import CheckpointError
+from segkit.errors import CheckpointError
 
 _HASH = re.compile(r'-([0-9a-f]{8,64})\.(?:pth|pt|safetensors)$')
 _CHUNK = 1 << 20

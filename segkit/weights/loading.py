@@ -11,10 +11,9 @@ from typing import Literal
 import torch
 from torch import nn
 
-from segkit.errors import UserError
+from segkit.errors import CheckpointError, UserError
 
 from .contents import dataset_meta_of, read_verified, state_dict_of
-from .errors import CheckpointError
 from .prefixes import KeyMap, choose, of_semseg, wanted_key_map
 
 # Older torch saved no batch counters, and nothing but momentum=None reads them.

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from .errors import CheckpointError
+from segkit.errors import CheckpointError
 
 KeyMap = Mapping[str, str]
 # Put in the middle of names by torch.compile, FSDP and activation checkpointing.

@@ -11,8 +11,9 @@ import os
 import re
 from pathlib import Path
 
+from segkit.errors import CheckpointError
+
 from .downloads import fetch
-from .errors import CheckpointError
 from .integrity import expected_hash
 
 _OPEN_MMLAB = 'https://download.openmmlab.com/pretrain/third_party/'

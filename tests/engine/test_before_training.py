@@ -12,11 +12,11 @@ from torch.utils.data import DataLoader
 from segkit.datasets.picture_headers import picture_header
 from segkit.engine import Runner
 from segkit.engine.before_training import CHECKS, Plan, channels_fit, findings, network_channels
-from segkit.engine.config_error import ConfigError
 from segkit.engine.config_options import merge_options
 from segkit.engine.data_position import endless_batches
 from segkit.engine.errors import TrainingError
 from segkit.engine.launch import parse_options
+from segkit.errors import ConfigError
 
 FINITE = dict(type='DefaultSampler', shuffle=True)
 EPOCHS = dict(type='EpochBasedTrainLoop', max_epochs=2, val_interval=1)

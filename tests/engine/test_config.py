@@ -1,7 +1,7 @@
 import pytest
 
 from segkit.engine.config import find_config, load_config, shipped_configs
-from segkit.engine.config_error import ConfigError
+from segkit.errors import ConfigError
 
 NAME = 'pspnet_r101-d8_512x512_80k_ade20k'
 

@@ -5,9 +5,9 @@ import warnings
 import pytest
 
 from segkit.engine.config import load_config
-from segkit.engine.config_error import ConfigError
 from segkit.engine.config_options import MOVED, flat_config
 from segkit.engine.config_schema import RUNNER_KEYS
+from segkit.errors import ConfigError
 
 NAME = 'pspnet_r101-d8_512x512_80k_ade20k'
 

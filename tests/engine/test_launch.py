@@ -9,10 +9,9 @@ from helpers.old_configs import v0_config
 from mmengine.config import Config
 from torch.utils.data import DataLoader, Dataset
 
-from segkit.datasets.errors import DataError
-from segkit.engine.config_error import ConfigError
 from segkit.engine.errors import explained
 from segkit.engine.launch import adopt, run_script, starting_up
+from segkit.errors import ConfigError, DataError
 
 
 def test_the_collector_rests_while_starting_and_works_afterwards():

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from segkit.engine.config_error import ConfigError
 from segkit.engine.run_lock import locked
+from segkit.errors import ConfigError
 
 HOLD = """
 import sys

@@ -8,11 +8,11 @@ from helpers.tiny_config import tiny_config
 from segkit.engine import Runner
 from segkit.engine.before_training import Plan, findings
 from segkit.engine.config import load_config, shipped_configs
-from segkit.engine.config_error import ConfigError
 from segkit.engine.config_options import merge_options
 from segkit.engine.hooks.rules import better_rule
 from segkit.engine.launch import parse_options
 from segkit.engine.settings_checks import class_names, custom_keys_match, known_scores
+from segkit.errors import ConfigError
 
 
 def poly(**options):

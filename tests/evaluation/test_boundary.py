@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_erosion
 
+from segkit.errors import EvaluationError
 from segkit.evaluation.boundary import band, boundary_counts
-from segkit.evaluation.errors import EvaluationError
 
 
 def blobs(seed: int, k: int = 4, shape=(60, 80)) -> np.ndarray:

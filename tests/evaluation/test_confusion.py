@@ -5,9 +5,9 @@ import pytest
 import torch
 from sklearn.metrics import confusion_matrix as sklearn_matrix
 
+from segkit.errors import EvaluationError
 from segkit.evaluation import confusion as module
 from segkit.evaluation.confusion import StrayLabelError, confusion_matrix
-from segkit.evaluation.errors import EvaluationError
 
 
 def maps(k: int, shape=(37, 53), seed: int = 0, ignored: float = 0.1):

@@ -8,9 +8,8 @@ import pytest
 from helpers import found
 
 import segkit.errors
-from segkit.engine.config_error import ConfigError
 from segkit.engine.launch import run_script
-from segkit.errors import UserError
+from segkit.errors import ConfigError, UserError
 
 # Their plain ValueErrors are seen by code that calls them, or are caught and worded by others.
 APART = {

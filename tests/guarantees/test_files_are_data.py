@@ -30,9 +30,9 @@ from mmengine.logging import HistoryBuffer
 from segkit.datasets.cache import DecodedCache
 from segkit.datasets.transforms import LoadImageFromFile
 from segkit.engine.config import load_config
-from segkit.engine.config_error import ConfigError
 from segkit.engine.config_files import read_dumped
 from segkit.engine.resume import load_latest, load_verified
+from segkit.errors import ConfigError
 from segkit.evaluation.predictions import read_pickle
 from segkit.evaluation.run_results import read_run
 from segkit.evaluation.scalars import read_curves

@@ -6,7 +6,7 @@ import pytest
 import torch
 from helpers import found
 
-from segkit.datasets.errors import DataError
+from segkit.errors import DataError
 from segkit.registry import TRANSFORMS
 
 H, W = 24, 37

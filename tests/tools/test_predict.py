@@ -11,7 +11,7 @@ from helpers.run_tool import run_tool
 
 from segkit.apis import inference_model, init_model
 from segkit.apis.predict import predict_to_folder
-from segkit.datasets.errors import DataError
+from segkit.errors import DataError
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {

@@ -6,8 +6,8 @@ from typing import Any
 from mmengine.config import Config
 from torch import nn
 
-from segkit.engine.config_error import ConfigError
 from segkit.engine.gate import admit
+from segkit.errors import ConfigError
 from segkit.weights import (
     CheckpointError,
     UnsafeCheckpointError,

@@ -26,9 +26,8 @@ from segkit.datasets.decode import (
     decode_top,
     orientation,
 )
-from segkit.datasets.errors import DataError
 from segkit.datasets.label_maps import colours_to_indices, fit_a_byte, label_table
-from segkit.errors import UserError
+from segkit.errors import DataError, UserError
 from segkit.registry import TRANSFORMS
 
 _RGB_CURE = (

@@ -12,9 +12,8 @@ from typing import Any
 import mmcv
 import numpy as np
 
-from segkit.datasets.errors import DataError
 from segkit.datasets.multi_scale import view_size
-from segkit.errors import UserError
+from segkit.errors import DataError, UserError
 from segkit.registry import TRANSFORMS
 from segkit.structures import ImageViews
 

@@ -16,9 +16,9 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 
 from segkit.engine.before_training import Plan, channels_fit, findings, some_headers
-from segkit.engine.config_error import ConfigError
 from segkit.engine.errors import TrainingError
 from segkit.engine.findings import ERROR, WARNING, Finding
+from segkit.errors import ConfigError
 from segkit.models.losses.labels import check_labels, ignored_apart, labelled, mask_cure
 from segkit.registry import HOOKS
 
