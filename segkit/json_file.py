@@ -30,7 +30,7 @@ def read_json(path: str | os.PathLike, largest: int = _LARGEST) -> Any:
     return parse_json(text, path)
 
 
-def parse_json(text: str, source: object) -> Any:
+def parse_json(text: str, source: object) -> object:
     """What JSON text holds; ``source`` names it in the error.
 
     Raises:

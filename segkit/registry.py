@@ -59,7 +59,7 @@ def find_class(name: str, registry: str = 'MODELS') -> type | None:
     return globals()[registry].get(name) if found is None and HAS_MMENGINE else found
 
 
-def build_ours(cfg: Mapping[str, Any], registry: str = 'MODELS', **default_args: Any) -> Any:
+def build_ours(cfg: Mapping[str, object], registry: str = 'MODELS', **default_args: object) -> Any:
     """Build ``cfg``, taking our class of that name whatever the program's default scope is.
 
     mmengine looks a bare name up in the scope of the running program first. A head of ours lent
@@ -101,8 +101,8 @@ if HAS_MMENGINE:
                     self.module_dict.setdefault(name, our_class(name, self.table))
 
         def register_module(
-            self, name: Any = None, force: bool = False, module: type | None = None
-        ) -> Any:
+            self, name: object = None, force: bool = False, module: type | None = None
+        ) -> object:
             """As mmengine's: a name of ours is refused, whichever of the two came first."""
             if not force:
                 self.import_from_location()
@@ -113,7 +113,7 @@ if HAS_MMENGINE:
         parent = getattr(roots, name)
         return Registry(parent.name, build_func, parent, scope='segkit', locations=locations)
 
-    def _build_model(cfg: Any, registry: Registry, default_args: Any = None) -> Any:
+    def _build_model(cfg: object, registry: Registry, default_args: object = None) -> object:
         """As mmengine's, which imports all that training needs for the sake of a list."""
         if not isinstance(cfg, list):
             return build_from_cfg(cfg, registry, default_args)
@@ -121,7 +121,7 @@ if HAS_MMENGINE:
 
         return nn.Sequential(*(build_from_cfg(part, registry, default_args) for part in cfg))
 
-    def _build_transform(cfg: Any, registry: Registry, default_args: Any = None) -> Any:
+    def _build_transform(cfg: object, registry: Registry, default_args: object = None) -> object:
         """With our scope: mmcv's wrappers (RandomApply) build what they hold from the parent
         registry, which finds ours only so."""
         with DefaultScope.overwrite_default_scope('segkit'):

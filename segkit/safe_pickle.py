@@ -13,7 +13,7 @@ import pickle
 import re
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, BinaryIO, NoReturn
+from typing import BinaryIO, NoReturn
 
 import numpy as np
 import torch
@@ -84,7 +84,7 @@ class HistoryStandIn:
         self.max_length = int(state['max_length'])
 
 
-def _reconstruct(subtype: Any, shape: tuple, typecode: bytes) -> ArrayStandIn:
+def _reconstruct(subtype: object, shape: tuple, typecode: bytes) -> ArrayStandIn:
     if subtype is not ArrayStandIn or tuple(shape) != (0,):
         _refuse('a numpy array built in an unusual way')
     return ArrayStandIn()
@@ -96,7 +96,7 @@ def _scalar(dtype: DtypeStandIn, data: bytes = b'') -> np.generic:
     return np.frombuffer(data, dtype.value, count=1)[0]
 
 
-def _frombuffer(data: Any, dtype: DtypeStandIn, shape: tuple, order: str) -> np.ndarray:
+def _frombuffer(data: object, dtype: DtypeStandIn, shape: tuple, order: str) -> np.ndarray:
     """An array as protocol 5 writes it."""
     if type(dtype) is not DtypeStandIn or not isinstance(data, bytes | bytearray):
         _refuse('a numpy array that holds objects instead of numbers')
@@ -107,7 +107,7 @@ def _frombuffer(data: Any, dtype: DtypeStandIn, shape: tuple, order: str) -> np.
     )
 
 
-def _getattr(owner: Any, name: str) -> str:
+def _getattr(owner: object, name: str) -> str:
     """HistoryBuffer pickles four of its own methods through ``getattr``: nothing else passes."""
     if owner is not HistoryStandIn or name not in _STATISTICS:
         _refuse(f'builtins.getattr to reach {name!r}, which can lead to running code')
@@ -153,13 +153,13 @@ _ARRAY_PARTS: dict[str, Callable] = {
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
+    def find_class(self, module: str, name: str) -> object:
         if f'{module}.{name}' not in _ARRAY_PARTS:
             _refuse(f'it asks to run {module}.{name}')
         return _ARRAY_PARTS[f'{module}.{name}']
 
 
-def read_arrays(file: BinaryIO) -> Any:
+def read_arrays(file: BinaryIO) -> object:
     """The plain containers, numbers and numpy arrays of a pickle; nothing it names is run.
 
     Raises:
@@ -171,7 +171,7 @@ def read_arrays(file: BinaryIO) -> Any:
         raise ValueError(str(error).partition('\n')[0] or 'the file ends too early') from error
 
 
-def _history(stand_in: HistoryStandIn) -> Any:
+def _history(stand_in: HistoryStandIn) -> object:
     from mmengine.logging import HistoryBuffer  # only files of a Runner need it
 
     buffer = HistoryBuffer(max_length=stand_in.max_length)
@@ -180,7 +180,7 @@ def _history(stand_in: HistoryStandIn) -> Any:
     return buffer
 
 
-def settle(value: Any, seen: dict[int, Any] | None = None) -> Any:
+def settle(value: object, seen: dict[int, object] | None = None) -> object:
     """Replace the stand-ins anywhere inside ``value``; dicts and lists are changed in place."""
     seen = {} if seen is None else seen
     if isinstance(value, torch.Tensor | str | int | float) or value is None:

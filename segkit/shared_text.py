@@ -14,7 +14,7 @@ _QUOTED = re.compile(rf"""(['"])({_START}[^'"\n]*)\1""")
 _BARE = re.compile(rf"""(?<![\w:/.~<>*-]){_START}[^\s'"<>|;,()\[\]{{}}]*""")
 
 
-def shareable(value: Any) -> Any:
+def shareable(value: object) -> Any:
     """A copy of plain values: '.../NAME' for absolute paths, HOST and USER for these names."""
     if isinstance(value, Mapping):
         return {key: shareable(item) for key, item in value.items()}

@@ -97,7 +97,7 @@ def _predictions(
 
 def _load(
     pipeline: 'InferencePipeline', picture: Picture, on_error: Callable[[str], None] | None
-) -> dict[str, Any] | None:
+) -> dict[str, object] | None:
     try:
         return _prepared(pipeline, picture)
     except (DataError, OSError) as error:
@@ -107,7 +107,7 @@ def _load(
         return None
 
 
-def _prepared(pipeline: 'InferencePipeline', picture: Picture) -> dict[str, Any]:
+def _prepared(pipeline: 'InferencePipeline', picture: Picture) -> dict[str, object]:
     try:
         return pipeline(picture)
     except cv2.error as error:  # such as the resize of a picture one pixel wide to none
@@ -188,7 +188,7 @@ def input_channels(model: nn.Module) -> int:
     return next((first.in_channels for first in convolutions), 3)
 
 
-def pipeline_of(cfg: Any) -> list[dict[str, Any]]:
+def pipeline_of(cfg: Any) -> list[dict[str, object]]:
     """The test pipeline of a config, however its test dataset is wrapped."""
     dataset = cfg.test_dataloader.dataset
     while 'pipeline' not in dataset:  # wrappers: ConcatDataset, RepeatDataset

@@ -24,7 +24,7 @@ def init_model(
     config: str | Path | Config,
     checkpoint: str | Path | None = None,
     device: str | torch.device = 'cpu',
-    cfg_options: Mapping[str, Any] | None = None,
+    cfg_options: Mapping[str, object] | None = None,
     *,
     fuse_bn: bool = False,
     channels_last: bool = False,
@@ -85,7 +85,7 @@ def _usable(device: str | torch.device) -> torch.device:
         raise UserError(f"device '{device}' cannot be used here ({why}); 'cpu' can.") from None
 
 
-def _meta_of_dataset(cfg: Config) -> dict[str, Any]:
+def _meta_of_dataset(cfg: Config) -> dict[str, object]:
     """Classes and palette as the config's test dataset knows them; no file is touched."""
     dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
     cls = DATASETS.get(dataset['type']) if isinstance(dataset.get('type'), str) else None

@@ -92,7 +92,7 @@ def _all_files(sources: Source) -> bool:
 
 def _write(
     picture: Picture, sample: Any, model: nn.Module, name: str, out_dir: Path, opacity: float
-) -> dict[str, Any]:
+) -> dict[str, object]:
     import cv2
 
     labels = sample.pred_sem_seg.data.squeeze(0).cpu().numpy()

@@ -13,11 +13,11 @@ from .sources import is_single, pictures
 
 
 def show_result(
-    img: Any,
+    img: object,
     result: SegDataSample | np.ndarray,
-    model: Any = None,
+    model: object = None,
     *,
-    palette: Any = None,
+    palette: object = None,
     opacity: float = 0.5,
     out_file: str | Path | None = None,
     show: bool = False,
@@ -74,7 +74,7 @@ def _image(img: Any) -> np.ndarray:
     raise UserError(f'img: a {type(img).__name__} is no picture; give a path or an array.')
 
 
-def _labels(result: Any) -> np.ndarray:
+def _labels(result: object) -> np.ndarray:
     """(H, W) class indices."""
     if isinstance(result, np.ndarray):
         labels = result
@@ -92,7 +92,7 @@ def _labels(result: Any) -> np.ndarray:
     return labels.astype(np.int64) if labels.dtype.kind == 'b' else labels
 
 
-def _checked(palette: Any, labels: np.ndarray) -> list[list[int]]:
+def _checked(palette: object, labels: np.ndarray) -> list[list[int]]:
     """K x 3 colours, enough for every class of ``labels``."""
     colours = np.asarray(palette)
     if colours.ndim != 2 or colours.shape[1] != 3 or colours.dtype.kind not in 'iu':

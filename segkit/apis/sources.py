@@ -20,7 +20,7 @@ VIDEO_SUFFIXES = {'.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpe
 
 _TENSOR_CURE = ' Of a (3, H, W) RGB tensor of 0-255: t.permute(1, 2, 0).flip(2).byte().numpy().'
 
-Source = str | Path | np.ndarray | Iterable[Any]
+Source = str | Path | np.ndarray | Iterable[object]
 
 
 class Picture(NamedTuple):
@@ -72,7 +72,7 @@ def pictures(source: Source) -> Iterator[Picture]:
     return _numbered(source)
 
 
-def _numbered(items: Iterable[Any]) -> Iterator[Picture]:
+def _numbered(items: Iterable[object]) -> Iterator[Picture]:
     """Pictures of many items: those of a list now, of anything else one by one."""
     parts = (_item(i, item) for i, item in enumerate(items))
     return chain.from_iterable(list(parts) if isinstance(items, (list, tuple)) else parts)
@@ -84,12 +84,12 @@ def _item(number: int, item: Any) -> Iterable[Picture]:
     return pictures(item)
 
 
-def _is_picture(item: Any) -> bool:
+def _is_picture(item: object) -> bool:
     """Whether it is an image of Pillow, which may not have been imported at all."""
     return hasattr(item, 'getbands') and hasattr(item, 'convert')
 
 
-def _is_tensor(item: Any) -> bool:
+def _is_tensor(item: object) -> bool:
     return hasattr(item, 'numpy') and hasattr(item, 'permute')
 
 

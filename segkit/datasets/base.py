@@ -11,7 +11,6 @@ known before training starts (folders, empty splits, images without labels) is a
 import os
 import random
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import cv2
 import numpy as np
@@ -32,7 +31,7 @@ from segkit.registry import DATASETS
 _MAX_WORKERS = 256
 
 
-def _check_arguments(on_error: str, label_format: str, **ignored: Any) -> None:
+def _check_arguments(on_error: str, label_format: str, **ignored: object) -> None:
     for name, value, known in (
         ('on_error', on_error, ('raise', 'skip')),
         ('label_format', label_format, ('index', 'rgb')),

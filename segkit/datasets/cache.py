@@ -154,7 +154,7 @@ class DecodedCache:
         record = self.index[self._position(img_path)]
         return CacheEntry(img_path, self._data, record, self.meta['codec'], self.folder)
 
-    def check(self, infos: Iterable[dict], reading: dict[str, Any]) -> None:
+    def check(self, infos: Iterable[dict], reading: dict[str, object]) -> None:
         """Every sample is in the cache, with source files as they were when it was written.
 
         Args:
@@ -170,7 +170,7 @@ class DecodedCache:
                 changed = f'image or label changed after the cache {self.folder} was written'
                 raise DataError(info['img_path'], changed, _REBUILD)
 
-    def _check_reading(self, reading: dict[str, Any]) -> None:
+    def _check_reading(self, reading: dict[str, object]) -> None:
         written = self.meta.get('labels', {})
         for name, wanted in reading.items():
             if written.get(name) != wanted:

@@ -43,7 +43,7 @@ def view_size(size: Size, ratio: float, scale: Sequence[int] | None, keep_ratio:
 
 def view_settings(
     test_pipeline: Sequence[Mapping[str, Any]], aug_test: Mapping[str, Any] | None
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Arguments of `MultiScaleViews` for a test pipeline and ``aug_test``."""
     aug = {**PUBLISHED, **(aug_test or {})}
     ratios = [float(ratio) for ratio in aug['img_ratios']]
@@ -67,8 +67,8 @@ def view_settings(
 
 
 def views_pipeline(
-    test_pipeline: Sequence[Mapping[str, Any]], aug_test: Mapping[str, Any] | None
-) -> list[dict[str, Any]]:
+    test_pipeline: Sequence[Mapping[str, object]], aug_test: Mapping[str, object] | None
+) -> list[dict[str, object]]:
     """The test pipeline with all views in place of the one resized image.
 
     What stood between the resize and the packing, loading the label aside, is done to every view.
@@ -88,7 +88,7 @@ def views_pipeline(
     return [*map(dict, test_pipeline[:start]), views, *label, packing]
 
 
-def enable_aug_test(cfg: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def enable_aug_test(cfg: MutableMapping[str, Any]) -> MutableMapping[str, object]:
     """Turn a config's test into multi-scale and flip testing, in place; returns the config.
 
     Reads ``cfg.aug_test`` (``img_ratios``, ``flip``, ``flip_direction``; the published protocol

@@ -27,10 +27,10 @@ class Failure:
 class _Guarded:
     """The function, with errors as values; a class because a closure cannot be sent to workers."""
 
-    def __init__(self, function: Callable[[Any], Any]) -> None:
+    def __init__(self, function: Callable[[object], object]) -> None:
         self.function = function
 
-    def __call__(self, item: Any) -> Any:
+    def __call__(self, item: object) -> object:
         try:
             return self.function(item)
         except (Exception, SystemExit) as error:  # some scripts of datasets exit on bad input
@@ -38,8 +38,8 @@ class _Guarded:
 
 
 def parallel(
-    function: Callable[[Any], Any],
-    items: Sequence[Any],
+    function: Callable[[Any], object],
+    items: Sequence[object],
     title: str = '',
     workers: int | None = None,
 ) -> Iterator[Any]:
@@ -64,7 +64,7 @@ def parallel(
         pool.shutdown(cancel_futures=True)
 
 
-def bar(items: Iterable[Any], total: int, title: str = '') -> Iterator[Any]:
+def bar(items: Iterable[object], total: int, title: str = '') -> Iterator[object]:
     """Pass items on and draw how far they are: in place on a terminal, one line at the end else."""
     start, watched = time.monotonic(), sys.stderr.isatty()
     yield from tqdm(items, title, total, disable=not watched)

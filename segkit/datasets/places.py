@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 
-def parts_of(dataset: Any) -> Iterator[Any]:
+def parts_of(dataset: Any) -> Iterator[object]:
     """The data sets that wrappers are made of; a plain one is its only part."""
     inner = getattr(dataset, 'datasets', None)
     if inner is None and getattr(dataset, 'dataset', None) is not None:
@@ -27,7 +27,7 @@ def files_of(dataset: Any) -> Iterator[tuple[str, str | None]]:
             yield str(info['img_path']), info.get('seg_map_path')
 
 
-def scanned_folders(dataset: Any) -> Iterator[str]:
+def scanned_folders(dataset: object) -> Iterator[str]:
     """Folders whose every file is taken for a picture or a label: those read without a list."""
     for part in parts_of(dataset):
         prefix = getattr(part, 'data_prefix', None) or {}
@@ -35,7 +35,7 @@ def scanned_folders(dataset: Any) -> Iterator[str]:
             yield from (str(prefix[k]) for k in ('img_path', 'seg_map_path') if prefix.get(k))
 
 
-def image_root(dataset: Any) -> str | None:
+def image_root(dataset: object) -> str | None:
     """The folder below which all pictures lie; of parts in several folders, what these share."""
     prefixes = [getattr(part, 'data_prefix', None) or {} for part in parts_of(dataset)]
     roots = {

@@ -6,7 +6,6 @@ Shipped configs lie in ``configs/`` of a checkout and in ``segkit/.shipped/confi
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from mmengine.config import Config
 
@@ -51,7 +50,7 @@ def find_config(name: str | Path) -> Path:
 
 
 def load_config(
-    config: str | Path | Config, cfg_options: Mapping[str, Any] | None = None
+    config: str | Path | Config, cfg_options: Mapping[str, object] | None = None
 ) -> Config:
     """A config, with options on top; a copy. ``config_options.py`` says what options can do."""
     if isinstance(config, Config):

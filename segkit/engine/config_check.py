@@ -43,7 +43,7 @@ _TRIPLES = (
 )
 
 
-def check_config(cfg: Mapping[str, Any]) -> None:
+def check_config(cfg: Mapping[str, object]) -> None:
     """Raise if ``cfg`` holds a key, type or argument that cannot be meant.
 
     Raises:
@@ -61,7 +61,7 @@ def check_config(cfg: Mapping[str, Any]) -> None:
         raise ConfigError(f'{file}: {error}' if file else str(error)) from None
 
 
-def check_part(cfg: Mapping[str, Any], key: str) -> None:
+def check_part(cfg: Mapping[str, object], key: str) -> None:
     """``check_config`` for one top-level key, whether or not the rest of a run is there."""
     _check(cfg[key], key, role_of('', key))
 
@@ -76,7 +76,7 @@ def _is_variable(key: str, settings: Iterable[str]) -> bool:
     )
 
 
-def _check_top(cfg: Mapping[str, Any], read: Collection[str] = ()) -> None:
+def _check_top(cfg: Mapping[str, object], read: Collection[str] = ()) -> None:
     """A config's own variables may have any name, but not one that is nearly a Runner's key.
 
     Args:
@@ -122,7 +122,7 @@ def _check_kinds(cfg: Mapping[str, Any]) -> None:
         )
 
 
-def _check(value: Any, path: str, role: str) -> None:
+def _check(value: object, path: str, role: str) -> None:
     """Check ``value`` at ``path``; ``role`` says what it is for."""
     if isinstance(value, Mapping):
         _check_dict(value, path, role)
@@ -132,7 +132,7 @@ def _check(value: Any, path: str, role: str) -> None:
                 _check(item, f'{path}[{number}]', role)
 
 
-def _check_dict(value: Mapping[str, Any], path: str, role: str) -> None:
+def _check_dict(value: Mapping[str, object], path: str, role: str) -> None:
     if role in FREE_FORM:
         return
     kind = value.get('type', 'there is none')
@@ -158,12 +158,12 @@ def _check_dict(value: Mapping[str, Any], path: str, role: str) -> None:
         _check(item, f'{path}.{key}', role_of(role, str(key)))
 
 
-def _refuse(path: str, value: Any, why: str | None) -> None:
+def _refuse(path: str, value: object, why: str | None) -> None:
     if why is not None:
         raise ConfigError(f'{path}: {value!r} {why}')
 
 
-def _check_layer(value: Mapping[str, Any], path: str, role: str) -> None:
+def _check_layer(value: Mapping[str, object], path: str, role: str) -> None:
     """Layers are small: whether one can be built is found by building it."""
     for key, item in value.items():
         _refuse(f'{path}.{key}', item, wrong_value(key, item))

@@ -45,7 +45,7 @@ def read_config_file(path: Path) -> Config:
         raise ConfigError(f'{path}: {error.args[0]}') from None
 
 
-def parse(path: Path) -> Any:
+def parse(path: Path) -> object:
     """What a JSON or YAML file holds, as plain data.
 
     Raises:
@@ -71,7 +71,7 @@ def parse(path: Path) -> Any:
         raise ConfigError(f'{path}: cannot be read as yaml: {said}') from None
 
 
-def read_base(path: Path) -> Mapping[str, Any]:
+def read_base(path: Path) -> Mapping[str, object]:
     """A config as the ``_base_`` of a Python config takes it up: past the gate."""
     content = _read_python(path).to_dict() if path.suffix == '.py' else parse(path)
     if not isinstance(content, Mapping):
@@ -79,7 +79,7 @@ def read_base(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def read_dumped(path: Path) -> dict[str, Any]:
+def read_dumped(path: Path) -> dict[str, object]:
     """The settings in a Python config that a run left behind, which is read and not run.
 
     Raises:
@@ -146,13 +146,13 @@ def _read_python(path: Path) -> Config:
 class _SafeYaml(BaseFileHandler):
     """mmengine's reader of YAML would run what a tag names."""
 
-    def load_from_fileobj(self, file: Any, **kwargs: Any) -> Any:
+    def load_from_fileobj(self, file: object, **kwargs: object) -> object:
         return yaml.safe_load(file)
 
-    def dump_to_fileobj(self, obj: Any, file: Any, **kwargs: Any) -> None:
+    def dump_to_fileobj(self, obj: object, file: object, **kwargs: object) -> None:
         YamlHandler().dump_to_fileobj(obj, file, **kwargs)
 
-    def dump_to_str(self, obj: Any, **kwargs: Any) -> str:
+    def dump_to_str(self, obj: object, **kwargs: object) -> str:
         return YamlHandler().dump_to_str(obj, **kwargs)
 
 

@@ -4,7 +4,6 @@ A setting that nothing would read is an error which names the one that does.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
@@ -53,7 +52,7 @@ MOVED = {
 }
 
 
-def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:
+def merge_options(cfg: Config, options: Mapping[str, object]) -> None:
     """Put ``options`` ('model.backbone.depth': 101) into ``cfg``.
 
     A new top-level ``data_root`` reaches every dataset that used the old one: in the files they are
@@ -128,7 +127,7 @@ def _cure(key: str, cfg: Config) -> str:
     return ' tools/print_config.py CONFIG prints all settings.'
 
 
-def places_of(value: Any, key: str, cfg: Config) -> list[str]:
+def places_of(value: object, key: str, cfg: Config) -> list[str]:
     """Where ``value`` stands in the settings of a run; of a common one, where it has its name."""
     places = [path for path, other in _settings(cfg).items() if other == value]
     named = [path for path in places if path.endswith(f'.{key}')]
@@ -147,7 +146,7 @@ def _settings(cfg: Config) -> dict[str, object]:
     return flat_config({name: part for name, part in cfg.to_dict().items() if name in RUNNER_KEYS})
 
 
-def _dicts(node: Any) -> Iterator[ConfigDict]:
+def _dicts(node: object) -> Iterator[ConfigDict]:
     """Every dict in a config, however deep in lists."""
     if isinstance(node, dict):
         yield node

@@ -3,7 +3,6 @@
 import contextlib
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from segkit.engine.config_options import flat_config
 from segkit.engine.config_schema import RUNNER_KEYS
@@ -38,7 +37,7 @@ def _spoken_of(said: str, cfg: Mapping) -> Iterator[str]:
         yield f'{key}={value!r}'
 
 
-def _shown(value: Any, said: str) -> bool:
+def _shown(value: object, said: str) -> bool:
     forms = {repr(value), str(value)}
     if isinstance(value, (list, tuple)):
         forms |= {repr(tuple(value)), repr(list(value))}

@@ -6,7 +6,6 @@ same thing wherever it stands, which is what makes a config readable, and checka
 
 from collections.abc import Callable, Mapping
 from types import ModuleType
-from typing import Any
 
 
 def _words(text: str) -> frozenset[str]:
@@ -101,7 +100,7 @@ TAKEN_BY_BUILDER = dict(
 )
 
 # Role -> a function that builds such a layer, and so tells whether it can be built.
-LAYER_BUILDERS: dict[str, Callable[[dict[str, Any]], object]] = dict(
+LAYER_BUILDERS: dict[str, Callable[[dict[str, object]], object]] = dict(
     norm_cfg=lambda cfg: _layers().build_norm(cfg, cfg.get('num_groups', 1)),
     act_cfg=lambda cfg: _layers().build_activation(cfg),
     conv_cfg=lambda cfg: _layers().build_conv(cfg, 1, 1, 1),
@@ -123,7 +122,7 @@ _IN_MODEL = {
 _KNOWN_ROLES = frozenset({*REGISTRY_OF, *IMPLIED_TYPES, *KEYS_OF, *FREE_FORM, *LAYER_BUILDERS})
 
 
-def averages_weights(hook: Any) -> bool:
+def averages_weights(hook: object) -> bool:
     """Whether an item of ``custom_hooks`` is mmengine's EMAHook."""
     return isinstance(hook, Mapping) and hook.get('type') in ('EMAHook', 'mmengine.EMAHook')
 

@@ -15,7 +15,7 @@ def _is_keyword_dict(value: object) -> bool:
     return isinstance(value, dict) and all(isinstance(k, str) and k.isidentifier() for k in value)
 
 
-def _items(value: Any) -> tuple[str, list[tuple[str, Any]], str]:
+def _items(value: Any) -> tuple[str, list[tuple[str, object]], str]:
     """(opening, [(prefix, item)], closing) of a container."""
     if _is_keyword_dict(value):
         return 'dict(', [(f'{k}=', v) for k, v in value.items()], ')'
@@ -31,7 +31,7 @@ def _plain(value: object) -> str:
     return repr(value).replace('{{', '{\\x7b') if isinstance(value, str) else repr(value)
 
 
-def literal(value: Any, indent: int = 0, taken: int = 0) -> str:
+def literal(value: object, indent: int = 0, taken: int = 0) -> str:
     """``value`` as source text, on one line if it fits beside ``taken`` columns."""
     if not isinstance(value, (dict, list, tuple)):
         return _plain(value)

@@ -8,7 +8,7 @@ the file, so it may describe a model and how a picture is prepared for it, and n
 import re
 import reprlib
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from segkit.engine.config_schema import RUNNER_KEYS
 from segkit.errors import ConfigError
@@ -51,7 +51,7 @@ _VALUES, _DEPTH, _REPEATS = 20_000, 30, 64
 _KNOWN_WEIGHTS = re.compile(r'(open-?mmlab|torchvision|timm)://[\w.]{1,80}')
 
 
-def admit(config: Any, source: object) -> dict[str, Any]:
+def admit(config: object, source: object) -> dict[str, object]:
     """A plain copy of a config that came as data, fit to be built.
 
     Args:
@@ -68,7 +68,7 @@ def admit(config: Any, source: object) -> dict[str, Any]:
     return _Walk(source).top(config)
 
 
-def without_reach(config: Any) -> Any:
+def without_reach(config: object) -> object:
     """A plain copy of a config's part to be shared, without the keys that ``admit`` lets say
     nothing: they name files of this machine, or where training started from."""
     if isinstance(config, Mapping):
@@ -87,7 +87,7 @@ class _Walk:
             '_base_ in a Python config of your own'
         )
 
-    def top(self, config: Any) -> dict[str, Any]:
+    def top(self, config: object) -> dict[str, object]:
         if not isinstance(config, Mapping):
             self.refuse('the whole of it', f'is a {type(config).__name__}, not a dict of settings')
         for key, value in config.items():
@@ -97,7 +97,7 @@ class _Walk:
             self.refuse('default_scope', f'{config["default_scope"]!r} is another package')
         return self.mapping(config, '', '', 0)
 
-    def value(self, value: Any, path: str, role: str, depth: int) -> Any:
+    def value(self, value: object, path: str, role: str, depth: int) -> object:
         self.left -= 1
         if self.left < 0 or depth > _DEPTH:
             self.refuse(path.split('.')[0], 'holds more values, or deeper ones, than any config')
@@ -123,8 +123,8 @@ class _Walk:
             self.refuse(path, f'{_short(value)} may be a path, an address or code')
         return value
 
-    def mapping(self, value: Mapping, path: str, role: str, depth: int) -> dict[str, Any]:
-        copy: dict[str, Any] = {}
+    def mapping(self, value: Mapping, path: str, role: str, depth: int) -> dict[str, object]:
+        copy: dict[str, object] = {}
         if 'type' in value or role in KINDS:
             copy['type'] = self.kind(value.get('type'), path, role)
         for key, item in value.items():
@@ -141,7 +141,7 @@ class _Walk:
                 copy[key] = self.value(item, here, _role(role, key, path), depth + 1)
         return copy
 
-    def kind(self, kind: Any, path: str, role: str) -> str:
+    def kind(self, kind: object, path: str, role: str) -> str:
         here = f'{path}.type' if path else 'type'
         if role not in KINDS:
             self.refuse(here, f'{_short(kind)}: nothing is built there')
@@ -151,7 +151,7 @@ class _Walk:
             self.refuse(here, f'{_short(kind)} is refused as a {role}, which may be {known}')
         return bare
 
-    def nothing(self, value: Any, path: str) -> Any:
+    def nothing(self, value: object, path: str) -> object:
         """The value of a key that may say nothing here."""
         named = value
         if isinstance(value, Mapping) and set(value) <= {'type', 'checkpoint'}:
@@ -175,7 +175,7 @@ def _role(parent: str, key: str, path: str) -> str:
     return 'argument' if parent in KINDS or parent == 'argument' else ''
 
 
-def _is_steps(value: Any) -> bool:
+def _is_steps(value: object) -> bool:
     return isinstance(value, (list, tuple)) and all(isinstance(step, Mapping) for step in value)
 
 
@@ -187,6 +187,6 @@ def _registered_here(kind: str, role: str) -> bool:
     return found is not None and not found.__module__.startswith('segkit.')
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     text = reprlib.repr(value)  # of values that hold one another a million times, too
     return text if len(text) <= 80 else f'{text[:77]}...'

@@ -6,7 +6,6 @@ watching for a leak wants to see.
 
 import resource
 import sys
-from typing import Any
 
 import torch
 from mmengine.runner import LogProcessor as MMLogProcessor
@@ -27,7 +26,7 @@ def peak_memory_mb() -> int:
 class LogProcessor(MMLogProcessor):
     """mmengine's ``LogProcessor`` with iterations as the unit and memory on every device."""
 
-    def __init__(self, by_epoch: bool = False, **kwargs: Any) -> None:
+    def __init__(self, by_epoch: bool = False, **kwargs: object) -> None:
         super().__init__(by_epoch=by_epoch, **kwargs)
 
     def get_log_after_iter(self, runner: Runner, batch_idx: int, mode: str) -> tuple[dict, str]:

@@ -44,7 +44,7 @@ class AmpOptimWrapper(OptimWrapper):
     """
 
     def __init__(
-        self, dtype: str | None = None, loss_scale: str | float | dict = 'dynamic', **kwargs: Any
+        self, dtype: str | None = None, loss_scale: str | float | dict = 'dynamic', **kwargs: object
     ) -> None:
         super().__init__(**kwargs)
         self.device_type = torch.device(get_device()).type
@@ -60,11 +60,11 @@ class AmpOptimWrapper(OptimWrapper):
             options.update(init_scale=float(loss_scale), growth_interval=2**31 - 1)
         return torch.amp.GradScaler(self.device_type, **options)
 
-    def backward(self, loss: torch.Tensor, **kwargs: Any) -> None:
+    def backward(self, loss: torch.Tensor, **kwargs: object) -> None:
         self.loss_scaler.scale(loss).backward(**kwargs)
         self._inner_count += 1
 
-    def step(self, **kwargs: Any) -> None:
+    def step(self, **kwargs: object) -> None:
         if self.clip_grad_kwargs:
             self.loss_scaler.unscale_(self.optimizer)
             self._clip_grad()

@@ -72,7 +72,7 @@ def schedules_end(cfg: Mapping) -> Iterator[Finding]:
         )
 
 
-def class_names(dataset: Any) -> list[str]:
+def class_names(dataset: object) -> list[str]:
     """Classes of the first part of a data set's config, as far as no file is needed for them."""
     while isinstance(dataset, Mapping) and not (dataset.get('metainfo') or {}).get('classes'):
         inner = dataset.get('dataset') or next(iter(dataset.get('datasets') or []), None)

@@ -37,7 +37,7 @@ def confusion_matrix(
     num_classes: int,
     ignore_index: int = 255,
     name: str = 'this image',
-    sample: Any = None,
+    sample: object = None,
 ) -> Tensor:
     """Count (label, prediction) pairs of one image.
 

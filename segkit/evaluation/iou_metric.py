@@ -274,7 +274,7 @@ class IoUMetric(BaseMetric):
         return {prefix + name: value for name, value in results.items()}
 
 
-def _map_of(sample: Any, field: str) -> Tensor | None:
+def _map_of(sample: object, field: str) -> Tensor | None:
     """The label map of a sample that is a dict or a SegDataSample; None where it has none."""
     value = sample.get(field) if hasattr(sample, 'get') else getattr(sample, field, None)
     if value is None:

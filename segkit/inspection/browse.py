@@ -106,7 +106,7 @@ def _picture(sample: dict, palette: list, opacity: float) -> Picture:
     return title, overlay(image, data.gt_sem_seg.data.numpy()[0], palette, opacity)
 
 
-def refuse_overwriting(dataset: Any, out: Path, sheet: bool, count: int) -> None:
+def refuse_overwriting(dataset: object, out: Path, sheet: bool, count: int) -> None:
     """Before the first sample is read: nothing of the user's is at ``out``, a sheet or a folder.
 
     Raises:

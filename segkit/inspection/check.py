@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 from mmengine.config import Config
 
@@ -52,7 +51,7 @@ class Check:
         found = [*self.general, *(f for part in self.datasets for f in part.findings)]
         return all(finding.level != ERROR for finding in found)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Everything as plain JSON types."""
         return {
             'config': self.config,
@@ -62,7 +61,7 @@ class Check:
         }
 
 
-def _part(part: Checked) -> dict[str, Any]:
+def _part(part: Checked) -> dict[str, object]:
     summary = part.summary
     classes = [
         {
@@ -162,7 +161,7 @@ def _general(cfg: Config, parts: Sequence[Checked], trains: bool, gpus: int) -> 
     yield from duplicate_findings(looks)
 
 
-def _data_of(cfg: Config, split: str) -> Any:
+def _data_of(cfg: Config, split: str) -> object:
     """What decides which files a split reads; the pipeline does not."""
     loader = cfg.get(LOADERS[split])
     if not loader or 'dataset' not in loader:
@@ -170,7 +169,7 @@ def _data_of(cfg: Config, split: str) -> Any:
     return _without(loader['dataset'], ('pipeline', 'test_mode'))
 
 
-def _without(node: Any, keys: Sequence[str]) -> Any:
+def _without(node: object, keys: Sequence[str]) -> object:
     if isinstance(node, dict):
         return {key: _without(value, keys) for key, value in node.items() if key not in keys}
     if isinstance(node, list | tuple):

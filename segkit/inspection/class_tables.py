@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from segkit.errors import UserError
 from segkit.json_file import JsonError, read_json
@@ -55,7 +54,7 @@ def hex_of(colour: Sequence[int]) -> str:
     return '#{:02x}{:02x}{:02x}'.format(*colour)
 
 
-def colour_of(text: Any) -> Colour | None:
+def colour_of(text: object) -> Colour | None:
     """(R, G, B) of '#fa3253', '250,50,83', '(250, 50, 83)' or a list; None for anything else."""
     if isinstance(text, Sequence) and not isinstance(text, str):
         numbers = [str(part) for part in text]

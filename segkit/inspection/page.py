@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -29,7 +28,7 @@ def as_page(check: Check) -> str:
     )
 
 
-def _part(part: Checked) -> dict[str, Any]:
+def _part(part: Checked) -> dict[str, object]:
     summary = part.summary
     facts = f'{summary.images} complete samples, {summary.examined} examined'
     if summary.mean is not None:

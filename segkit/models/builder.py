@@ -1,7 +1,6 @@
 """The names under which the older toolbox had its registry of networks, and built from it."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from torch import nn
 
@@ -10,7 +9,7 @@ from segkit.registry import MODELS, build_ours
 BACKBONES = NECKS = HEADS = LOSSES = SEGMENTORS = MODELS
 
 
-def build_segmentor(cfg: Mapping[str, Any]) -> nn.Module:
+def build_segmentor(cfg: Mapping[str, object]) -> nn.Module:
     """The network of a config; `train_cfg` and `test_cfg` stand in it."""
     return build_ours(cfg)
 

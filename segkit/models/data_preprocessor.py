@@ -60,8 +60,8 @@ class SegDataPreProcessor(nn.Module):
         seg_pad_val: int | None = None,
         bgr_to_rgb: bool = False,
         rgb_to_bgr: bool = False,
-        batch_augments: Sequence[Mapping[str, Any]] | None = None,
-        test_cfg: Mapping[str, Any] | None = None,
+        batch_augments: Sequence[Mapping[str, object]] | None = None,
+        test_cfg: Mapping[str, object] | None = None,
         non_blocking: bool = True,
     ) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class SegDataPreProcessor(nn.Module):
         if self.seg_pad_val == 255 or not 0 <= self.seg_pad_val < num_classes:
             self.seg_pad_val = ignore_index
 
-    def cast_data(self, data: Any) -> Any:
+    def cast_data(self, data: object) -> Any:
         """``data`` with every tensor and sample in it on ``device``, however deep."""
         if isinstance(data, Tensor | BaseDataElement):
             return data.to(self.device, non_blocking=self.non_blocking)
@@ -106,7 +106,7 @@ class SegDataPreProcessor(nn.Module):
             return [self.cast_data(item) for item in data]
         return data
 
-    def forward(self, data: Mapping[str, Any], training: bool = False) -> dict[str, Any]:
+    def forward(self, data: Mapping[str, Any], training: bool = False) -> dict[str, object]:
         """Cast, normalise and pad a collated batch; see the legend."""
         data = self.cast_data(data)
         images, samples = data['inputs'], data.get('data_samples')
@@ -144,7 +144,7 @@ class SegDataPreProcessor(nn.Module):
         return batch, samples
 
     def _stack(
-        self, images: list[Tensor], pad_to: Mapping[str, Any]
+        self, images: list[Tensor], pad_to: Mapping[str, object]
     ) -> tuple[Tensor, list[Padding]]:
         """Normalised images in one (N, C, PH, PW) batch, and what each was padded by."""
         height, width = _padded_size(images, pad_to)

@@ -6,7 +6,7 @@ where a pixel is kept and 0 elsewhere, and multiplies the per-pixel loss.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from segkit.errors import UserError
 from segkit.models.layers import at_least_float32
 
 
-def build_pixel_sampler(cfg: Mapping[str, Any], **default_args: Any) -> 'BasePixelSampler':
+def build_pixel_sampler(cfg: Mapping[str, object], **default_args: object) -> 'BasePixelSampler':
     """The sampler of ``cfg['type']``; ``context`` is the head it serves."""
     from segkit.registry import build_ours  # mmengine's registries stand there, too
 

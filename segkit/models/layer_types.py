@@ -51,7 +51,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 _NO_INPLACE = {'Tanh', 'PReLU', 'Sigmoid', 'GELU'}
 
 
-def _look_up(kind: str, cfg: Config, table: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+def _look_up(kind: str, cfg: Config, table: Mapping[str, object]) -> tuple[Any, dict[str, Any]]:
     """The table's entry (or the registered class) named by ``cfg['type']``, and its arguments."""
     if not isinstance(cfg, Mapping) or 'type' not in cfg:
         raise TypeError(f"{kind} must be a dict with the key 'type', got {cfg!r}.")
@@ -71,7 +71,7 @@ def _look_up(kind: str, cfg: Config, table: Mapping[str, Any]) -> tuple[Any, dic
     return found, args
 
 
-def build_conv(cfg: Config | None, *args: Any, **kwargs: Any) -> Conv:
+def build_conv(cfg: Config | None, *args: object, **kwargs: object) -> Conv:
     """A convolution of ``cfg['type']`` (None: Conv2d); the other arguments go to its class."""
     cls, extra = _look_up('conv_cfg', cfg or {'type': 'Conv2d'}, CONVS)
     return cls(*args, **kwargs, **extra)

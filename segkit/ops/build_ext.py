@@ -18,7 +18,7 @@ LIBRARY_NAME = 'segkit_ext.so'
 SOURCE = Path(__file__).with_name('csrc') / 'psa_mask.cu'
 
 
-def parts(name: str, source: Path = SOURCE) -> tuple[Any, Any]:
+def parts(name: str, source: Path = SOURCE) -> tuple[object, Any]:
     """The setuptools extension called ``name``, and the command that builds it.
 
     Raises:

@@ -339,7 +339,7 @@ def use_grouped(feat: Tensor, mask: tuple[int, int]) -> bool:
     return feat.is_cuda and len(feat) > 0 and grouped.images_at_once(feat, mask) > 0
 
 
-def _operator(name: str, function: Callable[..., Any]) -> Any:
+def _operator(name: str, function: Callable[..., object]) -> Any:
     return torch.library.custom_op(f'segkit::{name}', function, mutates_args=())
 
 
@@ -368,7 +368,7 @@ def _(feat: Tensor, weight: Tensor, *mask: int) -> Tensor:
     return feat.new_empty(n, h * w, h * w)
 
 
-def _save(ctx: Any, inputs: tuple, output: Any) -> None:
+def _save(ctx: Any, inputs: tuple, output: object) -> None:
     """Inputs that are tensors, and every output of the attention: (out, lse, attention)."""
     tensors = [x for x in inputs if isinstance(x, Tensor)]
     ctx.numbers = inputs[len(tensors) :]
@@ -387,7 +387,7 @@ def _logits_gradient(ctx: Any, grad: Tensor) -> tuple:
     return *windowed_logits_backward(grad, *ctx.saved_tensors, *ctx.numbers), None, None
 
 
-def _refuse(ctx: Any, *_: object) -> None:
+def _refuse(ctx: object, *_: object) -> None:
     raise RuntimeError(
         'The windowed PSA backend is differentiable once. For second derivatives call '
         "psa_attention(..., backend='composite')."

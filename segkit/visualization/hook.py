@@ -60,12 +60,12 @@ class SegVisualizationHook(Hook):
         self._seen = 0
 
     def after_val_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+        self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: object = None
     ) -> None:
         self._draw(runner, data_batch, outputs, 'val', self.interval)
 
     def after_test_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+        self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: object = None
     ) -> None:
         self._draw(runner, data_batch, outputs, 'test', 1)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from mmengine.dist import master_only
@@ -51,7 +50,7 @@ class SegLocalVisualizer(Visualizer):
         alpha: float = 0.5,
         classes: Sequence[str] | None = None,
         palette: Sequence[Sequence[int]] | None = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> None:
         if not 0 < alpha <= 1:
             raise UserError(f'SegLocalVisualizer(alpha={alpha}): opacity must be in (0, 1].')

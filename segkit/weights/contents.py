@@ -8,7 +8,6 @@ and any of them saved from a wrapped model. Which tensors are a given model's: `
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -26,8 +25,8 @@ _MOST = 100  # times the size of the file that its tensors may say to be
 
 def load_checkpoint(
     filename: str | Path,
-    map_location: Any = 'cpu',
-    logger: Any = None,
+    map_location: object = 'cpu',
+    logger: object = None,
     *,
     mmap: bool = False,
     check: bool | None = None,
@@ -54,7 +53,10 @@ def load_checkpoint(
 
 
 def read_verified(
-    filename: str | Path, map_location: Any = 'cpu', mmap: bool = False, check: bool | None = None
+    filename: str | Path,
+    map_location: object = 'cpu',
+    mmap: bool = False,
+    check: bool | None = None,
 ) -> tuple[dict, str]:
     """``load_checkpoint``, and how the file was found to be whole, in words."""
     path = local_file(filename)
@@ -115,7 +117,7 @@ def state_dict_of(
     return state
 
 
-def _tensors(node: Mapping) -> dict[Any, torch.Tensor]:
+def _tensors(node: Mapping) -> dict[object, torch.Tensor]:
     return {key: value for key, value in node.items() if isinstance(value, torch.Tensor)}
 
 

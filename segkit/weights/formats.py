@@ -44,7 +44,7 @@ _OTHERS = {
 _ARRAYS_CURE = 'torch.save({k: torch.from_numpy(v) for k, v in arrays.items()}, "weights.pth")'
 
 
-def read_file(path: Path, map_location: Any = 'cpu', mmap: bool = False) -> Any:
+def read_file(path: Path, map_location: Any = 'cpu', mmap: bool = False) -> object:
     """Read a checkpoint file; whatever it holds comes back as data.
 
     Args:
@@ -208,7 +208,7 @@ def _damaged(path: Path, reason: str) -> CheckpointError:
     )
 
 
-def _read_safetensors(path: Path, map_location: Any, mmap: bool) -> dict:
+def _read_safetensors(path: Path, map_location: object, mmap: bool) -> dict:
     """``{'meta': the metadata, 'state_dict': the tensors}``."""
     try:
         from safetensors import safe_open
@@ -225,7 +225,7 @@ def _read_safetensors(path: Path, map_location: Any, mmap: bool) -> dict:
     return {'meta': {key: _parsed(text) for key, text in meta.items()}, 'state_dict': state}
 
 
-def _parsed(text: str) -> Any:
+def _parsed(text: str) -> object:
     """safetensors metadata maps strings to strings; values that are JSON are decoded."""
     try:
         return json.loads(text)

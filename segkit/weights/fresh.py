@@ -5,7 +5,6 @@ replaces them. Left undrawn they are memory that no page was given to yet.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 import torch
 from torch import nn
@@ -28,8 +27,8 @@ class Undrawn(TorchFunctionMode):
     """
 
     def __torch_function__(
-        self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
-    ) -> Any:
+        self, func: Callable, types: object, args: tuple = (), kwargs: dict | None = None
+    ) -> object:
         kwargs = kwargs or {}
         if func in _DRAWS:
             tensor = args[0] if args else kwargs['tensor']
@@ -38,7 +37,7 @@ class Undrawn(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def without_pretrained(cfg: Mapping[str, Any]) -> dict[str, Any]:
+def without_pretrained(cfg: Mapping[str, object]) -> dict[str, object]:
     """A model config that names no weights to start from: a file that brings all is read later."""
     cfg = {key: value for key, value in cfg.items() if key != 'pretrained'}
     backbone = cfg.get('backbone')
@@ -47,7 +46,7 @@ def without_pretrained(cfg: Mapping[str, Any]) -> dict[str, Any]:
     return cfg
 
 
-def build_undrawn(cfg: Mapping[str, Any]) -> nn.Module:
+def build_undrawn(cfg: Mapping[str, object]) -> nn.Module:
     """Build a model config for ``load_into(model, file)`` to fill.
 
     ``initialise(model, report.missing)`` then draws what the file did not hold.

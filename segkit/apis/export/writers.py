@@ -123,7 +123,7 @@ def load_exported(file: str | Path, format: str) -> Runner:
 def metadata(model: Any) -> dict[str, str]:
     """Classes, palette and the model's config as JSON: data that a reader parses, never code."""
     meta = model.dataset_meta or {}
-    entries: dict[str, Any] = {k: list(meta[k]) for k in ('classes', 'palette') if meta.get(k)}
+    entries: dict[str, object] = {k: list(meta[k]) for k in ('classes', 'palette') if meta.get(k)}
     entries['segkit_model'] = shareable(without_reach(model.cfg.model))
     entries['segkit_test_pipeline'] = shareable(without_reach(pipeline_of(model.cfg)))
     return {'format': 'pt', **{key: json.dumps(value) for key, value in entries.items()}}

@@ -96,7 +96,7 @@ class LoadImageFromFile(mmcv.transforms.LoadImageFromFile):
 
     _said_loss = False
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
         check_decoder(self.imdecode_backend)
         check_backend(self.backend_args)

@@ -7,7 +7,6 @@ Legend: img (H, W, 3) uint8 BGR; a view is (3, h, w) uint8.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import mmcv
 import numpy as np
@@ -45,7 +44,7 @@ class MultiScaleViews(Transform):
         flip: str | None = 'horizontal',
         interpolation: str = 'bilinear',
         backend: str = 'cv2',
-        transforms: Sequence[dict[str, Any]] = (),
+        transforms: Sequence[dict[str, object]] = (),
     ) -> None:
         self.ratios, self.flip = list(ratios), flip
         self.scale, self.keep_ratio = None if scale is None else tuple(scale), keep_ratio

@@ -1,14 +1,13 @@
 """Proof of a conversion: the same parameters when built, the same values as a shipped config."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import torch
 
 _FREE = {'pretrained', 'init_cfg'}  # where weights come from is no part of a network's shape
 
 
-def same_parameters(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+def same_parameters(first: Mapping[str, object], second: Mapping[str, object]) -> list[str]:
     """Builds two ``model`` configs without memory; the state-dict entries that differ, as lines."""
     a, b = _shapes(first), _shapes(second)
     return [
@@ -18,7 +17,7 @@ def same_parameters(first: Mapping[str, Any], second: Mapping[str, Any]) -> list
     ]
 
 
-def _shapes(model: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+def _shapes(model: Mapping[str, object]) -> dict[str, tuple[int, ...]]:
     from segkit.registry import MODELS
 
     with torch.device('meta'):
@@ -26,7 +25,7 @@ def _shapes(model: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     return {key: tuple(value.shape) for key, value in network.state_dict().items()}
 
 
-def differences(first: Any, second: Any, path: str = '') -> Iterator[str]:
+def differences(first: object, second: object, path: str = '') -> Iterator[str]:
     """Lines `key.path: a | b` wherever two configs differ; lists and tuples count as equal."""
     if isinstance(first, Mapping) and isinstance(second, Mapping):
         for key in sorted(first.keys() | second.keys()):

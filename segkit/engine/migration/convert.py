@@ -28,7 +28,7 @@ class Conversion(NamedTuple):
     left_out: list[str]
 
 
-def generation(old: Mapping[str, Any]) -> str:
+def generation(old: Mapping[str, object]) -> str:
     """'0.x' or '1.x'.
 
     Raises:
@@ -60,7 +60,7 @@ def _default_runtime() -> Path:
     return home / '_base_' / 'default_runtime.py'
 
 
-def _convert_v1(old: Mapping[str, Any]) -> dict[str, Any]:
+def _convert_v1(old: Mapping[str, Any]) -> dict[str, object]:
     """1.x differs in its scope, in how it tests at several scales and in nothing else."""
     new = {key: _own_scope(value) for key, value in old.items() if key not in OBSOLETE}
     new |= dict(default_scope='segkit')
@@ -69,7 +69,7 @@ def _convert_v1(old: Mapping[str, Any]) -> dict[str, Any]:
     return new
 
 
-def _own_scope(node: Any) -> Any:
+def _own_scope(node: object) -> Any:
     """`mmseg.X` -> `X` in every `type`, at any depth."""
     if isinstance(node, Mapping):
         new = {key: _own_scope(value) for key, value in node.items()}
@@ -81,7 +81,7 @@ def _own_scope(node: Any) -> Any:
     return node
 
 
-def _left_out(old: Mapping[str, Any], source: str) -> list[str]:
+def _left_out(old: Mapping[str, object], source: str) -> list[str]:
     """Top-level dicts named almost like a section: misspelt ones. Free variables are no loss."""
     if source == '1.x':
         return []

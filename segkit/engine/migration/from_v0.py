@@ -7,7 +7,7 @@ from segkit.errors import UserError
 
 from .pipelines import after_resize, convert_pipeline, views_of
 
-Dict = dict[str, Any]
+Dict = dict[str, object]
 
 
 def convert_v0(old: Mapping[str, Any]) -> Dict:

@@ -11,10 +11,10 @@ Transform = dict[str, Any]
 _DROPPED = {'DefaultFormatBundle', 'ImageToTensor', 'Normalize', 'Pad'}
 
 
-def convert_pipeline(old: Sequence[Mapping[str, Any]]) -> tuple[list[Transform], dict[str, Any]]:
+def convert_pipeline(old: Sequence[Mapping[str, Any]]) -> tuple[list[Transform], dict[str, object]]:
     """(transforms, data-preprocessor arguments found in them)."""
     new: list[Transform] = []
-    preprocessor: dict[str, Any] = {}
+    preprocessor: dict[str, object] = {}
     for transform in map(dict, old):
         if transform['type'] == 'MultiScaleFlipAug':
             inner, found = convert_pipeline(transform['transforms'])
@@ -43,7 +43,7 @@ def after_resize(pipeline: list[Transform], load: Transform) -> list[Transform]:
     return [*kept[:-1], load, kept[-1]]
 
 
-def _preprocessing(transform: Transform) -> dict[str, Any]:
+def _preprocessing(transform: Transform) -> dict[str, object]:
     if transform['type'] == 'Normalize':
         return dict(
             mean=transform['mean'],
@@ -84,6 +84,6 @@ def _convert_resize(transform: Transform) -> Transform:
     return dict(type='Resize', scale=scale, keep_ratio=keep)
 
 
-def _with_scale(step: Transform, scale: Any) -> Transform:
+def _with_scale(step: Transform, scale: object) -> Transform:
     missing = step['type'] == 'Resize' and step.get('scale') is None
     return {**step, 'scale': scale} if missing else step

@@ -153,7 +153,7 @@ class ResLayer(CountsAsModule, nn.Sequential):
         norm_cfg: Config = {'type': 'BN'},  # noqa: B006, read only
         multi_grid: Sequence[int] | None = None,
         contract_dilation: bool = False,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> None:
         kwargs.update(conv_cfg=conv_cfg, norm_cfg=norm_cfg)
         outplanes = planes * block.expansion

@@ -9,7 +9,6 @@ entry of ``out_indices``; ``channels`` and ``strides`` are attributes to write a
 import difflib
 from collections.abc import Sequence
 from types import ModuleType
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -52,7 +51,7 @@ class TimmBackbone(CountsAsModule, nn.Module):
         in_channels: int = 3,
         out_indices: Sequence[int] | None = None,
         output_stride: int | None = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> None:
         super().__init__()
         timm = import_timm()

@@ -21,7 +21,7 @@ from segkit.models.inference.logits import Logits, next_step, step
 from segkit.models.layers import ConvModule, at_least_float32, resize
 from segkit.models.losses.labels import BINARY_CURE, LabelCheck, labelled, percent
 
-Config = Mapping[str, Any]
+Config = Mapping[str, object]
 CROSS_ENTROPY = {'type': 'CrossEntropyLoss', 'use_sigmoid': False, 'loss_weight': 1.0}
 
 
@@ -165,7 +165,7 @@ class BaseDecodeHead(CountsAsModule, nn.Module):
         """
         indices: Any = [self.in_index] if self.input_transform is None else self.in_index
         if isinstance(inputs, Tensor):
-            maps: Any = dict.fromkeys(indices if len(indices) == 1 else (), inputs)
+            maps: object = dict.fromkeys(indices if len(indices) == 1 else (), inputs)
         else:
             maps = inputs
         try:

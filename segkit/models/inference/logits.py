@@ -58,14 +58,14 @@ def step(method: Callable[P, T]) -> Callable[P, T]:
     return public
 
 
-def next_step(method: Callable, *args: Any) -> Any:
+def next_step(method: Callable, *args: object) -> Any:
     """``method(*args)`` for a bound method; without the detour over tensors where it is a step."""
     if isinstance(method, MethodType) and method.__func__ in _BODIES:
         return _BODIES[method.__func__](method.__self__, *args)
     return method(*map(_written_out, args))
 
 
-def _written_out(value: Any) -> Any:
+def _written_out(value: object) -> object:
     return value.written_out() if isinstance(value, Deferred) else value
 
 

@@ -61,7 +61,7 @@ def weighted_loss(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         weight: Tensor | None = None,
         reduction: str = 'mean',
         avg_factor: float | Tensor | None = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> Tensor:
         loss = function(pred, target, **kwargs)
         return weight_reduce_loss(loss, weight, reduction, avg_factor)

@@ -42,12 +42,12 @@ class BaseSegmentor(CountsAsModel, nn.Module):
     loss: Callable[..., Any]
     predict: Callable[..., Any]
     _forward: Callable[..., Any]
-    decode_head: Any
+    decode_head: object
     align_corners: bool
 
     def __init__(
         self,
-        data_preprocessor: Mapping[str, Any] | nn.Module | None = None,
+        data_preprocessor: Mapping[str, object] | nn.Module | None = None,
         init_cfg: Mapping | Sequence[Mapping] | None = None,
     ) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class BaseSegmentor(CountsAsModel, nn.Module):
 
             apply_init_cfg(self, cfgs)
 
-    def train_step(self, data: Any, optim_wrapper: 'OptimWrapper') -> dict[str, Tensor]:
+    def train_step(self, data: object, optim_wrapper: 'OptimWrapper') -> dict[str, Tensor]:
         """Forward, backward and update; returns what ``parse_losses`` gives to log."""
         with optim_wrapper.optim_context(self):
             losses = self._run_forward(self.data_preprocessor(data, True), 'loss')
@@ -102,13 +102,13 @@ class BaseSegmentor(CountsAsModel, nn.Module):
         optim_wrapper.update_params(loss)
         return to_log
 
-    def val_step(self, data: Any) -> list:
+    def val_step(self, data: object) -> list:
         """Predictions for a collated batch."""
         return self._run_forward(self.data_preprocessor(data, False), 'predict')
 
     test_step = val_step
 
-    def _run_forward(self, data: Mapping[str, Any] | Sequence, mode: str) -> Any:
+    def _run_forward(self, data: Mapping[str, object] | Sequence, mode: str) -> Any:
         return self(**data, mode=mode) if isinstance(data, Mapping) else self(*data, mode=mode)
 
     def parse_losses(
@@ -154,13 +154,13 @@ class BaseSegmentor(CountsAsModel, nn.Module):
         """``to``, ``cuda`` and their kind. mmengine's own preprocessors have no tensor that would
         move with the network, and have to be told where it went."""
         super()._apply(fn, recurse)
-        preprocessor: Any = self.data_preprocessor
+        preprocessor: object = self.data_preprocessor
         if hasattr(preprocessor, '_device'):
             preprocessor._device = next(self.parameters()).device
         return self
 
 
-def build_part(part: Mapping[str, Any] | nn.Module) -> Any:
+def build_part(part: Mapping[str, object] | nn.Module) -> Any:
     """The part itself, or the one a config stands for."""
     return part if isinstance(part, nn.Module) else build_ours(part)
 
