@@ -43,13 +43,18 @@ def seed_iteration(seed: int, rank: int, iteration: int) -> None:
 def make_deterministic() -> None:
     """Ask for bit-identical runs; operations that cannot be are named in a warning.
 
-    On CUDA the backward of bilinear upsampling and of cross-entropy over maps has no
-    deterministic kernel in torch: refusing to run would refuse every network here, so torch
-    warns with the operation's name instead.
+    A network of somebody's may hold operations without a deterministic kernel on CUDA: to refuse
+    them would refuse the network, so torch warns with the operation's name instead. Under that
+    setting torch's fused attention kernels warn and stay as they are, so they are switched off;
+    docs/cuda_extension.md lists what is done about each operation of ours.
     """
     os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
+    if torch.cuda.is_available():  # a CPU's fused attention repeats its bits
+        torch.backends.cuda.enable_flash_sdp(False)
+        torch.backends.cuda.enable_mem_efficient_sdp(False)
+        torch.backends.cuda.enable_cudnn_sdp(False)
     torch.use_deterministic_algorithms(True, warn_only=True)
     warnings.filterwarnings('once', message='.*does not have a deterministic implementation.*')
 

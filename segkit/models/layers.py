@@ -225,15 +225,22 @@ def _interpolation(source: int, target: int, align_corners: bool | int, like: Te
 
 
 class CellPool(nn.AdaptiveAvgPool2d):
-    """Adaptive average pooling; with open sizes by two matrices, as ONNX has no such operator."""
+    """Adaptive average pooling; by two matrices with open sizes, as ONNX has no such operator, and
+    in training where bits are asked to repeat, as CUDA adds its gradient up in any order."""
 
     def __init__(self, cells: int) -> None:
         super().__init__(cells)
         self.cells = cells
 
     def forward(self, x: Tensor) -> Tensor:
-        if torch.SymInt not in map(type, x.shape):
+        if torch.SymInt in map(type, x.shape):
+            return self._by_matrices(x)
+        if not (x.requires_grad and torch.are_deterministic_algorithms_enabled()):
             return super().forward(x)
+        with torch.autocast(x.device.type, enabled=False):
+            return self._by_matrices(at_least_float32(x)).to(x.dtype)
+
+    def _by_matrices(self, x: Tensor) -> Tensor:
         rows, columns = (_averages(source, self.cells, x) for source in x.shape[2:])
         return rows @ x @ columns.transpose(0, 1)
 
