@@ -29,16 +29,18 @@ def runtime_requirements() -> list[str]:
 
 
 class BuildWithConfigs(build_py):
-    """Puts configs/ and tools/ into the wheel as ``segkit/.shipped``; not if editable."""
+    """Puts configs/ and tools/, without benchmarks, into the wheel as ``segkit/.shipped``; not if
+    editable."""
 
     def run(self):
         super().run()
         if getattr(self, 'editable_mode', False):
             return
         for folder in SHIPPED:
+            ignored = shutil.ignore_patterns('__pycache__', 'benchmarks')
             target = Path(self.build_lib) / 'segkit' / '.shipped' / folder
             shutil.rmtree(target, ignore_errors=True)
-            shutil.copytree(ROOT / folder, target, ignore=shutil.ignore_patterns('__pycache__'))
+            shutil.copytree(ROOT / folder, target, ignore=ignored)
 
 
 version = re.search(r"__version__ = '(.+)'", (ROOT / 'segkit/__init__.py').read_text()).group(1)

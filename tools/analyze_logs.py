@@ -7,21 +7,16 @@ A run is its work directory or a vis_data/scalars.json. Without --out a table is
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from segkit.engine.launch import run_script
+from segkit.engine.launch import run_script, tool_parser
 from segkit.outputs import own_outputs
 
 USUAL = ('loss', 'mIoU')
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('runs', nargs='+', help='work directories or scalars.json files')
     parser.add_argument('--keys', nargs='+', help=f'scalars to show (default: {" ".join(USUAL)})')
     parser.add_argument('--names', nargs='+', help='of the runs, in the legend')

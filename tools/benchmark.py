@@ -11,12 +11,8 @@ CPU the resident size of the process.
 
 import argparse
 import json
-import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from segkit.engine.launch import parse_options, run_script
+from segkit.engine.launch import parse_options, run_script, tool_parser
 from segkit.outputs import own_outputs
 from segkit.whole_file import write_text
 
@@ -24,11 +20,8 @@ SWITCHES = ('fuse_bn', 'channels_last', 'bf16')
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, config=True)
     add = parser.add_argument
-    add('config', help='a config file, or the name of a shipped one')
     add('--checkpoint', help='speed does not depend on it')
     add('--shape', nargs=2, type=int, default=(512, 512), metavar=('HEIGHT', 'WIDTH'))
     add('--batch-size', type=int, default=1)
@@ -40,7 +33,6 @@ def parse_args() -> argparse.Namespace:
     add('--fuse-bn', action='store_true', help='fold batch norms')
     add('--channels-last', action='store_true')
     add('--bf16', action='store_true', help='bfloat16 autocast')
-    add('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
     add('--out', help='also write the result as JSON')
     args = parser.parse_args()
     if min(args.repeats, args.batch_size, *args.shape) < 1:

@@ -5,22 +5,16 @@ python tools/browse_dataset.py CONFIG --out samples/ --num 200     a file each
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from segkit.engine.launch import parse_options, run_script
+from segkit.engine.launch import parse_options, run_script, tool_parser
 from segkit.errors import UserError
 
 SHEETS = ('.png', '.jpg', '.jpeg', '.webp')
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('config', help='a config file, or the name of a shipped one')
+    parser = tool_parser(__doc__, config=True)
     parser.add_argument('--out', required=True, help='an image file for a sheet, else a folder')
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='train')
     parser.add_argument('--num', type=int, default=16, help='samples (default: %(default)s)')
@@ -29,9 +23,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--columns', type=int, default=4, help='of the sheet (default: 4)')
     parser.add_argument('--width', type=int, default=320, help='of a picture (default: 320)')
     parser.add_argument('--raw', action='store_true', help='as on disk, without augmentation')
-    parser.add_argument(
-        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='change settings'
-    )
     args = parser.parse_args()
     if min(args.num, args.columns, args.width) < 1:
         parser.error('--num, --columns and --width must be positive')

@@ -10,24 +10,19 @@ Then train with  --cfg-options train_dataloader.dataset.cache=data/cityscapes_ca
 
 import argparse
 import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from segkit.engine.launch import run_script
+from segkit.engine.launch import run_script, tool_parser
 from segkit.errors import UserError
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Write a decoded cache of a dataset')
-    parser.add_argument('config', help='the config whose dataset is meant')
+    parser = tool_parser(__doc__, config=True)
     parser.add_argument('out', help='folder to write; replaced once the new one is complete')
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='train')
     parser.add_argument('--format', choices=['raw', 'rows'], default='raw')
     parser.add_argument('--codec', choices=['zstd', 'zlib'], help='of rows; the best installed')
     parser.add_argument('--workers', type=int, default=2, help='processes; 0 for none')
     parser.add_argument('--part', type=int, help='which one of a ConcatDataset, from 0')
-    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
     return parser.parse_args()
 
 

@@ -12,19 +12,14 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from segkit.engine.launch import parse_options, run_script
+from segkit.engine.launch import parse_options, run_script, tool_parser
 from segkit.errors import UserError
 from segkit.outputs import own_outputs
 from segkit.whole_file import write_text
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('config', help='a config file, or the name of a shipped one')
+    parser = tool_parser(__doc__, config=True)
     parser.add_argument(
         '--split', nargs='+', choices=['train', 'val', 'test'], default=['train', 'val']
     )
@@ -34,9 +29,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--all-files', action='store_true', help='list every file of a finding')
     parser.add_argument('--json', help='write the result to this file')
     parser.add_argument('--html', help='write a page with pictures to this file')
-    parser.add_argument(
-        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='change settings'
-    )
     return parser.parse_args()
 
 

@@ -8,18 +8,13 @@ name of a shipped one.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from segkit.engine.launch import run_script
+from segkit.engine.launch import run_script, tool_parser
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('a', help='a work directory, a result .json, or a config .py or name')
     parser.add_argument('b')
     parser.add_argument('--top', type=int, help='show only so many classes, most changed first')

@@ -6,26 +6,19 @@ python tools/confusion_matrix.py CONFIG predictions.pkl --out-dir confusion
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from segkit.engine.launch import parse_options, run_script
+from segkit.engine.launch import parse_options, run_script, tool_parser
 from segkit.outputs import own_outputs
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('config', help='the config the test was run with')
+    parser = tool_parser(__doc__, config=True)
     parser.add_argument('predictions', help='what --out named: a .pkl file or a folder')
     parser.add_argument('--out-dir', default='confusion', help='default: %(default)s')
     ignored = 'the label that does not count; default: that of test_evaluator, or else 255'
     parser.add_argument('--ignore-index', type=int, help=ignored)
     parser.add_argument('--title', default='')
-    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
     return parser.parse_args()
 
 

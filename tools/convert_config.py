@@ -7,15 +7,13 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from segkit.engine.launch import run_script
+from segkit.engine.launch import run_script, tool_parser
 from segkit.errors import UserError
 from segkit.outputs import own_outputs
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = tool_parser(__doc__)
     parser.add_argument('old', help='leaf config of the older toolbox, beside its _base_ files')
     parser.add_argument('new', help='file to write')
     return parser.parse_args()

@@ -8,20 +8,14 @@ written only if they agree. CHECKPOINT `none` exports random weights.
 """
 
 import argparse
-import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from segkit.engine.launch import run_script
+from segkit.engine.launch import run_script, tool_parser
 
 
 def parse_args() -> argparse.Namespace:
     from segkit.engine.launch import add_weights_arguments
 
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('config', help='path or name of a shipped config')
     parser.add_argument('checkpoint', help='path, URL, or none')
     formats = ['onnx', 'torchscript', 'torch_export', 'safetensors']

@@ -10,23 +10,15 @@ heads take fewer operations than the written-out ones, with the same result.
 """
 
 import argparse
-import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from segkit.engine.launch import parse_options, run_script
+from segkit.engine.launch import parse_options, run_script, tool_parser
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('config', help='a config file, or the name of a shipped one')
+    parser = tool_parser(__doc__, config=True)
     parser.add_argument(
         '--shape', nargs='+', type=int, default=[512, 512], help='HEIGHT WIDTH, or one side'
     )
-    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
     args = parser.parse_args()
     if len(args.shape) > 2 or min(args.shape) < 1:
         parser.error(f'--shape {args.shape}: give HEIGHT WIDTH')

@@ -9,18 +9,15 @@ python tools/make_demo_dataset.py data/shapes --train 1000 --val 100
 """
 
 import argparse
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from segkit.engine.launch import run_script
+from segkit.engine.launch import run_script, tool_parser
 from segkit.outputs import check_outputs, output_file
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Write the generated demo dataset to disk')
+    parser = tool_parser(__doc__)
     parser.add_argument('out', type=Path, help='folder to write to; files this wrote are replaced')
     parser.add_argument('--train', type=int, default=1000, help='training pictures')
     parser.add_argument('--val', type=int, default=100, help='validation pictures')
@@ -39,19 +36,17 @@ def write_split(args: argparse.Namespace, split: str, count: int) -> None:
     import cv2
     import numpy as np
 
+    from segkit.datasets.parallel import bar
     from segkit.datasets.shapes import render_scene
 
     folders = [args.out / kind / split for kind in ('images', 'annotations')]
-    for index in range(count):
+    for index in bar(range(count), count, split):
         pair = list(render_scene(args.seed, split, index, tuple(args.size)))
         if args.reduce_zero_label:  # as ADE20K stores them: 0 unlabelled, classes from 1
             pair[1] = np.where(pair[1] == 255, 0, pair[1] + 1).astype(np.uint8)
         for folder, array in zip(folders, pair):
             with output_file(folder / f'{index:05d}.png', 'make_demo_dataset') as file:
                 file.write(cv2.imencode('.png', array)[1].tobytes())
-        if (index + 1) % 100 == 0 or index + 1 == count:
-            print(f'\r{split}: {index + 1}/{count}', end='', flush=True)
-    print()
 
 
 def planned(out: Path, counts: dict[str, int]) -> Iterator[Path]:

@@ -11,9 +11,7 @@ import shlex
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from segkit.engine.launch import run_script
+from segkit.engine.launch import run_script, tool_parser
 from segkit.errors import UserError
 from segkit.outputs import own_outputs
 from segkit.whole_file import write_text
@@ -22,9 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('--catalog', help='CSV with the rows, instead of the published ones')
     parser.add_argument('--records', help='CSV with the measurements, instead of the shipped one')
     commands = parser.add_subparsers(dest='command', required=True)
@@ -58,17 +54,16 @@ def _add_verify(parser: argparse.ArgumentParser) -> None:
 
 
 def list_rows(args: argparse.Namespace) -> int:
+    from segkit.evaluation.tables import format_table
     from segkit.model_zoo import select
 
     rows = select(args.rows, args.dataset, args.method, args.backbone)
     if not rows:
         datasets = ', '.join(dict.fromkeys(row.dataset for row in args.rows))
         sys.exit(f'No row fits. Datasets: {datasets}; backbones: R-50-D8, R-101-D8.')
-    width = max(len(row.config) for row in rows)
-    print(f'{"config":{width}}  {"mIoU":>6}  {"ms+flip":>7}  {"schedule":>8}  crop')
-    for row in rows:
-        figures = f'{row.miou:>6}  {row.miou_ms_flip:>7}  {row.schedule:>8}'
-        print(f'{row.config:{width}}  {figures}  {row.crop}')
+    headings = ['config', 'mIoU', 'ms+flip', 'schedule', 'crop']
+    cells = [[row.config, row.miou, row.miou_ms_flip, row.schedule, row.crop] for row in rows]
+    print(format_table(headings, cells))
     print(f'{len(rows)} of {len(args.rows)} rows')
     return 0
 

@@ -9,20 +9,14 @@ number. Files that cannot be read are left out, and listed at the end.
 """
 
 import argparse
-import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from segkit.engine.launch import run_script
+from segkit.engine.launch import run_script, tool_parser
 
 
 def parse_args() -> argparse.Namespace:
     from segkit.engine.launch import add_weights_arguments
 
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('images', nargs='+', help='images, folders, globs or videos')
     parser.add_argument('--config', required=True, help='path or name of a shipped config')
     parser.add_argument('--checkpoint', required=True, help='path or URL')

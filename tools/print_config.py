@@ -6,23 +6,16 @@ python tools/print_config.py CONFIG --key model.backbone --cfg-options model.bac
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from segkit.engine.launch import parse_options, run_script
+from segkit.engine.launch import parse_options, run_script, tool_parser
 from segkit.outputs import own_outputs
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('config', help='a config file, or the name of a shipped one')
+    parser = tool_parser(__doc__, config=True)
     parser.add_argument('--key', help='print this part only, e.g. model.decode_head')
     parser.add_argument('--out', help='also write the config to this .py, .json or .yml file')
-    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
     args = parser.parse_args()
     if args.out and not args.out.endswith(('.py', '.json', '.yml', '.yaml')):
         parser.error(f'--out {args.out}: the name must end with .py, .json or .yml')

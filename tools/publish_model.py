@@ -14,20 +14,15 @@ import hashlib
 import io
 import os
 import re
-import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from segkit.engine.launch import add_weights_arguments, run_script
+from segkit.engine.launch import add_weights_arguments, run_script, tool_parser
 from segkit.outputs import own_outputs
 from segkit.whole_file import whole_file
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('checkpoint', help='a file or URL of any format, or a work directory')
     parser.add_argument('out', help='a name (.pth), to which the hash is added, or a folder')
     parser.add_argument('--ema', action='store_true', help='the moving average, or an error')

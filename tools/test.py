@@ -7,11 +7,7 @@ python tools/test.py CONFIG CHECKPOINT --show-dir overlays --report
 """
 
 import argparse
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from segkit.compat import import_distributed_optim
 from segkit.engine.launch import (

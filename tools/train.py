@@ -7,11 +7,7 @@ python tools/train.py CONFIG --resume      go on where it stopped
 """
 
 import argparse
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from segkit.engine import stops
 

@@ -9,12 +9,8 @@ multiplied out. Red is much, blue is little.
 """
 
 import argparse
-import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from segkit.engine.launch import add_weights_arguments, run_script
+from segkit.engine.launch import add_weights_arguments, run_script, tool_parser
 from segkit.outputs import own_outputs
 
 DEFAULT_POINTS = ((0.3, 0.3), (0.5, 0.5), (0.75, 0.65))
@@ -30,9 +26,7 @@ def point(text: str) -> tuple[float, float]:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('config', help='a config file, or the name of a shipped one')
     parser.add_argument('checkpoint', help="a file or URL; '' for random weights")
     parser.add_argument('image')

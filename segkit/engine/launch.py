@@ -31,6 +31,19 @@ _FILE_ERRORS = (
 )
 
 
+def tool_parser(doc: str | None, config: bool = False) -> argparse.ArgumentParser:
+    """A parser that prints ``doc`` as it is; ``config``: with a config and --cfg-options."""
+    parser = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    if config:
+        parser.add_argument('config', help='a config file, or the name of a shipped one')
+        parser.add_argument(
+            '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='change settings'
+        )
+    return parser
+
+
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that training and testing share, both generations' names."""
     parser.add_argument('config', help='a config file, or the name of a shipped one')

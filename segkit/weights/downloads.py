@@ -23,6 +23,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
+from tqdm import tqdm
+
 from segkit.errors import CheckpointError, DownloadError
 
 from .formats import read_file, recognise
@@ -228,10 +230,14 @@ class _Transfer:
             raise OSError('the partial file does not fit the one on the server')
 
     def _copy(self, response: http.client.HTTPResponse, file: IO[bytes], total: int) -> None:
-        show = sys.stderr.isatty() and total
         since, taken = time.monotonic(), 0
+        shown = tqdm(
+            desc=self.part.stem, total=total or None, initial=file.tell(), unit='B',
+            unit_scale=True, disable=not sys.stderr.isatty(),
+        )  # fmt: skip
         while block := response.read1(_CHUNK):
             file.write(block)
+            shown.update(len(block))
             taken += len(block)
             if file.tell() > self.largest:
                 raise DownloadError(f'{self.url}: the server sends more than {self.largest} bytes')
@@ -239,10 +245,7 @@ class _Transfer:
                 if taken < _SLOWEST * seconds:
                     raise TimeoutError(f'only {taken} bytes came in {seconds:.0f} s')
                 since, taken = time.monotonic(), 0
-            if show:
-                print(f'\r{self.part.stem}: {file.tell() / total:4.0%}', end='', file=sys.stderr)
-        if show:
-            print(file=sys.stderr)
+        shown.close()
 
 
 def _validator(response: http.client.HTTPResponse) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.make_data import PREFIX, smooth_image, write_dataset
-from helpers.plain_pipeline import pipeline_config
+from plain_pipeline import pipeline_config
 from torch.utils.data import DataLoader
 
 from segkit.datasets import BaseSegDataset, DataError, SeededIndex, row_codec

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.make_data import PREFIX, write_dataset
-from helpers.plain_pipeline import pipeline_config, plain_pipeline
+from plain_pipeline import pipeline_config, plain_pipeline
 
 from segkit.datasets import BaseSegDataset
 from segkit.datasets.transforms import resize

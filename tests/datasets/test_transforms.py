@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.make_data import smooth_image
-from helpers.plain_pipeline import PlainCrop, PlainDistortion, convert
+from plain_pipeline import PlainCrop, PlainDistortion, convert
 
 from segkit.datasets.transforms.photometric import linear_table
 from segkit.registry import TRANSFORMS

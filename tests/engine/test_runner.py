@@ -15,7 +15,6 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 
 from segkit.engine import ConfigError, Runner, stops
-from segkit.engine.hooks.progress import progress_line
 from segkit.engine.hooks.rules import better_rule
 from segkit.engine.model_setup import compile_network
 
@@ -257,13 +256,6 @@ def test_the_last_iterations_cost_what_the_first_did(tmp_path):
     early, late = cost(100, 1000), cost(3000, 3900)
     assert late < 1.5 * early
     assert math.isfinite(early)
-
-
-def test_the_progress_line():
-    line = progress_line(50, 100, 5.0)
-    assert line.startswith('[' + '#' * 15 + ' ' * 15 + ']  50/100')
-    assert line.endswith('10.0 img/s  elapsed 0:05  eta 0:05')
-    assert 'eta 0:00' in progress_line(100, 100, 8.0)
 
 
 def test_the_config_text_reads_back(tmp_path):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 from helpers.make_data import PREFIX, write_dataset
-from helpers.plain_pipeline import pipeline_config
 from mmengine.config import Config
+from plain_pipeline import pipeline_config
 
 from segkit.datasets import SeededIndex
 from segkit.registry import DATASETS

@@ -35,7 +35,8 @@ def run(*args: object, ok: bool = True) -> str:
 def test_list_filters():
     out = run('list', '--dataset', 'pascal context')
 
-    assert 'pspnet_r101-d8_480x480_40k_pascal_context   46.60    47.78     40000  480x480' in out
+    cells = '| pspnet_r101-d8_480x480_40k_pascal_context | 46.60 |   47.78 |    40000 | 480x480 |'
+    assert cells in out
     assert '2 of 66 rows' in out
     assert 'Datasets: Cityscapes, ADE20K' in run('list', '--dataset', 'kitti', ok=False)
 

@@ -8,17 +8,13 @@ alone: what no rewriting of the rest can save.
 """
 
 import argparse
-import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from harness import interleaved, run
 from torch import Tensor, nn
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from timing import interleaved, machine, options, parse, report
 
 from segkit.ops import conv_cat_upsampled
 
@@ -72,15 +68,12 @@ def measure(case: tuple, training: bool, args: argparse.Namespace) -> dict:
         'pass': 'forward + backward' if training else 'inference',
         **{f'{name} ms': round(value * 1e3, 1) for name, value in seconds.items()},
         'speed-up': round(seconds['written'] / seconds['segkit'], 2),
-        'machine': machine(args.device),
     }
 
 
-def main() -> None:
-    args = parse(options(__doc__))
-    rows = [measure(case, training, args) for case in CASES for training in (False, True)]
-    report(rows, 'conv_cat', args)
+def rows(args: argparse.Namespace) -> list[dict]:
+    return [measure(case, training, args) for case in CASES for training in (False, True)]
 
 
 if __name__ == '__main__':
-    main()
+    run(__doc__, {'conv_cat_{device}_{dtype}': rows})

@@ -1,35 +1,32 @@
 """Images per second of the training pipeline against the plain one, and what surrounds it.
 
-    python tools/benchmarks/bench_data.py [--repeats 5] [--only NAME ...]
+    python tools/benchmarks/bench_data.py [--repeats 5] [--only NAME ...] [--csv]
 
-writes results/data_NAME.csv for each part. The plain pipeline (``tests/helpers/plain_pipeline.py``:
-mmcv's transforms and a written-out crop and distortion) and ours draw the same numbers; ``equal``
-says whether all bytes agreed. One thread, CPU time of one process.
+The plain pipeline (``plain_pipeline.py``: mmcv's transforms, and a written-out crop and distortion)
+and ours draw the same numbers; ``equal`` says whether all bytes agreed. One thread, CPU time of one
+process.
 """
 
 import argparse
 import os
-import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import mmcv
 import numpy as np
 import torch
+from harness import interleaved, run
 from made_pictures import write_rooms, write_streets
 from mmengine import fileio
-from timing import interleaved, machine, markdown_table, write_csv
+from plain_pipeline import load_label, pack, pipeline_config, plain_pipeline
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / 'tests')]
-from helpers.plain_pipeline import pipeline_config, plain_pipeline  # noqa: E402
-
-from segkit.datasets import BaseSegDataset, decode  # noqa: E402
-from segkit.datasets.cache_writer import write_cache  # noqa: E402
-from segkit.datasets.multi_scale import views_pipeline  # noqa: E402
-from segkit.datasets.scan import find_stems  # noqa: E402
-from segkit.structures import ImageViews  # noqa: E402
+from segkit.datasets import BaseSegDataset, decode
+from segkit.datasets.cache_writer import write_cache
+from segkit.datasets.multi_scale import views_pipeline
+from segkit.datasets.scan import find_stems
+from segkit.structures import ImageViews
 
 PREFIX = dict(img_path='img', seg_map_path='ann')
 STREET = ((2048, 1024), (512, 1024))
@@ -153,8 +150,6 @@ class _PlainViews:
         self.scale, self.ratios = scale, ratios
 
     def __call__(self, results: dict) -> dict:
-        from helpers.plain_pipeline import load_label, pack
-
         views = []
         image = mmcv.imread(results['img_path'])
         for ratio in self.ratios:
@@ -218,22 +213,16 @@ def _stat_scan(images: str, labels: str) -> list[str]:
     return stems
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description='Benchmark of the data pipeline')
-    parser.add_argument('--repeats', type=int, default=5)
-    parser.add_argument('--only', nargs='+', choices=['pipelines', 'views', 'scan'])
-    args = parser.parse_args()
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Path(folder), args.repeats)
-        for name in args.only or ('pipelines', 'views', 'scan'):
-            bench.rows = []
+def part(name: str) -> Callable[[argparse.Namespace], list[dict]]:
+    def rows(args: argparse.Namespace) -> list[dict]:
+        cv2.setNumThreads(0)
+        with tempfile.TemporaryDirectory() as folder:
+            bench = Bench(Path(folder), args.repeats)
             getattr(bench, name)()
-            print(machine(threads=1))
-            print(markdown_table(bench.rows))
-            print(write_csv(f'data_{name}', bench.rows))
+            return bench.rows
+
+    return rows
 
 
 if __name__ == '__main__':
-    main()
+    run(__doc__, {f'data_{name}': part(name) for name in ('pipelines', 'views', 'scan')})

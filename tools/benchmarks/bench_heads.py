@@ -7,17 +7,14 @@ before the bottleneck. Input of 2048 channels, one image.
     python tools/benchmarks/bench_heads.py [--device cuda] [--dtype bfloat16] [--csv]
 """
 
-import sys
+import argparse
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import torch
+from harness import interleaved, run
 from torch import Tensor
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from timing import interleaved, machine, options, parse, report
-from written_out_heads import written_psa_head, written_psp_head
+from written_out import written_psa_head, written_psp_head
 
 from segkit.models.decode_heads import PSAHead, PSPHead
 
@@ -51,7 +48,7 @@ def call_of(logits: Callable[[], Tensor], training: bool) -> Callable[[], None]:
     return train if training else infer
 
 
-def measure(case: tuple, device: str, dtype: str, repeats: int) -> dict:
+def measure(case: tuple, device: str, dtype: str, repeats: int) -> dict[str, object]:
     """One row of the table."""
     cls, written, extra, size, training = case
     torch.manual_seed(0)
@@ -60,7 +57,7 @@ def measure(case: tuple, device: str, dtype: str, repeats: int) -> dict:
     batch = 2 if training else 1
     x = torch.randn(batch, 2048, *size, device=device, dtype=getattr(torch, dtype))
     x.requires_grad_(training)
-    forms = {'written': partial(written, head, x), 'fast': partial(head, [x])}
+    forms = {'written': partial(written, head, x), 'segkit': partial(head, [x])}
     calls = {form: call_of(logits, training) for form, logits in forms.items()}
     seconds = interleaved(calls, repeats, device=device)
     mask = extra.get('mask_size')
@@ -70,20 +67,14 @@ def measure(case: tuple, device: str, dtype: str, repeats: int) -> dict:
         'pass': 'forward + backward' if training else 'inference',
         'dtype': dtype,
         'written out s': f'{seconds["written"]:.3g}',
-        'segkit s': f'{seconds["fast"]:.3g}',
-        'speed-up': round(seconds['written'] / seconds['fast'], 2),
-        'machine': machine(device),
+        'segkit s': f'{seconds["segkit"]:.3g}',
+        'speed-up': round(seconds['written'] / seconds['segkit'], 2),
     }
 
 
-def main() -> None:
-    parser = options(__doc__, repeats=3)
-    parser.add_argument('--only', type=int, nargs='*', help='numbers of the cases, from 0')
-    args = parse(parser)
-    chosen = CASES if args.only is None else [CASES[i] for i in args.only]
-    rows = [measure(case, args.device, args.dtype, args.repeats) for case in chosen]
-    report(rows, 'heads', args)
+def rows(args: argparse.Namespace) -> list[dict]:
+    return [measure(case, args.device, args.dtype, args.repeats) for case in CASES]
 
 
 if __name__ == '__main__':
-    main()
+    run(__doc__, {'heads_{device}_{dtype}': rows}, repeats=3)

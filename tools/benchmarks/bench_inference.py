@@ -1,23 +1,20 @@
 """Time and memory of testing around the network, and of PSPNet, against the written-out path.
 
-    python tools/benchmarks/bench_inference.py [--threads 1] [--repeats 5] [--only NAME ...]
+    python tools/benchmarks/bench_inference.py [--repeats 5] [--csv]
 
-writes results/inference.csv: for every case the ratio of medians (how many times faster), of peak
+For every case the ratio of medians (how many times faster), of peak
 memory (share of the written-out path's), and how many pixels differ. Logits are random maps: what
 is counted here does not depend on them.
 """
 
 import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+import written_out
+from harness import interleaved, peak_memory, run
 from torch import Tensor
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-import written_out_inference as written_out
-from timing import interleaved, machine, markdown_table, peak_memory, write_csv
 
 from segkit.models.inference.logits import Geometry, ImageLogits, Logits
 from segkit.models.inference.views import merge_views
@@ -112,10 +109,9 @@ def pspnet(name: str, variant: str) -> Call:
     image = torch.randn(1, 3, 512, 512)
     _calibrate(model, image)
     if variant == 'written out':
-        head = written_out.ConcatenatingPSPHead(model.decode_head)
-        return torch.no_grad()(lambda: _written_out_pspnet(model, head, image))
-    fast = variant == 'folded, channels_last, bf16'
-    speed_up(model, fuse_bn=fast, channels_last=fast, bf16=fast)
+        return torch.no_grad()(lambda: _written_out_pspnet(model, image))
+    folded = variant == 'folded, channels_last, bf16'
+    speed_up(model, fuse_bn=folded, channels_last=folded, bf16=folded)
     return lambda: model.predict(image)[0].pred_sem_seg.data[0]
 
 
@@ -135,8 +131,8 @@ def _calibrate(model: torch.nn.Module, image: Tensor) -> None:
     model.eval()
 
 
-def _written_out_pspnet(model: torch.nn.Module, head: torch.nn.Module, image: Tensor) -> Tensor:
-    small = head(model.backbone(image))
+def _written_out_pspnet(model: torch.nn.Module, image: Tensor) -> Tensor:
+    small = written_out.written_psp_head(model.decode_head, model.backbone(image)[-1])
     return written_out.to_classes(small[0], (512, 512), (512, 512), False)
 
 
@@ -178,21 +174,9 @@ def measure(name: str, repeats: int) -> list[dict]:
     return rows
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--threads', type=int, default=1)
-    parser.add_argument('--repeats', type=int, default=5)
-    parser.add_argument('--only', nargs='*', default=list(CASES), choices=list(CASES))
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    rows = [row for name in args.only for row in measure(name, args.repeats)]
-    print(machine(threads=args.threads))
-    print(markdown_table(rows))
-    if list(args.only) == list(CASES):
-        for row in rows:
-            row['machine'] = machine(threads=args.threads)
-        print(write_csv('inference', rows))
+def rows(args: argparse.Namespace) -> list[dict]:
+    return [row for name in CASES for row in measure(name, args.repeats)]
 
 
 if __name__ == '__main__':
-    main()
+    run(__doc__, {'inference': rows})

@@ -1,8 +1,6 @@
 """What it costs to hand samples from workers to the trainer, and what workers hold in memory.
 
-    python tools/benchmarks/bench_loader.py [--repeats 5] [--index 100000] [--workers 8]
-
-writes results/loader.csv.
+    python tools/benchmarks/bench_loader.py [--repeats 5] [--index 100000] [--workers 8] [--csv]
 
 - Hand-over: batches of 4 made samples (512x1024, as the Cityscapes recipe packs them) through one
   worker, in wall milliseconds a sample and in CPU milliseconds of the trainer: the usual way (int64
@@ -14,19 +12,17 @@ writes results/loader.csv.
 
 import argparse
 import re
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
+from harness import interleaved, run
 from mmengine.dataset import pseudo_collate
 from mmengine.structures import PixelData
-from timing import interleaved, machine, markdown_table, write_csv
 from torch.utils.data import DataLoader, Dataset
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from segkit.datasets import BaseSegDataset, seg_collate
 from segkit.structures import SegDataSample
 
@@ -130,18 +126,14 @@ def memory(count: int, workers: int) -> list[dict]:
     return [_row(case, 'MiB', sizes['plain'], sizes['ours'], 10)]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description='Benchmark of the way from workers to the trainer')
-    parser.add_argument('--repeats', type=int, default=5)
+def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--index', type=int, default=100_000)
     parser.add_argument('--workers', type=int, default=8)
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    rows = hand_over(args.repeats) + memory(args.index, args.workers)
-    print(machine(threads=1))
-    print(markdown_table(rows))
-    print(write_csv('loader', rows))
+
+
+def rows(args: argparse.Namespace) -> list[dict]:
+    return hand_over(args.repeats) + memory(args.index, args.workers)
 
 
 if __name__ == '__main__':
-    main()
+    run(__doc__, {'loader': rows}, add=add)

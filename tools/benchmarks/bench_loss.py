@@ -6,16 +6,12 @@ Forward and backward for two images. Memory is what the call needs beside logits
 """
 
 import argparse
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from harness import interleaved, peak_memory, run
 from torch import Tensor
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from timing import interleaved, machine, markdown_table, peak_memory, write_csv
 
 from segkit.models.losses import CrossEntropyLoss, accuracy
 
@@ -77,25 +73,13 @@ def measure(case: str, with_accuracy: bool, device: str, repeats: int) -> dict:
         'written out MiB': round(mib[old], 1),
         'bands MiB': round(mib[new], 1),
         'memory ratio': round(mib[new] / mib[old], 3),
-        'machine': machine(device),
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--device', default='cpu')
-    parser.add_argument('--repeats', type=int, default=5)
-    parser.add_argument('--csv', action='store_true', help='write results/loss_DEVICE.csv')
-    args = parser.parse_args()
-    if args.device == 'cpu':
-        torch.set_num_threads(1)
-    rows = [
-        measure(case, acc, args.device, args.repeats) for case in CASES for acc in (True, False)
-    ]
-    print(markdown_table(rows))
-    if args.csv:
-        print(write_csv(f'loss_{args.device}', rows))
+def rows(args: argparse.Namespace) -> list[dict]:
+    pairs = [(case, accurate) for case in CASES for accurate in (True, False)]
+    return [measure(*pair, args.device, args.repeats) for pair in pairs]
 
 
 if __name__ == '__main__':
-    main()
+    run(__doc__, {'loss_{device}': rows})

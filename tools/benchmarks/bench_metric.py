@@ -8,15 +8,11 @@ the same maps, as uint8 (what segkit passes) and as int64 (what the older toolbo
 """
 
 import argparse
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
+from harness import interleaved, peak_memory, run
 from torch import Tensor
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from timing import interleaved, machine, markdown_table, peak_memory, write_csv
 
 from segkit.evaluation.confusion import confusion_matrix
 
@@ -87,21 +83,12 @@ def measure(case: str, dtype: str, repeats: int) -> dict:
         'speed ratio': round(seconds[old] / seconds[new], 1),
         'written out MiB': round(mib[old], 1),
         'one histogram MiB': round(mib[new], 1),
-        'machine': machine(),
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--repeats', type=int, default=9)
-    parser.add_argument('--csv', action='store_true', help='write results/metric_cpu.csv')
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    rows = [measure(case, dtype, args.repeats) for case in CASES for dtype in ('uint8', 'int64')]
-    print(markdown_table(rows))
-    if args.csv:
-        print(write_csv('metric_cpu', rows))
+def rows(args: argparse.Namespace) -> list[dict]:
+    return [measure(case, kind, args.repeats) for case in CASES for kind in ('uint8', 'int64')]
 
 
 if __name__ == '__main__':
-    main()
+    run(__doc__, {'metric_{device}': rows}, repeats=9)

@@ -7,15 +7,11 @@ them. The last columns hold the largest error against float64, relative to the l
 """
 
 import argparse
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
+from harness import interleaved, peak_memory, run
 from torch import Tensor
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from timing import interleaved, machine, options, parse, peak_memory, report
 
 from segkit.models.decode_heads.pixel_attention import pixel_attention
 
@@ -89,15 +85,12 @@ def measure(size: str, backward: bool, args: argparse.Namespace) -> dict:
         'memory ratio': round(mib[new] / mib[old], 3),
         'written out error': f'{largest_error(old, args.device, args.dtype):.1e}',
         'segkit error': f'{largest_error(new, args.device, args.dtype):.1e}',
-        'machine': machine(args.device),
     }
 
 
-def main() -> None:
-    args = parse(options(__doc__))
-    rows = [measure(size, backward, args) for size in SIZES for backward in (False, True)]
-    report(rows, 'pam', args)
+def rows(args: argparse.Namespace) -> list[dict]:
+    return [measure(size, backward, args) for size in SIZES for backward in (False, True)]
 
 
 if __name__ == '__main__':
-    main()
+    run(__doc__, {'pam_{device}_{dtype}': rows})

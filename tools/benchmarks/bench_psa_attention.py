@@ -3,20 +3,16 @@
 Written out: all window logits (a 1x1 convolution), an ``index_select`` mask whose inverse is
 explicit, softmax, product. C = 512. The error is against float64.
 
-    python tools/benchmarks/bench_psa_attention.py [--repeats 5] [--memory] [--error] [--csv]
+    python tools/benchmarks/bench_psa_attention.py [--only NAME ...] [--repeats 5] [--csv]
 """
 
 import argparse
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
+from harness import interleaved, peak_memory, run
 from torch import Tensor
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from timing import interleaved, machine, options, parse, peak_memory, report
-from written_out_heads import written_attention
+from written_out import written_attention
 
 from segkit.ops import psa_attention
 
@@ -111,19 +107,11 @@ def measure_error(case: tuple, psa_type: str, args: argparse.Namespace) -> dict:
     return row
 
 
-def main() -> None:
-    parser = options(__doc__)
-    parser.add_argument('--only', type=int, nargs='*', help='numbers of the cases, from 0')
-    parser.add_argument('--memory', action='store_true', help='measure memory instead of time')
-    parser.add_argument('--error', action='store_true', help='measure the error instead of time')
-    args = parse(parser)
-    what = 'memory' if args.memory else 'error' if args.error else 'time'
-    measure = {'memory': measure_memory, 'error': measure_error, 'time': measure_time}[what]
-    chosen = CASES if args.only is None else [CASES[i] for i in args.only]
-    rows = [measure(case, psa_type, args) for case in chosen for psa_type in TYPES]
-    rows = [row | {'machine': machine(args.device)} for row in rows]
-    report(rows, f'psa_attention_{what}', args)
+def each(measure: Callable) -> Callable[[argparse.Namespace], list[dict]]:
+    return lambda args: [measure(case, kind, args) for case in CASES for kind in TYPES]
 
 
 if __name__ == '__main__':
-    main()
+    measures = {'time': measure_time, 'memory': measure_memory, 'error': measure_error}
+    tables = {f'psa_attention_{k}_{{device}}_{{dtype}}': each(m) for k, m in measures.items()}
+    run(__doc__, tables)

@@ -7,15 +7,11 @@ beforehand; its backward pass is a second one through the inverse index. Two ima
 """
 
 import argparse
-import sys
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from harness import interleaved, run
 from torch import Tensor
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from timing import interleaved, machine, markdown_table, write_csv
 
 from segkit.ops import psa_mask
 
@@ -74,20 +70,12 @@ def measure(case: tuple, psa_type: str, repeats: int) -> dict:
         seconds = interleaved(calls, repeats)
         row |= {f'{name} {form} ms': round(value * 1e3, 1) for form, value in seconds.items()}
     copy = interleaved({'copy': grad.clone}, repeats)['copy']
-    return row | {'copy of output ms': round(copy * 1e3, 1), 'machine': machine()}
+    return row | {'copy of output ms': round(copy * 1e3, 1)}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--repeats', type=int, default=5)
-    parser.add_argument('--csv', action='store_true', help='write results/psa_mask_cpu.csv')
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    rows = [measure(c, psa_type, args.repeats) for c in CASES for psa_type in TYPES]
-    print(markdown_table(rows))
-    if args.csv:
-        print(write_csv('psa_mask_cpu', rows))
+def rows(args: argparse.Namespace) -> list[dict]:
+    return [measure(c, psa_type, args.repeats) for c in CASES for psa_type in TYPES]
 
 
 if __name__ == '__main__':
-    main()
+    run(__doc__, {'psa_mask_{device}': rows})

@@ -1,6 +1,6 @@
 """Start-up: from nothing, or from imported modules, to a network ready to predict.
 
-python tools/benchmarks/bench_start.py        writes results/start.csv; needs 300 MB of /tmp
+python tools/benchmarks/bench_start.py [--csv]        needs 300 MB of /tmp
 
 Each way runs in fresh processes, the ways of a case in turn; medians of CPU seconds, from the start
 of the interpreter unless the case says otherwise. Files are in the page cache, and both ways end
@@ -24,13 +24,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from timing import markdown_table, write_csv
+from harness import run
 
 if TYPE_CHECKING:
     from torch import nn
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
 CONFIG = 'psanet_r50-d8_512x1024_80k_cityscapes'
 # What a toolbox on top of mmengine imports before its first line.
 TOOLBOX = ('mmcv.cnn', 'mmcv.transforms', 'mmengine.runner', 'mmengine.visualization')
@@ -156,21 +155,15 @@ def measure(case: str, path: Path, repeats: int) -> dict:
     }  # fmt: skip
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--once', nargs=3, help='for the child processes: CASE WAY CHECKPOINT')
-    parser.add_argument('--repeats', type=int, default=7)
-    args = parser.parse_args()
-    if args.once:
-        once(*args.once)
-        return
+def rows(args: argparse.Namespace) -> list[dict]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / 'model.pth'
         write_checkpoint(path)
-        rows = [measure(case, path, args.repeats) for case in CASES]
-    write_csv('start', rows)
-    print(markdown_table(rows))
+        return [measure(case, path, args.repeats) for case in CASES]
 
 
 if __name__ == '__main__':
-    main()
+    if sys.argv[1:2] == ['--once']:  # the child processes: CASE WAY CHECKPOINT
+        once(*sys.argv[2:])
+    else:
+        run(__doc__, {'start': rows}, repeats=7)

@@ -7,19 +7,15 @@ upsampled before loss and accuracy, as the older toolbox does it. Backbone and w
 """
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import torch
+from harness import interleaved, peak_memory, run
 from torch import Tensor, nn
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from timing import interleaved, machine, markdown_table, peak_memory, write_csv
+from written_out import joined
 
 from segkit.models.backbones import ResNetV1c
 from segkit.models.decode_heads import BaseDecodeHead, FCNHead, PSPHead
-from segkit.models.layers import resize
 from segkit.models.losses import accuracy, cross_entropy
 from segkit.structures import PixelData, SegDataSample
 
@@ -45,8 +41,7 @@ class WrittenPSPHead(_WrittenLoss, PSPHead):
 
     def _forward_feature(self, inputs: Sequence[Tensor]) -> Tensor:
         x = inputs[self.in_index]
-        pooled = [resize(m(x), x.shape[2:], mode='bilinear') for m in self.psp_modules]
-        return self.bottleneck(torch.cat([x, *pooled], dim=1))
+        return joined(self, [x, *(module(x) for module in self.psp_modules)], False)
 
 
 HEADS = {'written out': (WrittenPSPHead, WrittenFCNHead), 'segkit': (PSPHead, FCNHead)}
@@ -115,26 +110,14 @@ def measure(args: argparse.Namespace) -> dict:
         'written out MiB': round(mib[old]),
         'segkit MiB': round(mib[new]),
         'memory ratio': round(mib[new] / mib[old], 2),
-        'machine': machine(args.device),
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--device', default='cpu')
+def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--size', type=int, nargs=2, default=[256, 256])
     parser.add_argument('--classes', type=int, default=150)
     parser.add_argument('--batch', type=int, default=2)
-    parser.add_argument('--repeats', type=int, default=3)
-    parser.add_argument('--csv', action='store_true', help='write results/train_step_DEVICE.csv')
-    args = parser.parse_args()
-    if args.device == 'cpu':
-        torch.set_num_threads(1)
-    rows = [measure(args)]
-    print(markdown_table(rows))
-    if args.csv:
-        print(write_csv(f'train_step_{args.device}', rows))
 
 
 if __name__ == '__main__':
-    main()
+    run(__doc__, {'train_step_{device}': lambda args: [measure(args)]}, 3, add)

@@ -16,11 +16,9 @@ operations of a forward pass added up. Model of a step, per GPU:
 import argparse
 import csv
 import math
-import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
 
 CONFIGS = (
     'fcn_r50-d8_512x1024_80k_cityscapes',

@@ -12,17 +12,13 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-from segkit.engine.launch import run_script
+from segkit.engine.launch import run_script, tool_parser
 
 POLYGONS, LABELS = '_polygons.json', '_labelTrainIds.png'
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('root', type=Path, help='folder with leftImg8bit and gtFine')
     parser.add_argument('--gt-dir', default='gtFine', help='default: %(default)s')
     parser.add_argument('--workers', type=int, help='processes (default: one a core)')

@@ -16,17 +16,13 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-from segkit.engine.launch import run_script
+from segkit.engine.launch import run_script, tool_parser
 
 SPLITS = ('train', 'val')
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('devkit', type=Path, help='folder with VOC2010')
     parser.add_argument('source', type=Path, help='trainval_merged.json, or a folder of labels')
     parser.add_argument('--names', type=Path, help='names of the values in a folder of labels')

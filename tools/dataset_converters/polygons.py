@@ -15,15 +15,11 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-from segkit.engine.launch import run_script
+from segkit.engine.launch import run_script, tool_parser
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('folder', type=Path, help='folder with the export somewhere below')
     parser.add_argument('--workers', type=int, help='processes (default: one a core)')
     parser.add_argument('--overwrite', action='store_true', help='write labels again')

@@ -13,17 +13,13 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-from segkit.engine.launch import run_script
+from segkit.engine.launch import run_script, tool_parser
 
 FULL = 10582
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('devkit', type=Path, help='folder with VOC2012')
     parser.add_argument('sbd', type=Path, help='folder of SBD: benchmark_RELEASE')
     parser.add_argument('--out-dir', default='SegmentationClassAug', help='default: %(default)s')

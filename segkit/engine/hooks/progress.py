@@ -6,30 +6,12 @@ from typing import TYPE_CHECKING
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
+from tqdm import tqdm
 
 from segkit.registry import HOOKS
 
 if TYPE_CHECKING:
     from segkit.engine.runner import Runner
-
-_WIDTH = 30
-
-
-def progress_line(done: int, total: int, seconds: float) -> str:
-    """'[#####     ]  50/100  12.5 img/s  elapsed 0:04  eta 0:04'."""
-    filled = _WIDTH * done // max(total, 1)
-    rate = done / seconds if seconds > 0 else 0.0
-    left = (total - done) / rate if rate else 0.0
-    bar = '#' * filled + ' ' * (_WIDTH - filled)
-    return (
-        f'[{bar}] {done:>{len(str(total))}}/{total}  {rate:.1f} img/s  '
-        f'elapsed {_clock(seconds)}  eta {_clock(left)}'
-    )
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    return f'{minutes}:{rest:02d}'
 
 
 @HOOKS.register_module()
@@ -67,6 +49,6 @@ class ProgressHook(Hook):
             return
         self._shown = now
         done = total if last else self._done
-        line = progress_line(done, total, now - self._start)
+        line = tqdm.format_meter(done, total, now - self._start, 100, unit='img', ascii=True)
         sys.stderr.write(f'\r{line}' + ('\n' if last else '') if terminal else f'{line}\n')
         sys.stderr.flush()

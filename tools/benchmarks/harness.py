@@ -1,4 +1,4 @@
-"""Measure time and memory the same way in every benchmark of this folder.
+"""Measure time and memory, print and keep it, the same way in every benchmark of this folder.
 
 Time is CPU time of the process (``time.process_time``), because wall time on a shared machine
 measures its load; on CUDA it is wall time between synchronisations. The variants of a case take
@@ -23,7 +23,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / 'results'
@@ -86,7 +86,6 @@ def _resident_peak() -> float:
 def _measure_peak(script: str, function: str, arguments: dict) -> float:
     spec = importlib.util.spec_from_file_location('benchmark_under_test', script)
     module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(Path(script).resolve().parent))
     spec.loader.exec_module(module)
     call = getattr(module, function)(**arguments)
     if arguments.get('device', 'cpu') != 'cpu':
@@ -105,7 +104,9 @@ def _measure_peak(script: str, function: str, arguments: dict) -> float:
 
 
 def machine(device: str = 'cpu', threads: int | None = None) -> str:
-    """Processor, threads and torch build, for the head of a table."""
+    """Processor or GPU, threads and versions, which every row of a result names."""
+    import cv2
+    import numpy
     import torch
 
     if device == 'cpu':
@@ -117,7 +118,7 @@ def machine(device: str = 'cpu', threads: int | None = None) -> str:
         name = f'{name} ({capability}), {threads or torch.get_num_threads()} thread(s)'
     else:
         name = torch.cuda.get_device_name(device)
-    return f'{name}, torch {torch.__version__}'
+    return f'{name}, torch {torch.__version__}, numpy {numpy.__version__}, cv2 {cv2.__version__}'
 
 
 def write_csv(name: str, rows: Iterable[dict], folder: Path = RESULTS) -> Path:
@@ -141,31 +142,36 @@ def markdown_table(rows: Iterable[dict]) -> str:
     return '\n'.join(lines)
 
 
-def options(doc: str, repeats: int = 5) -> argparse.ArgumentParser:
-    """The options of a benchmark that is a table of cases on one device in one dtype."""
+Rows = Callable[[argparse.Namespace], Iterable[dict]]
+
+
+def run(
+    doc: str, tables: Mapping[str, Rows], repeats: int = 5, add: Callable = lambda _: None
+) -> None:
+    """The command line of a benchmark: measures its tables, prints them, with --csv keeps them.
+
+    Args:
+        doc: what ``--help`` begins with. tables: name -> function from the arguments to its rows;
+            the file is results/NAME.csv, the name with ``{device}`` and ``{dtype}`` filled in.
+        add: adds options of its own to the parser.
+    """
+    import torch
+
     parser = argparse.ArgumentParser(description=doc.split('\n')[0])
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--dtype', default='float32')
     parser.add_argument('--repeats', type=int, default=repeats)
-    parser.add_argument('--csv', action='store_true', help='write results/*_DEVICE_DTYPE.csv')
-    return parser
-
-
-def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """Parsed ``options``. One thread on the CPU: CPU time would count how others wait for it."""
-    import torch
-
+    parser.add_argument('--only', nargs='+', choices=list(tables), default=list(tables))
+    parser.add_argument('--csv', action='store_true', help='write results/*.csv')
+    add(parser)
     args = parser.parse_args()
-    if args.device == 'cpu':
+    if args.device == 'cpu':  # one thread: CPU time would count how others wait for it
         torch.set_num_threads(1)
-    return args
-
-
-def report(rows: list[dict], name: str, args: argparse.Namespace) -> None:
-    """Print the table, and write it where ``--csv`` was given."""
-    print(markdown_table(rows))
-    if args.csv:
-        print(write_csv(f'{name}_{args.device}_{args.dtype}', rows))
+    for name in args.only:
+        rows = [row | {'machine': machine(args.device)} for row in tables[name](args)]
+        print(markdown_table(rows))
+        if args.csv:
+            print(write_csv(name.format(device=args.device, dtype=args.dtype), rows))
 
 
 def main() -> None:
