@@ -24,7 +24,7 @@ from bench_pam import FORMS as PAM_FORMS
 from gpu_bench import Bench, agree, half, trained
 from gpu_cases import FORMS, in_form
 from torch import Tensor
-from written_out_heads import written_attention, written_psa_head, written_psp_head
+from written_out import written_attention, written_psa_head, written_psp_head
 
 from segkit.ops import psa_attention
 from segkit.ops.psa_window import PSA_TYPES, Reach
