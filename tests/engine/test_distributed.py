@@ -223,7 +223,7 @@ def test_a_hung_rank_is_named_by_the_others_with_what_it_last_did(tmp_path):
     finally:
         ranks[1].kill_after(0, signal.SIGKILL)
         ranks[1].wait()
-    assert re.search(r'rank 1 was last heard of \d+ s ago, in iteration \d+', ranks[0].log)
+    assert re.search(r'rank 1 was last heard of \d+ s ago, in .*iteration \d+', ranks[0].log)
 
 
 def test_nccl_on_a_cpu_machine_becomes_gloo():
