@@ -80,20 +80,40 @@ class ImageViews:
         return len(self.tensors)
 
     def __reduce__(self) -> tuple:
-        """Between processes all views travel as one buffer: one file descriptor, one message."""
-        first, count = self.tensors[0], sum(tensor.numel() for tensor in self.tensors)
-        flat = first.new_empty(0)
-        if get_worker_info() is not None:  # written straight into shared memory, not copied there
-            storage = first.untyped_storage()._new_shared(count * first.element_size())
-            flat = flat.set_(storage, 0, (count,), (1,))
-        torch.cat([tensor.reshape(-1) for tensor in self.tensors], out=flat)
-        return _views_from, (flat, [tensor.shape for tensor in self.tensors], self.flip)
+        return _rebuild_views, (*pack_tensors(self.tensors), self.flip)
 
     def pin_memory(self) -> 'ImageViews':
         """Called by the data loader."""
         return ImageViews([tensor.pin_memory() for tensor in self.tensors], self.flip)
 
 
-def _views_from(flat: Tensor, shapes: Sequence[torch.Size], flip: str | None) -> ImageViews:
-    parts = flat.split([shape.numel() for shape in shapes])
-    return ImageViews([part.view(shape) for part, shape in zip(parts, shapes)], flip)
+def _rebuild_views(flat: Tensor, shapes: Sequence[torch.Size], flip: str | None) -> ImageViews:
+    return ImageViews(unpack_tensors(flat, shapes), flip)
+
+
+def pack_tensors(
+    tensors: Sequence[Tensor], pinned: bool = False
+) -> tuple[Tensor, list[torch.Size]]:
+    """Tensors of one dtype in one flat buffer (in pinned memory if asked), and their shapes.
+
+    Between processes each tensor would cost a shared-memory segment, a file descriptor and a
+    message; the buffer is one of each.
+    """
+    flat = _buffer(sum(t.numel() for t in tensors), tensors[0].dtype, pinned)
+    for part, tensor in zip(flat.split([t.numel() for t in tensors]), tensors):
+        part.view(tensor.shape).copy_(tensor)
+    return flat, [t.shape for t in tensors]
+
+
+def unpack_tensors(flat: Tensor, shapes: Sequence[torch.Size]) -> list[Tensor]:
+    """Views into ``flat``, in the order in which they were packed."""
+    parts = flat.split([torch.Size(s).numel() for s in shapes])
+    return [part.view(shape) for part, shape in zip(parts, shapes)]
+
+
+def _buffer(numel: int, dtype: torch.dtype, pinned: bool) -> Tensor:
+    """A flat tensor, in shared memory when in a worker: written once, never copied again."""
+    if pinned or get_worker_info() is None:
+        return torch.empty(numel, dtype=dtype, pin_memory=pinned)
+    storage = torch.empty(0, dtype=dtype).untyped_storage()._new_shared(numel * dtype.itemsize)
+    return torch.empty(0, dtype=dtype).set_(storage, 0, (numel,), (1,))

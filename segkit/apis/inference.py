@@ -154,7 +154,7 @@ class InferencePipeline:
     def __init__(self, cfg: Any, aug_test: bool = False, channels: int = 3) -> None:
         from mmengine.dataset import Compose
 
-        from segkit.datasets.multi_scale import enable_aug_test
+        from segkit.datasets.transforms.aug_test import enable_aug_test
         from segkit.registry import TRANSFORMS
 
         if aug_test:

@@ -12,34 +12,9 @@ from typing import Any
 import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.structures import PixelData
-from torch.utils.data import get_worker_info
 
 from segkit.registry import FUNCTIONS
-from segkit.structures import ImageViews, SegDataSample
-
-
-def _buffer(numel: int, dtype: torch.dtype, pinned: bool) -> torch.Tensor:
-    """A flat tensor, in shared memory when in a worker: written once, never copied again."""
-    if pinned or get_worker_info() is None:
-        return torch.empty(numel, dtype=dtype, pin_memory=pinned)
-    storage = torch.empty(0, dtype=dtype).untyped_storage()._new_shared(numel * dtype.itemsize)
-    return torch.empty(0, dtype=dtype).set_(storage, 0, (numel,), (1,))
-
-
-def pack_tensors(
-    tensors: Sequence[torch.Tensor], pinned: bool = False
-) -> tuple[torch.Tensor, list[torch.Size]]:
-    """Tensors of one dtype in one flat buffer (in pinned memory if asked), and their shapes."""
-    flat = _buffer(sum(t.numel() for t in tensors), tensors[0].dtype, pinned)
-    for part, tensor in zip(flat.split([t.numel() for t in tensors]), tensors):
-        part.view(tensor.shape).copy_(tensor)
-    return flat, [t.shape for t in tensors]
-
-
-def unpack_tensors(flat: torch.Tensor, shapes: Sequence[torch.Size]) -> list[torch.Tensor]:
-    """Views into ``flat``, in the order in which they were packed."""
-    parts = flat.split([torch.Size(s).numel() for s in shapes])
-    return [part.view(shape) for part, shape in zip(parts, shapes)]
+from segkit.structures import ImageViews, SegDataSample, pack_tensors, unpack_tensors
 
 
 class PackedTensors(list):

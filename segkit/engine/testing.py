@@ -93,7 +93,7 @@ def apply_test_arguments(args: argparse.Namespace, cfg: Config) -> None:
     if args.report is not None:
         _add_hook(cfg, dict(type='ReportHook', path=_file('--report', args.report, 'report.html')))
     if args.aug_test:
-        from segkit.datasets.multi_scale import enable_aug_test
+        from segkit.datasets.transforms.aug_test import enable_aug_test
 
         enable_aug_test(cfg)
     switches = {name: True for name in _SWITCHES if getattr(args, name)}
@@ -114,7 +114,7 @@ def _protocol(cfg: Config, aug_test: bool) -> str:
     mode = (test_cfg or {}).get('mode', 'whole')
     if not aug_test:
         return f'{mode}, single scale'
-    from segkit.datasets.multi_scale import PUBLISHED
+    from segkit.datasets.transforms.aug_test import PUBLISHED
 
     views = {**PUBLISHED, **(cfg.get('aug_test') or {})}
     scales = ' '.join(f'{ratio:g}' for ratio in views['img_ratios'])
@@ -172,7 +172,7 @@ def _refuse_file_name(path: str) -> None:
 
 def _leave_out_labels(cfg: Config) -> None:
     """What a server scores has no labels here: none is looked for, none is read."""
-    from segkit.datasets.multi_scale import datasets_of
+    from segkit.datasets.transforms.aug_test import datasets_of
 
     loader = copy.deepcopy(cfg.test_dataloader)  # validation may share these dicts
     for dataset in datasets_of(loader.dataset):

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from segkit.errors import EvaluationError
-from segkit.models.losses.labels import stray_message
+from segkit.models.losses.stray_labels import stray_message
 
 # cv2.calcHist hands its counts over as float32, exact up to here.
 _EXACT_FLOAT32 = 2**24

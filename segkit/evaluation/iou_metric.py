@@ -20,7 +20,7 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from segkit.errors import EvaluationError
-from segkit.models.losses.labels import ignored_apart
+from segkit.models.losses.stray_labels import ignored_apart
 from segkit.outputs import is_run, note, picture_png
 from segkit.registry import METRICS
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from segkit.engine.findings import ERROR, NOTE, WARNING, Finding, by_level
-from segkit.models.losses.labels import mask_cure, stray_sentence
+from segkit.models.losses.stray_labels import mask_cure, stray_sentence
 
 from .examine import DAMAGE
 from .summary import Summary

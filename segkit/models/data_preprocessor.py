@@ -27,7 +27,7 @@ from mmengine.structures import BaseDataElement, PixelData
 from torch import Tensor, nn
 
 from segkit.errors import UserError
-from segkit.models.losses.labels import fits
+from segkit.models.losses.stray_labels import fits
 from segkit.registry import MODELS
 from segkit.structures import ImageViews, SegDataSample
 

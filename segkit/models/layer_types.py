@@ -26,28 +26,19 @@ NORMS: dict[str, tuple[str, type[nn.Module]]] = {
     'IN1d': ('in', nn.InstanceNorm1d),
     'IN2d': ('in', nn.InstanceNorm2d),
 }
-CONVS: dict[str, type[Conv]] = {
-    'Conv': nn.Conv2d,
-    'Conv1d': nn.Conv1d,
-    'Conv2d': nn.Conv2d,
-    'Conv3d': nn.Conv3d,
-}
+CONVS = {'Conv': nn.Conv2d, 'Conv1d': nn.Conv1d, 'Conv2d': nn.Conv2d, 'Conv3d': nn.Conv3d}
 ACTIVATIONS: dict[str, type[nn.Module]] = {
-    'ReLU': nn.ReLU,
-    'LeakyReLU': nn.LeakyReLU,
-    'PReLU': nn.PReLU,
-    'RReLU': nn.RReLU,
-    'ReLU6': nn.ReLU6,
-    'ELU': nn.ELU,
-    'Sigmoid': nn.Sigmoid,
-    'Tanh': nn.Tanh,
-    'GELU': nn.GELU,
-    'SiLU': nn.SiLU,
-    'Swish': nn.SiLU,
-    'Mish': nn.Mish,
-    'HSwish': nn.Hardswish,
+    'ReLU': nn.ReLU, 'LeakyReLU': nn.LeakyReLU, 'PReLU': nn.PReLU, 'RReLU': nn.RReLU,
+    'ReLU6': nn.ReLU6, 'ELU': nn.ELU, 'Sigmoid': nn.Sigmoid, 'Tanh': nn.Tanh, 'GELU': nn.GELU,
+    'SiLU': nn.SiLU, 'Swish': nn.SiLU, 'Mish': nn.Mish, 'HSwish': nn.Hardswish,
     'Hardswish': nn.Hardswish,
-}
+}  # fmt: skip
+_KIN: tuple[tuple[type[nn.Module], str], ...] = (
+    (nn.modules.instancenorm._InstanceNorm, 'in'),
+    (nn.modules.batchnorm._BatchNorm, 'bn'),
+    (nn.GroupNorm, 'gn'),
+    (nn.LayerNorm, 'ln'),
+)
 _NO_INPLACE = {'Tanh', 'PReLU', 'Sigmoid', 'GELU'}
 
 
@@ -99,19 +90,12 @@ def build_norm(cfg: Config, channels: int, postfix: int | str = '') -> tuple[str
 
 def _norm_prefix(cls: type[nn.Module]) -> str:
     """State-dict prefix of a norm class from elsewhere, by mmcv's rules."""
-    for base, prefix in (
-        (nn.modules.instancenorm._InstanceNorm, 'in'),
-        (nn.modules.batchnorm._BatchNorm, 'bn'),
-        (nn.GroupNorm, 'gn'),
-        (nn.LayerNorm, 'ln'),
-    ):
+    for base, prefix in _KIN:
         if issubclass(cls, base):
             return prefix
     name = cls.__name__.lower()
-    for word, prefix in (('batch', 'bn'), ('group', 'gn'), ('layer', 'ln'), ('instance', 'in')):
-        if word in name:
-            return prefix
-    return 'norm_layer'
+    words = (('batch', 'bn'), ('group', 'gn'), ('layer', 'ln'), ('instance', 'in'))
+    return next((prefix for word, prefix in words if word in name), 'norm_layer')
 
 
 def build_activation(cfg: Config, inplace: bool | None = None) -> nn.Module:

@@ -6,11 +6,6 @@ from segkit.ops.psa import PointwiseSpatialAttention, psa_attention, psa_logits
 from segkit.ops.psa_mask import PSAMask, psa_mask
 
 __all__ = [
-    'HAS_CUDA_OPS',
-    'PSAMask',
-    'PointwiseSpatialAttention',
-    'conv_cat_upsampled',
-    'psa_attention',
-    'psa_logits',
-    'psa_mask',
-]
+    'HAS_CUDA_OPS', 'PSAMask', 'PointwiseSpatialAttention', 'conv_cat_upsampled', 'psa_attention',
+    'psa_logits', 'psa_mask',
+]  # fmt: skip

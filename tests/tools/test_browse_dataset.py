@@ -7,7 +7,7 @@ from helpers.tiny_config import write_tiny_config
 from mmengine.config import Config
 from PIL import Image
 
-from segkit.datasets.multi_scale import enable_aug_test
+from segkit.datasets.transforms.aug_test import enable_aug_test
 from segkit.inspection.browse import Tally, browse
 from segkit.registry import DATASETS
 

@@ -24,8 +24,8 @@ from plain_pipeline import load_label, pack, pipeline_config, plain_pipeline
 
 from segkit.datasets import BaseSegDataset, decode
 from segkit.datasets.cache_writer import write_cache
-from segkit.datasets.multi_scale import views_pipeline
 from segkit.datasets.scan import find_stems
+from segkit.datasets.transforms.aug_test import views_pipeline
 from segkit.structures import ImageViews
 
 PREFIX = dict(img_path='img', seg_map_path='ann')

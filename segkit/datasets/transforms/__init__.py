@@ -4,11 +4,11 @@ registry: importing them here is what registers them with its parent.
 
 import mmcv.transforms  # noqa: F401
 
+from .aug_test import MultiScaleViews, PackViews
 from .compose import Compose
 from .formatting import PackSegInputs
 from .geometric import CenterCrop, MultiScaleFlipAug, Pad, RandomCrop, RandomFlip, RandomRotate
 from .loading import LoadAnnotations, LoadImageFromFile
-from .multi_scale_views import MultiScaleViews, PackViews
 from .photometric import PhotoMetricDistortion, RandomGaussianBlur
 from .resize import Resize
 

@@ -19,7 +19,7 @@ from segkit.engine.before_training import Plan, channels_fit, findings, some_hea
 from segkit.engine.errors import TrainingError
 from segkit.engine.findings import ERROR, WARNING, Finding
 from segkit.errors import ConfigError
-from segkit.models.losses.labels import check_labels, ignored_apart, labelled, mask_cure
+from segkit.models.losses.stray_labels import check_labels, ignored_apart, labelled, mask_cure
 from segkit.registry import HOOKS
 
 if TYPE_CHECKING:

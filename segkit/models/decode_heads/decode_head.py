@@ -19,7 +19,7 @@ from segkit.errors import UserError
 from segkit.models.hard_pixels import build_pixel_sampler
 from segkit.models.inference.logits import Logits, next_step, step
 from segkit.models.layers import ConvModule, at_least_float32, resize
-from segkit.models.losses.labels import BINARY_CURE, LabelCheck, labelled, percent
+from segkit.models.losses.stray_labels import BINARY_CURE, LabelCheck, labelled, percent
 
 Config = Mapping[str, object]
 CROSS_ENTROPY = {'type': 'CrossEntropyLoss', 'use_sigmoid': False, 'loss_weight': 1.0}

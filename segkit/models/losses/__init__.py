@@ -3,7 +3,7 @@
 from .accuracy import Accuracy, accuracy
 from .cross_entropy import binary_cross_entropy, cross_entropy
 from .cross_entropy_loss import CrossEntropyLoss
-from .labels import LabelCheck, check_labels
+from .stray_labels import LabelCheck, check_labels
 from .utils import (
     get_class_weight,
     load_class_weight,
@@ -13,16 +13,7 @@ from .utils import (
 )
 
 __all__ = [
-    'Accuracy',
-    'CrossEntropyLoss',
-    'LabelCheck',
-    'accuracy',
-    'binary_cross_entropy',
-    'check_labels',
-    'cross_entropy',
-    'get_class_weight',
-    'load_class_weight',
-    'reduce_loss',
-    'weight_reduce_loss',
-    'weighted_loss',
-]
+    'Accuracy', 'CrossEntropyLoss', 'LabelCheck', 'accuracy', 'binary_cross_entropy',
+    'check_labels', 'cross_entropy', 'get_class_weight', 'load_class_weight', 'reduce_loss',
+    'weight_reduce_loss', 'weighted_loss',
+]  # fmt: skip

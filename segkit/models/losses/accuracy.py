@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from segkit.errors import UserError
 
-from .labels import labelled, percent
+from .stray_labels import labelled, percent
 
 
 def accuracy(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from segkit.models.layers import at_least_float32
 
-from .labels import average_factor, comparable, labelled
+from .stray_labels import average_factor, comparable, labelled
 from .utils import weight_reduce_loss
 
 

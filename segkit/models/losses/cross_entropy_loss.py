@@ -22,7 +22,7 @@ from segkit.errors import UserError
 from segkit.models.layers import at_least_float32
 
 from .cross_entropy import binary_cross_entropy, cross_entropy
-from .labels import average_factor, comparable, labelled
+from .stray_labels import average_factor, comparable, labelled
 from .utils import load_class_weight
 
 

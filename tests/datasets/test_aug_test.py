@@ -7,8 +7,13 @@ import torch
 from helpers.tiny_net import tiny_segmentor
 from mmengine.config import Config
 
-from segkit.datasets.multi_scale import enable_aug_test, rescaled_size, view_settings, view_size
 from segkit.datasets.transforms import Compose
+from segkit.datasets.transforms.aug_test import (
+    enable_aug_test,
+    rescaled_size,
+    view_settings,
+    view_size,
+)
 from segkit.registry import TRANSFORMS
 
 PUBLISHED = {'img_ratios': [0.5, 0.75, 1.0, 1.25, 1.5, 1.75], 'flip': True}
