@@ -9,7 +9,17 @@ import torch
 from helpers.timm_alone import require_timm
 from torch import nn
 
-from segkit.models.decode_heads import DAHead, FCNHead, ISAHead, PSAHead, PSPHead
+from segkit.models.decode_heads import (
+    ASPPHead,
+    DAHead,
+    DepthwiseSeparableASPPHead,
+    FCNHead,
+    ISAHead,
+    PSAHead,
+    PSPHead,
+    SegformerHead,
+    UPerHead,
+)
 from segkit.models.decode_heads.da_head import CAM, PAM
 from segkit.models.decode_heads.isa_head import SelfAttentionBlock
 from segkit.ops import PointwiseSpatialAttention, psa_mask
@@ -46,6 +56,10 @@ HEADS = [
     PSAHead(in_channels=32, channels=16, num_classes=4, mask_size=(7, 7)),
     DAHead(in_channels=32, channels=16, num_classes=4, pam_channels=4),
     ISAHead(in_channels=32, channels=16, num_classes=4, isa_channels=4, down_factor=(4, 4)),
+    ASPPHead(in_channels=32, channels=16, num_classes=4),
+    DepthwiseSeparableASPPHead(in_channels=32, channels=16, num_classes=4, c1_in_channels=32),
+    UPerHead(in_channels=32, channels=16, num_classes=4),
+    SegformerHead(in_channels=32, channels=16, num_classes=4),
 ]
 
 

@@ -90,21 +90,27 @@ def epochs_end(plan: Plan) -> Iterator[Finding]:
         )
 
 
+# Heads that pool a map to a single cell, by the end of their names.
+_POOLING = ('PSPHead', 'ASPPHead', 'UPerHead')
+
+
 def no_batch_of_one(plan: Plan) -> Iterator[Finding]:
     """One picture whose pooled value is to be normalised by itself: torch refuses that.
 
-    PSPHead pools a picture to one value a channel; batch norm takes its statistics over the batch.
+    These heads pool a picture to one value a channel; batch norm takes its statistics over the
+    batch.
     """
     model = plan.cfg.get('model')
     head = model.get('decode_head') if isinstance(model, Mapping) else None
     batch = plan.loader.get('batch_size')
-    if not isinstance(head, Mapping) or not batch or not str(head.get('type')).endswith('PSPHead'):
+    kind = str(head.get('type')) if isinstance(head, Mapping) else ''
+    if not isinstance(head, Mapping) or not batch or not kind.endswith(_POOLING):
         return
     norm = (head.get('norm_cfg') or {}).get('type')
     together = norm == 'SyncBN' and plan.ranks > 1
     if norm not in ('BN', 'SyncBN') or together or 1 not in head.get('pool_scales', (1,)):
         return
-    why = 'PSPHead pools it to one value, from which batch norm has no statistics'
+    why = f'{kind} pools it to one value, from which batch norm has no statistics'
     if batch == 1:
         yield Finding(
             ERROR,

@@ -15,7 +15,10 @@ from segkit.errors import ConfigError
 from segkit.models.layer_types import ACTIVATIONS, CONVS, NORMS
 from segkit.registry import MODELS
 
-_HEADS = frozenset({'DAHead', 'FCNHead', 'ISAHead', 'PSAHead', 'PSPHead'})
+_HEADS = frozenset({
+    'ASPPHead', 'DAHead', 'DepthwiseSeparableASPPHead', 'FCNHead', 'ISAHead', 'PSAHead', 'PSPHead',
+    'SegformerHead', 'UPerHead',
+})  # fmt: skip
 # The loading and geometry of testing; what draws at random belongs to training.
 _TRANSFORMS = frozenset({
     'CenterCrop', 'ImageToTensor', 'LoadAnnotations', 'LoadImageFromFile', 'MultiScaleViews',
@@ -25,7 +28,15 @@ _TRANSFORMS = frozenset({
 KINDS: dict[str, frozenset[str]] = dict(
     model=frozenset({'EncoderDecoder'}),
     data_preprocessor=frozenset({'SegDataPreProcessor'}),
-    backbone=frozenset({'ResNet', 'ResNetV1c', 'ResNetV1d', 'TimmBackbone'}),
+    backbone=frozenset(
+        {
+            'MixVisionTransformer',
+            'ResNet',
+            'ResNetV1c',
+            'ResNetV1d',
+            'TimmBackbone',
+        }
+    ),
     neck=frozenset(),
     decode_head=_HEADS,
     auxiliary_head=_HEADS,

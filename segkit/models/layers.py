@@ -167,29 +167,54 @@ def is_untouched(module: nn.Module, cls: type[T]) -> TypeGuard[T]:
     )
 
 
-def _commutes(conv: nn.Module) -> TypeGuard[nn.Conv2d]:
-    """Whether a convolution is a plain one of 3x3, padded by 1 with zeros."""
+def _commutes(conv: nn.Module, side: int) -> TypeGuard[nn.Conv2d]:
+    """Whether a convolution is a plain one of ``side`` x ``side``, padded to keep the size by 0."""
     if type(conv) is not nn.Conv2d or not is_untouched(conv, nn.Conv2d):
         return False
     shape = (conv.kernel_size, conv.stride, conv.padding, conv.dilation)
     plain = (conv.groups, conv.padding_mode) == (1, 'zeros')
-    return plain and shape == ((3, 3), (1, 1), (1, 1), (1, 1))
+    return plain and shape == ((side, side), (1, 1), (side // 2, side // 2), (1, 1))
 
 
 def join_upsampled(
-    module: ConvModule, x: Tensor, lows: Sequence[Tensor], align_corners: bool | int
+    module: ConvModule,
+    x: Tensor,
+    lows: Sequence[Tensor],
+    align_corners: bool | int,
+    lows_first: bool = False,
 ) -> Tensor:
     """``module(cat([x, *lows resized to x]))``; x (N, C0, h, w), lows (N, Ci, hi, wi).
 
-    Without the concatenation (`conv_cat_upsampled`) where the convolution commutes with upsampling
-    and nobody replaced or watches what would be left out.
+    Without the concatenation where the convolution, 1x1 (`_mixed`) or 3x3 (`conv_cat_upsampled`),
+    commutes with upsampling and nobody replaced or watches what would be left out.
+
+    Args:
+        lows_first: they stand before ``x`` in the concatenation.
     """
-    if is_open(x) or not (is_untouched(module, ConvModule) and _commutes(module.conv)):
+    untouched = is_untouched(module, ConvModule)
+    if untouched and _commutes(module.conv, 1):
+        x = _mixed(module.conv, x, lows, align_corners, lows_first)
+    elif untouched and _commutes(module.conv, 3) and not is_open(x):
+        size = x.shape[2:]
+        x = conv_cat_upsampled(module.conv, x, lows, size, bool(align_corners), lows_first)
+    else:
         lows = [resize_to(y, x.shape[2:], align_corners) for y in lows]
-        return module(torch.cat([x, *lows], dim=1))
-    x = conv_cat_upsampled(module.conv, x, lows, x.shape[2:], bool(align_corners))
+        return module(torch.cat([*lows, x] if lows_first else [x, *lows], dim=1))
     x = x if module.norm is None else module.norm(x)
     return module.activate(x) if module.with_activation else x
+
+
+def _mixed(
+    conv: nn.Conv2d, x: Tensor, lows: Sequence[Tensor], align_corners: bool | int, lows_first: bool
+) -> Tensor:
+    """A 1x1 convolution of the concatenation: each map mixed at its own size, then resized."""
+    maps = [*lows, x] if lows_first else [x, *lows]
+    weights = conv.weight.split([part.shape[1] for part in maps], dim=1)
+    own = -1 if lows_first else 0
+    out = F.conv2d(x, weights[own], conv.bias)
+    for low, weight in zip(lows, weights if lows_first else weights[1:]):
+        out = out + resize_to(F.conv2d(low, weight), x.shape[2:], align_corners)
+    return out
 
 
 def is_open(x: Tensor) -> bool:

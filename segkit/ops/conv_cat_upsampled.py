@@ -31,6 +31,7 @@ def conv_cat_upsampled(
     lows: Sequence[Tensor],
     size: Sequence[int],
     align_corners: bool | None = False,
+    lows_first: bool = False,
 ) -> Tensor:
     """``conv(cat([x] + [interpolate(low, size, mode='bilinear') for low in lows], dim=1))``.
 
@@ -41,6 +42,7 @@ def conv_cat_upsampled(
         lows: maps (N, Ci, h, w) of any size, to be resized to (H, W).
         size: (H, W).
         align_corners: as in ``torch.nn.functional.interpolate``; None is False.
+        lows_first: the channels of the low maps come before those of ``x``.
 
     Returns:
         (N, Cout, H, W), equal to the written-out form up to rounding, and differentiable.
@@ -50,10 +52,12 @@ def conv_cat_upsampled(
     """
     size = (size[0], size[1])
     _check(conv, x, lows, size)
-    weights = conv.weight.split([x.shape[1], *[low.shape[1] for low in lows]], dim=1)
-    full, full_weight = [x], [weights[0]]
+    of_lows = [low.shape[1] for low in lows]
+    order = [*of_lows, x.shape[1]] if lows_first else [x.shape[1], *of_lows]
+    weights = list(conv.weight.split(order, dim=1))
+    full, full_weight = [x], [weights.pop(-1 if lows_first else 0)]
     small, small_weight = [], []
-    for low, weight in zip(lows, weights[1:]):
+    for low, weight in zip(lows, weights):
         if low.shape[2] * low.shape[3] < size[0] * size[1]:
             small.append(low)
             small_weight.append(weight)

@@ -26,7 +26,7 @@ from .loading import LoadReport, compare
 
 # A classifier on top, and the keys of other parts of a segmentor.
 _NOT_BACKBONE = ('fc.', 'head.', 'classifier.')
-_STEM_WEIGHTS = ('stem.0.weight', 'conv1.weight')
+_STEM_WEIGHTS = ('stem.0.weight', 'conv1.weight', 'layers.0.0.projection.weight')
 
 
 def load_backbone_weights(module: nn.Module, source: str | Path) -> LoadReport:

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from helpers import found
 from mmengine.config import Config
 from torch import nn
 
@@ -28,7 +29,14 @@ HEADS = {
     'psanet': dict(type='PSAHead', mask_size=(9, 9)),
     'danet': dict(type='DAHead', pam_channels=8),
     'isanet': dict(type='ISAHead', isa_channels=8, down_factor=(4, 4)),
+    'deeplabv3': dict(type='ASPPHead', dilations=(1, 3)),
+    'deeplabv3plus': dict(
+        type='DepthwiseSeparableASPPHead', dilations=(1, 3), c1_in_channels=8, c1_channels=4
+    ),
+    'upernet': dict(type='UPerHead', in_channels=[8, 16, 32], in_index=[0, 1, 2]),
+    'segformer': dict(type='SegformerHead', in_channels=[4, 8, 16, 32], in_index=[0, 1, 2, 3]),
 }
+MIT = dict(type='MixVisionTransformer', embed_dims=4, num_layers=(1, 1, 1, 1))
 BINARY = dict(
     num_classes=2, out_channels=1, threshold=0.6,
     loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=True),
@@ -50,7 +58,11 @@ class ShortBackbone(nn.Module):
         )
 
     def forward(self, x):
-        return (self.stages(x),)
+        maps = []
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return tuple(maps)
 
 
 def build(name, backbone=None, channels=32, fuse_bn=False, preprocessor=None, loader=None, **head):
@@ -74,16 +86,26 @@ def build(name, backbone=None, channels=32, fuse_bn=False, preprocessor=None, lo
     )
 
 
-@pytest.mark.parametrize('name', HEADS)
-@pytest.mark.parametrize('dynamic', [False, True], ids=['fixed', 'dynamic'])
+# With fixed sizes too, but for those that do nothing then that others do not.
+CASES = [
+    (n, d) for n in HEADS for d in (False, True) if d or n not in ('deeplabv3plus', 'segformer')
+]
+
+
+@pytest.mark.parametrize(('name', 'dynamic'), CASES)
 def test_onnx_agrees_with_the_network(name, dynamic, tmp_path):
-    found = export_model(build(name), tmp_path / 'net.onnx', shape=(72, 88), dynamic=dynamic)
-    assert max(item.difference for item in found) <= 1e-4
-    assert min(item.same_classes for item in found) >= 0.999
-    sizes = {item.size for item in found}
+    model = build(name, MIT if name == 'segformer' else None)
+    exported = export_model(model, tmp_path / 'net.onnx', shape=(72, 88), dynamic=dynamic)
+    assert max(item.difference for item in exported) <= 1e-4
+    assert min(item.same_classes for item in exported) >= 0.999
+    sizes = {item.size for item in exported}
     assert sizes == ({(72, 88), (80, 104), (88, 88), (73, 88)} if dynamic else {(72, 88)})
     domains = {node.domain for node in onnx.load(tmp_path / 'net.onnx').graph.node}
     assert domains <= {'', 'ai.onnx'}, 'standard operators alone'
+
+
+def test_every_head_is_exported():
+    assert {head['type'] for head in HEADS.values()} == set(found.heads())
 
 
 def test_a_resnet_goes_through_onnx(tmp_path):
@@ -91,15 +113,15 @@ def test_a_resnet_goes_through_onnx(tmp_path):
         type='ResNetV1c', depth=18, stem_channels=16, base_channels=8, strides=(1, 2, 1, 1),
         dilations=(1, 1, 2, 4),
     )  # fmt: skip
-    found = export_model(build('pspnet', resnet, 64), tmp_path / 'net.onnx', shape=(64, 64))
-    assert found[0].difference <= 1e-4
+    exported = export_model(build('pspnet', resnet, 64), tmp_path / 'net.onnx', shape=(64, 64))
+    assert exported[0].difference <= 1e-4
 
 
 @pytest.mark.parametrize('format', ['torchscript', 'torch_export', 'safetensors'])
 @pytest.mark.parametrize('name', ['psanet', 'pspnet'])
 def test_other_formats_agree(name, format, tmp_path):
-    found = export_model(build(name), tmp_path / 'net.out', format, (72, 88))
-    assert max(item.difference for item in found) <= 1e-5
+    exported = export_model(build(name), tmp_path / 'net.out', format, (72, 88))
+    assert max(item.difference for item in exported) <= 1e-5
 
 
 def test_classes_out_and_grey_levels_in(tmp_path):
@@ -146,9 +168,9 @@ def test_a_network_of_one_channel_is_exported(tmp_path):
     model = build('fcn', one, preprocessor=for_all, loader=dict(color_type='grayscale'))
 
     path = tmp_path / 'net.pt2'
-    found = export_model(model, path, 'torch_export', (32, 32), images=[tmp_path / 'a.png'])
+    exported = export_model(model, path, 'torch_export', (32, 32), images=[tmp_path / 'a.png'])
 
-    assert len(found) == 3
+    assert len(exported) == 3
 
 
 class _Elsewhere(nn.Conv2d):
@@ -170,8 +192,8 @@ def test_a_network_on_another_device_is_exported_from_a_copy_on_the_cpu():
 @pytest.mark.parametrize('format', ['onnx', 'torchscript', 'torch_export', 'safetensors'])
 def test_a_network_on_a_gpu_is_exported(format, tmp_path):
     model = build('pspnet').cuda()
-    found = export_model(model, tmp_path / 'net', format, (64, 64))
-    assert max(item.difference for item in found) <= 1e-4
+    exported = export_model(model, tmp_path / 'net', format, (64, 64))
+    assert max(item.difference for item in exported) <= 1e-4
     assert next(model.parameters()).is_cuda
 
 

@@ -1,4 +1,4 @@
-"""Five small networks on fixed inputs: losses, gradients and predictions to compare with.
+"""Small networks on fixed inputs: losses, gradients and predictions to compare with.
 
 Weights, pictures and labels come from NumPy's generators by name, so that nothing depends on the
 order in which a network draws its weights. All in float32.
@@ -20,9 +20,13 @@ HEADS = {
     'PSAHead': dict(mask_size=(9, 11)),
     'DAHead': dict(pam_channels=8),
     'ISAHead': dict(isa_channels=8, down_factor=(3, 4)),
+    'ASPPHead': dict(dilations=(1, 2, 4)),
+    'DepthwiseSeparableASPPHead': dict(dilations=(1, 2, 4), c1_in_channels=8, c1_channels=10),
+    'UPerHead': dict(in_channels=[8, 16, 32, 64], in_index=[0, 1, 2, 3]),
+    'SegformerHead': dict(in_channels=[8, 16, 32, 64], in_index=[0, 1, 2, 3], channels=24),
 }
 CLASSES = 5
-BEFORE_SOFTMAX = ('conv_seg', 'query', 'key')
+BEFORE_SOFTMAX = ('conv_seg', 'query', 'key', 'in_proj')
 MODES = {
     'whole': (dict(mode='whole'), False),
     'slide': (dict(mode='slide', crop_size=(32, 40), stride=(20, 24)), False),
@@ -37,6 +41,12 @@ BACKBONE = dict(
     stem_channels=8, strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4), contract_dilation=True,
     norm_cfg=dict(type='BN'), norm_eval=False, style='pytorch',
 )  # fmt: skip
+# Where a head comes with an encoder of its own; channels as above.
+ENCODERS = {
+    'SegformerHead': dict(
+        type='MixVisionTransformer', embed_dims=8, num_heads=(1, 2, 4, 8), num_layers=(2, 2, 2, 2),
+        mlp_ratio=2, sr_ratios=(4, 2, 2, 1)),
+}  # fmt: skip
 PIPELINE = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(56, 48), keep_ratio=True),
@@ -48,10 +58,11 @@ def network(head: str) -> nn.Module:
     """A segmentor with that head and an auxiliary FCN, its weights drawn by their names."""
     shared = dict(num_classes=CLASSES, dropout_ratio=0, norm_cfg=dict(type='BN'))
     model = dict(
-        type='EncoderDecoder', data_preprocessor=PREPROCESSOR, backbone=BACKBONE,
-        decode_head=dict(
-            type=head, in_channels=64, in_index=3, channels=16, align_corners=False,
-            **HEADS[head], **shared),
+        type='EncoderDecoder', data_preprocessor=PREPROCESSOR,
+        backbone=ENCODERS.get(head, BACKBONE),
+        decode_head={
+            'type': head, 'in_channels': 64, 'in_index': 3, 'channels': 16, 'align_corners': False,
+            **HEADS[head], **shared},
         auxiliary_head=dict(
             type='FCNHead', in_channels=32, in_index=2, channels=8, num_convs=1,
             concat_input=False, loss_decode=dict(type='CrossEntropyLoss', loss_weight=0.4),

@@ -37,6 +37,7 @@ HEADS = {
     'DAHead': {'pam_channels': 2},
     'ISAHead': {'isa_channels': 4},
     'PSAHead': {'mask_size': (3, 3)},
+    'DepthwiseSeparableASPPHead': {'c1_in_channels': 6, 'c1_channels': 2},
 }
 SMALL = {'in_channels': 6, 'channels': 4, 'num_classes': 5, 'dropout_ratio': 0}
 BINARY = {'num_classes': 2, 'out_channels': 1, 'threshold': 0.4}

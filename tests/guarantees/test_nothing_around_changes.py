@@ -16,8 +16,9 @@ PACKAGES = [name for name in found.modules() if name.count('.') == 1 and '__main
 DRAWS = {'torch random state'}
 SMALL = dict(in_channels=16, channels=8, num_classes=5, dropout_ratio=0)
 OF_ONE_HEAD = dict(
-    PSAHead=dict(mask_size=(9, 9)), DAHead=dict(pam_channels=4), ISAHead=dict(isa_channels=8)
-)
+    PSAHead=dict(mask_size=(9, 9)), DAHead=dict(pam_channels=4), ISAHead=dict(isa_channels=8),
+    DepthwiseSeparableASPPHead=dict(c1_in_channels=16),
+)  # fmt: skip
 SETUP = """
 import numpy as np
 import torch
@@ -62,9 +63,14 @@ def of_kind(kind: str, name: str) -> dict:
         return dict(type=name, **SMALL, **OF_ONE_HEAD.get(name, {}))
     if kind == 'backbone':
         own = dict(depth=18, base_channels=4, stem_channels=4)
-        return dict(type=name, **(dict(model_name='resnet18') if 'Timm' in name else own))
+        return dict(type=name, **OF_ONE_BACKBONE.get(name, own))
     return dict(type=name)
 
+
+OF_ONE_BACKBONE = dict(
+    TimmBackbone=dict(model_name='resnet18'),
+    MixVisionTransformer=dict(embed_dims=8, num_layers=(1, 1, 1, 1)),
+)
 
 IMPORTS = {
     'import segkit': ('', 'import segkit'),
@@ -133,8 +139,8 @@ def test_a_change_of_every_kind_is_seen(changes):
 
 def test_there_is_something_to_try():
     assert len(PACKAGES) >= 12
-    assert len(BUILDS) >= 10
-    assert len(CALLS) >= 9
+    assert len(BUILDS) >= 15
+    assert len(CALLS) >= 14
 
 
 @pytest.mark.parametrize('case', CASES)

@@ -45,6 +45,15 @@ def test_values_and_all_gradients(name, align_corners, n):
         torch.testing.assert_close(got, wanted, rtol=0, atol=1e-11)
 
 
+@pytest.mark.parametrize('name', CASES)
+def test_low_maps_before_the_full_one(name):
+    size, lows = CASES[name]
+    conv, x, maps = make_case(size, lows)
+    out = conv_cat_upsampled(conv, x, maps, size, True, lows_first=True)
+    wide = [F.interpolate(m, size, mode='bilinear', align_corners=True) for m in maps]
+    torch.testing.assert_close(out, conv(torch.cat([*wide, x], dim=1)), rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize('fast', [True, False])
 def test_single_precision_through_either_product(fast, monkeypatch):
     monkeypatch.setattr(gemm, 'has_inner_product', lambda: fast)

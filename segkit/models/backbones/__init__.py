@@ -1,6 +1,7 @@
 """Backbones: an image to four feature maps."""
 
+from .mix_transformer import MixVisionTransformer
 from .resnet import ResNet, ResNetV1c, ResNetV1d
 from .timm_backbone import TimmBackbone
 
-__all__ = ['ResNet', 'ResNetV1c', 'ResNetV1d', 'TimmBackbone']
+__all__ = ['MixVisionTransformer', 'ResNet', 'ResNetV1c', 'ResNetV1d', 'TimmBackbone']

@@ -17,7 +17,7 @@ Attribute names (conv1, bn1, ..., downsample) and their order are those of publi
 an optimiser's saved state goes by the order of the parameters.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch.utils.checkpoint
@@ -27,6 +27,7 @@ from segkit.compat import CountsAsModule
 from segkit.errors import UserError
 
 from ..layers import Config, build_conv, build_norm, constant_init, kaiming_init
+from .start import start
 
 
 class ResidualBlock(CountsAsModule, nn.Module):
@@ -294,21 +295,7 @@ class ResNet(CountsAsModule, nn.Module):
 
     def init_weights(self) -> None:
         """Pretrained weights if any were named, else as `init_cfg` says, else He."""
-        cfg, source = self.init_cfg, self.pretrained
-        if isinstance(cfg, Mapping) and cfg.get('type') == 'Pretrained':
-            if not cfg.get('checkpoint'):
-                raise KeyError("backbone.init_cfg: type 'Pretrained' needs the key 'checkpoint'.")
-            source = cfg['checkpoint']
-        if source is not None:
-            from segkit.weights import load_backbone_weights  # nothing that a head alone needs
-
-            load_backbone_weights(self, source)
-        elif cfg:
-            from segkit.weights import apply_init_cfg
-
-            apply_init_cfg(self, cfg)
-        else:
-            self._draw_weights()
+        start(self, self._draw_weights)
 
     def _draw_weights(self) -> None:
         for module in self.modules():

@@ -164,26 +164,30 @@ class BaseDecodeHead(CountsAsModule, nn.Module):
         Maps are taken from a list by position, from a dict by name; a tensor is the only one.
         """
         indices: Any = [self.in_index] if self.input_transform is None else self.in_index
-        if isinstance(inputs, Tensor):
-            maps: object = dict.fromkeys(indices if len(indices) == 1 else (), inputs)
-        else:
-            maps = inputs
-        try:
-            chosen = [maps[i] for i in indices]
-        except (IndexError, KeyError, TypeError):  # TypeError: a name for a list
-            given = 'one tensor' if isinstance(inputs, Tensor) else f'{len(inputs)} of them'
-            given = f'those named {[*inputs]}' if isinstance(inputs, Mapping) else given
-            raise UserError(
-                f'{type(self).__name__}: in_index={self.in_index!r} cannot be taken from the maps '
-                f'it was given, {given}. Give it a list of maps and positions in it as in_index, '
-                'or a dict of maps and their names.'
-            ) from None
+        chosen = self._chosen(inputs, indices, 'in_index')
         if self.input_transform is None:
             return chosen[0]
         if self.input_transform == 'multiple_select':
             return chosen
         size = chosen[0].shape[2:]
         return torch.cat([self._resize(x, size) for x in chosen], dim=1)
+
+    def _chosen(self, inputs: Any, indices: Sequence[int | str], key: str) -> list[Tensor]:
+        """The maps of these positions or names; ``key`` is the argument that gave them."""
+        if isinstance(inputs, Tensor):
+            maps: Any = dict.fromkeys(indices if len(indices) == 1 else (), inputs)
+        else:
+            maps = inputs
+        try:
+            return [maps[i] for i in indices]
+        except (IndexError, KeyError, TypeError):  # TypeError: a name for a list
+            given = 'one tensor' if isinstance(inputs, Tensor) else f'{len(inputs)} of them'
+            given = f'those named {[*inputs]}' if isinstance(inputs, Mapping) else given
+            raise UserError(
+                f'{type(self).__name__}: {key}={getattr(self, key)!r} cannot be taken from the '
+                f'maps it was given, {given}. Give it a list of maps and positions in it as '
+                f'{key}, or a dict of maps and their names.'
+            ) from None
 
     def _resize(self, x: Tensor, size: Sequence[int]) -> Tensor:
         return resize(x, size=(size[0], size[1]), mode='bilinear', align_corners=self.align_corners)

@@ -9,6 +9,7 @@ OWN = {
     'PSAHead': {'mask_size': (3, 3)},
     'DAHead': {'pam_channels': 2},
     'ISAHead': {'isa_channels': 2, 'down_factor': (2, 2)},
+    'DepthwiseSeparableASPPHead': {'c1_in_channels': 0},
 }
 HEADS = sorted(found.heads())
 

@@ -28,7 +28,9 @@ def test_pools_maps_smaller_than_the_cells(size):
 
 def test_one_image_a_batch_cannot_train_batch_norm():
     head = PSPHead(**SMALL)
-    with pytest.raises(ValueError, match='PSPHead: .* batch_size of at least 2'):
+    with pytest.raises(
+        ValueError, match='cannot train on one image. Use a batch_size of at least 2'
+    ):
         head([torch.randn(1, 16, 6, 7)])
     PSPHead(**{**SMALL, 'norm_cfg': {'type': 'GN', 'num_groups': 2}})([torch.randn(1, 16, 6, 7)])
     assert head.eval()([torch.randn(1, 16, 6, 7)]).shape == (1, 5, 6, 7)
