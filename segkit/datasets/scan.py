@@ -11,8 +11,9 @@ import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from mmengine import dist, fileio
 from mmengine.logging import print_log
@@ -25,6 +26,7 @@ _SHOWN = 3
 _ENDINGS = {'.jpg', '.jpeg', '.png', '.tif', '.tiff', '.bmp', '.webp'}
 # By their byte order mark; what is no UTF-8 keeps its bytes, as names of files do.
 _MARKS = ((b'\xef\xbb\xbf', 'utf-8'), (b'\xff\xfe', 'utf-16-le'), (b'\xfe\xff', 'utf-16-be'))
+_P = ParamSpec('_P')
 _T = TypeVar('_T')
 _list_once = False
 
@@ -43,20 +45,25 @@ def listed_once() -> Iterator[None]:
         _list_once = False
 
 
-def _of_rank_zero(find: Callable[[], _T]) -> _T:
-    """What ``find`` gives on rank 0, or here; its errors are raised on every rank."""
-    if not _list_once or dist.get_world_size() == 1:
-        return find()
-    answer: list = [None, None]
-    if dist.get_rank() == 0:
-        try:
-            answer[0] = find()
-        except Exception as error:
-            answer[1] = error
-    dist.broadcast_object_list(answer)
-    if answer[1] is not None:
-        raise answer[1]
-    return answer[0]
+def _of_rank_zero(find: Callable[_P, _T]) -> Callable[_P, _T]:
+    """``find`` on rank 0 alone, within ``listed_once``; its errors are raised on every rank."""
+
+    @wraps(find)
+    def found(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        if not _list_once or dist.get_world_size() == 1:
+            return find(*args, **kwargs)
+        answer: list = [None, None]
+        if dist.get_rank() == 0:
+            try:
+                answer[0] = find(*args, **kwargs)
+            except Exception as error:
+                answer[1] = error
+        dist.broadcast_object_list(answer)
+        if answer[1] is not None:
+            raise answer[1]
+        return answer[0]
+
+    return found
 
 
 def is_local(path: str, backend_args: dict | None = None) -> bool:
@@ -252,6 +259,7 @@ def _say_left_out(folder: str, suffix: str, others: Iterable[str]) -> None:
         )
 
 
+@_of_rank_zero
 def find_stems(
     image_dir: str,
     label_dir: str | None,
@@ -265,19 +273,6 @@ def find_stems(
     Raises FileNotFoundError for a missing folder, split file, image or label (naming them), and
     ValueError for an empty split.
     """
-    return _of_rank_zero(
-        lambda: _find(image_dir, label_dir, img_suffix, seg_map_suffix, ann_file, backend_args)
-    )
-
-
-def _find(
-    image_dir: str,
-    label_dir: str | None,
-    img_suffix: str,
-    seg_map_suffix: str,
-    ann_file: str,
-    backend_args: dict | None,
-) -> list[str]:
     check_folder(image_dir, 'img_path', backend_args)
     local = is_local(image_dir, backend_args)
     others: list[str] = []

@@ -22,6 +22,7 @@ about two pixels around objects is 255 (ignored) as in Pascal VOC, and so is a h
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import cv2
@@ -42,6 +43,10 @@ PALETTE = [list(colour) for colour in PAINTED.values()]
 IGNORE = 255
 _INDEX = {name: index for index, name in enumerate(CLASSES)}
 _BOUNDARY = 2
+
+
+class NoRoomError(Exception):
+    """Nothing of that size fits between what was painted: it is left out."""
 
 
 class Scene:
@@ -66,10 +71,9 @@ class Scene:
         self._background()
         self._celestial_body()
         last = self._solid if self.rng.random() < 0.5 else self._box
-        for draw in (self._solid, self._ring, self._hull, self._box, last):
-            draw()
-        if self.rng.random() < 0.3:
-            self._hatched_patch()
+        for draw in (self._solid, self._ring, self._hull, self._box, last, self._hatched_patch):
+            with suppress(NoRoomError):
+                draw()
         return self._add_noise(), self.label
 
     # Backgrounds
@@ -110,10 +114,7 @@ class Scene:
     def _hull(self) -> None:
         """A dark trapezium: on water a boat, on grass a cart."""
         w, h = self._length(15, 20), self._length(8, 10)
-        place = self._free_place(w, h)
-        if place is None:
-            return
-        x, y = place
+        x, y = self._free_place(w, h)
         corners = [(x - w, y - h), (x + w, y - h), (x + w * 3 // 5, y + h), (x - w * 3 // 5, y + h)]
         self._put(self._polygon(corners), 'boat' if self.on_water else 'cart', (35, 40, 60))
 
@@ -121,8 +122,6 @@ class Scene:
         """A grey disc with a pale rim: by day a mirror, at night a lamp."""
         radius = self._length(12, 15)
         place = self._free_place(radius, radius)
-        if place is None:
-            return
         mask = self._ellipse(place, (radius, radius))
         self._put(mask, 'mirror' if self.day else 'lamp', (150, 150, 150))
         rim = max(int(3 * self.unit), 2)
@@ -131,10 +130,7 @@ class Scene:
     def _box(self) -> None:
         """A box of two colours: striped planks or chequered bricks."""
         w, h = self._length(11, 16), self._length(10, 14)
-        place = self._free_place(w, h)
-        if place is None:
-            return
-        (x, y), cell = place, max(int(4 * self.unit), 2)
+        (x, y), cell = self._free_place(w, h), max(int(4 * self.unit), 2)
         rows, columns = np.ogrid[: self.height, : self.width]
         stripes, bricks = columns // cell % 2, (columns // cell + rows // cell) % 2
         name, pattern = [('planks', stripes), ('bricks', bricks)][int(self.rng.integers(2))]
@@ -148,10 +144,8 @@ class Scene:
         """One plain colour of many: a triangle is a tent, an ellipse a boulder."""
         tent = self.rng.random() < 0.5
         w, h = self._length(14, 17), self._length(14, 16) if tent else self._length(8, 10)
-        place = self._free_place(w, h)
-        if place is None:
-            return
-        (x, y), colour = place, self.rng.choice([[170, 60, 190], [60, 60, 220], [190, 190, 60]])
+        x, y = self._free_place(w, h)
+        colour = self.rng.choice([[170, 60, 190], [60, 60, 220], [190, 190, 60]])
         if tent:
             mask = self._polygon([(x, y - h), (x + w, y + h), (x - w, y + h)])
         else:
@@ -159,12 +153,11 @@ class Scene:
         self._put(mask, 'tent' if tent else 'boulder', self._colour(colour, 15))
 
     def _hatched_patch(self) -> None:
-        """Something nobody labelled: visible, and ignored."""
-        w = h = self._length(7, 10)
-        place = self._free_place(w, h)
-        if place is None:
+        """In a third of the pictures something nobody labelled: visible, and ignored."""
+        if self.rng.random() >= 0.3:
             return
-        x, y = place
+        w = h = self._length(7, 10)
+        x, y = self._free_place(w, h)
         patch = self.image[y - h : y + h, x - w : x + w]
         lines = (np.add.outer(np.arange(2 * h), np.arange(2 * w)) // 2) % 2
         patch[:] = np.where(lines[..., None], 20, 240)
@@ -183,17 +176,17 @@ class Scene:
         self.label[outline] = IGNORE
         np.bitwise_or(self.taken, cv2.dilate(mask, np.ones((5, 5), np.uint8)), out=self.taken)
 
-    def _free_place(self, w: int, h: int) -> tuple[int, int] | None:
-        """A centre (x, y) on the ground whose box of half sizes (w, h) is free, if found."""
+    def _free_place(self, w: int, h: int) -> tuple[int, int]:
+        """A centre (x, y) on the ground whose box of half sizes (w, h) is free."""
         low, high = self.horizon + h + 2, self.height - h - 2
         for _ in range(12):
             if high <= low:
-                return None
+                break
             x = int(self.rng.integers(w + 2, self.width - w - 2))
             y = int(self.rng.integers(low, high))
             if not self.taken[y - h : y + h, x - w : x + w].any():
                 return x, y
-        return None
+        raise NoRoomError
 
     def _ellipse(self, center: tuple[int, int], axes: tuple[int, int]) -> np.ndarray:
         return cv2.ellipse(np.zeros_like(self.label), center, axes, 0, 0, 360, 1, -1)

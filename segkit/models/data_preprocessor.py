@@ -123,7 +123,8 @@ class SegDataPreProcessor(nn.Module):
     ) -> tuple[Tensor, list[SegDataSample]]:
         if samples is None:
             raise UserError('data_preprocessor: training needs data_samples with labels.')
-        batch, paddings = self._stack(images, {'size': self.size, 'divisor': self.size_divisor})
+        pad_to = {'size': self.size, 'size_divisor': self.size_divisor}
+        batch, paddings = self._stack(images, pad_to)
         for image, sample, padding in zip(images, samples, paddings):
             self._pad_maps(sample, tuple(image.shape[-2:]), padding)
             _record(sample, image, batch, 'padding_size', padding)
@@ -156,7 +157,7 @@ class SegDataPreProcessor(nn.Module):
             self._normalise(image, out[:, :h, :w])
             out[:, h:].fill_(self.pad_val)
             out[:, :h, w:].fill_(self.pad_val)
-            paddings.append(_padding(image, (height, width)))
+            paddings.append((0, width - w, 0, height - h))
         return batch, paddings
 
     def _normalise(self, image: Tensor, out: Tensor) -> None:
@@ -215,8 +216,7 @@ def _is_views(images: Any) -> bool:
 
 def _padded_size(images: list[Tensor], pad_to: Mapping[str, Any]) -> tuple[int, int]:
     """The common (PH, PW): at least every image, then `size` or a multiple of `size_divisor`."""
-    size = pad_to.get('size')
-    divisor = pad_to.get('divisor', pad_to.get('size_divisor'))
+    size, divisor = pad_to.get('size'), pad_to.get('size_divisor')
     if size is not None and divisor is not None:
         raise UserError('data_preprocessor: give size or size_divisor, not both.')
     height, width = max([x.shape[-2] for x in images]), max([x.shape[-1] for x in images])
@@ -227,17 +227,8 @@ def _padded_size(images: list[Tensor], pad_to: Mapping[str, Any]) -> tuple[int, 
     return height, width
 
 
-def _padding(image: Tensor, size: tuple[int, int]) -> Padding:
-    return 0, size[1] - image.shape[-1], 0, size[0] - image.shape[-2]
-
-
 def _record(
     sample: SegDataSample, image: Tensor, padded: Tensor, key: str, padding: Padding
 ) -> None:
-    sample.set_metainfo(
-        {
-            'img_shape': tuple(image.shape[-2:]),
-            'pad_shape': tuple(padded.shape[-2:]),
-            key: padding,
-        }
-    )
+    shapes = {'img_shape': tuple(image.shape[-2:]), 'pad_shape': tuple(padded.shape[-2:])}
+    sample.set_metainfo({**shapes, key: padding})
