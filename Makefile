@@ -7,7 +7,7 @@ DEMO_CONFIG ?= configs/demo/pspnet_r18-d8_shapes.py
 DEMO_DIR ?= work_dirs/demo
 JOBS ?= 2
 
-.PHONY: setup demo test cluster-test lint soak mutants clean
+.PHONY: setup demo test docs cluster-test lint soak mutants clean
 .DEFAULT_GOAL := demo
 
 setup: $(VENV)/.ready
@@ -16,7 +16,8 @@ setup: $(VENV)/.ready
 $(VENV)/.ready: setup.py $(wildcard requirements/*.txt)
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --upgrade pip
-	$(PIP) install -c requirements/constraints.txt -r requirements/runtime.txt -r requirements/tests.txt wheel
+	$(PIP) install -c requirements/constraints.txt -r requirements/runtime.txt -r requirements/tests.txt \
+		-r requirements/docs.txt wheel
 	$(PIP) install --no-deps -r requirements/tests-no-deps.txt
 	$(PY) -c 'import cv2' 2>/dev/null || $(PIP) install --force-reinstall --no-deps \
 		-c requirements/constraints.txt opencv-python-headless
@@ -39,6 +40,11 @@ test: setup
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist worksteal tests \
 		--ignore=tests/faults/cluster
 	OMP_NUM_THREADS=1 $(PY) -m pytest -rs tests/faults/cluster
+
+# The site, in build/site; a dead link or an unknown name fails.
+docs: export NO_MKDOCS_2_WARNING = 1
+docs: setup
+	$(PY) -m mkdocs build --strict --quiet
 
 # Every kind of stop on a real Slurm, so many times; writes docs/reliability.csv. Needs root.
 CLUSTER_TRIALS ?= 30

@@ -44,7 +44,7 @@ class BuildWithConfigs(build_py):
 
 
 version = re.search(r"__version__ = '(.+)'", (ROOT / 'segkit/__init__.py').read_text()).group(1)
-extras = {'tests': requirements('tests'), 'optional': requirements('optional')}
+extras = {name: requirements(name) for name in ('tests', 'optional', 'docs')}
 extras['all'] = sorted(set(extras['tests'] + extras['optional']))
 
 ext_modules, commands = [], {'build_py': BuildWithConfigs}

@@ -6,8 +6,19 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def test_the_speed_table_of_the_readme_is_that_of_the_results():
+def test_the_speed_tables_are_those_of_the_results():
     summary = runpy.run_path(str(ROOT / 'tools/benchmarks/summary.py'))
-    page = (ROOT / 'README.md').read_text()
-    assert summary['with_table'](page) == page, 'run: python tools/benchmarks/summary.py'
-    assert page.count('/tools/benchmarks/results/') + page.count('(tools/benchmarks/results/') >= 15
+    assert len(summary['PAGES']) == 2
+    for path, root in summary['PAGES'].items():
+        page = path.read_text()
+        assert summary['WHOLE'] in page or summary['SHORT'] in page, path
+        assert summary['with_table'](page, root) == page, 'run: python tools/benchmarks/summary.py'
+    assert (ROOT / 'docs/speed.md').read_text().count('/tools/benchmarks/results/') >= 15
+
+
+def test_the_short_table_has_six_rows_of_the_whole_one():
+    summary = runpy.run_path(str(ROOT / 'tools/benchmarks/summary.py'))
+    whole, short = summary['table'](), summary['table']('', summary['CHOSEN'])
+    rows = [line.rsplit('](', 1)[1] for line in short.splitlines()[2:]]
+    assert len(rows) == 6
+    assert all(row in whole for row in rows)

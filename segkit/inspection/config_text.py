@@ -145,7 +145,8 @@ def config_text(content: Content) -> str:
         ''
         if recipe.schedule
         else _SCHEDULE.format(
-            iterations=recipe.iterations, validate=max(1, recipe.iterations // 10)
+            iterations=recipe.iterations,
+            validate=max(recipe.iterations // 10, min(recipe.iterations, 5)),
         )
     )
     fields['test'] = 'test_dataloader = val_dataloader'

@@ -1,6 +1,8 @@
-"""The speed table of the README, from the committed results; a test fails when it is stale.
+"""The speed tables of the README and of docs/speed.md, from the committed results.
 
 python tools/benchmarks/summary.py
+
+A page has the whole table or the short one between marks; a test fails when one is stale.
 """
 
 import csv
@@ -8,7 +10,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).resolve().parent / 'results'
-START, END = '<!-- speed table: tools/benchmarks/summary.py writes it -->', '<!-- end -->'
+PAGES = {ROOT / 'README.md': '', ROOT / 'docs/speed.md': '../'}  # page -> the way to the root
+WHOLE = '<!-- speed table: tools/benchmarks/summary.py writes it -->'
+SHORT = '<!-- speed in six rows: tools/benchmarks/summary.py writes it -->'
+END = '<!-- end -->'
 
 # What, file, the text its rows contain, column of the speed ratio, column of the memory ratio.
 # Ratios below 1 in a speed column are times, and are turned over. Worst row of several.
@@ -38,13 +43,25 @@ ROWS = [
 ]
 
 
-def table() -> str:
-    """Markdown, one line of ROWS each."""
+# What the short table shows of them.
+CHOSEN = (
+    'PSA head, training step', 'PSP head, inference', 'loss with its gradient', 'sliding window',
+    'the same, folded, bf16', 'training data, ADE20K-like',
+)  # fmt: skip
+
+
+def table(root: str = '', chosen: tuple[str, ...] = ()) -> str:
+    """Markdown, one line of ROWS each, or of those with the ``chosen`` names."""
     lines = ['| | times faster | share of the memory |', '| --- | ---: | ---: |']
     for what, name, words, speed, memory in ROWS:
+        if chosen and what not in chosen:
+            continue
+        what = what.replace('the same, folded, bf16', 'inference, folded, bf16') if chosen else what
         rows = _rows(name, words.split('|'))
         cells = [_worst(rows, speed, min), _worst(rows, memory, max)]
-        lines.append(f'| [{what}](tools/benchmarks/results/{name}.csv) | {" | ".join(cells)} |')
+        lines.append(
+            f'| [{what}]({root}tools/benchmarks/results/{name}.csv) | {" | ".join(cells)} |'
+        )
     return '\n'.join(lines)
 
 
@@ -65,12 +82,16 @@ def _worst(rows: list[dict[str, str]], column: str, worst) -> str:
     return f'{worst(values):.2f}'
 
 
-def with_table(page: str) -> str:
+def with_table(page: str, root: str = '') -> str:
     """``page`` with the text between the marks replaced."""
-    before, rest = page.split(START)
-    return f'{before}{START}\n{table()}\n{END}{rest.split(END)[1]}'
+    for mark, chosen in ((WHOLE, ()), (SHORT, CHOSEN)):
+        if mark in page:
+            before, rest = page.split(mark)
+            after = rest.split(END, 1)[1]
+            page = f'{before}{mark}\n{table(root, chosen)}\n{END}{after}'
+    return page
 
 
 if __name__ == '__main__':
-    readme = ROOT / 'README.md'
-    readme.write_text(with_table(readme.read_text()))
+    for page, root in PAGES.items():
+        page.write_text(with_table(page.read_text(), root))
