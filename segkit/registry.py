@@ -13,6 +13,8 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
+from segkit.old_names import older_type
+
 try:
     from mmengine import registry as roots
     from mmengine.registry import DefaultScope, Registry, build_from_cfg
@@ -90,13 +92,23 @@ if HAS_MMENGINE:
     _DATA = ['segkit.datasets', 'segkit.datasets.transforms']
     _ENGINE = ['segkit.engine.components']
 
-    class _TableRegistry(Registry):
+    class _Registry(Registry):
+        """A registry of ours that falls back to mmengine's, and for a name that neither has to
+        what serves the older toolbox's; KeyError says what to use where nothing does."""
+
+        kind: str
+
+        def get(self, key: str) -> Any:
+            found = super().get(key)
+            return older_type(key, self.kind) if found is None else found
+
+    class _TableRegistry(_Registry):
         """A registry of ours that falls back to mmengine's, with the classes of a table."""
 
         def __init__(self, name: str, build_func: Callable | None = None) -> None:
             parent = getattr(roots, name)
             super().__init__(parent.name, build_func, parent, scope='segkit')
-            self.table, self.filled = name, False
+            self.table, self.kind, self.filled = name, name, False
 
         def import_from_location(self) -> None:
             """Called by mmengine before it looks a name up."""
@@ -116,7 +128,9 @@ if HAS_MMENGINE:
     def _child(name: str, locations: list[str], build_func: Callable | None = None) -> Registry:
         """A registry of ours that falls back to the mmengine root registry of the same kind."""
         parent = getattr(roots, name)
-        return Registry(parent.name, build_func, parent, scope='segkit', locations=locations)
+        made = _Registry(parent.name, build_func, parent, scope='segkit', locations=locations)
+        made.kind = name
+        return made
 
     def _build_model(cfg: object, registry: Registry, default_args: object = None) -> object:
         """As mmengine's, which imports all that training needs for the sake of a list."""

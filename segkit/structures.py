@@ -19,6 +19,8 @@ from mmengine.structures import BaseDataElement, PixelData
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
+from segkit.old_names import serve
+
 __all__ = ['ImageViews', 'PixelData', 'SegDataSample']
 
 
@@ -117,3 +119,6 @@ def _buffer(numel: int, dtype: torch.dtype, pinned: bool) -> Tensor:
         return torch.empty(numel, dtype=dtype, pin_memory=pinned)
     storage = torch.empty(0, dtype=dtype).untyped_storage()._new_shared(numel * dtype.itemsize)
     return torch.empty(0, dtype=dtype).set_(storage, 0, (numel,), (1,))
+
+
+serve(__name__)

@@ -34,7 +34,9 @@ def test_names_of_both_generations_are_there():
     assert TRANSFORMS.get('LoadAnnotations') is LoadAnnotations
     assert issubclass(MODELS.get('EncoderDecoder'), BaseSegmentor)
     assert build_loss({'type': 'CrossEntropyLoss'}).loss_name == 'loss_ce'
-    assert build_segmentor is build_backbone is build_head
+    assert build_backbone is build_head
+    loss = dict(type='CrossEntropyLoss')
+    assert type(build_segmentor(loss)) is type(build_loss(loss))
     assert add_prefix({'a': 1}, 'aux') == {'aux.a': 1}
     assert None not in (inference_segmentor, get_class_weight, weighted_loss)
     assert None not in (ConfigType, OptSampleList, SampleList)

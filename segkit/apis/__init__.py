@@ -9,6 +9,7 @@ import importlib
 from typing import Any
 
 from segkit.engine.launch import resting_collector
+from segkit.old_names import serve
 
 _HOMES = {
     'init_model': 'model',
@@ -16,7 +17,6 @@ _HOMES = {
     'inference_model': 'inference',
     'inference_segmentor': 'inference',
     'show_result': 'show',
-    'show_result_pyplot': 'show',
 }
 
 __all__ = sorted(_HOMES)
@@ -31,3 +31,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *_HOMES])
+
+
+serve(__name__)

@@ -11,6 +11,7 @@ from mmengine.dataset import pseudo_collate
 from torch import nn
 
 from segkit.errors import DataError, UserError
+from segkit.old_names import serve
 from segkit.structures import SegDataSample
 
 from .sources import Picture, Source, is_single, pictures
@@ -194,3 +195,6 @@ def pipeline_of(cfg: Any) -> list[dict[str, object]]:
     while 'pipeline' not in dataset:  # wrappers: ConcatDataset, RepeatDataset
         dataset = dataset.get('dataset') or dataset['datasets'][0]
     return dataset['pipeline']
+
+
+serve(__name__)

@@ -64,9 +64,6 @@ def show_result(
     return picture
 
 
-show_result_pyplot = show_result  # the name it had in the older toolbox
-
-
 def _image(img: Any) -> np.ndarray:
     """(H, W) or (H, W, C) uint8 BGR of what is no path."""
     if isinstance(img, np.ndarray) or is_single(img):

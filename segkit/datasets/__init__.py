@@ -1,6 +1,7 @@
 """Datasets, their transforms, samplers and collation; importing the package registers them all."""
 
 from segkit.errors import DataError
+from segkit.old_names import serve
 
 from .ade20k import ADE20KDataset
 from .base import BaseSegDataset
@@ -29,3 +30,5 @@ __all__ = [
     'PhotoMetricDistortion', 'RandomCrop', 'RandomFlip', 'RandomGaussianBlur', 'RandomRotate',
     'RepeatDataset', 'SeededIndex', 'ShapesDataset', 'UnpaddedSampler', 'seg_collate',
 ]  # fmt: skip
+
+serve(__name__)

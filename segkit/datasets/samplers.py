@@ -16,6 +16,7 @@ from mmengine.dist import get_dist_info, sync_random_seed
 from torch.utils.data import Sampler
 
 from segkit.errors import UserError
+from segkit.old_names import serve
 from segkit.registry import DATA_SAMPLERS
 
 _MASK = (1 << 64) - 1
@@ -149,3 +150,6 @@ class DefaultSampler(_PaddedSampler):
             SeededIndex(index, sample_seed(self.seed, first + number * self.world_size))
             for number, index in enumerate(indices)
         )
+
+
+serve(__name__)

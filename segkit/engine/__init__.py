@@ -6,6 +6,8 @@ imports cost seconds. ``segkit.engine.components`` is what the registries import
 
 import importlib
 
+from segkit.old_names import serve
+
 _HOMES = {
     'Runner': 'runner',
     'ConfigError': 'config_check',
@@ -21,3 +23,6 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *_HOMES])
+
+
+serve(__name__)

@@ -244,7 +244,10 @@ def _find(kind: str, path: str, role: str) -> Any:
         return None
     registries = _registries(role)
     for registry in registries:
-        found = registry.get(bare)
+        try:
+            found = registry.get(bare)
+        except KeyError as error:  # of the older toolbox: it says what to use
+            raise ConfigError(f'{path}.type: {error.args[0]}') from None
         if found is not None:
             return found
     if role not in REGISTRY_OF:

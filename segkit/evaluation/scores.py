@@ -120,12 +120,12 @@ class Scores:
     @cached_property
     def overall(self) -> float:
         """Share of labelled pixels that are right, in [0, 1]."""
-        return float(divide(self.intersect.sum(), self.matrix.sum()))
+        return float(divide(self.intersect.sum(), self.label_area.sum()))
 
     @cached_property
     def frequency_weighted(self) -> float:
         """IoU averaged with the share of labelled pixels as weight, in [0, 1]."""
-        share = divide(self.label_area, self.matrix.sum())
+        share = divide(self.label_area, self.label_area.sum())
         present = self.label_area > 0
         return float((share[present] * self.iou[present]).sum()) if present.any() else float('nan')
 

@@ -6,6 +6,8 @@ head can be used without the Runner's imports (PEP 562).
 
 import importlib
 
+from segkit.old_names import serve
+
 _BUILDERS = (
     'BACKBONES', 'NECKS', 'HEADS', 'LOSSES', 'SEGMENTORS',
     'build_backbone', 'build_neck', 'build_head', 'build_loss', 'build_segmentor',
@@ -35,3 +37,6 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *_homes()])
+
+
+serve(__name__)

@@ -314,6 +314,7 @@ ENTERED = {
         'segkit/visualization/images.py:*', 'segkit/apis/sources.py:*',
         'segkit/inspection/*', 'segkit/apis/inference.py:*',
         'segkit/evaluation/predictions.py:Predictions.of',
+        'segkit/familiar/names.py:datafrombytes', 'segkit/familiar/scores.py:_map_of',
     ],
     'files of the package, of this process or of its own making': [
         'segkit/outputs.py:*', 'segkit/datasets/metainfo.py:*',

@@ -61,6 +61,7 @@ STILL = {
     'RandomGaussianBlur': [dict(prob=1.0)],
     'RandomGrayscale': [dict(prob=1.0, keep_channels=True)],
     'Normalize': [dict(mean=[1, 2, 3], std=[4, 5, 6])],
+    'LoadImageFromNDArray': [dict()],
     'MultiScaleViews': [dict(ratios=[0.5, 1.0], scale=(40, 30))],
 }
 PACKING = {

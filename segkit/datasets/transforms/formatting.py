@@ -12,6 +12,7 @@ import torch
 from mmengine.structures import PixelData
 
 from segkit.datasets.label_maps import fit_a_byte
+from segkit.old_names import serve
 from segkit.registry import TRANSFORMS
 from segkit.structures import SegDataSample
 
@@ -86,3 +87,6 @@ class PackSegInputs(Transform):
                 sample.set_field(PixelData(data=map_to_tensor(results[key])), key, dtype=PixelData)
         packed['data_samples'] = sample
         return packed
+
+
+serve(__name__)

@@ -28,6 +28,7 @@ from segkit.datasets.decode import (
 )
 from segkit.datasets.label_maps import colours_to_indices, fit_a_byte, label_table
 from segkit.errors import DataError, UserError
+from segkit.old_names import serve
 from segkit.registry import TRANSFORMS
 
 _RGB_CURE = (
@@ -180,6 +181,16 @@ class LoadImageFromFile(mmcv.transforms.LoadImageFromFile):
 
 
 @TRANSFORMS.register_module()
+class LoadImageFromNDArray(LoadImageFromFile):
+    """An image that is an array already, ``results['img']`` (H, W[, C]), in the place of a file."""
+
+    def read(self, results: dict) -> np.ndarray:
+        """The array."""
+        results['img_path'] = None
+        return results['img']
+
+
+@TRANSFORMS.register_module()
 class LoadAnnotations(Transform):
     """The label of an image as class indices: ``gt_seg_map`` (H, W), uint8 unless values exceed it.
 
@@ -326,3 +337,6 @@ def check_same_size(results: dict, label_shape: tuple[int, int]) -> None:
             f'{image} is {height}x{width}',
             'They must have the same size: check that the two files belong together.',
         )
+
+
+serve(__name__)

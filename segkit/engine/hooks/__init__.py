@@ -1,5 +1,7 @@
 """What happens around the iterations: logging, saving, stopping."""
 
+from segkit.old_names import serve
+
 from .checkpoint import CheckpointHook
 from .early_stopping import EarlyStoppingHook
 from .first_batches import FirstBatchesHook
@@ -29,3 +31,5 @@ __all__ = [
     'RuntimeInfoHook',
     'SpeedUpHook',
 ]
+
+serve(__name__)

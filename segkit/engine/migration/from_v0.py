@@ -50,11 +50,11 @@ def _data(old: Mapping[str, Any], new: Dict) -> Dict:
         num_workers=data['workers_per_gpu'],
         persistent_workers=data['workers_per_gpu'] > 0,
         sampler=dict(type='InfiniteSampler', shuffle=True),
-        dataset=_dataset(data['train'], train_pipeline),
+        dataset=convert_dataset(data['train'], train_pipeline),
     )
     for split in ('val', 'test'):
         steps = after_resize(convert_pipeline(_pipeline(data[split]))[0], load)
-        dataset = _dataset(data[split], steps)
+        dataset = convert_dataset(data[split], steps)
         new[f'{split}_dataloader'] = dict(
             batch_size=1,
             num_workers=4,
@@ -75,15 +75,19 @@ def _pipeline(dataset: Mapping[str, Any]) -> list[Dict]:
     return dataset['pipeline'] if 'pipeline' in dataset else _pipeline(dataset['dataset'])
 
 
-def _dataset(old: Mapping[str, Any], pipeline: list[Dict]) -> Dict:
-    """One dataset, or a ConcatDataset where a folder or a split was a list."""
+def convert_dataset(old: Mapping[str, Any], pipeline: list[Dict]) -> Dict:
+    """One dataset, or a ConcatDataset where a folder or a split was a list.
+
+    ``pipeline`` is already ours.
+    """
     if 'dataset' in old:  # RepeatDataset and its like
-        return {**old, 'dataset': _dataset(old['dataset'], pipeline)}
+        return {**old, 'dataset': convert_dataset(old['dataset'], pipeline)}
     lists = {k: v for k, v in old.items() if k in _FOLDERS and isinstance(v, (list, tuple))}
     if lists:
         count = len(next(iter(lists.values())))
         parts = [{**old, **{k: v[i] for k, v in lists.items()}} for i in range(count)]
-        return dict(type='ConcatDataset', datasets=[_dataset(part, pipeline) for part in parts])
+        parts = [convert_dataset(part, pipeline) for part in parts]
+        return dict(type='ConcatDataset', datasets=parts)
     new = {k: v for k, v in old.items() if k not in (*_FOLDERS, 'pipeline', 'classes', 'palette')}
     if old.get('split'):
         new['ann_file'] = old['split']

@@ -1,5 +1,7 @@
 """Decode heads: from the backbone's maps to logits (N, K, h, w), with their losses."""
 
+from segkit.old_names import serve
+
 from .aspp_head import ASPPHead
 from .da_head import DAHead
 from .decode_head import BaseDecodeHead
@@ -23,3 +25,5 @@ __all__ = [
     'SegformerHead',
     'UPerHead',
 ]
+
+serve(__name__)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from segkit.models.layers import CellPool, ConvModule, join_upsampled
+from segkit.old_names import serve
 
 from .decode_head import BaseDecodeHead
 from .pyramid_pooling import refuse_one_picture
@@ -54,3 +55,6 @@ class ASPPHead(BaseDecodeHead):
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Logits (N, K, h, w) of the chosen map (N, in_channels, h, w)."""
         return self.cls_seg(self._forward_feature(inputs))
+
+
+serve(__name__)

@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from segkit.models.layers import join_upsampled
+from segkit.old_names import serve
 
 from .decode_head import BaseDecodeHead
 from .pyramid_pooling import PyramidPooling
@@ -43,3 +44,6 @@ class PSPHead(BaseDecodeHead):
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Logits (N, K, h, w) of the chosen map (N, in_channels, h, w)."""
         return self.cls_seg(self._forward_feature(inputs))
+
+
+serve(__name__)

@@ -1,5 +1,7 @@
 """Losses of the decode heads, the accuracy they log and the check their labels pass first."""
 
+from segkit.old_names import serve
+
 from .accuracy import Accuracy, accuracy
 from .cross_entropy import binary_cross_entropy, cross_entropy
 from .cross_entropy_loss import CrossEntropyLoss
@@ -17,3 +19,5 @@ __all__ = [
     'check_labels', 'cross_entropy', 'get_class_weight', 'load_class_weight', 'reduce_loss',
     'weight_reduce_loss', 'weighted_loss',
 ]  # fmt: skip
+
+serve(__name__)

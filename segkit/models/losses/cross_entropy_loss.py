@@ -20,6 +20,7 @@ from torch.autograd.function import once_differentiable
 
 from segkit.errors import UserError
 from segkit.models.layers import at_least_float32
+from segkit.old_names import serve
 
 from .cross_entropy import binary_cross_entropy, cross_entropy
 from .stray_labels import average_factor, comparable, labelled
@@ -329,3 +330,6 @@ def banded_cross_entropy(
             logits, label, class_weight, ignore_index, align_corners, accurate
         )
     return BandedLoss(*out)
+
+
+serve(__name__)

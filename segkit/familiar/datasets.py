@@ -1,0 +1,337 @@
+"""Data sets by their older classes and arguments, made of `BaseSegDataset`."""
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.fileio import get_file_backend
+from mmengine.logging import print_log
+from torch.utils.data import DataLoader
+
+from segkit.datasets import BaseSegDataset
+from segkit.datasets.transforms import LoadAnnotations
+from segkit.datasets.wrappers import _build, _OfOne
+from segkit.errors import UserError
+from segkit.evaluation.areas import Areas, area_scores
+from segkit.evaluation.tables import class_table
+from segkit.registry import DATASETS, TRANSFORMS
+
+from .scores import intersect_and_union
+
+_OLD_STEPS = {'Collect', 'DefaultFormatBundle', 'ImageToTensor', 'MultiScaleFlipAug', 'Normalize'}
+_AERIAL = {
+    'impervious_surface': [255, 255, 255],
+    'building': [0, 0, 255],
+    'low_vegetation': [0, 255, 255],
+    'tree': [0, 255, 0],
+    'car': [255, 255, 0],
+    'clutter': [255, 0, 0],
+}
+
+
+def _metainfo(colours: Mapping[str, list[int]]) -> dict:
+    return dict(classes=tuple(colours), palette=list(colours.values()))
+
+
+class _OfTiles(BaseSegDataset):
+    """PNG tiles whose labels count from 1; 0 is ignored."""
+
+    def __init__(
+        self,
+        img_suffix: str = '.png',
+        seg_map_suffix: str = '.png',
+        reduce_zero_label: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            img_suffix=img_suffix,
+            seg_map_suffix=seg_map_suffix,
+            reduce_zero_label=reduce_zero_label,
+            **kwargs,
+        )
+
+
+@DATASETS.register_module()
+class LoveDADataset(_OfTiles):
+    """LoveDA (Wang et al., NeurIPS 2021): 7 classes of land cover."""
+
+    METAINFO = _metainfo(
+        {
+            'background': [255, 255, 255],
+            'building': [255, 0, 0],
+            'road': [255, 255, 0],
+            'water': [0, 0, 255],
+            'barren': [159, 129, 183],
+            'forest': [0, 255, 0],
+            'agricultural': [255, 195, 128],
+        }
+    )
+
+
+@DATASETS.register_module()
+class PotsdamDataset(_OfTiles):
+    """ISPRS Potsdam: 6 classes, in the colours of the benchmark."""
+
+    METAINFO = _metainfo(_AERIAL)
+
+
+@DATASETS.register_module()
+class ISPRSDataset(_OfTiles):
+    """ISPRS Vaihingen: the classes of Potsdam."""
+
+    METAINFO = _metainfo(_AERIAL)
+
+
+@DATASETS.register_module()
+class CustomDataset(BaseSegDataset):
+    """The base class before 1.0: folders and classes by their older names, or by those of
+    `BaseSegDataset`; ``CLASSES`` and ``PALETTE`` of a subclass; steps of an older pipeline become
+    ours. Samples are those of `BaseSegDataset`: ``inputs`` and ``data_samples``.
+
+    Args:
+        img_dir, ann_dir, split: ``data_prefix['img_path']``, ``data_prefix['seg_map_path']`` and
+            ``ann_file``.
+        classes, palette: ``metainfo``.
+        gt_seg_map_loader_cfg: arguments of the `LoadAnnotations` behind ``get_gt_seg_map_by_idx``.
+    """
+
+    CLASSES: Any = None
+    PALETTE: Any = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        own = {'classes': cls.CLASSES, 'palette': cls.PALETTE}
+        if 'CLASSES' in vars(cls) and 'METAINFO' not in vars(cls):
+            cls.METAINFO = {key: value for key, value in own.items() if value is not None}
+
+    def __init__(
+        self,
+        pipeline: Sequence[dict | Callable] = (),
+        img_dir: str | None = None,
+        img_suffix: str = '.jpg',
+        ann_dir: str | None = None,
+        seg_map_suffix: str = '.png',
+        split: str | None = None,
+        data_root: str | None = None,
+        test_mode: bool = False,
+        ignore_index: int = 255,
+        reduce_zero_label: bool = False,
+        classes: Sequence[str] | str | None = None,
+        palette: Sequence | None = None,
+        gt_seg_map_loader_cfg: Mapping[str, Any] | None = None,
+        file_client_args: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        given = {'classes': classes, 'palette': palette}
+        meta = {key: value for key, value in given.items() if value is not None}
+        if img_dir is not None:
+            kwargs['data_prefix'] = {'img_path': img_dir, 'seg_map_path': ann_dir}
+        if split is not None:
+            kwargs['ann_file'] = split
+        if meta:
+            kwargs['metainfo'] = {**(kwargs.get('metainfo') or {}), **meta}
+        self.img_dir, self.ann_dir, self.split = img_dir, ann_dir, split
+        self.file_client = get_file_backend('.')
+        self._label_loader = dict(gt_seg_map_loader_cfg or {})
+        self._label_loader.pop('imdecode_backend', None)
+        super().__init__(
+            img_suffix=img_suffix,
+            seg_map_suffix=seg_map_suffix,
+            data_root=data_root,
+            pipeline=_ours(pipeline, test_mode),
+            test_mode=test_mode,
+            ignore_index=ignore_index,
+            reduce_zero_label=reduce_zero_label,
+            **kwargs,
+        )
+        folders = self.data_prefix
+        self.img_dir, self.ann_dir = folders.get('img_path'), folders.get('seg_map_path')
+        self.CLASSES, self.PALETTE = self.metainfo.get('classes'), self.metainfo.get('palette')
+
+    @property
+    def img_infos(self) -> list[dict]:
+        """``dict(filename, ann=dict(seg_map))`` of each sample."""
+        infos = (self.get_data_info(i) for i in range(len(self)))
+        return [
+            {'filename': info['img_path'], 'ann': {'seg_map': info.get('seg_map_path')}}
+            for info in infos
+        ]
+
+    def prepare_train_img(self, idx: int) -> dict:
+        """One sample through the pipeline."""
+        return self.prepare_data(idx)
+
+    prepare_test_img = prepare_train_img
+
+    def get_gt_seg_map_by_idx(self, index: int) -> np.ndarray:
+        """Class indices (H, W) of a sample."""
+        load = LoadAnnotations(**self._label_loader)
+        return load.transform(self.get_data_info(index))['gt_seg_map']
+
+    def get_gt_seg_maps(self, efficient_test: bool | None = None) -> Iterator[np.ndarray]:
+        """The labels of all samples, one at a time."""
+        return (self.get_gt_seg_map_by_idx(i) for i in range(len(self)))
+
+    def pre_eval(self, preds: Any, indices: Any) -> list[Areas]:
+        """Areas of each prediction (H, W) and the label of its index."""
+        preds = preds if isinstance(preds, list) else [preds]
+        indices = indices if isinstance(indices, list) else [indices]
+        count = len(self.metainfo['classes'])
+        return [
+            intersect_and_union(pred, self.get_gt_seg_map_by_idx(i), count, self.ignore_index)
+            for pred, i in zip(preds, indices)
+        ]
+
+    def evaluate(
+        self,
+        results: Sequence,
+        metric: str | Sequence[str] = 'mIoU',
+        logger: Any = None,
+        gt_seg_maps: Any = None,
+        **kwargs: Any,
+    ) -> dict[str, float]:
+        """Scores as shares of 1 of what `pre_eval` gave, or of predictions (H, W) of all samples:
+        'aAcc', 'mIoU', 'mAcc', ... and of every class 'IoU.name'."""
+        metrics = [metric] if isinstance(metric, str) else list(metric)
+        names = list(self.metainfo['classes'])
+        areas = list(results)
+        if areas and not isinstance(areas[0], tuple):
+            labels = self.get_gt_seg_maps() if gt_seg_maps is None else gt_seg_maps
+            pairs = zip(areas, labels, strict=True)
+            areas = [intersect_and_union(p, t, len(names), self.ignore_index) for p, t in pairs]
+        scores = area_scores(areas, names, 1.0, None)
+        print_log('Per class, in percent:\n' + class_table(scores, metrics), logger)
+        found = {key: value / 100 for key, value in scores.summary(metrics).items()}
+        for heading, values in scores.per_class().items():
+            if f'm{heading}' in found:
+                found |= {f'{heading}.{name}': v / 100 for name, v in zip(names, values)}
+        return found
+
+
+def _ours(pipeline: Sequence, test_mode: bool) -> list:
+    """An older pipeline as ours; any other as it is."""
+    from segkit.engine.migration.pipelines import after_resize, convert_pipeline
+
+    steps = list(pipeline)
+    if not any(isinstance(step, Mapping) and step.get('type') in _OLD_STEPS for step in steps):
+        return steps
+    converted = convert_pipeline(steps)[0]
+    return after_resize(converted, {'type': 'LoadAnnotations'}) if test_mode else converted
+
+
+@DATASETS.register_module()
+class MultiImageMixDataset(_OfOne):
+    """Samples mixed from several of one data set (mosaic, mix-up).
+
+    A transform with ``get_indices(dataset)`` finds the other samples in ``results['mix_results']``.
+
+    Args:
+        dataset: its own pipeline loads; it does not pack.
+        pipeline: what follows, packing included.
+        skip_type_keys: types of transforms to leave out.
+    """
+
+    def __init__(
+        self,
+        dataset: dict | BaseSegDataset,
+        pipeline: Sequence[dict],
+        skip_type_keys: Sequence[str] | None = None,
+        lazy_init: bool = False,
+    ) -> None:
+        if not all(isinstance(step, Mapping) for step in pipeline):
+            raise TypeError('MultiImageMixDataset: each step of pipeline is a dict with a type.')
+        self.dataset: Any = _build(dataset)
+        self.pipeline = [TRANSFORMS.build(step) for step in pipeline]
+        self._types = [step['type'] for step in pipeline]
+        self.skip_type_keys = skip_type_keys
+        self._fully_initialized = False
+        if not lazy_init:
+            self.full_init()
+
+    @property
+    def metainfo(self) -> dict:
+        """That of the data set."""
+        return self.dataset.metainfo
+
+    def full_init(self) -> None:
+        """Scan the data set's folders, once."""
+        self.dataset.full_init()
+        self._fully_initialized = True
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def get_data_info(self, idx: int) -> dict:
+        """Paths of a sample."""
+        return self.dataset.get_data_info(idx)
+
+    def __getitem__(self, idx: int) -> dict:
+        results = copy.deepcopy(self.dataset[idx])
+        for name, transform in zip(self._types, self.pipeline):
+            if name in (self.skip_type_keys or ()):
+                continue
+            if hasattr(transform, 'get_indices'):
+                others = transform.get_indices(self.dataset)
+                others = others if isinstance(others, Sequence) else [others]
+                results['mix_results'] = [copy.deepcopy(self.dataset[int(i)]) for i in others]
+            results = transform(results)
+            results.pop('mix_results', None)
+        return results
+
+    def update_skip_type_keys(self, skip_type_keys: Sequence[str]) -> None:
+        """Leave these types out from now on."""
+        self.skip_type_keys = skip_type_keys
+
+
+def build_dataset(cfg: Any, default_args: Mapping[str, Any] | None = None) -> Any:
+    """The data set of a config of either generation; of a list of them their concatenation."""
+    from segkit.engine.migration.from_v0 import convert_dataset
+
+    if isinstance(cfg, (list, tuple)):
+        return DATASETS.build(
+            {'type': 'ConcatDataset', 'datasets': [build_dataset(c, default_args) for c in cfg]}
+        )
+    args = {**(default_args or {}), **cfg}
+    kind = DATASETS.get(args['type']) if isinstance(args['type'], str) else args['type']
+    if kind is None:
+        raise UserError(f'{args["type"]!r} is no data set that is registered in DATASETS.')
+    older = {'img_dir', 'ann_dir', 'split'} & set(args)
+    lists = any(isinstance(args.get(key), (list, tuple)) for key in older)
+    if 'dataset' in args:
+        args['dataset'] = build_dataset(args['dataset'])
+    elif older and (lists or not issubclass(kind, CustomDataset)):
+        args = convert_dataset(args, _ours(args.get('pipeline', ()), args.get('test_mode', False)))
+    return DATASETS.build(args)
+
+
+def build_dataloader(
+    dataset: Any,
+    samples_per_gpu: int,
+    workers_per_gpu: int,
+    num_gpus: int = 1,
+    dist: bool = True,
+    shuffle: bool = True,
+    seed: int | None = None,
+    drop_last: bool = False,
+    pin_memory: bool = True,
+    persistent_workers: bool = True,
+    **kwargs: Any,
+) -> DataLoader:
+    """A loader of ``samples_per_gpu`` samples a batch and ``workers_per_gpu`` processes; each rank
+    of a job reads its share. ``kwargs`` are those of torch's DataLoader."""
+    from segkit.engine.runner import Runner
+
+    kwargs.pop('dataloader_type', None)
+    config = dict(
+        dataset=dataset,
+        batch_size=samples_per_gpu if dist else samples_per_gpu * max(num_gpus, 1),
+        num_workers=workers_per_gpu if dist else workers_per_gpu * max(num_gpus, 1),
+        sampler=dict(type='DefaultSampler', shuffle=shuffle),
+        drop_last=drop_last,
+        pin_memory=pin_memory and torch.cuda.is_available(),
+        persistent_workers=persistent_workers and workers_per_gpu > 0,
+        **kwargs,
+    )
+    return Runner.build_dataloader(config, seed)

@@ -1,0 +1,342 @@
+"""The table: what the older toolbox called something, and what serves here.
+
+SERVED   module here (below segkit, or of mmengine or mmcv) -> names it serves, as old=new where
+         they differ
+PLACES   module there -> names that are served in it; '' is the package. A place that is no module
+         here is made one; at the others only the names that they lack are looked up
+LACKING  module there -> what to use instead -> names of classes, functions and modules below it
+TYPES    registry -> names that a config may have as ``type``, besides those always registered
+"""
+
+_CLASSES = (
+    'cityscapes_classes cityscapes_palette ade_classes ade_palette voc_classes voc_palette '
+    'pcontext_classes pcontext_palette loveda_classes loveda_palette potsdam_classes '
+    'potsdam_palette vaihingen_classes vaihingen_palette'
+)
+_AREAS = (
+    'intersect_and_union total_intersect_and_union total_area_to_metrics mean_iou mean_dice '
+    'mean_fscore eval_metrics pre_eval_to_metrics f_score'
+)
+_SHAPES = 'nchw_to_nlc nlc_to_nchw nlc2nchw2nlc nchw2nlc2nchw'
+_TYPING = (
+    'ConfigType OptConfigType MultiConfig OptMultiConfig SampleList OptSampleList TensorDict '
+    'TensorList ForwardResults'
+)
+_TRAINING = 'set_random_seed init_random_seed train_segmentor'
+_TESTING = 'single_gpu_test multi_gpu_test'
+_SAMPLERS = 'build_pixel_sampler BasePixelSampler OHEMPixelSampler'
+_STEPS = (
+    'Compose LoadAnnotations LoadImageFromFile LoadImageFromNDArray PhotoMetricDistortion '
+    'RandomCrop RandomFlip RandomRotate Resize Pad Normalize MultiScaleFlipAug to_tensor '
+    'ImageToTensor ToTensor PackSegInputs'
+)
+_BUILDERS = 'build_dataset build_dataloader'
+_MULTI = 'MultiImageMixDataset'
+
+SERVED = {
+    'mmengine.utils': 'digit_version',
+    'mmengine.runner': 'set_random_seed find_latest_checkpoint',
+    'mmengine.dist': 'sync_random_seed',
+    'mmcv.transforms': 'Normalize to_tensor ImageToTensor ToTensor RandomResize',
+    'mmcv.cnn.bricks.transformer': 'PatchEmbed',
+    'familiar.versions': '__version__ version_info',
+    'apis': 'init_model init_segmentor inference_model inference_segmentor',
+    'familiar.inferencer': 'MMSegInferencer',
+    'familiar.pictures': 'show_result_pyplot',
+    'familiar.running': (
+        f'{_TESTING} _preprare_data init_random_seed train_segmentor get_root_logger '
+        'setup_multi_processes check_dist_init'
+    ),
+    'datasets': (
+        'BaseSegDataset ADE20KDataset CityscapesDataset PascalVOCDataset PascalContextDataset '
+        'PascalContextDataset59 ConcatDataset RepeatDataset'
+    ),
+    'datasets.transforms': (
+        'Compose LoadAnnotations LoadImageFromFile LoadImageFromNDArray PhotoMetricDistortion '
+        'RandomCrop RandomFlip RandomRotate Resize Pad MultiScaleFlipAug PackSegInputs'
+    ),
+    'datasets.samplers': 'DistributedSampler=UnpaddedSampler',
+    'familiar.datasets': (
+        f'CustomDataset {_MULTI} {_BUILDERS} LoveDADataset PotsdamDataset ISPRSDataset'
+    ),
+    'registry': (
+        'DATASETS PIPELINES=TRANSFORMS OPTIMIZER_BUILDERS=OPTIM_WRAPPER_CONSTRUCTORS '
+        'OPTIMIZER_CONSTRUCTORS=OPTIM_WRAPPER_CONSTRUCTORS'
+    ),
+    'visualization': 'SegVisualizationHook SegLocalVisualizer',
+    'evaluation': 'IoUMetric',
+    'familiar.metrics': 'CityscapesMetric',
+    'familiar.scores': _AREAS,
+    'models': 'build_segmentor build_backbone build_head build_loss build_neck BaseSegmentor',
+    'models.builder': 'BACKBONES HEADS LOSSES NECKS SEGMENTORS MODELS ATTENTION=MODELS',
+    'models.backbones': 'MixVisionTransformer',
+    'models.backbones.resnet': 'BasicBlock Bottleneck ResLayer',
+    'models.layers': 'resize',
+    'models.losses': 'CrossEntropyLoss accuracy Accuracy',
+    'models.hard_pixels': _SAMPLERS,
+    'familiar.bricks': (
+        'Upsample SelfAttentionBlock PPM ASPPModule TIMMBackbone mask_cross_entropy '
+        f'make_divisible {_SHAPES}'
+    ),
+    'structures': 'SegDataSample',
+    'utils': f'get_classes get_palette add_prefix register_all_modules {_TYPING}',
+    'engine.env': 'collect_env',
+    'familiar.names': f'{_CLASSES} dataset_aliases stack_batch datafrombytes',
+}
+
+PLACES = {
+    '': 'digit_version version_info',
+    'version': '__version__ version_info',
+    'apis': f'MMSegInferencer show_result_pyplot {_TESTING} {_TRAINING} get_root_logger',
+    'apis.inference': 'init_model init_segmentor show_result_pyplot',
+    'apis.mmseg_inferencer': 'MMSegInferencer',
+    'apis.test': _TESTING,
+    'apis.train': f'{_TRAINING} get_root_logger',
+    'apis.utils': '_preprare_data',
+    'core': (
+        f'{_AREAS} get_classes get_palette {_SAMPLERS} add_prefix sync_random_seed '
+        'check_dist_init OPTIMIZER_BUILDERS'
+    ),
+    'core.builder': 'OPTIMIZER_BUILDERS OPTIMIZER_CONSTRUCTORS',
+    'core.evaluation': f'{_AREAS} get_classes get_palette',
+    'core.evaluation.class_names': f'{_CLASSES} dataset_aliases get_classes get_palette',
+    'core.evaluation.metrics': _AREAS,
+    'core.seg': _SAMPLERS,
+    'core.seg.builder': 'build_pixel_sampler',
+    'core.seg.sampler': 'BasePixelSampler OHEMPixelSampler',
+    'core.utils': 'add_prefix sync_random_seed check_dist_init',
+    'core.utils.misc': 'add_prefix',
+    'datasets': (
+        f'CustomDataset {_MULTI} {_BUILDERS} LoveDADataset PotsdamDataset ISPRSDataset DATASETS '
+        'PIPELINES LoadImageFromNDArray Resize Pad'
+    ),
+    'datasets.ade': 'ADE20KDataset',
+    'datasets.basesegdataset': 'BaseSegDataset',
+    'datasets.builder': f'{_BUILDERS} DATASETS PIPELINES',
+    'datasets.custom': 'CustomDataset DATASETS',
+    'datasets.dataset_wrappers': f'{_MULTI} ConcatDataset RepeatDataset',
+    'datasets.isprs': 'ISPRSDataset',
+    'datasets.loveda': 'LoveDADataset',
+    'datasets.potsdam': 'PotsdamDataset',
+    'datasets.pipelines': _STEPS,
+    'datasets.pipelines.compose': 'Compose',
+    'datasets.pipelines.formatting': 'to_tensor ImageToTensor ToTensor PackSegInputs',
+    'datasets.pipelines.loading': 'LoadAnnotations LoadImageFromFile LoadImageFromNDArray',
+    'datasets.pipelines.test_time_aug': 'MultiScaleFlipAug',
+    'datasets.pipelines.transforms': (
+        'PhotoMetricDistortion RandomCrop RandomFlip RandomRotate Resize Pad Normalize'
+    ),
+    'datasets.samplers': 'DistributedSampler',
+    'datasets.samplers.distributed_sampler': 'DistributedSampler',
+    'datasets.transforms': 'RandomResize Normalize to_tensor ImageToTensor ToTensor',
+    'datasets.transforms.formatting': 'to_tensor',
+    'datasets.transforms.loading': 'LoadImageFromNDArray',
+    'datasets.transforms.transforms': (
+        'PhotoMetricDistortion RandomCrop RandomFlip RandomRotate Resize Pad'
+    ),
+    'datasets.voc': 'PascalVOCDataset',
+    'engine': 'SegVisualizationHook',
+    'engine.hooks': 'SegVisualizationHook',
+    'engine.hooks.visualization_hook': 'SegVisualizationHook',
+    'evaluation': 'CityscapesMetric',
+    'evaluation.metrics': 'CityscapesMetric',
+    'evaluation.metrics.citys_metric': 'CityscapesMetric',
+    'evaluation.metrics.iou_metric': 'IoUMetric',
+    'models': 'TIMMBackbone Upsample SelfAttentionBlock resize accuracy Accuracy',
+    'models.builder': 'MODELS ATTENTION',
+    'models.backbones': 'TIMMBackbone',
+    'models.backbones.mit': 'MixVisionTransformer',
+    'models.decode_heads.aspp_head': 'ASPPModule',
+    'models.decode_heads.psp_head': 'PPM',
+    'models.losses': 'mask_cross_entropy',
+    'models.losses.cross_entropy_loss': 'mask_cross_entropy',
+    'models.utils': (
+        f'Upsample SelfAttentionBlock ResLayer BasicBlock Bottleneck PatchEmbed {_SHAPES} '
+        'make_divisible'
+    ),
+    'models.utils.basic_block': 'BasicBlock Bottleneck',
+    'models.utils.embed': 'PatchEmbed',
+    'models.utils.make_divisible': 'make_divisible',
+    'models.utils.res_layer': 'ResLayer',
+    'models.utils.self_attention_block': 'SelfAttentionBlock',
+    'models.utils.shape_convert': _SHAPES,
+    'models.utils.wrappers': 'resize Upsample',
+    'ops': 'resize Upsample',
+    'ops.wrappers': 'resize Upsample',
+    'structures': _SAMPLERS,
+    'structures.sampler': _SAMPLERS,
+    'structures.sampler.base_pixel_sampler': 'BasePixelSampler',
+    'structures.sampler.builder': 'build_pixel_sampler',
+    'structures.sampler.ohem_pixel_sampler': 'OHEMPixelSampler',
+    'structures.seg_data_sample': 'SegDataSample',
+    'utils': (
+        f'{_CLASSES} dataset_aliases stack_batch collect_env get_root_logger datafrombytes '
+        'setup_multi_processes find_latest_checkpoint'
+    ),
+    'utils.class_names': f'{_CLASSES} dataset_aliases get_classes get_palette',
+    'utils.collect_env': 'collect_env',
+    'utils.io': 'datafrombytes',
+    'utils.logger': 'get_root_logger',
+    'utils.misc': 'add_prefix stack_batch find_latest_checkpoint',
+    'utils.set_env': 'register_all_modules setup_multi_processes',
+    'utils.typing_utils': _TYPING,
+}
+
+_ANY_FOLDERS = (
+    'Any pair of folders is a data set: BaseSegDataset with metainfo=dict(classes=..., '
+    'palette=...), img_suffix, seg_map_suffix and, where 0 is no class, reduce_zero_label=True.'
+)
+_TIMM = (
+    "Any timm model that gives feature maps is a backbone: dict(type='TimmBackbone', "
+    "model_name='{}') (`pip install timm`); its channels are in the model's `channels`."
+)
+_OWN_HEAD = (
+    'The heads that are here are listed by dir(segkit.models). Another one is a subclass of '
+    'BaseDecodeHead with a forward(inputs) of its own, registered in MODELS.'
+)
+_OWN_STEP = (
+    'A transform of yours is a subclass of mmcv.transforms.BaseTransform, registered in '
+    'TRANSFORMS; {}'
+)
+_VOLUMES = 'Pictures of two dimensions are read here; use MONAI for volumes.'
+
+LACKING = {
+    'apis': {
+        'Cut the picture into tiles and give inference_model a generator of them, or set '
+        "model.test_cfg to mode='slide'.": 'RSImage RSInferencer remote_sense_inferencer'
+    },
+    'core': {
+        "Validation runs by train_cfg=dict(val_interval=...) and val_cfg=dict(type='ValLoop').": (
+            'EvalHook DistEvalHook eval_hooks'
+        ),
+        'The Runner builds it from optim_wrapper=dict(optimizer=...).': (
+            'build_optimizer build_optimizer_constructor'
+        ),
+    },
+    'datasets': {
+        _ANY_FOLDERS: (
+            'BDD100KDataset ChaseDB1Dataset COCOStuffDataset DarkZurichDataset DRIVEDataset '
+            'DSDLSegDataset HRFDataset iSAIDDataset LIPDataset MapillaryDataset_v1 '
+            'MapillaryDataset_v2 NightDrivingDataset NYUDataset REFUGEDataset STAREDataset '
+            'SynapseDataset bdd100k chase_db1 coco_stuff dark_zurich drive dsdl hrf isaid lip '
+            'mapillary night_driving nyu refuge stare synapse'
+        ),
+        'Stack both pictures in one array of six channels in a LoadImageFromFile of your own, '
+        'and set in_channels=6 in the backbone.': (
+            'BaseCDDataset LEVIRCDDataset levir LoadMultipleRSImageFromFile ConcatCDInput'
+        ),
+        _VOLUMES: (
+            'DecathlonDataset decathlon BioMedical3DPad BioMedical3DRandomCrop '
+            'BioMedical3DRandomFlip BioMedicalGaussianBlur BioMedicalGaussianNoise '
+            'BioMedicalRandomGamma LoadBiomedicalAnnotation LoadBiomedicalData '
+            'LoadBiomedicalImageFromFile'
+        ),
+        "LoadImageFromFile(imdecode_backend='tifffile') reads such pictures.": (
+            'LoadSingleRSImageFromFile'
+        ),
+        'Depth maps are read by a transform of your own into results, named in '
+        "results['seg_fields'] so that they move with the picture.": (
+            'LoadDepthAnnotation RandomDepthMix'
+        ),
+        _OWN_STEP.format("albumentations' transforms serve inside it."): (
+            'Albu CLAHE AdjustGamma RandomCutOut RandomMosaic RandomRotFlip Rerange RGB2Gray '
+            'GenerateEdge SegRescale'
+        ),
+        'Resize(scale=..., keep_ratio=True) and RandomResize(scale=..., ratio_range=...) are '
+        'here; SegDataPreProcessor(size_divisor=...) pads to a multiple.': (
+            'ResizeShortestEdge ResizeToMultiple ResizeStepScaling'
+        ),
+        'PackSegInputs takes its place; the data preprocessor of the model normalises and pads.': (
+            'Collect DefaultFormatBundle ToDataContainer Transpose'
+        ),
+    },
+    'engine': {
+        "Rates for single layers are set by optim_wrapper.paramwise_cfg=dict(custom_keys={'"
+        "backbone.layer1': dict(lr_mult=0.1)}).": (
+            'LearningRateDecayOptimizerConstructor LayerDecayOptimizerConstructor '
+            'ForceDefaultOptimWrapperConstructor optimizers layer_decay_optimizer_constructor '
+            'force_default_constructor'
+        ),
+        'PolyLR(eta_min=..., power=...) is the schedule here.': 'PolyLRRatio schedulers',
+    },
+    'evaluation': {
+        'A metric of yours is a mmengine.evaluator.BaseMetric, registered in METRICS.': (
+            'DepthMetric depth_metric'
+        )
+    },
+    'models': {
+        _TIMM.format('resnext50_32x4d'): 'ResNeXt resnext ResNeSt resnest',
+        _TIMM.format('hrnet_w18'): 'HRNet hrnet',
+        _TIMM.format('mobilenetv2_100'): 'MobileNetV2 MobileNetV3 mobilenet_v2 mobilenet_v3',
+        _TIMM.format('swin_tiny_patch4_window7_224'): 'SwinTransformer swin',
+        _TIMM.format('pvt_v2_b2'): 'PCPVT SVT twins MSCAN mscan',
+        _TIMM.format('convnext_tiny'): (
+            'BEiT beit MAE mae VisionTransformer vit VPD vpd BiSeNetV1 bisenetv1 BiSeNetV2 '
+            'bisenetv2 CGNet cgnet DDRNet ddrnet ERFNet erfnet FastSCNN fast_scnn ICNet icnet '
+            'PIDNet pidnet STDCNet STDCContextPathNet stdc'
+        ),
+        'A backbone is any nn.Module that gives a tuple of maps: register one of '
+        'segmentation_models_pytorch or of your own in MODELS.': (
+            'UNet unet BasicConvBlock DeconvModule InterpConv UpConvBlock up_conv_block'
+        ),
+        _OWN_HEAD: (
+            'ANNHead ann_head APCHead apc_head CCHead cc_head '
+            'DDRHead ddr_head DMHead dm_head DNLHead dnl_head DPTHead dpt_head EMAHead ema_head '
+            'EncHead enc_head FPNHead fpn_head GCHead gc_head LightHamHead ham_head '
+            'IterativeDecodeHead KernelUpdateHead KernelUpdator knet_head LRASPPHead lraspp_head '
+            'Mask2FormerHead mask2former_head MaskFormerHead maskformer_head NLHead nl_head '
+            'OCRHead ocr_head PIDHead pid_head PointHead point_head SideAdapterCLIPHead san_head '
+            'SegmenterMaskTransformerHead segmenter_mask_head '
+            'DepthwiseSeparableFCNHead sep_fcn_head '
+            'SETRMLAHead setr_mla_head SETRUPHead setr_up_head STDCHead stdc_head '
+            'VPDDepthHead vpd_depth_head Encoding encoding'
+        ),
+        'A head that refines another one takes its place in a subclass of EncoderDecoder whose '
+        '_init_decode_head builds both.': (
+            'BaseCascadeDecodeHead cascade_decode_head CascadeEncoderDecoder '
+            'cascade_encoder_decoder'
+        ),
+        'Several scales and flips are tested by aug_test=dict(img_ratios=[...], flip=True) in the '
+        'config and `tools/test.py --tta`; tta_model and tta_pipeline are left out.': (
+            'SegTTAModel seg_tta'
+        ),
+        'Segmentors here predict classes; one of your own is a subclass of BaseSegmentor.': (
+            'DepthEstimator depth_estimator MultimodalEncoderDecoder multimodal_encoder_decoder '
+            'CLIPTextEncoder text_encoder assigners HungarianAssigner'
+        ),
+        'A loss is any nn.Module whose forward takes (pred, label, weight=None, '
+        'ignore_index=255) and that has a loss_name: wrap the one of '
+        'segmentation_models_pytorch.losses and register it in MODELS.': (
+            'DiceLoss dice_loss FocalLoss focal_loss LovaszLoss lovasz_loss TverskyLoss '
+            'tversky_loss BoundaryLoss boundary_loss HuasdorffDisstanceLoss '
+            'huasdorff_distance_loss SiLogLoss silog_loss'
+        ),
+        "CrossEntropyLoss with the head's sampler=dict(type='OHEMPixelSampler', thresh=0.7, "
+        'min_kept=100000) trains the same pixels.': ('OhemCrossEntropy ohem_cross_entropy_loss'),
+        'A neck is any nn.Module from maps to maps: '
+        'torchvision.ops.FeaturePyramidNetwork in a class of yours, or with mmdet installed '
+        "dict(type='mmdet.FPN', ...).": (
+            'FPN fpn Feature2Pyramid featurepyramid ICNeck ic_neck JPU jpu MLANeck mla_neck '
+            'MultiLevelNeck multilevel_neck necks'
+        ),
+        'timm.layers and torchvision.ops.misc have it.': (
+            'InvertedResidual InvertedResidualV3 inverted_residual SELayer se_layer DAPPM PAPPM '
+            'ppm get_uncertain_point_coords_with_randomness point_sample san_layers MLP '
+            'LayerNorm2d cross_attn_layer'
+        ),
+    },
+    'utils': {
+        'open_clip.get_tokenizer (`pip install open_clip_torch`) makes tokens of words.': (
+            'tokenizer tokenize get_predefined_templates get_templates'
+        ),
+        'Masks of instances are no part of it.': (
+            'MatchMasks seg_data_to_instance_data mask_classification'
+        ),
+    },
+}
+
+TYPES = {
+    'DATASETS': f'CustomDataset {_MULTI} LoveDADataset PotsdamDataset ISPRSDataset',
+    'MODELS': 'TIMMBackbone',
+    'METRICS': 'CityscapesMetric',
+}
