@@ -68,7 +68,7 @@ def restore_find_loader() -> None:
 class CountsAsModule:
     """Makes ``isinstance(ours, BaseModule)`` hold once mmengine's class is imported.
 
-    Code around the older toolbox asks so. Importing ``mmengine.model`` for a base class brings
+    Code around mmsegmentation asks so. Importing ``mmengine.model`` for a base class brings
     FSDP, ZeRO and sympy along, half of what a process takes to its first prediction. That base is
     abstract, so that ``isinstance`` asks the object for its ``__class__`` first: there the object's
     class is registered with it.

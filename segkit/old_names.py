@@ -1,4 +1,4 @@
-"""Where a module of ours lacks a name or a submodule that the older toolbox had, ask the table.
+"""Where a module of ours lacks a name or a submodule that mmsegmentation had, ask the table.
 
 `serve(__name__)`, the last line of a module, does two things to that module and to nothing else:
 
@@ -21,7 +21,7 @@ ENTRY = os.path.join(os.path.dirname(__file__), 'familiar', '<names>')
 
 
 class _Finder:
-    """A path entry finder (PEP 451) for modules of the older toolbox; their own loader."""
+    """A path entry finder (PEP 451) for modules of mmsegmentation; their own loader."""
 
     def find_spec(self, fullname: str, target: ModuleType | None = None) -> ModuleSpec | None:
         """None where the table knows no such module; ImportError with a sentence for one that has

@@ -94,7 +94,7 @@ if HAS_MMENGINE:
 
     class _Registry(Registry):
         """A registry of ours that falls back to mmengine's, and for a name that neither has to
-        what serves the older toolbox's; KeyError says what to use where nothing does."""
+        what serves mmsegmentation's; KeyError says what to use where nothing does."""
 
         kind: str
 

@@ -1,4 +1,4 @@
-"""What scripts and modules written for the older toolbox import: helpers and names of types."""
+"""What scripts and modules written for mmsegmentation import: helpers and names of types."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ TensorDict = dict[str, Tensor]
 TensorList = Sequence[Tensor]
 ForwardResults = dict[str, Tensor] | list[SegDataSample] | tuple[Tensor] | Tensor
 
-# Names the older toolbox knew; its Pascal Context has no background.
+# Names mmsegmentation knew; its Pascal Context has no background.
 _SHORT = {
     'ade': 'ade20k',
     'voc': 'pascal_voc12',

@@ -1,4 +1,4 @@
-"""Import paths of the older toolbox lead to the same objects after changing one word."""
+"""Import paths of mmsegmentation lead to the same objects after changing one word."""
 
 import subprocess
 import sys

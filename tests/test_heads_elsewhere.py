@@ -238,7 +238,7 @@ MODELS.register_module(name='PSPHead', module=MyHead, force=True)
 assert MODELS.get('PSPHead') is MyHead
 assert type(build_ours(dict(type='PSPHead', in_channels=8, channels=4, num_classes=2))) is MyHead
 
-# What asks for the base classes of the older toolbox.
+# What asks for the base classes of mmsegmentation.
 from mmengine.model import BaseModel, BaseModule
 assert isinstance(head, BaseModule) and not isinstance(head, BaseModel)
 net = dict(type='FCNHead', in_channels=512, channels=8, num_classes=2)

@@ -14,7 +14,7 @@ from segkit.outputs import own_outputs
 
 def parse_args() -> argparse.Namespace:
     parser = tool_parser(__doc__)
-    parser.add_argument('old', help='leaf config of the older toolbox, beside its _base_ files')
+    parser.add_argument('old', help='leaf config of mmsegmentation, beside its _base_ files')
     parser.add_argument('new', help='file to write')
     return parser.parse_args()
 

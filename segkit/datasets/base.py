@@ -142,7 +142,7 @@ class BaseSegDataset(BaseDataset):
         if label_map is None:
             label_map = info.get('label_map')
         if label_map is None and classes is not None:
-            # A subclass written for the older toolbox knows of no other index than 255.
+            # A subclass written for mmsegmentation knows of no other index than 255.
             ignore = {} if self.ignore_index == 255 else {'ignore_index': self.ignore_index}
             label_map = self.get_label_map(classes, **ignore)
         self.label_map = label_map

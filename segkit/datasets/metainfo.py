@@ -36,7 +36,7 @@ def dataset_metainfo(name: str) -> dict:
 
 
 def make_palette(num_classes: int) -> list[list[int]]:
-    """Reproducible RGB colours for classes without a palette: those of the older toolbox."""
+    """Reproducible RGB colours for classes without a palette: those of mmsegmentation."""
     colours = np.random.RandomState(42).randint(0, 255, size=(num_classes, 3))
     return colours.tolist()
 

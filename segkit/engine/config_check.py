@@ -246,7 +246,7 @@ def _find(kind: str, path: str, role: str) -> Any:
     for registry in registries:
         try:
             found = registry.get(bare)
-        except KeyError as error:  # of the older toolbox: it says what to use
+        except KeyError as error:  # of mmsegmentation: it says what to use
             raise ConfigError(f'{path}.type: {error.args[0]}') from None
         if found is not None:
             return found

@@ -1,4 +1,4 @@
-"""Scores from four areas a class, as metrics written for the older toolbox keep them.
+"""Scores from four areas a class, as metrics written for mmsegmentation keep them.
 
 Of each image: pixels of every class that are right, in the union, predicted, labelled; (K,)
 float64 tensors, which hold such counts exactly. They sum over images to what a confusion matrix

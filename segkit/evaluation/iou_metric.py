@@ -87,7 +87,7 @@ class IoUMetric(BaseMetric):
         super().__init__(collect_device=collect_device, prefix=prefix or 'segkit')
         self.prefix = prefix
         self.iou_metrics = [iou_metrics] if isinstance(iou_metrics, str) else list(iou_metrics)
-        self.metrics = self.iou_metrics  # the older toolbox's name
+        self.metrics = self.iou_metrics  # mmsegmentation's name
         self._check_arguments(format_only, output_dir, bootstrap)
         self.ignore_index, self.nan_to_num, self.beta = ignore_index, nan_to_num, beta
         self.output_dir, self.format_only = output_dir, format_only

@@ -1,4 +1,4 @@
-"""Names that code around the older toolbox asks for, and what serves them here.
+"""Names that code around mmsegmentation asks for, and what serves them here.
 
 One table (`table.py`): old place -> names -> where the object is. Nothing in segkit imports this
 package; `segkit.old_names` asks it for a name that a module of ours lacks. Beside the table stand
@@ -34,7 +34,7 @@ def _sentences() -> dict[str, tuple[str, str]]:
 
 
 def is_place(module: str) -> bool:
-    """Whether the older toolbox had a module of that name, with ours in front, that is no file."""
+    """Whether mmsegmentation had a module of that name, with ours in front, that is no file."""
     return module.removeprefix('segkit.') in PLACES
 
 
@@ -55,7 +55,7 @@ def find(module: str, name: str) -> object:
     """What serves ``name`` of ``module``.
 
     Raises:
-        AttributeError: nothing does; of what the older toolbox had, it says what to use.
+        AttributeError: nothing does; of what mmsegmentation had, it says what to use.
     """
     if name in PLACES.get(_place(module), '').split():
         return _load(homes()[name])
@@ -67,7 +67,7 @@ def find_type(name: str, registry: str) -> type | None:
     """What serves a type of that name in a config, for ``registry``; None where nothing does.
 
     Raises:
-        KeyError: the older toolbox had it and nothing replaces it; says what to use.
+        KeyError: mmsegmentation had it and nothing replaces it; says what to use.
     """
     if name in TYPES.get(registry, '').split():
         return _load(homes()[name])  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""Layers and functions that networks written for the older toolbox build on.
+"""Layers and functions that networks written for mmsegmentation build on.
 
 Legend: x (N, C, H, W) a map, (N, L, C) the same as tokens with L = H * W.
 """

@@ -1,4 +1,4 @@
-"""The table: what the older toolbox called something, and what serves here.
+"""The table: what mmsegmentation called something, and what serves here.
 
 SERVED   module here (below segkit, or of mmengine or mmcv) -> names it serves, as old=new where
          they differ

@@ -1,4 +1,4 @@
-"""The names under which the older toolbox had its registry of networks, and built from it."""
+"""The names under which mmsegmentation had its registry of networks, and built from it."""
 
 from collections.abc import Mapping
 

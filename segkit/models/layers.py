@@ -48,7 +48,7 @@ def resize(
     align_corners: bool | None = None,
     warning: bool = False,
 ) -> Tensor:
-    """``F.interpolate`` under the name and with the argument order users of the older toolbox know.
+    """``F.interpolate`` under the name and with the argument order users of mmsegmentation know.
 
     ``warning=True`` tells when ``align_corners=True`` meets sizes that do not align (not n*x + 1).
     """

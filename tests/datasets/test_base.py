@@ -223,7 +223,7 @@ def test_repetition_and_concatenation_keep_the_seed_of_an_index(root):
 
 
 def test_every_sample_has_a_list_of_label_names_of_its_own(root):
-    """Which transforms written for the older toolbox append to."""
+    """Which transforms written for mmsegmentation append to."""
     dataset = build(root)
 
     dataset.get_data_info(0)['seg_fields'].append('gt_seg_map')

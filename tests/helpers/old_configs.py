@@ -1,4 +1,4 @@
-"""Configs as the older toolbox's users wrote them, 0.x and 1.x, for each network and dataset."""
+"""Configs as mmsegmentation's users wrote them, 0.x and 1.x, for each network and dataset."""
 
 import itertools
 

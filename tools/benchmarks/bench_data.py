@@ -194,7 +194,7 @@ def _equal(plain: BaseSegDataset, ours: BaseSegDataset, count: int) -> str:
 
 
 def _toolbox_scan(images: str, labels: str) -> list[str]:
-    """As file back ends of the older toolbox do it: list, then ask for each file of the pair."""
+    """As file back ends of mmsegmentation do it: list, then ask for each file of the pair."""
     stems = []
     for name in fileio.list_dir_or_file(images, list_dir=False, suffix='.jpg', recursive=True):
         paths = fileio.join_path(images, name), fileio.join_path(labels, name[:-4] + '.png')

@@ -32,7 +32,7 @@ def make_inputs(case: str, device: str) -> tuple[Tensor, Tensor]:
 
 
 def written_out(logits: Tensor, labels: Tensor, with_accuracy: bool) -> None:
-    """What the older toolbox runs."""
+    """What mmsegmentation runs."""
     wide = F.interpolate(logits, labels.shape[1:], mode='bilinear', align_corners=False)
     labels = labels.long()
     F.cross_entropy(wide, labels, ignore_index=IGNORED, reduction='none').mean().backward()

@@ -1,8 +1,8 @@
-"""The confusion matrix of one image against the written-out path of the older toolbox.
+"""The confusion matrix of one image against the written-out path of mmsegmentation.
 
 Written out: ignored pixels dropped by boolean gathers, then one float histogram each for
 intersection, prediction and label. Maps are random in cells of 8 x 8 pixels, 5 % ignored; both get
-the same maps, as uint8 (what segkit passes) and as int64 (what the older toolbox passed).
+the same maps, as uint8 (what segkit passes) and as int64 (what mmsegmentation passed).
 
     python tools/benchmarks/bench_metric.py [--repeats 9] [--csv]
 """

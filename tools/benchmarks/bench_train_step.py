@@ -1,7 +1,7 @@
 """A whole training step of PSPNet R-50 against the same network with its head written out.
 
 Written out: the pooled maps are upsampled and concatenated before the bottleneck, and the logits
-upsampled before loss and accuracy, as the older toolbox does it. Backbone and weights are shared.
+upsampled before loss and accuracy, as mmsegmentation does it. Backbone and weights are shared.
 
     python tools/benchmarks/bench_train_step.py [--device cuda] [--size 256 256] [--csv]
 """

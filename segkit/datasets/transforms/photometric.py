@@ -61,7 +61,7 @@ class PhotoMetricDistortion(Transform):
     def draw(self) -> list[Step]:
         """The steps of one sample: (HSV channel or None for all of BGR, table of 256 bytes).
 
-        The draws come in the order in which the steps are applied, as in the older toolbox, so
+        The draws come in the order in which the steps are applied, as in mmsegmentation, so
         that a seed gives the same pictures.
         """
         rng = np.random

@@ -1,4 +1,4 @@
-"""All predictions of a test in one pickle file, as the older toolbox's ``--out FILE.pkl`` wrote."""
+"""All predictions of a test in one pickle file, as mmsegmentation's ``--out FILE.pkl`` wrote."""
 
 import pickle
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """Scalars of each iteration: one transfer from the device, one message between the ranks.
 
 mmengine calls ``.item()`` on each loss, a device synchronisation each, and logs rank 0's losses.
-Here they are stacked, averaged over the ranks (as the older toolbox logged them) and read at once.
+Here they are stacked, averaged over the ranks (as mmsegmentation logged them) and read at once.
 The same message carries the ranks' wish to stop, so that all of them stop at one iteration.
 """
 

@@ -1,4 +1,4 @@
-"""Every name that changed between the older toolbox and this one, said once.
+"""Every name that changed between mmsegmentation and this one, said once.
 
 RENAMED: what 0.x called it -> what it is called here (1.x names that differ are marked 1.x).
 """

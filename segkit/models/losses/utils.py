@@ -106,5 +106,5 @@ def load_class_weight(
         ) from error
 
 
-# The name that losses written for the older toolbox import.
+# The name that losses written for mmsegmentation import.
 get_class_weight = load_class_weight

@@ -80,7 +80,7 @@ def test_the_preprocessor_follows_the_network(preprocessor):
 
 
 class Plain(BaseSegmentor):
-    """As a segmentor of the older toolbox is written: the preprocessor comes as it may."""
+    """As a segmentor of mmsegmentation is written: the preprocessor comes as it may."""
 
     def __init__(self, data_preprocessor=None, init_cfg=None):
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
