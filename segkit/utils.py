@@ -29,6 +29,11 @@ _SHORT = {
     'pcontext': 'pascal_context_59',
     'pascal_context': 'pascal_context_59',
     'voc2010': 'pascal_context_59',
+    'potsdam': 'isprs',
+    'vaihingen': 'isprs',
+    'iSAID': 'isaid',
+    'cocostuff': 'coco_stuff',
+    'coco-stuff': 'coco_stuff',
 }
 
 

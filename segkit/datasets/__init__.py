@@ -5,8 +5,14 @@ from segkit.old_names import serve
 
 from .ade20k import ADE20KDataset
 from .base import BaseSegDataset
+from .camvid import CamVidDataset
 from .cityscapes import CityscapesDataset
+from .coco_stuff import COCOStuffDataset
 from .collate import seg_collate
+from .isaid import iSAIDDataset
+from .isprs import ISPRSDataset
+from .loveda import LoveDADataset
+from .night import DarkZurichDataset, NightDrivingDataset
 from .pascal_context import PascalContextDataset, PascalContextDataset59
 from .pascal_voc import PascalVOCDataset
 from .samplers import DefaultSampler, InfiniteSeededSampler, SeededIndex, UnpaddedSampler
@@ -24,11 +30,13 @@ from .transforms import (
 from .wrappers import ConcatDataset, RepeatDataset
 
 __all__ = [
-    'ADE20KDataset', 'BaseSegDataset', 'CityscapesDataset', 'ConcatDataset', 'DataError',
-    'DefaultSampler', 'InfiniteSeededSampler', 'LoadAnnotations', 'LoadImageFromFile',
-    'PackSegInputs', 'PascalContextDataset', 'PascalContextDataset59', 'PascalVOCDataset',
-    'PhotoMetricDistortion', 'RandomCrop', 'RandomFlip', 'RandomGaussianBlur', 'RandomRotate',
-    'RepeatDataset', 'SeededIndex', 'ShapesDataset', 'UnpaddedSampler', 'seg_collate',
+    'ADE20KDataset', 'BaseSegDataset', 'COCOStuffDataset', 'CamVidDataset', 'CityscapesDataset',
+    'ConcatDataset', 'DarkZurichDataset', 'DataError', 'DefaultSampler', 'ISPRSDataset',
+    'InfiniteSeededSampler', 'LoadAnnotations', 'LoadImageFromFile', 'LoveDADataset',
+    'NightDrivingDataset', 'PackSegInputs', 'PascalContextDataset', 'PascalContextDataset59',
+    'PascalVOCDataset', 'PhotoMetricDistortion', 'RandomCrop', 'RandomFlip',
+    'RandomGaussianBlur', 'RandomRotate', 'RepeatDataset', 'SeededIndex', 'ShapesDataset',
+    'UnpaddedSampler', 'iSAIDDataset', 'seg_collate',
 ]  # fmt: skip
 
 serve(__name__)

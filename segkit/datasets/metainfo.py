@@ -26,7 +26,8 @@ def _all_metainfo() -> dict:
 def dataset_metainfo(name: str) -> dict:
     """``dict(classes=tuple of K names, palette=list of K [r, g, b])`` of one benchmark dataset.
 
-    ``name`` is one of ``cityscapes, ade20k, pascal_voc12, pascal_context, pascal_context_59``.
+    ``name`` is one of ``ade20k, camvid, cityscapes, coco_stuff, isaid, isprs, loveda,
+    pascal_context, pascal_context_59, pascal_voc12``.
     """
     info = _all_metainfo()
     if name not in info:

@@ -1,14 +1,16 @@
-"""The four benchmark datasets in their published folder layouts and with their settings."""
+"""The benchmark datasets in their published folder layouts and with their settings."""
 
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from helpers import found
 from helpers.make_data import blob_label, smooth_image
 from mmengine.config import Config
 from PIL import Image
 
+from segkit.datasets import BaseSegDataset
 from segkit.datasets.metainfo import dataset_metainfo
 from segkit.registry import DATASETS
 
@@ -42,7 +44,32 @@ LAYOUTS = {
     ),
 }
 LAYOUTS['PascalContextDataset59'] = {**LAYOUTS['PascalContextDataset'], 'num_classes': 59}
-REDUCED = ('ADE20KDataset', 'PascalContextDataset59')
+# (picture, label), and the number of classes, of those that differ in nothing else.
+MORE = {
+    'COCOStuffDataset': (
+        'images/train2017/000000000009.jpg', 'annotations/train2017/{stem}_labelTrainIds.png', 171,
+    ),
+    'LoveDADataset': ('img_dir/train/0.png', 'ann_dir/train/{stem}.png', 7),
+    'ISPRSDataset': ('img_dir/train/area1_0_0_512_512.png', 'ann_dir/train/{stem}.png', 6),
+    'PotsdamDataset': ('img_dir/train/2_10_0_0_512_512.png', 'ann_dir/train/{stem}.png', 6),
+    'iSAIDDataset': (
+        'img_dir/train/P0000_0_896_0_896.png', 'ann_dir/train/{stem}_instance_color_RGB.png', 16,
+    ),
+    'CamVidDataset': ('train/0001TP_006690.png', 'trainannot/{stem}.png', 11),
+    'DarkZurichDataset': (
+        'rgb_anon/val/night/GOPR0356/GOPR0356_frame_000321_rgb_anon.png',
+        'gt/val/night/GOPR0356/GOPR0356_frame_000321_gt_labelTrainIds.png', 19,
+    ),
+    'NightDrivingDataset': (
+        'leftImg8bit/test/night/0_a_leftImg8bit.png',
+        'gtCoarse_daytime_trainvaltest/test/night/0_a_gtCoarse_labelTrainIds.png', 19,
+    ),
+}  # fmt: skip
+for _name, (_image, _label, _count) in MORE.items():
+    _prefix = dict(img_path=str(Path(_image).parent), seg_map_path=str(Path(_label).parent))
+    LAYOUTS[_name] = dict(files=(_image, _label), prefix=_prefix, num_classes=_count)
+REDUCED = ('ADE20KDataset', 'PascalContextDataset59', 'LoveDADataset', 'ISPRSDataset',
+           'PotsdamDataset')  # fmt: skip
 
 
 def write_label(path, label, palette):
@@ -79,13 +106,17 @@ def build(root, name, **kwargs):
 @pytest.mark.parametrize('name', LAYOUTS)
 def test_labels_are_read_as_the_published_settings_say(tmp_path, name):
     num_classes = LAYOUTS[name]['num_classes']
-    stored = blob_label(np.random.default_rng(0), SIZE, num_classes + (name in REDUCED))
+    stored = blob_label(
+        np.random.default_rng(0), SIZE, num_classes + (name in REDUCED or 'CamVid' in name)
+    )
     write(tmp_path, name, stored)
     dataset = build(tmp_path, name)
     assert len(dataset) == 1
     got = dataset[0]
     assert got['img'].shape == (*SIZE, 3)
     wanted = stored.astype(int)
+    if name == 'CamVidDataset':
+        wanted[stored == 11] = 255
     if name in REDUCED:
         wanted = np.where(stored == 0, 255, np.where(stored == 255, 255, wanted - 1))
     assert np.array_equal(got['gt_seg_map'], wanted)
@@ -100,6 +131,25 @@ def test_classes_and_palette_have_the_published_length(name):
     assert all(
         len(colour) == 3 and 0 <= min(colour) <= max(colour) < 256 for colour in info['palette']
     )
+
+
+def test_every_benchmark_has_its_layout_here():
+    others = ('BaseSegDataset', 'ShapesDataset')
+    leaves = {n for n, cls in found.datasets().items() if issubclass(cls, BaseSegDataset)}
+    assert leaves - {*others} == set(LAYOUTS)
+
+
+def test_void_of_camvid_is_ignored_whatever_classes_are_chosen(tmp_path):
+    stored = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    write(tmp_path, 'CamVidDataset', stored)
+    path = tmp_path / 'train/0001TP_006690.png'
+    path.write_bytes(cv2.imencode('.png', smooth_image(np.random.default_rng(0), (3, 4)))[1])
+    kept = build(tmp_path, 'CamVidDataset', metainfo=dict(classes=('Car', 'Sky')))
+    wanted = np.full(12, 255)
+    wanted[[8, 0]] = 0, 1
+    assert np.array_equal(kept[0]['gt_seg_map'].ravel(), wanted)
+    other = build(tmp_path, 'CamVidDataset', ignore_index=99)[0]['gt_seg_map']
+    assert other.ravel().tolist() == [*range(11), 99]
 
 
 def test_class_names_are_those_of_published_checkpoints():
