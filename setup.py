@@ -65,7 +65,7 @@ setup(
     packages=find_packages(include=['segkit', 'segkit.*']),
     package_data={
         'segkit': ['py.typed', 'ops/csrc/*'],
-        '': ['*.json', '*.csv', '*.gz', '*.css', '*.js', '*.html'],
+        '': ['*.json', '*.csv', '*.gz', '*.css', '*.js', '*.html', '*.jinja'],
     },
     install_requires=runtime_requirements(),
     extras_require=extras,

@@ -52,7 +52,7 @@ def test_every_module_config_and_tool_of_the_checkout_is_in_the_wheel(wheel):
     ).stdout.split()
     if not tracked:
         pytest.skip('not a git checkout')
-    suffixes = ('.py', '.json', '.csv', '.gz', '.css', '.js', '.html')
+    suffixes = ('.py', '.json', '.csv', '.gz', '.css', '.js', '.html', '.jinja')
     wanted = {
         name if name.startswith('segkit/') else f'segkit/.shipped/{name}'
         for name in tracked

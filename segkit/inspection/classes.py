@@ -1,24 +1,29 @@
 """What stored label values and colours mean: which are classes, under which names, which count not.
 
-A file of names decides where there is one. What is left open, 0 among it, is said or asked; values
-and colours never get the names of a list by the order in which they happen to sort, unless the list
-was given for just that and the table that is printed shows it.
+A file of names decides where there is one. What is left open, 0 and black among it, is said or
+asked; values and colours never get the names of a list by the order in which they happen to sort,
+unless the list was given for just that and the table that is printed shows it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from segkit.errors import UserError
+from segkit.evaluation.tables import format_table
 
 from .class_tables import ClassTable, Colour, colour_of, hex_of
 from .labels import Stored
 
 IGNORE = 255
-_BLACK = (0, 0, 0)
+BLACK = (0, 0, 0)
 _NOTHING = (
     'unlabeled', 'unlabelled', 'notlabelled', 'notlabeled', 'void', 'ignore', 'ignored', 'none',
     'background', 'unknown', 'undefined', 'other', 'others', 'bg', 'dontcare',
 )  # fmt: skip
+
+_LEFT_OUT = ['(does not count)', '-']
+
+Key = int | Colour  # what stands for a class in the label files
 
 
 @dataclass
@@ -39,52 +44,129 @@ class Classes:
     """
 
     names: list[str]
-    stored: list[int | Colour]
-    ignored: list[int | Colour]
+    stored: list[Key]
+    ignored: list[Key]
     reason: str
     settings: dict = field(default_factory=dict)
     palette: list[list[int]] | None = None
     notes: list[str] = field(default_factory=list)
 
 
-def by_values(stored: Stored, table: ClassTable | None, wish: Wish) -> Classes:
-    """The classes of labels whose pixels are numbers; ``colour_classes.by_colours`` for the others.
+def name_classes(stored: Stored, table: ClassTable | None, wish: Wish) -> Classes:
+    """The classes of labels.
 
     Raises:
-        ValueError: there is no class, a value has no name in the table, or what 0 means has to be
-            said.
+        UserError: there is no class, a value or colour has no name in the table, or what 0 means
+            has to be said.
     """
-    numbers = {int(word) for word in wish.ignore if word.isdigit()}
-    present = set(stored.values) - numbers
+    return (_by_colours if stored.colours else _by_values)(stored, table, wish)
+
+
+def _by_values(stored: Stored, table: ClassTable | None, wish: Wish) -> Classes:
+    ignored = {int(word) for word in wish.ignore if word.isdigit()}
+    present = set(stored.values) - ignored
     notes: list[str] = []
     if _is_special(present, table, wish):
         present.discard(IGNORE)
-        numbers.add(IGNORE)
+        ignored.add(IGNORE)
+        share = _percent(stored.values[IGNORE], stored)
+        notes.append(f'255 ({share} of the pixels) does not count; --ignore none makes it a class.')
     if not present:
         raise UserError('every label pixel is ignored: there is no class to learn.')
     if table is None:
         meaning, reason = _numbered(sorted(present))
     else:
-        meaning, reason = _named(sorted(present), table, stored, wish, notes)
-    ignored = numbers | _ignored_names(meaning, wish)
-    if 0 in stored.values and 0 in meaning and 0 not in ignored:
-        if wish.zero == 'ignore':
-            ignored.add(0)
-        elif wish.zero is None and (table is None or is_nothing(meaning[0])):
-            notes.append(_about_zero(meaning[0], stored))
-    elif wish.zero and 0 not in stored.values:
+        meaning, reason = _named(sorted(present), table, stored, wish)
+    words = [word for word in wish.ignore if not word.isdigit()]
+    ignored |= _ignored({name: value for value, name in meaning.items()}, words, _no_name)
+    if wish.zero and 0 not in stored.values:
         notes.append(f'--zero {wish.zero}: no label holds 0.')
-    if IGNORE in numbers and IGNORE in stored.values and str(IGNORE) not in wish.ignore:
-        share = _percent(stored.values[IGNORE], stored)
-        notes.append(f'255 ({share} of the pixels) does not count; --ignore none makes it a class.')
+    elif wish.zero == 'ignore' and 0 in meaning:
+        ignored.add(0)
+    elif 0 in stored.values and 0 in meaning and 0 not in ignored:
+        notes = [*_asked('0', meaning[0], stored.values[0], stored, table, wish), *notes]
     kept = [value for value in sorted(meaning) if value not in ignored]
+    settings = _settings(kept, ignored | ({0} if 0 not in meaning else set()), stored)
+    left = ignored & (set(stored.values) | set(meaning))
+    palette = _palette(kept, table, meaning, stored)
+    return _classes(kept, meaning, left, reason, settings, palette, notes)
+
+
+def _by_colours(stored: Stored, table: ClassTable | None, wish: Wish) -> Classes:
+    present = sorted(stored.colours)
+    named = {e.colour: e.name for e in table.entries if e.colour is not None} if table else {}
+    by_name = {name: colour for colour, name in named.items()}
+    ignored = _ignored(by_name, wish.ignore, _no_colour)
+    if wish.zero == 'ignore':
+        ignored.add(BLACK)
+    unknown = [colour for colour in present if colour not in named and colour not in ignored]
+    if table is not None and unknown:
+        raise UserError(_unnamed(unknown, table, named))
+    notes, reason = [], f'{len(present)} colours, named as {table.source if table else ""} says'
+    if not named:
+        named = {colour: f'colour_{hex_of(colour)[1:]}' for colour in unknown}
+        if all(len(set(colour)) == 1 for colour in unknown):
+            named = {colour: f'value_{colour[0]}' for colour in unknown}
+        if unknown == [BLACK, (255, 255, 255)]:
+            named = dict(zip(unknown, ('background', 'foreground')))
+        reason = f'{len(present)} flat colours, such as {", ".join(map(str, present[:4]))}'
+        notes.append(
+            'No file says what the colours mean: their classes are named after them. Write a line '
+            "NAME R G B for each into class_names.txt, or add --classes 'NAME=#rrggbb,...'."
+        )
+    kept = [colour for colour in named if colour not in ignored]
+    if BLACK in kept and (pixels := stored.colours.get(BLACK)):
+        notes += _asked('Black', named[BLACK], pixels, stored, table, wish)
+    left = ignored & (set(present) | set(named))
+    palette = [list(colour) for colour in kept]
+    return _classes(kept, named, left, reason, {'label_format': 'rgb'}, palette, notes)
+
+
+def _classes(
+    kept: Sequence, meaning: Mapping, left: Iterable, reason: str, settings: dict,
+    palette: list[list[int]] | None, notes: list[str],
+) -> Classes:  # fmt: skip
     if not kept:
         raise UserError('every class is ignored: there is none to learn.')
-    settings = _settings(kept, ignored | ({0} if 0 not in meaning else set()), stored)
-    palette = _palette(kept, table, meaning, stored)
-    left = sorted(ignored & (set(stored.values) | set(meaning)))
-    names = [meaning[value] for value in kept]
-    return Classes(names, [*kept], [*left], reason, settings, palette, notes)
+    names = [meaning[key] for key in kept]
+    return Classes(names, list(kept), sorted(left), reason, settings, palette, notes)
+
+
+def _asked(
+    what: str, name: str, pixels: int, stored: Stored, table: ClassTable | None, wish: Wish
+) -> list[str]:
+    """A note where 0 or black is trained as a class that may mean 'not labelled'."""
+    nothing = ''.join(c for c in name.lower() if c.isalpha()) in _NOTHING
+    if wish.zero is not None or not (table is None or nothing):
+        return []
+    return [
+        f'{what} ({_percent(pixels, stored)} of the pixels) is trained as a class, {name!r}. If it '
+        'means "not labelled" and should not count: --zero ignore (--zero class says that it is '
+        'one).'
+    ]
+
+
+def _ignored(by_name: Mapping[str, Key], words: Sequence[str], other: Callable) -> set:
+    """The values or colours that ``--ignore`` names; ``other`` reads what is no name."""
+    known = (word for word in words if word != 'none')
+    return {by_name[w] if w in by_name else other(w, by_name) for w in known}
+
+
+def _no_name(word: str, by_name: Mapping[str, Key]) -> Key:
+    raise UserError(f'--ignore {word}: no class has this name; there are {", ".join(by_name)}.')
+
+
+def _no_colour(word: str, by_name: Mapping[str, Key]) -> Colour:
+    colour = colour_of(word)
+    if colour is None:
+        known = f'; there are {", ".join(by_name)}' if by_name else ''
+        raise UserError(
+            f"--ignore {word}: the labels are colours: give one as '#fa3253', or a name{known}."
+        )
+    return colour
+
+
+# -- values ----------------------------------------------------------------------------------------
 
 
 def even_greys(values: Iterable[int]) -> bool:
@@ -113,14 +195,14 @@ def _numbered(values: list[int]) -> tuple[dict[int, str], str]:
         if count == 2:
             return {0: 'background', IGNORE: 'foreground'}, reason.replace('greys', 'masks of')
         return {value: f'value_{value}' for value in values}, reason
-    if values == list(range(count)):
-        names = ['background', 'foreground'] if count == 2 else [f'class_{i}' for i in values]
-        return dict(zip(values, names)), f'values 0 to {last}'
+    if values == [0, 1]:
+        return {0: 'background', 1: 'foreground'}, 'values 0 to 1'
     if values == list(range(1, count + 1)):
         return {v: f'class_{v}' for v in values}, f'values 1 to {count}: they count from 1'
     if last + 1 <= 2 * count:
         missing = [value for value in range(last) if value not in values]
         reason = f'values up to {last}, of which {_few(missing)} never occur'
+        reason = reason if missing else f'values 0 to {last}'
         return {v: f'class_{v}' for v in range(last + 1)}, reason
     return {v: f'value_{v}' for v in values}, (
         f'{count} values from {values[0]} to {last}: numbered in their order'
@@ -128,21 +210,31 @@ def _numbered(values: list[int]) -> tuple[dict[int, str], str]:
 
 
 def _named(
-    values: list[int], table: ClassTable, stored: Stored, wish: Wish, notes: list[str]
+    values: list[int], table: ClassTable, stored: Stored, wish: Wish
 ) -> tuple[dict[int, str], str]:
     """Value -> name, by the values, the palette's colours or the order of a table."""
+    names, count, source = table.names, len(table.names), table.source
     by_value = {e.value: e.name for e in table.entries if e.value is not None}
     if by_value:
-        return _by_table(values, by_value, table, wish), f'values as {table.source} names them'
+        return _by_table(values, by_value, table, wish), f'values as {source} names them'
     by_colour = {e.colour: i for i, e in enumerate(table.entries) if e.colour is not None}
     if by_colour and stored.palette and all(stored.palette[v] in by_colour for v in values):
         places = {v: by_colour[stored.palette[v]] for v in values}
-        if all(v == place for v, place in places.items()):
-            return dict(enumerate(table.names)), f'values in the order of {table.source}'
-        return {v: table.names[place] for v, place in places.items()}, (
-            f'the colours of the palette as {table.source} names them'
-        )
-    return _by_order(values, table, wish)
+        if any(v != place for v, place in places.items()):
+            reason = f'the colours of the palette as {source} names them'
+            return {v: names[place] for v, place in places.items()}, reason
+    if values[-1] < count:
+        return dict(enumerate(names)), f'values in the order of {source}'
+    if values[-1] == count:
+        from_one = {i + 1: name for i, name in enumerate(names)}
+        named = from_one if values[0] > 0 else _with_zero(from_one, table, wish)
+        return named, f'values from 1 in the order of {source}'
+    if len(values) == count:
+        return dict(zip(values, names)), f'{count} values take the names of {source} in turn'
+    raise UserError(
+        f'{source} names {count} classes, but the labels hold {len(values)}: {_few(values)}. Write '
+        'VALUE=NAME pairs, as in --classes road=7,tree=9, or let some not count: --ignore VALUES.'
+    )
 
 
 def _by_table(
@@ -159,24 +251,6 @@ def _by_table(
     return by_value
 
 
-def _by_order(values: list[int], table: ClassTable, wish: Wish) -> tuple[dict[int, str], str]:
-    names, count = table.names, len(table.names)
-    if values[-1] < count:
-        return dict(enumerate(names)), f'values in the order of {table.source}'
-    from_one = {i + 1: name for i, name in enumerate(names)}
-    if values[-1] == count and values[0] > 0:
-        return from_one, f'values from 1 in the order of {table.source}'
-    if values[-1] == count:
-        return _with_zero(from_one, table, wish), f'values from 1 in the order of {table.source}'
-    if len(values) == count:
-        return dict(zip(values, names)), f'{count} values take the names of {table.source} in turn'
-    raise UserError(
-        f'{table.source} names {count} classes, but the labels hold {len(values)}: '
-        f'{_few(values)}. Write VALUE=NAME pairs, as in --classes road=7,tree=9, or let some not '
-        'count: --ignore VALUES.'
-    )
-
-
 def _with_zero(named: dict[int, str], table: ClassTable, wish: Wish) -> dict[int, str]:
     """Names without one for 0, which the labels hold: what it means has to be said."""
     if wish.zero == 'ignore':
@@ -188,20 +262,6 @@ def _with_zero(named: dict[int, str], table: ClassTable, wish: Wish) -> dict[int
         'does not name. Is 0 a class of its own, the background? Then add --zero class. Or are '
         'these pixels not labelled, and do not count? Then add --zero ignore.'
     )
-
-
-def _ignored_names(meaning: dict[int, str], wish: Wish) -> set[int]:
-    by_name = {name: value for value, name in meaning.items()}
-    found = set()
-    for word in wish.ignore:
-        if word == 'none' or word.isdigit():
-            continue
-        if word not in by_name:
-            raise UserError(
-                f'--ignore {word}: no class has this name; there are {", ".join(by_name)}.'
-            )
-        found.add(by_name[word])
-    return found
 
 
 def _settings(kept: list[int], ignored: set[int], stored: Stored) -> dict:
@@ -219,18 +279,29 @@ def _palette(
 ) -> list[list[int]] | None:
     """Colours of the classes: the table's, else those of the palette in the label files."""
     named = {e.name: e.colour for e in table.entries if e.colour} if table is not None else {}
-    if all(meaning[value] in named for value in kept):
-        return [list(named[meaning[value]]) for value in kept]
-    if stored.palette and all(value in stored.palette for value in kept):
-        return [list(stored.palette[value]) for value in kept]
+    for colours in ({v: named.get(meaning[v]) for v in kept}, stored.palette):
+        if all(colours.get(value) for value in kept):
+            return [list(colours[value] or ()) for value in kept]
     return None
 
 
-def _about_zero(name: str, stored: Stored) -> str:
-    share = _percent(stored.values[0], stored)
+# -- what is said ----------------------------------------------------------------------------------
+
+
+def _unnamed(unknown: Sequence[Colour], table: ClassTable, named: Mapping[Colour, str]) -> str:
+    shown = ', '.join(f'{hex_of(colour)} {colour}' for colour in unknown[:12])
+    more = f' and {len(unknown) - 12} more' if len(unknown) > 12 else ''
+    if not named:
+        pairs = ','.join(f'NAME={hex_of(colour)}' for colour in unknown[:12])
+        return (
+            f'{table.source} names classes, but not which colour of the labels is which: {shown}'
+            f"{more}. Say it with --classes '{pairs}', or a line NAME R G B for each in a file "
+            'given to --classes.'
+        )
+    ignore = ','.join(hex_of(colour) for colour in unknown[:12])
     return (
-        f'0 ({share} of the pixels) is trained as a class, {name!r}. If it means "not labelled" '
-        'and should not count: --zero ignore (--zero class says that it is one).'
+        f'the labels hold colours that {table.source} does not name: {shown}{more}. Add them to '
+        f"it, or let them not count: --ignore '{ignore}'"
     )
 
 
@@ -243,33 +314,20 @@ def _few(values: Sequence[int]) -> str:
     return ', '.join(map(str, values[:6])) + (', ...' if len(values) > 6 else '')
 
 
-def rows(classes: Classes, stored: Stored) -> list[str]:
-    """The table of what stands for which class, for a terminal."""
-    counts: dict = {**stored.values, **stored.colours}
-    width = max(len(name) for name in [*classes.names, 'class'])
-    lines = [f'  {"index":>5}  {"class":{width}}  {"stored":>9}  {"colour":>7}  {"pixels":>7}']
-    entries = list(zip(map(str, range(len(classes.names))), classes.names, classes.stored))
-    entries += [('-', '(does not count)', value) for value in classes.ignored]
-    for number, (index, name, value) in enumerate(entries):
-        colour: Sequence[int] | None = (
-            stored.palette.get(value) if isinstance(value, int) else value
-        )
-        if colour is None and classes.palette and number < len(classes.palette):
-            colour = classes.palette[number]
-        shown = '' if isinstance(value, tuple) else str(value)
-        share = _percent(counts.get(value, 0), stored)
-        swatch = hex_of(colour) if colour else ''
-        lines.append(f'  {index:>5}  {name:{width}}  {shown:>9}  {swatch:>7}  {share:>7}')
-    return lines
-
-
-def is_nothing(name: str) -> bool:
-    """Whether a name may mean pixels that nobody labelled."""
-    return ''.join(c for c in name.lower() if c.isalpha()) in _NOTHING
-
-
-def is_black(colour: Colour) -> bool:
-    return tuple(colour) == _BLACK
+def classes_table(classes: Classes, stored: Stored) -> str:
+    """What stands for which class, for a terminal."""
+    palette = dict(zip(classes.stored, classes.palette or ()))
+    rows: list[list[object]] = []
+    for index, key in enumerate([*classes.stored, *classes.ignored]):
+        if isinstance(key, tuple):
+            colour, pixels, shown = key, stored.colours.get(key, 0), ''
+        else:
+            colour, pixels, shown = stored.palette.get(key), stored.values.get(key, 0), str(key)
+        painted = colour or palette.get(key)
+        named = [classes.names[index], index] if index < len(classes.names) else _LEFT_OUT
+        swatch = hex_of(painted) if painted else ''
+        rows.append([*named, shown, swatch, _percent(pixels, stored)])
+    return format_table(['class', 'index', 'stored', 'colour', 'pixels'], rows)
 
 
 def words_of(text: str | None) -> list[str]:

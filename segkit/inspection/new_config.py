@@ -19,17 +19,15 @@ from segkit.outputs import check_outputs
 from segkit.whole_file import write_text
 
 from .class_tables import ClassTable, Entry, find_table, parse_given, read_table
-from .classes import Wish, by_values, rows, words_of
-from .colour_classes import by_colours
-from .config_text import Content, config_text
+from .classes import Wish, classes_table, name_classes, words_of
+from .config_template import Content, config_text
 from .examine import Examiner
 from .folders import Pairing
 from .labels import Pair, gather, look
 from .layout import Choice, Layout, find_layout
-from .networks import ON_CPU, ON_GPU
 from .pictures import spread
 from .quoting import command, plain, shell_word
-from .recipe import Recipe, has_gpu, recipe_for
+from .recipe import ON_CPU, ON_GPU, Recipe, has_gpu, recipe_for
 from .split_settings import (
     Lists,
     datasets_of,
@@ -72,9 +70,10 @@ def write_config(args: Namespace, out: Path) -> Iterator[str]:
     stored = gather(every)
     table, about = _table(args, layout)
     wish = Wish(words_of(args.ignore), args.zero)
-    classes = by_colours(stored, table, wish) if stored.colours else by_values(stored, table, wish)
+    classes = name_classes(stored, table, wish)
     yield plain(f'{len(classes.names)} classes: {classes.reason}')
-    yield from map(plain, [*rows(classes, stored), *about, *classes.notes])
+    yield from map(plain, classes_table(classes, stored).splitlines())
+    yield from map(plain, [*about, *classes.notes])
     recipe = _recipe(args, len(pairs['train']), pictures.size)
     lists = Lists()
     content = Content(

@@ -7,8 +7,7 @@ from helpers.run_tool import run_tool
 
 from segkit.engine import check_config
 from segkit.engine.config import load_config
-from segkit.inspection.networks import DEPTHS, HEADS, find_network, names
-from segkit.inspection.recipe import recipe_for
+from segkit.inspection.recipe import DEPTHS, HEADS, NETWORKS, find_network, recipe_for
 from segkit.models.layers import revert_sync_bn
 from segkit.registry import MODELS
 
@@ -26,9 +25,9 @@ def written(root, *options):
 
 
 def test_every_name_builds(root):
-    assert len(names()) == len(HEADS) * len(DEPTHS) == 20
+    assert len(NETWORKS) == len(HEADS) * len(DEPTHS) == 20
     sizes = []
-    for name in names():
+    for name in NETWORKS:
         cfg = written(root, '--network', name)
         check_config(cfg)
         with torch.device('meta'):
