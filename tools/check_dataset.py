@@ -43,8 +43,7 @@ def check_dataset(args: argparse.Namespace) -> None:
 
     from segkit.engine.config import load_config
     from segkit.inspection.check import check
-    from segkit.inspection.page import as_page
-    from segkit.inspection.text import as_text
+    from segkit.inspection.check_report import as_page, as_text
 
     try:
         cfg = load_config(args.config, parse_options(args.cfg_options))

@@ -23,7 +23,7 @@ from segkit.visualization.palette import palette_of
 
 from .examine import histogram
 from .leaves import LOADERS
-from .pictures import spread
+from .summary import spread
 
 _RAW = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackSegInputs')]
 WRITER = 'browse_dataset'

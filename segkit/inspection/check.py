@@ -11,13 +11,12 @@ from segkit.engine.config_check import check_part
 from segkit.engine.findings import ERROR, WARNING, Finding, by_level
 from segkit.errors import UserError
 
-from .batch import batch_finding
 from .duplicates import duplicate_findings
 from .examine import Examiner, Record
-from .findings import ignore_index, judge
+from .findings import batch_finding, ignore_index, judge
 from .leaves import LOADERS, Leaf, Problem, leaves_of
 from .small_objects import small_object_findings
-from .summary import Summary, add_up
+from .summary import Summary, add_up, spread
 
 
 @dataclass
@@ -47,9 +46,12 @@ class Check:
     general: list[Finding] = field(default_factory=list)
 
     @property
+    def findings(self) -> list[Finding]:
+        return [*self.general, *(f for part in self.datasets for f in part.findings)]
+
+    @property
     def ok(self) -> bool:
-        found = [*self.general, *(f for part in self.datasets for f in part.findings)]
-        return all(finding.level != ERROR for finding in found)
+        return all(finding.level != ERROR for finding in self.findings)
 
     def to_json(self) -> dict[str, object]:
         """Everything as plain JSON types."""
@@ -178,9 +180,7 @@ def _without(node: object, keys: Sequence[str]) -> object:
 
 
 def _read(leaf: Leaf, workers: int | None, max_images: int | None, ignored: int) -> Summary:
-    infos = leaf.infos
-    if max_images is not None and len(infos) > max_images:
-        infos = [infos[i * len(infos) // max_images] for i in range(max_images)]
+    infos = leaf.infos if max_images is None else spread(leaf.infos, max_images)
     results = parallel(Examiner(*leaf.loaders), infos, leaf.name, workers)
     records = [_as_record(info, result) for info, result in zip(infos, results)]
     return add_up(leaf.name, len(leaf.infos), records, leaf.problems, ignored)

@@ -318,6 +318,7 @@ def classes_table(classes: Classes, stored: Stored) -> str:
     """What stands for which class, for a terminal."""
     palette = dict(zip(classes.stored, classes.palette or ()))
     rows: list[list[object]] = []
+    colour: Colour | None
     for index, key in enumerate([*classes.stored, *classes.ignored]):
         if isinstance(key, tuple):
             colour, pixels, shown = key, stored.colours.get(key, 0), ''

@@ -8,13 +8,16 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 from mmengine.config import Config
 
 from segkit.datasets import BaseSegDataset
 from segkit.datasets.scan import is_local, list_files, list_stems, split_stems
 from segkit.engine.before_training import leaf_configs, loading
 from segkit.errors import UserError
-from segkit.registry import DATASETS
+from segkit.registry import DATASETS, TRANSFORMS
+from segkit.visualization.images import viewable
+from segkit.visualization.overlays import overlay
 
 from .files import list_pictures
 
@@ -142,3 +145,21 @@ def _add_pair(leaf: Leaf, stem: str, folders: tuple, suffixes: tuple, present: l
     if complete:
         info['seg_fields'] = []
         leaf.infos.append({**info, **leaf.dataset._common})
+
+
+def sample_picture(
+    leaf: Leaf, info: Mapping, palette: Sequence[Sequence[int]]
+) -> np.ndarray | None:
+    """(H, W, 3) uint8 RGB of one sample, with its labels where they can be read; None if not."""
+    image_cfg, label_cfg = leaf.loaders
+    results = dict(info)
+    try:
+        results.update(TRANSFORMS.build(dict(image_cfg))(results))
+        picture = viewable(results['img'])
+    except (OSError, ValueError):
+        return None
+    try:
+        label = TRANSFORMS.build(dict(label_cfg))(results)['gt_seg_map']
+    except (OSError, ValueError, KeyError):
+        return picture
+    return overlay(picture, label, palette, 0.6)

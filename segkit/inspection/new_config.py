@@ -25,7 +25,6 @@ from .examine import Examiner
 from .folders import Pairing
 from .labels import Pair, gather, look
 from .layout import Choice, Layout, find_layout
-from .pictures import spread
 from .quoting import command, plain, shell_word
 from .recipe import ON_CPU, ON_GPU, Recipe, has_gpu, recipe_for
 from .split_settings import (
@@ -36,7 +35,7 @@ from .split_settings import (
     splits_table,
     take_validation,
 )
-from .summary import add_up
+from .summary import add_up, spread
 
 _STATISTICS_FROM = 50  # images; a mean needs no more
 

@@ -17,8 +17,8 @@ from segkit.engine.findings import WARNING, Finding
 from segkit.registry import TRANSFORMS
 
 from .leaves import Leaf
-from .pictures import spread
 from .quoting import shell_word
+from .summary import spread
 
 _LOOKED_AT = 40
 _LOST = 0.5  # share of a class's pixels in objects below a cell that is worth a word

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from segkit.errors import UserError
 
 from .folders import Pairing
-from .pictures import spread
+from .summary import spread
 
 # What names of frames look like: the video, then the number.
 FRAMES = r'^(.*?)[_-]?\d+$'

@@ -1,9 +1,9 @@
 """The records of a split added up: numbers without judgement, ready for JSON."""
 
-import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
@@ -11,6 +11,8 @@ from segkit.datasets.picture_headers import Header
 
 from .examine import Record
 from .leaves import Problem
+
+Item = TypeVar('Item')
 
 
 @dataclass
@@ -66,42 +68,35 @@ def add_up(
 ) -> Summary:
     """Sum the records of a split; ``problems`` are those found before any file was read."""
     summary = Summary(name, images, problems=list(problems), ignore_index=ignore_index)
-    weights, means, squares = [], [], []
+    read = []
     for record in records:
         summary.problems += record.problems
         summary.examined += 1
         summary.labelled |= record.label is not None
-        _add_label(summary, record)
-        if record.size is not None:
+        summary.counts.update(record.counts)
+        summary.images_with.update(record.counts.keys())
+        for value in record.counts:
+            summary.examples.setdefault(value, record.label or record.image)
+        if set(record.counts) == {ignore_index}:
+            summary.all_ignored.append(record.label or record.image)
+        if record.size is not None and record.look is not None:
+            read.append(record)
             summary.sizes[record.size] += 1
-            weights.append(record.size[0] * record.size[1])
-            means.append(record.means)
             summary.channels.setdefault(len(record.means), record.image)
+            summary.looks.append((record.image, record.look))
         if record.header is not None:
             summary.headers.append(record.header)
-        if record.look is not None:
-            summary.looks.append((record.image, record.look))
-            squares.append(record.squares)
-    # Channels as read are BGR; what a config writes is RGB.
-    summary.mean, summary.std = _moments(weights, means, squares)
+    if len(summary.channels) == 1:
+        pixels = [height * width for height, width in (record.size or (0, 0) for record in read)]
+        mean = np.average([record.means for record in read], 0, pixels)
+        power = np.average([record.squares for record in read], 0, pixels)
+        std = np.sqrt(np.maximum(power - mean**2, 0))
+        flip = -1 if len(mean) == 3 else 1  # as read they are BGR; what a config writes is RGB
+        summary.mean, summary.std = (x[::flip].round(3).tolist() for x in (mean, std))
     return summary
 
 
-def _add_label(summary: Summary, record: Record) -> None:
-    summary.counts.update(record.counts)
-    summary.images_with.update(record.counts.keys())
-    for value in record.counts:
-        summary.examples.setdefault(value, record.label or record.image)
-    if set(record.counts) == {summary.ignore_index}:
-        summary.all_ignored.append(record.label or record.image)
-
-
-def _moments(weights: list, means: list, squares: list) -> tuple:
-    if not weights or len({len(row) for row in means}) != 1:
-        return None, None
-    total = sum(weights)
-    mean = [sum(w * v for w, v in zip(weights, column)) / total for column in zip(*means)]
-    power = [sum(w * v for w, v in zip(weights, column)) / total for column in zip(*squares)]
-    std = [math.sqrt(max(p - m * m, 0.0)) for p, m in zip(power, mean)]
-    flip = -1 if len(mean) == 3 else 1
-    return [round(m, 3) for m in mean[::flip]], [round(s, 3) for s in std[::flip]]
+def spread(items: Sequence[Item], count: int) -> list[Item]:
+    """``count`` of the items, evenly spread."""
+    count = min(count, len(items))
+    return [items[i * len(items) // count] for i in range(count)]

@@ -6,7 +6,7 @@ from helpers.make_data import PREFIX
 from mmengine.config import Config
 
 from segkit.inspection.check import check
-from segkit.inspection.text import as_text
+from segkit.inspection.check_report import as_text
 
 PIPELINE = [
     dict(type='LoadImageFromFile'),

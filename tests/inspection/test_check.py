@@ -7,7 +7,7 @@ from helpers.checks import SIZES, config, errors_of, paint, warnings_of
 from helpers.make_data import write_dataset, write_pair
 
 from segkit.inspection.check import check
-from segkit.inspection.text import as_text
+from segkit.inspection.check_report import as_text
 
 
 def test_good_data_pass_with_exact_sums(root):

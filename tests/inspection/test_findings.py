@@ -5,8 +5,7 @@ import pytest
 from helpers.checks import SIZES, config, errors_of, labels_of, paint, warnings_of
 
 from segkit.inspection.check import check
-from segkit.inspection.page import as_page
-from segkit.inspection.text import as_text
+from segkit.inspection.check_report import as_page, as_text
 
 
 @pytest.mark.parametrize(

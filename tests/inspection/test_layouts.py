@@ -11,7 +11,7 @@ from helpers.run_tool import run_tool
 from segkit.engine import Runner, check_config
 from segkit.engine.config import load_config
 from segkit.inspection.check import check
-from segkit.inspection.text import as_text
+from segkit.inspection.check_report import as_text
 from segkit.registry import DATASETS
 
 

@@ -6,7 +6,7 @@ from helpers.checks import SIZES, config, paint
 from jinja2 import UndefinedError
 
 from segkit.inspection.check import check
-from segkit.inspection.page import as_page
+from segkit.inspection.check_report import as_page
 from segkit.visualization.web_page import fill
 
 
