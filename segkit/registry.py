@@ -119,7 +119,7 @@ if HAS_MMENGINE:
 
         def register_module(
             self, name: object = None, force: bool = False, module: type | None = None
-        ) -> object:
+        ) -> Any:
             """As mmengine's: a name of ours is refused, whichever of the two came first."""
             if not force:
                 self.import_from_location()

@@ -66,7 +66,7 @@ def _collate_samples(samples: list) -> list:
 
 
 @FUNCTIONS.register_module()
-def seg_collate(batch: Sequence[dict]) -> dict[str, object]:
+def seg_collate(batch: Sequence[dict]) -> dict[str, Any]:
     """Collate the results of ``PackSegInputs``; anything else is left as lists of values.
 
     ``inputs``: a list of (C, H, W), or a list of ImageViews.

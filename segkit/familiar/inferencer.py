@@ -14,8 +14,8 @@ from segkit.apis import inference_model, init_model
 from segkit.apis.sources import is_single, pictures
 from segkit.errors import UserError
 from segkit.outputs import output_file
-from segkit.utils import get_classes, get_palette
 
+from .helpers import get_classes, get_palette
 from .pictures import show_result_pyplot
 
 

@@ -10,9 +10,9 @@ from torch import Tensor, stack
 
 from segkit.errors import UserError
 from segkit.structures import SegDataSample
-from segkit.utils import get_classes, get_palette
 
 from .datasets import ISPRSDataset, LoveDADataset, PotsdamDataset
+from .helpers import get_classes, get_palette
 
 # data set -> other names of it
 dataset_aliases = {

@@ -73,13 +73,15 @@ SERVED = {
     'models.backbones.resnet': 'BasicBlock Bottleneck ResLayer',
     'models.layers': 'resize',
     'models.losses': 'CrossEntropyLoss accuracy Accuracy',
+    'models.losses.reduction': 'weight_reduce_loss get_class_weight=load_class_weight',
     'models.hard_pixels': _SAMPLERS,
     'familiar.bricks': (
         'Upsample SelfAttentionBlock PPM ASPPModule TIMMBackbone mask_cross_entropy '
         f'make_divisible {_SHAPES}'
     ),
     'structures': 'SegDataSample',
-    'utils': f'get_classes get_palette add_prefix register_all_modules {_TYPING}',
+    'familiar.helpers': f'get_classes get_palette add_prefix register_all_modules {_TYPING}',
+    'familiar.losses': 'reduce_loss weighted_loss',
     'engine.env': 'collect_env',
     'familiar.names': f'{_CLASSES} dataset_aliases stack_batch datafrombytes',
 }
@@ -139,7 +141,7 @@ PLACES = {
     'engine.hooks': 'SegVisualizationHook',
     'engine.hooks.visualization_hook': 'SegVisualizationHook',
     'evaluation': 'CityscapesMetric',
-    'evaluation.metrics': 'CityscapesMetric',
+    'evaluation.metrics': 'IoUMetric CityscapesMetric',
     'evaluation.metrics.citys_metric': 'CityscapesMetric',
     'evaluation.metrics.iou_metric': 'IoUMetric',
     'models': 'TIMMBackbone Upsample SelfAttentionBlock resize accuracy Accuracy',
@@ -148,10 +150,11 @@ PLACES = {
     'models.backbones.mit': 'MixVisionTransformer',
     'models.decode_heads.aspp_head': 'ASPPModule',
     'models.decode_heads.psp_head': 'PPM',
-    'models.losses': 'mask_cross_entropy',
+    'models.losses': 'mask_cross_entropy get_class_weight reduce_loss weighted_loss',
     'models.losses.cross_entropy_loss': 'mask_cross_entropy',
+    'models.losses.utils': 'weight_reduce_loss get_class_weight reduce_loss weighted_loss',
     'models.utils': (
-        f'Upsample SelfAttentionBlock ResLayer BasicBlock Bottleneck PatchEmbed {_SHAPES} '
+        f'resize Upsample SelfAttentionBlock ResLayer BasicBlock Bottleneck PatchEmbed {_SHAPES} '
         'make_divisible'
     ),
     'models.utils.basic_block': 'BasicBlock Bottleneck',
@@ -170,7 +173,8 @@ PLACES = {
     'structures.sampler.ohem_pixel_sampler': 'OHEMPixelSampler',
     'structures.seg_data_sample': 'SegDataSample',
     'utils': (
-        f'{_CLASSES} dataset_aliases stack_batch collect_env get_root_logger datafrombytes '
+        f'get_classes get_palette add_prefix register_all_modules {_TYPING} {_CLASSES} '
+        'dataset_aliases stack_batch collect_env get_root_logger datafrombytes '
         'setup_multi_processes find_latest_checkpoint'
     ),
     'utils.class_names': f'{_CLASSES} dataset_aliases get_classes get_palette',

@@ -106,7 +106,7 @@ class SegDataPreProcessor(nn.Module):
             return [self.cast_data(item) for item in data]
         return data
 
-    def forward(self, data: Mapping[str, Any], training: bool = False) -> dict[str, object]:
+    def forward(self, data: Mapping[str, Any], training: bool = False) -> dict[str, Any]:
         """Cast, normalise and pad a collated batch; see the legend."""
         data = self.cast_data(data)
         images, samples = data['inputs'], data.get('data_samples')

@@ -39,7 +39,7 @@ from segkit.evaluation.scalars import read_curves
 from segkit.json_file import JsonError, read_json
 from segkit.model_zoo.catalog import PUBLISHED, read_rows
 from segkit.model_zoo.measured import read_measurements
-from segkit.models.losses.utils import load_class_weight
+from segkit.models.losses.reduction import load_class_weight
 from segkit.weights import CheckpointError, load_backbone_weights, load_checkpoint, load_into
 
 CALLS = {

@@ -102,7 +102,7 @@ def views_pipeline(
     return [*map(dict, test_pipeline[:start]), views, *label, packing]
 
 
-def enable_aug_test(cfg: MutableMapping[str, Any]) -> MutableMapping[str, object]:
+def enable_aug_test(cfg: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Turn a config's test into multi-scale and flip testing, in place; returns the config.
 
     Reads ``cfg.aug_test`` (``img_ratios``, ``flip``, ``flip_direction``; the published protocol

@@ -5,19 +5,12 @@ from segkit.old_names import serve
 from .accuracy import Accuracy, accuracy
 from .cross_entropy import binary_cross_entropy, cross_entropy
 from .cross_entropy_loss import CrossEntropyLoss
+from .reduction import load_class_weight, weight_reduce_loss
 from .stray_labels import LabelCheck, check_labels
-from .utils import (
-    get_class_weight,
-    load_class_weight,
-    reduce_loss,
-    weight_reduce_loss,
-    weighted_loss,
-)
 
 __all__ = [
     'Accuracy', 'CrossEntropyLoss', 'LabelCheck', 'accuracy', 'binary_cross_entropy',
-    'check_labels', 'cross_entropy', 'get_class_weight', 'load_class_weight', 'reduce_loss',
-    'weight_reduce_loss', 'weighted_loss',
+    'check_labels', 'cross_entropy', 'load_class_weight', 'weight_reduce_loss',
 ]  # fmt: skip
 
 serve(__name__)

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from segkit.models.layers import at_least_float32
 
+from .reduction import weight_reduce_loss
 from .stray_labels import average_factor, comparable, labelled
-from .utils import weight_reduce_loss
 
 
 def cross_entropy(

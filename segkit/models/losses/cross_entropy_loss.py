@@ -23,8 +23,8 @@ from segkit.models.layers import at_least_float32
 from segkit.old_names import serve
 
 from .cross_entropy import binary_cross_entropy, cross_entropy
+from .reduction import load_class_weight
 from .stray_labels import average_factor, comparable, labelled
-from .utils import load_class_weight
 
 
 class BandedLoss(NamedTuple):

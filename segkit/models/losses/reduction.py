@@ -1,8 +1,7 @@
-"""Shared by the losses: reducing a per-pixel loss, class weights from files."""
+"""Reducing the loss of each pixel to one, with weights; class weights from files."""
 
 import os
-from collections.abc import Callable, Sequence
-from functools import wraps
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -45,30 +44,6 @@ def weight_reduce_loss(
     return loss.sum() / (avg_factor + torch.finfo(torch.float32).eps)
 
 
-def reduce_loss(loss: Tensor, reduction: str) -> Tensor:
-    """Reduce a per-pixel loss with 'none', 'sum' or 'mean'."""
-    return weight_reduce_loss(loss, None, reduction)
-
-
-def weighted_loss(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Give ``function(pred, target, ...)``, a loss for each pixel, the arguments `weight`,
-    `reduction` and `avg_factor` of ``weight_reduce_loss``."""
-
-    @wraps(function)
-    def weighted(
-        pred: Tensor,
-        target: Tensor,
-        weight: Tensor | None = None,
-        reduction: str = 'mean',
-        avg_factor: float | Tensor | None = None,
-        **kwargs: object,
-    ) -> Tensor:
-        loss = function(pred, target, **kwargs)
-        return weight_reduce_loss(loss, weight, reduction, avg_factor)
-
-    return weighted
-
-
 def _read(path: str) -> Any:
     """The content of a .npy, .json or .pkl file."""
     import numpy as np
@@ -104,7 +79,3 @@ def load_class_weight(
             f'{source} cannot be used: {error}. Give one number per class, '
             'as a list or as a .npy, .json or .pkl file that holds a flat list.'
         ) from error
-
-
-# The name that losses written for mmsegmentation import.
-get_class_weight = load_class_weight

@@ -6,7 +6,6 @@ from mmengine.registry import DefaultScope, Registry
 from torch import Tensor
 
 import segkit.registry
-from segkit.old_names import serve
 from segkit.structures import SegDataSample
 
 ConfigType = dict  # or mmengine's ConfigDict, which is one
@@ -75,6 +74,3 @@ def _metainfo(dataset: str) -> dict:
 def add_prefix(inputs: dict, prefix: str) -> dict:
     """The same values under 'prefix.key'."""
     return {f'{prefix}.{key}': value for key, value in inputs.items()}
-
-
-serve(__name__)
