@@ -42,7 +42,7 @@ SERVED = {
     'familiar.versions': '__version__ version_info',
     'apis': 'init_model init_segmentor inference_model inference_segmentor',
     'familiar.inferencer': 'MMSegInferencer',
-    'familiar.pictures': 'show_result_pyplot',
+    'familiar.show_result_pyplot': 'show_result_pyplot',
     'familiar.running': (
         f'{_TESTING} _preprare_data init_random_seed train_segmentor get_root_logger '
         'setup_multi_processes check_dist_init'

@@ -12,9 +12,11 @@ where the offset falls outside the window. Two directions use the same logits:
 A pair outside the window keeps its place in the softmax with a logit of 0: it counts exp(0), not
 exp(-inf). Published weights depend on it.
 
-The written-out form multiplies every feature with the whole weight, though three quarters of those
-logits fall off the map. Here a patch of own pixels meets only the offsets it can use
-(segkit/ops/psa_patches.py), and neither that map nor, in collect, the attention is ever held.
+The written-out form (``composite_attention`` below) multiplies every feature with the whole weight,
+though three quarters of those logits fall off the map; it serves export, ONNX, dynamic shapes and
+higher derivatives, and as the reference. What runs otherwise lets a patch of own pixels meet only
+the offsets it can use (segkit/ops/psa_patches.py): neither that map nor, in collect, the attention
+is ever held.
 """
 
 from collections.abc import Sequence
@@ -24,7 +26,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segkit.ops.psa_patches import windowed_attention, windowed_logits
-from segkit.ops.psa_reference import composite_attention, composite_logits
 from segkit.ops.psa_window import parse_mask_size, parse_psa_type
 
 BACKENDS = ('auto', 'windowed', 'composite')
@@ -94,6 +95,36 @@ def psa_logits(
     _check(feat, weight, (mask_h, mask_w))
     logits = windowed_logits if _windowed(backend) else composite_logits
     return logits(feat, weight, mask_h, mask_w)
+
+
+def composite_logits(feat: Tensor, weight: Tensor, mask_h: int, mask_w: int) -> Tensor:
+    """(N, H * W own, H * W other); pairs outside the mask are 0."""
+    n, _, h, w = feat.shape
+    windows = F.conv2d(feat, weight[:, :, None, None]).view(n, mask_h, mask_w, h, w)
+    y = torch.arange(h, device=feat.device)
+    x = torch.arange(w, device=feat.device)
+    rows = (y[None, :] - y[:, None] + (mask_h - 1) // 2)[:, None, :, None]  # (own, other)
+    columns = (x[None, :] - x[:, None] + (mask_w - 1) // 2)[None, :, None, :]
+    inside = (rows >= 0) & (rows < mask_h) & (columns >= 0) & (columns < mask_w)
+    rows, columns = rows.clamp(0, mask_h - 1), columns.clamp(0, mask_w - 1)
+    pairs = windows[:, rows, columns, y[:, None, None, None], x[None, :, None, None]]
+    zero = pairs.new_zeros(())
+    return torch.where(inside, pairs, zero).reshape(n, h * w, h * w)
+
+
+def composite_attention(
+    value: Tensor, feat: Tensor, weight: Tensor, collect: bool, mask_h: int, mask_w: int,
+    softmax: bool,
+) -> Tensor:  # fmt: skip
+    """(N, Cv, H, W). Rows of ``pairs`` are what the softmax and the sum run over."""
+    pairs = composite_logits(feat, weight, mask_h, mask_w)
+    if not collect:  # torch's softmax along a strided axis loses two digits on large maps
+        pairs = pairs.transpose(1, 2).contiguous()
+    if softmax:
+        statistics = torch.promote_types(pairs.dtype, torch.float32)
+        pairs = pairs.softmax(dim=2, dtype=statistics).to(value.dtype)
+    out = torch.matmul(value.flatten(2), pairs.transpose(1, 2))
+    return out.view(value.shape[0], value.shape[1], *feat.shape[2:])
 
 
 class PointwiseSpatialAttention(nn.Module):

@@ -5,9 +5,9 @@ import torch
 
 from segkit.ops import psa_attention, psa_patches
 from segkit.ops import psa_grouped_passes as grouped_passes
+from segkit.ops.psa import composite_attention, composite_logits
 from segkit.ops.psa_grouped import Groups, Window, pack_tokens, skew, unpack_tokens, unskew
 from segkit.ops.psa_grouped_passes import grouped_backward, grouped_forward, images_at_once
-from segkit.ops.psa_reference import composite_attention, composite_logits
 
 CASES = [  # (n, h, w, mask_h, mask_w)
     (2, 5, 6, 9, 11),  # everything in reach

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from segkit.ops import triton_psa as ops
+from segkit.ops.psa import composite_attention
 from segkit.ops.psa_grouped import Groups, skew, unskew
 from segkit.ops.psa_grouped_passes import grouped_backward, grouped_forward
-from segkit.ops.psa_reference import composite_attention
 
 pytest.importorskip('triton', reason='needs triton (pip install --no-deps triton)')
 
