@@ -10,7 +10,7 @@ from .cityscapes import CityscapesDataset
 from .coco_stuff import COCOStuffDataset
 from .collate import seg_collate
 from .isaid import iSAIDDataset
-from .isprs import ISPRSDataset
+from .isprs import ISPRSDataset, PotsdamDataset
 from .loveda import LoveDADataset
 from .night import DarkZurichDataset, NightDrivingDataset
 from .pascal_context import PascalContextDataset, PascalContextDataset59
@@ -27,16 +27,16 @@ from .transforms import (
     RandomGaussianBlur,
     RandomRotate,
 )
-from .wrappers import ConcatDataset, RepeatDataset
+from .wrappers import ConcatDataset, MultiImageMixDataset, RepeatDataset
 
 __all__ = [
     'ADE20KDataset', 'BaseSegDataset', 'COCOStuffDataset', 'CamVidDataset', 'CityscapesDataset',
     'ConcatDataset', 'DarkZurichDataset', 'DataError', 'DefaultSampler', 'ISPRSDataset',
     'InfiniteSeededSampler', 'LoadAnnotations', 'LoadImageFromFile', 'LoveDADataset',
-    'NightDrivingDataset', 'PackSegInputs', 'PascalContextDataset', 'PascalContextDataset59',
-    'PascalVOCDataset', 'PhotoMetricDistortion', 'RandomCrop', 'RandomFlip',
-    'RandomGaussianBlur', 'RandomRotate', 'RepeatDataset', 'SeededIndex', 'ShapesDataset',
-    'UnpaddedSampler', 'iSAIDDataset', 'seg_collate',
+    'MultiImageMixDataset', 'NightDrivingDataset', 'PackSegInputs', 'PascalContextDataset',
+    'PascalContextDataset59', 'PascalVOCDataset', 'PhotoMetricDistortion', 'PotsdamDataset',
+    'RandomCrop', 'RandomFlip', 'RandomGaussianBlur', 'RandomRotate', 'RepeatDataset',
+    'SeededIndex', 'ShapesDataset', 'UnpaddedSampler', 'iSAIDDataset', 'seg_collate',
 ]  # fmt: skip
 
 serve(__name__)

@@ -24,3 +24,6 @@ class ISPRSDataset(BaseSegDataset):
         self, img_suffix: str = '.png', reduce_zero_label: bool = True, **kwargs: Any
     ) -> None:
         super().__init__(img_suffix=img_suffix, reduce_zero_label=reduce_zero_label, **kwargs)
+
+
+PotsdamDataset = ISPRSDataset

@@ -1,4 +1,4 @@
-"""Datasets made of datasets: one after the other, or one several times.
+"""Datasets made of datasets: one after the other, one several times, or its samples mixed.
 
 mmengine's wrappers build their parts from mmengine's registry alone and index them by plain
 numbers; these build ours and pass the seed of a :class:`SeededIndex` on.
@@ -14,6 +14,7 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 
 from segkit.datasets.samplers import SeededIndex
+from segkit.datasets.transforms.compose import Compose
 from segkit.errors import UserError
 from segkit.registry import DATASETS
 
@@ -142,3 +143,65 @@ class RepeatDataset(_OfOne, mmengine_dataset.RepeatDataset):
 
     def __init__(self, dataset: dict | BaseDataset, times: int, **kwargs: Any) -> None:
         super().__init__(_build(dataset), times, **kwargs)
+
+
+@DATASETS.register_module()
+class MultiImageMixDataset(RepeatDataset):
+    """One dataset whose samples are mixed from several of it (`RandomMosaic`).
+
+    A transform with a method ``get_indices(dataset)`` finds the samples of these indices, as the
+    dataset's own pipeline gives them, in ``results['mix_results']``.
+
+    Args:
+        dataset: its pipeline loads and does not pack.
+        pipeline: what follows, packing included.
+        skip_type_keys: names of transforms to leave out.
+    """
+
+    def __init__(
+        self,
+        dataset: dict | BaseDataset,
+        pipeline: Sequence[dict | Callable],
+        skip_type_keys: Sequence[str] | None = None,
+        lazy_init: bool = False,
+    ) -> None:
+        self.pipeline = Compose(pipeline)
+        self.update_skip_type_keys(skip_type_keys or ())
+        super().__init__(dataset, times=1, lazy_init=lazy_init)
+
+    def update_skip_type_keys(self, skip_type_keys: Sequence[str]) -> None:
+        """Leave out the transforms of these types, and no others, from now on.
+
+        Raises ValueError for one that is not in the pipeline.
+        """
+        held = {type(transform).__name__ for transform in self.pipeline.transforms}
+        if unknown := sorted(set(skip_type_keys) - held):
+            raise UserError(
+                f'skip_type_keys of MultiImageMixDataset: {unknown} is not in its pipeline, which '
+                f'holds {sorted(held)}.'
+            )
+        self.skip_type_keys = tuple(skip_type_keys)
+
+    def __getitem__(self, idx: int) -> dict:
+        results: Any = self._loaded(idx)
+        for transform in self.pipeline.transforms:
+            if type(transform).__name__ in self.skip_type_keys:
+                continue
+            if hasattr(transform, 'get_indices'):
+                found = transform.get_indices(self.dataset)
+                others = found if isinstance(found, Sequence) else [found]
+                results['mix_results'] = [self._loaded(int(i)) for i in others]
+            results = transform(results)
+            if results is None:
+                raise UserError(f'MultiImageMixDataset: {transform} gave nothing for sample {idx}.')
+            results.pop('mix_results', None)
+        return results
+
+    def _loaded(self, idx: int) -> dict:
+        results = dict(super().__getitem__(idx))
+        if 'img' not in results:
+            raise UserError(
+                'MultiImageMixDataset: the pipeline of its dataset packs the samples. Give '
+                'PackSegInputs in the pipeline of MultiImageMixDataset instead.'
+            )
+        return results

@@ -1,6 +1,5 @@
 """Data sets by their older classes and arguments, made of `BaseSegDataset`."""
 
-import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,76 +11,14 @@ from torch.utils.data import DataLoader
 
 from segkit.datasets import BaseSegDataset
 from segkit.datasets.transforms import LoadAnnotations
-from segkit.datasets.wrappers import _build, _OfOne
 from segkit.errors import UserError
 from segkit.evaluation.areas import Areas, area_scores
 from segkit.evaluation.tables import class_table
-from segkit.registry import DATASETS, TRANSFORMS
+from segkit.registry import DATASETS
 
 from .scores import intersect_and_union
 
 _OLD_STEPS = {'Collect', 'DefaultFormatBundle', 'ImageToTensor', 'MultiScaleFlipAug', 'Normalize'}
-_AERIAL = {
-    'impervious_surface': [255, 255, 255],
-    'building': [0, 0, 255],
-    'low_vegetation': [0, 255, 255],
-    'tree': [0, 255, 0],
-    'car': [255, 255, 0],
-    'clutter': [255, 0, 0],
-}
-
-
-def _metainfo(colours: Mapping[str, list[int]]) -> dict:
-    return dict(classes=tuple(colours), palette=list(colours.values()))
-
-
-class _OfTiles(BaseSegDataset):
-    """PNG tiles whose labels count from 1; 0 is ignored."""
-
-    def __init__(
-        self,
-        img_suffix: str = '.png',
-        seg_map_suffix: str = '.png',
-        reduce_zero_label: bool = True,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(
-            img_suffix=img_suffix,
-            seg_map_suffix=seg_map_suffix,
-            reduce_zero_label=reduce_zero_label,
-            **kwargs,
-        )
-
-
-@DATASETS.register_module()
-class LoveDADataset(_OfTiles):
-    """LoveDA (Wang et al., NeurIPS 2021): 7 classes of land cover."""
-
-    METAINFO = _metainfo(
-        {
-            'background': [255, 255, 255],
-            'building': [255, 0, 0],
-            'road': [255, 255, 0],
-            'water': [0, 0, 255],
-            'barren': [159, 129, 183],
-            'forest': [0, 255, 0],
-            'agricultural': [255, 195, 128],
-        }
-    )
-
-
-@DATASETS.register_module()
-class PotsdamDataset(_OfTiles):
-    """ISPRS Potsdam: 6 classes, in the colours of the benchmark."""
-
-    METAINFO = _metainfo(_AERIAL)
-
-
-@DATASETS.register_module()
-class ISPRSDataset(_OfTiles):
-    """ISPRS Vaihingen: the classes of Potsdam."""
-
-    METAINFO = _metainfo(_AERIAL)
 
 
 @DATASETS.register_module()
@@ -219,70 +156,6 @@ def _ours(pipeline: Sequence, test_mode: bool) -> list:
         return steps
     converted = convert_pipeline(steps)[0]
     return after_resize(converted, {'type': 'LoadAnnotations'}) if test_mode else converted
-
-
-@DATASETS.register_module()
-class MultiImageMixDataset(_OfOne):
-    """Samples mixed from several of one data set (mosaic, mix-up).
-
-    A transform with ``get_indices(dataset)`` finds the other samples in ``results['mix_results']``.
-
-    Args:
-        dataset: its own pipeline loads; it does not pack.
-        pipeline: what follows, packing included.
-        skip_type_keys: types of transforms to leave out.
-    """
-
-    def __init__(
-        self,
-        dataset: dict | BaseSegDataset,
-        pipeline: Sequence[dict],
-        skip_type_keys: Sequence[str] | None = None,
-        lazy_init: bool = False,
-    ) -> None:
-        if not all(isinstance(step, Mapping) for step in pipeline):
-            raise TypeError('MultiImageMixDataset: each step of pipeline is a dict with a type.')
-        self.dataset: Any = _build(dataset)
-        self.pipeline = [TRANSFORMS.build(step) for step in pipeline]
-        self._types = [step['type'] for step in pipeline]
-        self.skip_type_keys = skip_type_keys
-        self._fully_initialized = False
-        if not lazy_init:
-            self.full_init()
-
-    @property
-    def metainfo(self) -> dict:
-        """That of the data set."""
-        return self.dataset.metainfo
-
-    def full_init(self) -> None:
-        """Scan the data set's folders, once."""
-        self.dataset.full_init()
-        self._fully_initialized = True
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def get_data_info(self, idx: int) -> dict:
-        """Paths of a sample."""
-        return self.dataset.get_data_info(idx)
-
-    def __getitem__(self, idx: int) -> dict:
-        results = copy.deepcopy(self.dataset[idx])
-        for name, transform in zip(self._types, self.pipeline):
-            if name in (self.skip_type_keys or ()):
-                continue
-            if hasattr(transform, 'get_indices'):
-                others = transform.get_indices(self.dataset)
-                others = others if isinstance(others, Sequence) else [others]
-                results['mix_results'] = [copy.deepcopy(self.dataset[int(i)]) for i in others]
-            results = transform(results)
-            results.pop('mix_results', None)
-        return results
-
-    def update_skip_type_keys(self, skip_type_keys: Sequence[str]) -> None:
-        """Leave these types out from now on."""
-        self.skip_type_keys = skip_type_keys
 
 
 def build_dataset(cfg: Any, default_args: Mapping[str, Any] | None = None) -> Any:

@@ -31,8 +31,11 @@ _SHORT = {
     'potsdam': 'isprs',
     'vaihingen': 'isprs',
     'iSAID': 'isaid',
-    'cocostuff': 'coco_stuff',
-    'coco-stuff': 'coco_stuff',
+    **{
+        f'coco{dash}stuff{size}': 'coco_stuff'
+        for dash in ('', '-', '_')
+        for size in ('', '10k', '164k')
+    },
 }
 
 

@@ -11,7 +11,6 @@ from torch import Tensor, stack
 from segkit.errors import UserError
 from segkit.structures import SegDataSample
 
-from .datasets import ISPRSDataset, LoveDADataset, PotsdamDataset
 from .helpers import get_classes, get_palette
 
 # data set -> other names of it
@@ -23,7 +22,12 @@ dataset_aliases = {
     'loveda': ['loveda'],
     'potsdam': ['potsdam'],
     'vaihingen': ['vaihingen'],
-}
+    'cocostuff': [
+        'cocostuff', 'cocostuff10k', 'cocostuff164k', 'coco-stuff', 'coco-stuff10k',
+        'coco-stuff164k', 'coco_stuff', 'coco_stuff10k', 'coco_stuff164k',
+    ],
+    'isaid': ['isaid', 'iSAID'],
+}  # fmt: skip
 
 
 def _functions(name: str) -> tuple[Callable[[], list], Callable[[], list]]:
@@ -38,18 +42,15 @@ def _functions(name: str) -> tuple[Callable[[], list], Callable[[], list]]:
     return classes, palette
 
 
-def _functions_of(dataset: type) -> tuple[Callable[[], list], Callable[[], list]]:
-    meta: dict = dataset.METAINFO  # type: ignore[attr-defined]
-    return lambda: list(meta['classes']), lambda: [list(c) for c in meta['palette']]
-
-
 cityscapes_classes, cityscapes_palette = _functions('cityscapes')
 ade_classes, ade_palette = _functions('ade')
 voc_classes, voc_palette = _functions('voc')
 pcontext_classes, pcontext_palette = _functions('pcontext')
-loveda_classes, loveda_palette = _functions_of(LoveDADataset)
-potsdam_classes, potsdam_palette = _functions_of(PotsdamDataset)
-vaihingen_classes, vaihingen_palette = _functions_of(ISPRSDataset)
+loveda_classes, loveda_palette = _functions('loveda')
+potsdam_classes, potsdam_palette = _functions('potsdam')
+vaihingen_classes, vaihingen_palette = _functions('vaihingen')
+cocostuff_classes, cocostuff_palette = _functions('cocostuff')
+isaid_classes, isaid_palette = _functions('isaid')
 
 
 def stack_batch(

@@ -11,7 +11,8 @@ TYPES    registry -> names that a config may have as ``type``, besides those alw
 _CLASSES = (
     'cityscapes_classes cityscapes_palette ade_classes ade_palette voc_classes voc_palette '
     'pcontext_classes pcontext_palette loveda_classes loveda_palette potsdam_classes '
-    'potsdam_palette vaihingen_classes vaihingen_palette'
+    'potsdam_palette vaihingen_classes vaihingen_palette cocostuff_classes cocostuff_palette '
+    'isaid_classes isaid_palette'
 )
 _AREAS = (
     'intersect_and_union total_intersect_and_union total_area_to_metrics mean_iou mean_dice '
@@ -49,16 +50,16 @@ SERVED = {
     ),
     'datasets': (
         'BaseSegDataset ADE20KDataset CityscapesDataset PascalVOCDataset PascalContextDataset '
-        'PascalContextDataset59 ConcatDataset RepeatDataset'
+        f'PascalContextDataset59 ConcatDataset RepeatDataset {_MULTI} COCOStuffDataset '
+        'DarkZurichDataset ISPRSDataset LoveDADataset NightDrivingDataset PotsdamDataset '
+        'iSAIDDataset'
     ),
     'datasets.transforms': (
         'Compose LoadAnnotations LoadImageFromFile LoadImageFromNDArray PhotoMetricDistortion '
         'RandomCrop RandomFlip RandomRotate Resize Pad MultiScaleFlipAug PackSegInputs'
     ),
     'datasets.samplers': 'DistributedSampler=UnpaddedSampler',
-    'familiar.datasets': (
-        f'CustomDataset {_MULTI} {_BUILDERS} LoveDADataset PotsdamDataset ISPRSDataset'
-    ),
+    'familiar.datasets': f'CustomDataset {_BUILDERS}',
     'registry': (
         'DATASETS PIPELINES=TRANSFORMS OPTIMIZER_BUILDERS=OPTIM_WRAPPER_CONSTRUCTORS '
         'OPTIMIZER_CONSTRUCTORS=OPTIM_WRAPPER_CONSTRUCTORS'
@@ -108,17 +109,14 @@ PLACES = {
     'core.seg.sampler': 'BasePixelSampler OHEMPixelSampler',
     'core.utils': 'add_prefix sync_random_seed check_dist_init',
     'core.utils.misc': 'add_prefix',
-    'datasets': (
-        f'CustomDataset {_MULTI} {_BUILDERS} LoveDADataset PotsdamDataset ISPRSDataset DATASETS '
-        'PIPELINES LoadImageFromNDArray Resize Pad'
-    ),
+    'datasets': f'CustomDataset {_BUILDERS} DATASETS PIPELINES LoadImageFromNDArray Resize Pad',
     'datasets.ade': 'ADE20KDataset',
     'datasets.basesegdataset': 'BaseSegDataset',
     'datasets.builder': f'{_BUILDERS} DATASETS PIPELINES',
     'datasets.custom': 'CustomDataset DATASETS',
+    'datasets.dark_zurich': 'DarkZurichDataset',
     'datasets.dataset_wrappers': f'{_MULTI} ConcatDataset RepeatDataset',
-    'datasets.isprs': 'ISPRSDataset',
-    'datasets.loveda': 'LoveDADataset',
+    'datasets.night_driving': 'NightDrivingDataset',
     'datasets.potsdam': 'PotsdamDataset',
     'datasets.pipelines': _STEPS,
     'datasets.pipelines.compose': 'Compose',
@@ -219,11 +217,10 @@ LACKING = {
     },
     'datasets': {
         _ANY_FOLDERS: (
-            'BDD100KDataset ChaseDB1Dataset COCOStuffDataset DarkZurichDataset DRIVEDataset '
-            'DSDLSegDataset HRFDataset iSAIDDataset LIPDataset MapillaryDataset_v1 '
-            'MapillaryDataset_v2 NightDrivingDataset NYUDataset REFUGEDataset STAREDataset '
-            'SynapseDataset bdd100k chase_db1 coco_stuff dark_zurich drive dsdl hrf isaid lip '
-            'mapillary night_driving nyu refuge stare synapse'
+            'BDD100KDataset ChaseDB1Dataset DRIVEDataset DSDLSegDataset HRFDataset LIPDataset '
+            'MapillaryDataset_v1 MapillaryDataset_v2 NYUDataset REFUGEDataset STAREDataset '
+            'SynapseDataset bdd100k chase_db1 drive dsdl hrf lip mapillary nyu refuge stare '
+            'synapse'
         ),
         'Stack both pictures in one array of six channels in a LoadImageFromFile of your own, '
         'and set in_channels=6 in the backbone.': (
@@ -340,7 +337,7 @@ LACKING = {
 }
 
 TYPES = {
-    'DATASETS': f'CustomDataset {_MULTI} LoveDADataset PotsdamDataset ISPRSDataset',
+    'DATASETS': 'CustomDataset',
     'MODELS': 'TIMMBackbone',
     'METRICS': 'CityscapesMetric',
 }

@@ -23,6 +23,9 @@ WRAPPERS = {
     'ConcatDataset': lambda part: dict(datasets=[part, part]),
     'RepeatDataset': lambda part: dict(dataset=part, times=2),
     'ClassBalancedDataset': lambda part: dict(dataset=part, oversample_thr=0.5),
+    'MultiImageMixDataset': lambda part: dict(
+        dataset={**part, 'pipeline': part['pipeline'][:2]}, pipeline=part['pipeline'][2:]
+    ),
 }
 LEAVES = sorted(set(found.datasets()) - set(WRAPPERS))
 LOAD = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
