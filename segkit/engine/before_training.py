@@ -214,6 +214,7 @@ def _weights(cfg: Mapping) -> Iterator[tuple[str, str]]:
     places = {
         'model.pretrained': model.get('pretrained'),
         'model.backbone.pretrained': backbone.get('pretrained'),
+        'model.backbone.checkpoint_path': backbone.get('checkpoint_path') or None,
         'load_from': None if cfg.get('resume') else cfg.get('load_from'),
     }
     if isinstance(start, Mapping):

@@ -41,8 +41,9 @@ def without_pretrained(cfg: Mapping[str, object]) -> dict[str, object]:
     """A model config that names no weights to start from: a file that brings all is read later."""
     cfg = {key: value for key, value in cfg.items() if key != 'pretrained'}
     backbone = cfg.get('backbone')
-    if isinstance(backbone, Mapping) and backbone.get('pretrained'):
-        cfg['backbone'] = {**backbone, 'pretrained': None}
+    if isinstance(backbone, Mapping):
+        named = {'pretrained': None, 'checkpoint_path': ''}
+        cfg['backbone'] = {k: named.get(k, v) if v else v for k, v in backbone.items()}
     return cfg
 
 
