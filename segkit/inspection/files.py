@@ -1,7 +1,15 @@
-"""The files below a folder as a person sees them: nothing hidden, endings in any case."""
+"""The files below a folder as a person sees them, and lists that say which are trained on.
+
+Nothing hidden, endings in any case. A line of a list (``train.txt``, ``ImageSets/.../val.txt``) is
+a stem, a file's name or its path, with spaces or not; or it has columns, of which the first is the
+picture (SegNet's CamVid).
+"""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from .words import ROLES
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.tif', '.tiff', '.bmp', '.webp')
 
@@ -32,3 +40,69 @@ def is_picture(name: str) -> bool:
 def list_pictures(root: str | os.PathLike[str]) -> list[str]:
     """Relative paths of the visible pictures below a folder, sorted."""
     return sorted(name for name in visible_files(root) if is_picture(name))
+
+
+def find_lists(root: Path, role: str = '') -> dict[str, list[str]]:
+    """Role -> relative paths of text files whose name is one, those of segmentation first."""
+    found: dict[str, list[str]] = {}
+    for name in visible_files(root):
+        stem, ending = os.path.splitext(os.path.basename(name))
+        roles = [r for r, words in ROLES.items() if stem.lower() in words]
+        if ending == '.txt' and roles and role in ('', roles[0]):
+            found.setdefault(roles[0], []).append(name)
+    for names in found.values():
+        names.sort(key=lambda name: _order(name))
+    return found
+
+
+def _order(name: str) -> tuple:
+    """Segmentation's own lists first, 'train' before 'trainval', what lies higher first."""
+    stem = os.path.splitext(os.path.basename(name))[0].lower()
+    return 'seg' not in name.lower(), stem == 'trainval', name.count('/'), name
+
+
+def match(
+    lines: Iterable[str], stems: Sequence[str], suffixes: Iterable[str]
+) -> tuple[list[str], list[str]]:
+    """(stems that the lines name, lines that name none).
+
+    Args:
+        stems: of the pictures there are. suffixes: what may follow them in a line.
+    """
+    endings = sorted({'', *suffixes}, key=len, reverse=True)
+    known, tails = set(stems), _by_tail(stems)
+    found, unknown = [], []
+    for line in lines:
+        stem = next((s for s in _readings(line, endings, known, tails)), None)
+        if stem is None:
+            unknown.append(line)
+        else:
+            found.append(stem)
+    return list(dict.fromkeys(found)), unknown
+
+
+def _by_tail(stems: Sequence[str]) -> dict[str, str]:
+    """Name without folders -> stem, where it is the only one of that name."""
+    tails: dict[str, str | None] = {}
+    for stem in stems:
+        tail = stem.rsplit('/', 1)[-1]
+        tails[tail] = None if tail in tails else stem
+    return {tail: stem for tail, stem in tails.items() if stem is not None}
+
+
+def _readings(
+    line: str, endings: Sequence[str], known: set[str], tails: Mapping[str, str]
+) -> Iterable[str]:
+    """Stems that a line may mean: as a whole, then its first column."""
+    for text in (line, *line.replace('\t', ' ').split(' ')[:1], *line.split(',')[:1]):
+        path = text.strip().replace('\\', '/')
+        for ending in endings:
+            if not path.endswith(ending):
+                continue
+            stem = path.removesuffix(ending)
+            parts = stem.split('/')
+            for i in range(len(parts)):
+                if '/'.join(parts[i:]) in known:
+                    yield '/'.join(parts[i:])
+            if parts[-1] in tails:
+                yield tails[parts[-1]]

@@ -13,9 +13,8 @@ from segkit.datasets.scan import read_split
 from segkit.errors import UserError
 
 from .exports import refuse_exports
-from .files import list_pictures
+from .files import find_lists, list_pictures, match
 from .folders import Pairing, best_of, best_pairing, others_as_good, pair, unlabelled
-from .lists import find_lists, match
 from .words import base_of, meaning_of_path
 
 _ROLES = ('train', 'val', 'test')

@@ -27,8 +27,7 @@ from .labels import Pair, gather, look
 from .layout import Choice, Layout, find_layout
 from .quoting import command, plain, shell_word
 from .recipe import ON_CPU, ON_GPU, Recipe, has_gpu, recipe_for
-from .split_settings import (
-    Lists,
+from .splits import (
     datasets_of,
     leave_out_unlisted,
     pairs_line,
@@ -74,7 +73,7 @@ def write_config(args: Namespace, out: Path) -> Iterator[str]:
     yield from map(plain, classes_table(classes, stored).splitlines())
     yield from map(plain, [*about, *classes.notes])
     recipe = _recipe(args, len(pairs['train']), pictures.size)
-    lists = Lists()
+    lists: dict[Path, list[str]] = {}
     content = Content(
         name=_name(args, root, out),
         root=str(root),
@@ -93,9 +92,9 @@ def write_config(args: Namespace, out: Path) -> Iterator[str]:
         ],
     )
     text = config_text(content)
-    check_outputs('--out', SPLIT_WRITER, lists.files)
+    check_outputs('--out', SPLIT_WRITER, lists)
     out.parent.mkdir(parents=True, exist_ok=True)
-    for path, stems in lists.files.items():
+    for path, stems in lists.items():
         write_split(path, stems)
     write_text(out, text)
     yield from _closing(recipe, content, out)

@@ -12,8 +12,8 @@ from helpers.layouts import LAYOUTS, put, scene, write
 from helpers.run_tool import run_tool
 from PIL import Image
 
+from segkit.inspection.files import find_lists, match
 from segkit.inspection.layout import Choice, find_layout
-from segkit.inspection.lists import find_lists, match
 
 
 def pictures(root: Path, *names: str) -> None:
