@@ -6,10 +6,15 @@ show_result('street.jpg', result, out_file='street_overlay.png')
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
 from segkit.engine.launch import resting_collector
 from segkit.old_names import serve
+
+if TYPE_CHECKING:
+    from .inference import inference_model, inference_segmentor
+    from .model import init_model, init_segmentor
+    from .show import show_result
 
 _HOMES = {
     'init_model': 'model',
@@ -19,10 +24,16 @@ _HOMES = {
     'show_result': 'show',
 }
 
-__all__ = sorted(_HOMES)
+__all__ = [
+    'inference_model',
+    'inference_segmentor',
+    'init_model',
+    'init_segmentor',
+    'show_result',
+]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     with resting_collector():

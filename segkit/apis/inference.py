@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 import cv2
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from torch import nn
 
@@ -15,6 +16,9 @@ from segkit.old_names import serve
 from segkit.structures import SegDataSample
 
 from .sources import Picture, Source, is_single, pictures
+
+if TYPE_CHECKING:
+    from .model import Network
 
 
 def inference_model(
@@ -83,7 +87,7 @@ def _predictions(
     batch_size: int,
     on_error: Callable[[str], None] | None,
 ) -> Iterator[tuple[Picture, SegDataSample]]:
-    network: Any = model  # with a config and a test step, as ``init_model`` makes it
+    network = cast('Network', model)
     pipeline = InferencePipeline(network.cfg, aug_test, input_channels(model))
     while batch := list(islice(stream, batch_size)):
         loaded = [(picture, _load(pipeline, picture, on_error)) for picture in batch]
@@ -152,7 +156,7 @@ class InferencePipeline:
     ``channels``: of the network's input. An (H, W) array is repeated to three, and kept for one.
     """
 
-    def __init__(self, cfg: Any, aug_test: bool = False, channels: int = 3) -> None:
+    def __init__(self, cfg: Config, aug_test: bool = False, channels: int = 3) -> None:
         from mmengine.dataset import Compose
 
         from segkit.datasets.transforms.aug_test import enable_aug_test
@@ -164,16 +168,17 @@ class InferencePipeline:
         steps = [TRANSFORMS.build(step) for step in pipeline_of(cfg)]
         names = [type(step).__name__ for step in steps]
         keep = [(n, s) for n, s in zip(names, steps) if n != 'LoadAnnotations']
-        self.load: Any = next((s for n, s in keep if n.startswith('LoadImage')), None)
+        self.load = next((s for n, s in keep if n.startswith('LoadImage')), None)
         self.rest = Compose([s for n, s in keep if not n.startswith('LoadImage')])
 
-    def __call__(self, picture: Picture) -> dict[str, Any]:
+    def __call__(self, picture: Picture) -> dict[str, object]:
         """``dict(inputs, data_samples)`` of one picture."""
         return self.rest(self.loaded(picture))
 
-    def loaded(self, picture: Picture) -> dict[str, Any]:
+    def loaded(self, picture: Picture) -> dict:
         """What the loading step gives: ``img`` (H, W[, C]), its path and its sizes."""
         if picture.array is None:
+            assert self.load is not None, 'a pipeline that reads files has a LoadImage...'
             return self.load(dict(img_path=picture.path))
         array = picture.array
         _check_channels(picture, self.channels)
@@ -189,7 +194,7 @@ def input_channels(model: nn.Module) -> int:
     return next((first.in_channels for first in convolutions), 3)
 
 
-def pipeline_of(cfg: Any) -> list[dict[str, object]]:
+def pipeline_of(cfg: Config) -> list[dict[str, object]]:
     """The test pipeline of a config, however its test dataset is wrapped."""
     dataset = cfg.test_dataloader.dataset
     while 'pipeline' not in dataset:  # wrappers: ConcatDataset, RepeatDataset

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Protocol, cast
 
 import torch
 from mmengine.config import Config
@@ -15,9 +15,19 @@ from segkit.errors import UserError
 from segkit.models.inference.fuse import speed_up
 from segkit.models.layers import revert_sync_bn
 from segkit.registry import DATASETS, MODELS, build_ours
+from segkit.structures import SegDataSample
 from segkit.weights import build_undrawn, initialise, load_into, without_pretrained
 
 MODELS.import_from_location()  # here, while the collector rests (__init__.py)
+
+
+class Network(Protocol):
+    """A network as ``init_model`` makes it."""
+
+    cfg: Config
+    dataset_meta: dict
+
+    def test_step(self, data: object) -> list[SegDataSample]: ...
 
 
 def init_model(
@@ -92,9 +102,10 @@ def _meta_of_dataset(cfg: Config) -> dict[str, object]:
     return {**getattr(cls, 'METAINFO', {}), **(dataset.get('metainfo') or {})}
 
 
-def _name_every_class(model: Any, checkpoint: str | Path | None) -> None:
+def _name_every_class(model: nn.Module, checkpoint: str | Path | None) -> None:
     """Say where there are fewer names than classes, and give the others their number as a name."""
-    meta, wanted = model.dataset_meta, getattr(model, 'num_classes', None)
+    network = cast(Network, model)
+    meta, wanted = network.dataset_meta, getattr(model, 'num_classes', None)
     classes = list(meta.get('classes') or ())
     if not classes or wanted is None or len(classes) == wanted:
         return
@@ -106,7 +117,7 @@ def _name_every_class(model: Any, checkpoint: str | Path | None) -> None:
     classes += [f'class {i}' for i in range(len(classes), wanted)]
     colours = list(meta.get('palette') or ())
     colours += make_palette(wanted)[len(colours) :] if colours else []
-    model.dataset_meta = {**meta, 'classes': classes, **({'palette': colours} if colours else {})}
+    network.dataset_meta = {**meta, 'classes': classes, **({'palette': colours} if colours else {})}
 
 
 # The name before 1.0, with the same arguments.

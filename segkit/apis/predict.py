@@ -4,17 +4,21 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from torch import nn
 
 from segkit.engine.folders import make_folder
 from segkit.outputs import check_outputs, output_file
+from segkit.structures import SegDataSample
 
 from .inference import predict_stream
 from .show import show_result
 from .sources import VIDEO_SUFFIXES, Picture, Source, pictures
+
+if TYPE_CHECKING:
+    from .model import Network
 
 WRITER = 'predict'
 
@@ -91,7 +95,12 @@ def _all_files(sources: Source) -> bool:
 
 
 def _write(
-    picture: Picture, sample: Any, model: nn.Module, name: str, out_dir: Path, opacity: float
+    picture: Picture,
+    sample: SegDataSample,
+    model: nn.Module,
+    name: str,
+    out_dir: Path,
+    opacity: float,
 ) -> dict[str, object]:
     import cv2
 
@@ -99,7 +108,6 @@ def _write(
     kind = np.uint8 if labels.max(initial=0) < 256 else np.uint16
     image = picture.path if picture.array is None else picture.array
     assert image is not None, 'a picture is a path or an array'
-    meta: Any = model.dataset_meta
     mask, overlay = _files_of(name)
     drawn = show_result(image, sample, model, opacity=opacity)
     for file, array in ((mask, labels.astype(kind)), (overlay, drawn)):
@@ -108,7 +116,7 @@ def _write(
     height, width = labels.shape
     return dict(
         name=name, path=picture.path, width=width, height=height, mask=mask, overlay=overlay,
-        classes=_shares(labels, meta.get('classes')),
+        classes=_shares(labels, cast('Network', model).dataset_meta.get('classes')),
     )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """A prediction as an overlay over its image."""
 
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from segkit.errors import UserError
 from segkit.outputs import refuse_input
 from segkit.structures import SegDataSample
 
-from .sources import is_single, pictures
+from .sources import Source, is_single, pictures
 
 
 def show_result(
@@ -51,7 +51,7 @@ def show_result(
     image = read_rgb(img) if isinstance(img, (str, Path)) else viewable(_image(img))
     labels = _labels(result)
     if palette is None:
-        colours: Any = palette_of(getattr(model, 'dataset_meta', None))
+        colours = palette_of(getattr(model, 'dataset_meta', None))
     else:
         colours = _checked(palette, labels)
     if out_file is not None and isinstance(img, (str, Path)):
@@ -64,10 +64,12 @@ def show_result(
     return picture
 
 
-def _image(img: Any) -> np.ndarray:
+def _image(img: object) -> np.ndarray:
     """(H, W) or (H, W, C) uint8 BGR of what is no path."""
-    if isinstance(img, np.ndarray) or is_single(img):
-        return next(pictures(img)).array  # type: ignore[return-value]  # of what is no path
+    if isinstance(img, np.ndarray) or is_single(cast(Source, img)):
+        picture = next(pictures(cast(Source, img)))
+        assert picture.array is not None, 'of what is no path'
+        return picture.array
     raise UserError(f'img: a {type(img).__name__} is no picture; give a path or an array.')
 
 

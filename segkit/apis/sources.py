@@ -8,7 +8,7 @@ import glob
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 
@@ -19,6 +19,10 @@ IMAGE_SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.p
 VIDEO_SUFFIXES = {'.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg'}
 
 _TENSOR_CURE = ' Of a (3, H, W) RGB tensor of 0-255: t.permute(1, 2, 0).flip(2).byte().numpy().'
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from typing_extensions import TypeIs
 
 Source = str | Path | np.ndarray | Iterable[object]
 
@@ -78,13 +82,13 @@ def _numbered(items: Iterable[object]) -> Iterator[Picture]:
     return chain.from_iterable(list(parts) if isinstance(items, (list, tuple)) else parts)
 
 
-def _item(number: int, item: Any) -> Iterable[Picture]:
+def _item(number: int, item: object) -> Iterable[Picture]:
     if _is_picture(item) or (isinstance(item, np.ndarray) and item.ndim != 4):
         return [Picture(f'{number:06d}', None, _array(item, f'image {number}'))]
-    return pictures(item)
+    return pictures(cast(Source, item))
 
 
-def _is_picture(item: object) -> bool:
+def _is_picture(item: object) -> 'TypeIs[Image]':
     """Whether it is an image of Pillow, which may not have been imported at all."""
     return hasattr(item, 'getbands') and hasattr(item, 'convert')
 
@@ -93,7 +97,7 @@ def _is_tensor(item: object) -> bool:
     return hasattr(item, 'numpy') and hasattr(item, 'permute')
 
 
-def _array(item: Any, name: str) -> np.ndarray:
+def _array(item: 'np.ndarray | Image', name: str) -> np.ndarray:
     """(H, W) or (H, W, C) uint8 BGR of an array or a PIL image.
 
     Raises:
@@ -118,7 +122,7 @@ def _array(item: Any, name: str) -> np.ndarray:
     return np.ascontiguousarray(item[..., 0] if grey else item)  # a view such as img[..., ::-1]
 
 
-def _of_pillow(image: Any, name: str) -> np.ndarray:
+def _of_pillow(image: 'Image', name: str) -> np.ndarray:
     """As the file it came from would be read: upright, without transparency."""
     from PIL import ImageOps
 

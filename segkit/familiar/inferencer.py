@@ -11,9 +11,10 @@ from mmengine.config import Config
 from torch import nn
 
 from segkit.apis import inference_model, init_model
-from segkit.apis.sources import is_single, pictures
+from segkit.apis.sources import pictures
 from segkit.errors import UserError
 from segkit.outputs import output_file
+from segkit.structures import SegDataSample
 
 from .helpers import get_classes, get_palette
 from .pictures import show_result_pyplot
@@ -82,8 +83,8 @@ class MMSegInferencer:
             ``dict(predictions, visualization)``: an (H, W) array of classes and an (H, W, 3) RGB
             picture for one picture, lists of them for several.
         """
-        samples = inference_model(self.model, inputs, batch_size=batch_size)
-        samples = [samples] if is_single(inputs) else list(samples)  # type: ignore[arg-type]
+        found = inference_model(self.model, inputs, batch_size=batch_size)
+        samples = [found] if isinstance(found, SegDataSample) else list(found)
         drawn: list[np.ndarray] = []
         if out_dir or show or return_vis:
             options = dict(opacity=opacity, with_labels=with_labels, wait_time=wait_time, show=show)

@@ -4,12 +4,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from mmengine.config import Config
 
-from segkit.datasets import SeededIndex
+from segkit.datasets import BaseSegDataset, SeededIndex
 from segkit.datasets.places import files_of, scanned_folders
 from segkit.engine.config_check import check_part
 from segkit.errors import UserError
@@ -32,7 +31,7 @@ _BARE = (232, 232, 232)  # of ignored pixels the picture itself is seen
 Picture = tuple[str, np.ndarray]
 
 
-def dataset_of(cfg: Config, split: str, raw: bool = False) -> Any:
+def dataset_of(cfg: Config, split: str, raw: bool = False) -> BaseSegDataset:
     """The data set of a split; ``raw``: with its files as they are, without augmentation.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from mmengine.hooks import Hook
@@ -60,21 +60,34 @@ class SegVisualizationHook(Hook):
         self._seen = 0
 
     def after_val_iter(
-        self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: object = None
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: Sequence | None = None,
     ) -> None:
         self._draw(runner, data_batch, outputs, 'val', self.interval)
 
     def after_test_iter(
-        self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: object = None
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: Sequence | None = None,
     ) -> None:
         self._draw(runner, data_batch, outputs, 'test', 1)
 
     def _draw(
-        self, runner: Runner, data_batch: Any, outputs: Any, split: str, interval: int
+        self,
+        runner: Runner,
+        data_batch: dict | None,
+        outputs: Sequence | None,
+        split: str,
+        interval: int,
     ) -> None:
         if not self.draw:
             return
-        for i, sample in enumerate(outputs):
+        for i, sample in enumerate(outputs or ()):
             self._seen += 1
             if self._seen % interval:
                 continue

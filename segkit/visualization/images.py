@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from segkit.errors import UserError
-from segkit.structures import ImageViews
+from segkit.structures import ImageViews, SegDataSample
 
 
 class ImageReadError(UserError):
@@ -33,7 +32,7 @@ def read_rgb(path: str | Path) -> np.ndarray:
     return np.ascontiguousarray(image[..., ::-1])
 
 
-def image_of(sample: Any, data_batch: dict | None, index: int) -> np.ndarray:
+def image_of(sample: SegDataSample, data_batch: dict | None, index: int) -> np.ndarray:
     """(H, W, 3) uint8 RGB of ``data_batch``'s image ``index``.
 
     The file is preferred, at full size. Generated pictures have none and arrays (.npy) are no

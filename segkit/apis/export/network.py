@@ -6,11 +6,13 @@ std are in the graph; without, they are what the data preprocessor gives. Out: l
 that testing gives, so one channel is cut at the threshold of its head.
 """
 
-from typing import Any
+from typing import cast
 
 from torch import Tensor, nn
 
+from segkit.models.decode_heads import BaseDecodeHead
 from segkit.models.layers import resize
+from segkit.models.segmentors import EncoderDecoder
 
 
 class ExportedNetwork(nn.Module):
@@ -22,11 +24,13 @@ class ExportedNetwork(nn.Module):
 
     def __init__(self, model: nn.Module, normalize: bool = False, argmax: bool = False) -> None:
         super().__init__()
-        parts: Any = model  # an EncoderDecoder, or what has its parts
+        parts = cast(EncoderDecoder, model)  # or what has its parts
         self.backbone: nn.Module = parts.backbone
-        self.decode_head: nn.Module = parts.decode_head
+        self.decode_head: BaseDecodeHead = parts.decode_head
         self.neck = getattr(model, 'neck', None) or nn.Identity()
         self.normalize, self.argmax = normalize, argmax
+        self.mean: Tensor | None  # buffers: both there or neither
+        self.std: Tensor | None
         mean, std = parts.data_preprocessor.mean, parts.data_preprocessor.std
         self.register_buffer('mean', None if mean is None else mean[None].clone())
         self.register_buffer('std', None if std is None else std[None].clone())
@@ -35,8 +39,7 @@ class ExportedNetwork(nn.Module):
         if self.normalize:
             image = self.normalised(image)
         logits = self.decode_head(self.neck(self.backbone(image)))
-        head: Any = self.decode_head
-        size, align_corners = (image.shape[2], image.shape[3]), head.align_corners
+        size, align_corners = (image.shape[2], image.shape[3]), self.decode_head.align_corners
         logits = resize(logits, size, mode='bilinear', align_corners=align_corners)
         return self.classes(logits) if self.argmax else logits.float()
 
@@ -44,10 +47,11 @@ class ExportedNetwork(nn.Module):
         """(1, K, H, W) -> (1, H, W) int64."""
         if logits.shape[1] > 1:
             return logits.argmax(dim=1)
-        head: Any = self.decode_head  # binary: an argmax over one channel would always say 0
-        return (logits[:, 0].sigmoid() > head.threshold).long()
+        # Binary: an argmax over one channel would always say 0.
+        return (logits[:, 0].sigmoid() > self.decode_head.threshold).long()
 
     def normalised(self, image: Tensor) -> Tensor:
         """Grey levels to what the network was trained on; unchanged where that is the same."""
-        mean: Any = self.mean  # buffers: both there or neither
-        return image if mean is None else (image - mean) / self.std
+        if self.mean is None or self.std is None:
+            return image
+        return (image - self.mean) / self.std

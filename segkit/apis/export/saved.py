@@ -1,7 +1,7 @@
 """A safetensors file that describes itself: weights, classes, palette and the model's config."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from mmengine.config import Config
 from torch import nn
@@ -17,7 +17,7 @@ from segkit.weights import (
 _CURE = 'give a config of your own to init_model beside it'
 
 
-def config_of(checkpoint: dict[str, Any], source: str | Path) -> Config:
+def config_of(checkpoint: Mapping, source: str | Path) -> Config:
     """The Config stored in a file's metadata: JSON, parsed and let through the gate.
 
     Raises:
@@ -41,7 +41,7 @@ def model_of(source: str | Path) -> tuple[nn.Module, Config]:
     Raises:
         CheckpointError: as ``config_of``, or what it describes cannot be built or filled.
     """
-    from segkit.apis import init_model
+    from segkit.apis.model import init_model
 
     config = config_of(load_checkpoint(source, mmap=True), source)
     try:

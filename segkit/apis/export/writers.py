@@ -5,10 +5,10 @@ import json
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from segkit import weights
 from segkit.apis.inference import pipeline_of
@@ -17,6 +17,11 @@ from segkit.shared_text import shareable
 
 from .network import ExportedNetwork
 from .saved import model_of
+
+if TYPE_CHECKING:
+    import onnx
+
+    from segkit.apis.model import Network
 
 Runner = Callable[[Tensor], Tensor]
 _OPEN = ({2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC},)
@@ -47,7 +52,7 @@ def write_onnx(
     onnx.save(model, file)
 
 
-def _forget_sources(graph: Any) -> None:
+def _forget_sources(graph: 'onnx.GraphProto | onnx.FunctionProto') -> None:
     """Each node says which lines of which files on this machine it came from."""
     for part in (graph, *graph.node, *graph.value_info):
         del part.metadata_props[:]
@@ -120,10 +125,11 @@ def load_exported(file: str | Path, format: str) -> Runner:
     return FORMATS[format][1](Path(file))
 
 
-def metadata(model: Any) -> dict[str, str]:
+def metadata(model: nn.Module) -> dict[str, str]:
     """Classes, palette and the model's config as JSON: data that a reader parses, never code."""
-    meta = model.dataset_meta or {}
+    network = cast('Network', model)
+    meta = network.dataset_meta or {}
     entries: dict[str, object] = {k: list(meta[k]) for k in ('classes', 'palette') if meta.get(k)}
-    entries['segkit_model'] = shareable(without_reach(model.cfg.model))
-    entries['segkit_test_pipeline'] = shareable(without_reach(pipeline_of(model.cfg)))
+    entries['segkit_model'] = shareable(without_reach(network.cfg.model))
+    entries['segkit_test_pipeline'] = shareable(without_reach(pipeline_of(network.cfg)))
     return {'format': 'pt', **{key: json.dumps(value) for key, value in entries.items()}}
