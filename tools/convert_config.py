@@ -30,7 +30,7 @@ def convert_config(args: argparse.Namespace) -> None:
 
     from segkit.engine.config import shipped_configs
     from segkit.engine.config_files import read_config_file
-    from segkit.engine.migration import convert, differences, same_parameters
+    from segkit.engine.migration import convert, differences, leaf_text, same_parameters
 
     try:
         old = read_config_file(Path(args.old))
@@ -40,7 +40,7 @@ def convert_config(args: argparse.Namespace) -> None:
         sys.exit(f'{args.old}: {error}')
     if wrong:
         sys.exit('The two networks differ, nothing was written:\n' + '\n'.join(wrong))
-    config.dump(args.new)
+    Path(args.new).write_text(leaf_text(config) or config.pretty_text, encoding='utf-8')
     print(f'{args.new}: written from a {source} config; both networks have the same parameters.')
     for key in left_out:
         print(f'Not taken over: {key}')

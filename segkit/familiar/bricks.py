@@ -15,10 +15,8 @@ from segkit.models.backbones import TimmBackbone
 from segkit.models.decode_heads.pyramid_pooling import PyramidPooling
 from segkit.models.layers import Config, ConvModule, constant_init, resize, resize_to
 from segkit.models.losses.reduction import weight_reduce_loss
-from segkit.registry import MODELS
 
 
-@MODELS.register_module()
 class TIMMBackbone(TimmBackbone):
     """`TimmBackbone` under the older name and with its arguments; ``init_cfg`` is timm's to do."""
 

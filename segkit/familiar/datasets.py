@@ -160,7 +160,7 @@ def _ours(pipeline: Sequence, test_mode: bool) -> list:
 
 def build_dataset(cfg: Any, default_args: Mapping[str, Any] | None = None) -> Any:
     """The data set of a config of either generation; of a list of them their concatenation."""
-    from segkit.engine.migration.from_v0 import convert_dataset
+    from segkit.engine.migration.data_sets import convert_dataset
 
     if isinstance(cfg, (list, tuple)):
         return DATASETS.build(
@@ -175,7 +175,8 @@ def build_dataset(cfg: Any, default_args: Mapping[str, Any] | None = None) -> An
     if 'dataset' in args:
         args['dataset'] = build_dataset(args['dataset'])
     elif older and (lists or not issubclass(kind, CustomDataset)):
-        args = convert_dataset(args, _ours(args.get('pipeline', ()), args.get('test_mode', False)))
+        steps = _ours(args.get('pipeline', ()), args.get('test_mode', False))
+        args = convert_dataset(args, steps, None)
     return DATASETS.build(args)
 
 

@@ -17,7 +17,7 @@ from segkit.outputs import output_file
 from segkit.structures import SegDataSample
 
 from .helpers import get_classes, get_palette
-from .pictures import show_result_pyplot
+from .show_result_pyplot import show_result_pyplot
 
 
 class MMSegInferencer:

@@ -109,7 +109,7 @@ def _draw(
 ) -> None:
     from pathlib import Path
 
-    from .pictures import show_result_pyplot
+    from .show_result_pyplot import show_result_pyplot
 
     path = Path(sample.img_path)
     file = str(Path(out_dir) / path.name) if out_dir else None

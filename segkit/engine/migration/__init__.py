@@ -7,6 +7,9 @@ shows.
 
 from .compare import differences, same_parameters
 from .convert import Conversion, convert, generation
+from .leaf import leaf_text
 from .names import RENAMED
 
-__all__ = ['RENAMED', 'Conversion', 'convert', 'differences', 'generation', 'same_parameters']
+__all__ = [
+    'RENAMED', 'Conversion', 'convert', 'differences', 'generation', 'leaf_text', 'same_parameters',
+]  # fmt: skip

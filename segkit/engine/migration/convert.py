@@ -10,7 +10,8 @@ from mmengine.config import Config
 from segkit.engine.config import shipped_configs
 from segkit.errors import UserError
 
-from .from_v0 import convert_v0
+from .data_sets import retyped, unnamed
+from .from_v0 import convert_v0, num_classes
 from .names import OBSOLETE
 
 _V0_SECTIONS = {
@@ -52,7 +53,17 @@ def convert(old: Config) -> Conversion:
     new = convert_v0(sections) if source == '0.x' else _convert_v1(sections)
     defaults = Config.fromfile(_default_runtime())
     defaults.merge_from_dict(new)
-    return Conversion(defaults, source, _left_out(sections, source))
+    return Conversion(defaults, source, _left_out(sections, source) + _numbered(defaults))
+
+
+def _numbered(config: Mapping[str, Any]) -> list[str]:
+    """Data sets whose classes got numbers for names."""
+    kinds = [key for key in config if key.endswith('_dataloader') and config[key]]
+    return [
+        f'{key}.dataset.metainfo.classes: give the names of the classes, which are numbered now'
+        for key in kinds
+        if unnamed(config[key].dataset)
+    ]
 
 
 def _default_runtime() -> Path:
@@ -66,7 +77,19 @@ def _convert_v1(old: Mapping[str, Any]) -> dict[str, object]:
     new |= dict(default_scope='segkit')
     if 'img_ratios' in old:
         new['aug_test'] = dict(img_ratios=list(old['img_ratios']), flip=True)
+    for key in [key for key in new if key.endswith('_dataloader') and new[key]]:
+        classes = num_classes(new['model'])
+        new[key] = {**new[key], 'dataset': _retyped(new[key]['dataset'], classes)}
     return new
+
+
+def _retyped(dataset: dict[str, Any], classes: int | None) -> dict[str, Any]:
+    """A data set, and those in its wrappers, of types that are here."""
+    if 'datasets' in dataset:
+        return {**dataset, 'datasets': [_retyped(part, classes) for part in dataset['datasets']]}
+    if 'dataset' in dataset:
+        return {**dataset, 'dataset': _retyped(dataset['dataset'], classes)}
+    return retyped(dataset, classes)
 
 
 def _own_scope(node: object) -> Any:
