@@ -133,7 +133,7 @@ def _sentence(found) -> str:
 
 def table(args: argparse.Namespace) -> int:
     from segkit.model_zoo import read_measurements
-    from segkit.model_zoo.page import render
+    from segkit.model_zoo.markdown import render
 
     page, out = render(args.rows, read_measurements(args.records)), Path(args.out)
     current = out.read_text(encoding='utf-8') if out.is_file() else ''

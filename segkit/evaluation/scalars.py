@@ -78,13 +78,13 @@ def _is_number(value: object) -> bool:
 
 
 def smooth(values: list[float], part: float = 0.06) -> list[float]:
-    """Mean over a window of ``part`` of the curve, centred, so that it does not lag behind.
+    """Mean over ``part`` of the curve, centred, so that it does not lag behind.
 
-    A curve too short for a window of three points stays as it is.
+    A curve too short for three points in that part stays as it is.
     """
     half = round(len(values) * part / 2)
     total = [0.0]
     for value in values:
         total.append(total[-1] + value)
-    windows = [(max(0, i - half), min(len(values), i + half + 1)) for i in range(len(values))]
-    return [(total[end] - total[start]) / (end - start) for start, end in windows]
+    spans = [(max(0, i - half), min(len(values), i + half + 1)) for i in range(len(values))]
+    return [(total[end] - total[start]) / (end - start) for start, end in spans]

@@ -16,8 +16,8 @@ from pathlib import Path
 from segkit.json_file import read_json
 
 from .catalog import ABSENT, Row
+from .markdown import PROTOCOLS
 from .measured import Measurement
-from .page import PROTOCOLS
 
 
 class VerifyError(RuntimeError):

@@ -23,8 +23,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-from tqdm import tqdm
-
 from segkit.errors import CheckpointError, DownloadError
 
 from .formats import read_file, recognise
@@ -230,6 +228,8 @@ class _Transfer:
             raise OSError('the partial file does not fit the one on the server')
 
     def _copy(self, response: http.client.HTTPResponse, file: IO[bytes], total: int) -> None:
+        from tqdm import tqdm
+
         since, taken = time.monotonic(), 0
         shown = tqdm(
             desc=self.part.stem, total=total or None, initial=file.tell(), unit='B',

@@ -65,11 +65,12 @@ class LoadReport:
             head += f' Left out beside them: {len(self.aside)} tensors ({names}).'
         if not rows:
             return head
-        shown = [('what', 'key', 'in the file', 'in the model'), *rows[:limit]]
-        widths = [max(len(row[column]) for row in shown) for column in range(4)]
-        lines = ['  '.join(text.ljust(w) for text, w in zip(row, widths)).rstrip() for row in shown]
+        from prettytable import PrettyTable
+
+        shown = PrettyTable(['what', 'key', 'in the file', 'in the model'], align='l')
+        shown.add_rows([list(row) for row in rows[:limit]])
         more = [f'... and {len(rows) - limit} more'] if len(rows) > limit else []
-        return '\n'.join([head, *lines, *more])
+        return '\n'.join([head, shown.get_string(), *more])
 
     def __str__(self) -> str:
         return self.table()

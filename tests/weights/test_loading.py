@@ -61,8 +61,8 @@ def test_missing_and_unexpected_keys_are_errors_in_testing():
     with pytest.raises(CheckpointError) as caught:
         load_into(tiny_model(), {'state_dict': state}, source='x.pth')
 
-    assert 'not in the model  decode_head.other.weight' in str(caught.value)
-    assert 'not in the file   decode_head.conv_seg.weight' in str(caught.value)
+    assert '| not in the model | decode_head.other.weight' in str(caught.value)
+    assert '| not in the file  | decode_head.conv_seg.weight' in str(caught.value)
 
 
 def test_an_auxiliary_head_does_not_matter_in_testing():

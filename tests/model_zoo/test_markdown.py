@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from segkit.model_zoo import Measurement, read_measurements, read_rows
-from segkit.model_zoo.page import COLUMNS, config_path, render
+from segkit.model_zoo.markdown import COLUMNS, config_path, render
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = read_rows()
