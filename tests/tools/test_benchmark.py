@@ -62,12 +62,3 @@ def test_the_gpu_of_the_network_is_the_one_measured(monkeypatch):
     main()
 
     assert calls == [torch.device('cuda:1'), 'measured']
-
-
-def test_arguments_are_checked_before_anything_is_built():
-    status, text = run_tool('benchmark', 'x.py', '--repeats', 0)
-    assert status == 2
-    assert 'must be positive' in text
-    status, text = run_tool('benchmark', 'x.py', '--train', '--fuse-bn')
-    assert status == 2
-    assert '--fuse-bn is for testing' in text

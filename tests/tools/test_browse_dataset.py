@@ -1,7 +1,6 @@
 """tools/browse_dataset.py: a sheet or a folder of what training sees."""
 
 import numpy as np
-import pytest
 from helpers.run_tool import run_tool
 from helpers.tiny_config import write_tiny_config
 from mmengine.config import Config
@@ -38,32 +37,6 @@ def test_a_sheet_and_a_folder(tmp_path):
     files = sorted(path.name for path in (tmp_path / 'files').iterdir())
     # val has three
     assert files == ['0000_00000.png', '0001_00001.png', '0002_00002.png', 'legend.png']
-
-
-@pytest.mark.parametrize(
-    ('arguments', 'said'),
-    [
-        (['--columns', 0], '--num, --columns and --width must be positive'),
-        (['--opacity', 3], '--opacity 3.0 must be in [0, 1]'),
-        (['--out', 'br.gif'], '--out br.gif: a sheet is .png, .jpg, .jpeg, .webp; a folder has'),
-    ],
-)
-def test_wrong_arguments_write_nothing(tmp_path, monkeypatch, arguments, said):
-    monkeypatch.chdir(tmp_path)
-    status, text = run_tool('browse_dataset', 'c.py', '--out', 'x.png', *arguments)
-    assert status != 0
-    assert said in text
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_missing_split_is_a_sentence(tmp_path):
-    config = tmp_path / 'c.py'
-    config.write_text('model = dict()')
-
-    status, text = run_tool('browse_dataset', config, '--out', tmp_path / 'x.png')
-
-    assert status == 1
-    assert "train_dataloader: the config has none, so there is no split 'train'" in text
 
 
 def test_of_several_views_the_largest_is_shown(tmp_path):

@@ -57,23 +57,6 @@ def test_bad_data(config, tmp_path):
     assert json.loads(data.read_text())['ok'] is False
 
 
-def test_wrong_arguments_are_sentences(config):
-    status, out = run_tool('check_dataset', 'psanet_r50')
-    assert status == 1
-    assert "No config file 'psanet_r50'" in out
-
-    status, out = run_tool('check_dataset', config, '--split', 'test')
-    assert status == 1
-    assert 'the config has none of test_dataloader' in out
-
-    option = 'train_dataloader.dataset.reduce_zero_labels=True'
-    status, out = run_tool('check_dataset', config, '--cfg-options', option)
-    assert status == 1
-    assert 'train_dataloader.dataset.reduce_zero_labels' in out
-    assert "Did you mean 'reduce_zero_label'" in out
-    assert 'Traceback' not in out
-
-
 @pytest.mark.parametrize(
     'tool',
     ['check_dataset', 'new_dataset', 'browse_dataset', 'model_zoo', 'dataset_converters/voc_aug'],

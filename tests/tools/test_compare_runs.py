@@ -19,12 +19,6 @@ def test_equal_configs_say_so(tmp_path):
     assert 'The configs are the same.' in run_tool('compare_runs', run, run)[1]
 
 
-def test_missing_run(tmp_path):
-    status, text = run_tool('compare_runs', tmp_path / 'x', tmp_path / 'y')
-    assert status == 1
-    assert 'no such work directory' in text
-
-
 def test_a_setting_is_shown_once_though_the_file_computes_it_from_a_variable(tmp_path):
     runs = []
     for steps in (20, 40):

@@ -45,10 +45,3 @@ def test_what_the_metric_of_the_config_ignores_is_not_counted(tmp_path):
     counts = np.array([row[1:] for row in rows[1:]], int)
     assert counts.sum() == sum(((x != 255) & (x != 3)).sum() for x in truth)
     assert counts[3].sum() == 0
-
-
-def test_wrong_number_of_predictions(tmp_path):
-    (tmp_path / 'p.pkl').write_bytes(pickle.dumps(labels(tmp_path)[:1]))
-    status, text = run_tool('confusion_matrix', write_tiny_config(tmp_path), tmp_path / 'p.pkl')
-    assert status == 1
-    assert 'holds 1 predictions, but the data set has 3 images' in text

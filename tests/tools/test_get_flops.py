@@ -52,9 +52,3 @@ def test_logits_are_counted_where_the_mask_holds_them(size, mask):
     count = runpy.run_path(str(TOOLS / 'get_flops.py'))['pairs']
     held = psa_mask(torch.ones(1, mask[0] * mask[1], *size), 'collect', mask)
     assert count(size[0], mask[0]) * count(size[1], mask[1]) == int(held.sum())
-
-
-def test_wrong_shape():
-    status, text = run_tool('get_flops', 'x.py', '--shape', 1, 2, 3)
-    assert status == 2
-    assert 'give HEIGHT WIDTH' in text

@@ -75,22 +75,6 @@ def test_buffers_of_the_older_toolbox(tmp_path, name, options, weight):
     assert 'ema_*' in text
 
 
-def test_buffers_of_the_older_toolbox_in_a_file_that_does_not_tell(tmp_path):
-    state = {'conv.weight': torch.ones(1), 'ema_conv_weight': torch.ones(1)}
-    torch.save({'state_dict': state}, tmp_path / 'latest.pth')
-    status, text = run_tool('publish_model', tmp_path / 'latest.pth', tmp_path / 'e.pth', '--ema')
-    assert (status, 'iter_N.pth or epoch_N.pth' in text) == (1, True)
-
-
-def test_no_moving_average_and_no_file(tmp_path):
-    save(tmp_path / 'run.pth')
-    status, text = run_tool('publish_model', tmp_path / 'run.pth', tmp_path / 'e.pth', '--ema')
-    assert (status, 'leave out --ema' in text) == (1, True)
-    status, text = run_tool('publish_model', tmp_path / 'none.pth', tmp_path / 'e.pth')
-    assert (status, 'none.pth' in text) == (1, True)
-    assert [p.name for p in tmp_path.iterdir()] == ['run.pth']
-
-
 def test_the_hash_depends_on_the_weights_alone(tmp_path):
     save(tmp_path / 'run.pth')
     for name in ('one.pth', 'another_name.pth'):
@@ -107,11 +91,3 @@ def test_from_a_work_directory_into_a_folder(tmp_path):
     assert status == 0, text
     (path,) = (tmp_path / 'pub').iterdir()
     assert re.fullmatch(r'best_mIoU_iter_5-[0-9a-f]{8}\.pth', path.name)
-
-
-def test_another_format_is_refused_with_the_tool_that_writes_it(tmp_path):
-    save(tmp_path / 'run.pth')
-    status, text = run_tool('publish_model', tmp_path / 'run.pth', tmp_path / 'y.onnx')
-    assert status == 1
-    assert 'y.onnx: this writes a .pth file; tools/export.py' in text
-    assert [p.name for p in tmp_path.iterdir()] == ['run.pth']

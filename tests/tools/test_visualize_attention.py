@@ -29,29 +29,3 @@ def test_sheet_of_two_points(tmp_path, head, maps):
     status, text = run_tool('visualize_attention', *prepare(tmp_path, head), *arguments)
     assert status == 0, text
     assert Image.open(out).size[0] == 8 + (1 + maps) * (64 + 8)
-
-
-def test_point_outside_the_picture(tmp_path):
-    status, text = run_tool('visualize_attention', *prepare(tmp_path, 'DAHead'), '--points', '64,0')
-    assert status == 1
-    assert 'outside the picture of 64 x 64' in text
-
-
-def test_network_without_attention(tmp_path):
-    config, checkpoint, image = prepare(tmp_path, 'DAHead')
-    config = write_tiny_config(tmp_path)
-    status, text = run_tool('visualize_attention', config, checkpoint, image)
-    assert status == 1
-    assert 'PSPHead has no attention over pixels' in text
-
-
-def test_missing_image(tmp_path):
-    status, text = run_tool('visualize_attention', 'c.py', '', tmp_path / 'none.png')
-    assert status == 1
-    assert 'none.png does not exist' in text
-
-
-def test_opacity_out_of_range():
-    status, text = run_tool('visualize_attention', 'c.py', '', 'x.png', '--opacity', '3')
-    assert status == 2
-    assert '--opacity 3.0 must be in (0, 1]' in text
