@@ -17,7 +17,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -46,38 +47,28 @@ def check_outputs(
     Raises:
         OutputError: naming the first such file; also if two of ``paths`` are one file.
     """
-    seen: set[str] = set()
-    for path in (str(os.fspath(path)) for path in paths):
-        if path in seen:
-            raise OutputError(
-                f'{place}: two pictures of one name would both be written as {path}. Rename one '
-                'of them'
-            )
-        seen.add(path)
-    existing = [path for path in seen if os.path.lexists(path)]
+    counts = Counter(str(os.fspath(path)) for path in paths)
+    for path in (path for path, count in counts.items() if count > 1):
+        raise OutputError(
+            f'{place}: two pictures of one name would both be written as {path}. Rename one of them'
+        )
+    existing = sorted(path for path in counts if os.path.lexists(path))
     if not existing:
         return
-    given: dict[tuple[int, int] | None, AnyPath]
-    given = {identity: path for path in inputs if (identity := _identity(path))}
-    for path in sorted(existing):
-        _refuse_read(place, path, given)
+    refuse_inputs(place, existing, inputs)
+    for path in existing:
         _refuse_foreign(place, Path(path), writer)
 
 
-def refuse_input(place: str, path: AnyPath, inputs: Iterable[AnyPath]) -> None:
+def refuse_inputs(place: str, paths: Iterable[AnyPath], inputs: Iterable[AnyPath]) -> None:
     """Refuse to write over what is read; whatever else is there is the caller's affair."""
-    _refuse_read(place, path, {key: name for name in inputs if (key := _identity(name))})
-
-
-def _refuse_read(
-    place: str, path: AnyPath, given: Mapping[tuple[int, int] | None, AnyPath]
-) -> None:
-    identity = _identity(path)
-    if identity in given:
-        raise OutputError(
-            f'{place}: {path} is read ({given[identity]}) and would be written over. Choose '
-            'another place'
-        )
+    given = {key: name for name in inputs if (key := _identity(name))}
+    for path in paths:
+        if (identity := _identity(path)) in given:
+            raise OutputError(
+                f'{place}: {path} is read ({given[identity]}) and would be written over. Choose '
+                'another place'
+            )
 
 
 def refuse_inside(place: str, folder: AnyPath, data: Iterable[AnyPath]) -> None:

@@ -24,7 +24,11 @@ _DICTS = (  # of Lightning's settings, by release
     'lightning.fabric.utilities.data.AttributeDict',
     'pytorch_lightning.utilities.parsing.AttributeDict',
 )
-_PATHS = ('PosixPath', 'WindowsPath', 'PurePosixPath', 'PureWindowsPath')
+_PATHS = [
+    f'{module}.{name}'
+    for module in ('pathlib', 'pathlib._local')  # the second since Python 3.13
+    for name in ('PosixPath', 'WindowsPath', 'PurePosixPath', 'PureWindowsPath')
+]
 _STATISTICS = ('min', 'max', 'current', 'mean')
 
 
@@ -114,49 +118,37 @@ def _getattr(owner: object, name: str) -> str:
     return name
 
 
-def allowed_globals() -> list[Callable | tuple[Callable, str]]:
-    """Pairs (stand-in, dotted name) for ``torch.serialization.safe_globals``.
-
-    numpy moved ``numpy.core`` to ``numpy._core`` in 2.0, and files of both times are around.
-    dtype instances are pickled as ``numpy.dtype`` calls, so no dtype class needs a name here.
-    """
-    pairs: list[Callable | tuple[Callable, str]] = [
-        (DtypeStandIn, 'numpy.dtype'),
-        (ArrayStandIn, 'numpy.ndarray'),
-        (NamespaceStandIn, 'argparse.Namespace'),
-        (HistoryStandIn, 'mmengine.logging.history_buffer.HistoryBuffer'),
-        (_getattr, 'builtins.getattr'),
-        (_getattr, '__builtin__.getattr'),
-    ]
-    pairs += [(OrderedDict, name) for name in _DICTS]
-    pairs += [(_path, f'pathlib.{name}') for name in _PATHS]
-    pairs += [(_path, f'pathlib._local.{name}') for name in _PATHS]  # Python 3.13
-    for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
-        pairs += [(_reconstruct, f'{module}._reconstruct'), (_scalar, f'{module}.scalar')]
-    return pairs
-
-
-# What an array consists of, for ``read_arrays``.
-_ARRAY_PARTS: dict[str, Callable] = {
+# numpy moved ``numpy.core`` to ``numpy._core`` in 2.0, and files of both times are around. dtype
+# instances are pickled as ``numpy.dtype`` calls, so no dtype class needs a name here.
+_CORES = ('numpy.core', 'numpy._core')
+_OF_TRAINING: dict[str, Callable] = {
     'numpy.dtype': DtypeStandIn,
     'numpy.ndarray': ArrayStandIn,
-    **{
-        f'{core}.{name}': stand_in
-        for core in ('numpy.core', 'numpy._core')
-        for name, stand_in in (
-            ('multiarray._reconstruct', _reconstruct),
-            ('multiarray.scalar', _scalar),
-            ('numeric._frombuffer', _frombuffer),
-        )
-    },
+    **{f'{core}.multiarray._reconstruct': _reconstruct for core in _CORES},
+    **{f'{core}.multiarray.scalar': _scalar for core in _CORES},
+    'argparse.Namespace': NamespaceStandIn,
+    'mmengine.logging.history_buffer.HistoryBuffer': HistoryStandIn,
+    **dict.fromkeys(('builtins.getattr', '__builtin__.getattr'), _getattr),
+    **dict.fromkeys(_DICTS, OrderedDict),
+    **dict.fromkeys(_PATHS, _path),
 }
+# What an array consists of, for ``read_arrays``.
+_OF_ARRAYS: dict[str, Callable] = {
+    **{name: part for name, part in _OF_TRAINING.items() if name.startswith('numpy')},
+    **{f'{core}.numeric._frombuffer': _frombuffer for core in _CORES},
+}
+
+
+def allowed_globals() -> list[Callable | tuple[Callable, str]]:
+    """Pairs (stand-in, dotted name) for ``torch.serialization.safe_globals``."""
+    return [(stand_in, name) for name, stand_in in _OF_TRAINING.items()]
 
 
 class _ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> object:
-        if f'{module}.{name}' not in _ARRAY_PARTS:
+        if f'{module}.{name}' not in _OF_ARRAYS:
             _refuse(f'it asks to run {module}.{name}')
-        return _ARRAY_PARTS[f'{module}.{name}']
+        return _OF_ARRAYS[f'{module}.{name}']
 
 
 def read_arrays(file: BinaryIO) -> object:

@@ -6,7 +6,7 @@ from typing import cast
 import numpy as np
 
 from segkit.errors import UserError
-from segkit.outputs import refuse_input
+from segkit.outputs import refuse_inputs
 from segkit.structures import SegDataSample
 
 from .sources import Source, is_single, pictures
@@ -55,7 +55,7 @@ def show_result(
     else:
         colours = _checked(palette, labels)
     if out_file is not None and isinstance(img, (str, Path)):
-        refuse_input('out_file', out_file, [img])
+        refuse_inputs('out_file', [out_file], [img])
     picture = np.ascontiguousarray(overlay(image, labels, colours, opacity)[..., ::-1])
     if out_file is not None:
         write_image(picture[..., ::-1], out_file)

@@ -110,10 +110,6 @@ class LoadResizeCrop:
         check_same_size(results, shape)
         return bilinear_window(img, size, box, shape[0])
 
-    def __repr__(self) -> str:
-        steps = (self.load_image, self.load_label, self.resize, self.crop)
-        return f'{type(self).__name__}({", ".join(repr(s) for s in steps if s is not None)})'
-
 
 def _scaled(size: Size, factor: tuple[float, float]) -> Size:
     """(width, height) times a factor each, rounded as mmcv's Resize rounds."""
