@@ -8,6 +8,7 @@ which are the labels.
 
 Pictures stand upright: OpenCV turns them as EXIF says (``orientation``, 1 to 8, 1 upright), and
 what it leaves as stored, pictures read unchanged and labels, is turned here by their own.
+``picture_header`` says of a file without decoding it how many bits it has, and which way it stands.
 """
 
 import io
@@ -15,6 +16,8 @@ import os
 import struct
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -26,7 +29,7 @@ except ImportError:
     pyspng = None
 
 PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
-_GRAY, _RGB, _PALETTE = 0, 2, 3
+_GRAY, _RGB = 0, 2
 # An escape hatch, and what the benchmark uses to measure the stock decoder.
 FAST_PNG = pyspng is not None and os.environ.get('SEGKIT_FAST_PNG', '1') != '0'
 
@@ -236,3 +239,50 @@ def whole_numbers(label: np.ndarray) -> np.ndarray:
         f'it holds {label.dtype} values that are no whole numbers',
         'Save it as an 8- or 16-bit image of class indices.',
     )
+
+
+_BITS_PER_SAMPLE = 258  # a tag of TIFF
+_BITS_OF_MODE = {'I': 32, 'F': 32, 'I;16': 16, 'I;16B': 16, 'I;16L': 16}
+
+
+@dataclass(frozen=True)
+class Header:
+    """Of one file. orientation: EXIF's, 1 to 8; 1 is upright and what a file without one has."""
+
+    path: str
+    bits: int
+    orientation: int
+
+
+def picture_header(path: str) -> Header | None:
+    """The header of a local picture, None for what is none."""
+    bits = 0
+    try:
+        with open(path, 'rb') as file:
+            kind = png_kind(file.read(26))
+            bits = kind[0] if kind else _bits_of_tiff(file)
+        with Image.open(path) as image:
+            turn = image.getexif().get(ExifTags.Base.Orientation)
+            bits = bits or _BITS_OF_MODE.get(image.mode, 8)
+    except (OSError, ValueError, SyntaxError, struct.error):
+        # Pillow does not know 16-bit colour TIFF, which OpenCV reads.
+        return Header(path, bits, 1) if bits else None
+    return Header(path, bits, turn if turn in _TURNS else 1)
+
+
+def _bits_of_tiff(file: BinaryIO) -> int:
+    """BitsPerSample of the first image of a TIFF; 0 for other files (TIFF 6.0, section 2)."""
+    file.seek(0)
+    start = file.read(8)
+    order = {b'II*\0': '<', b'MM\0*': '>'}.get(start[:4])
+    if order is None:
+        return 0
+    file.seek(struct.unpack(order + 'I', start[4:])[0])
+    for _ in range(struct.unpack(order + 'H', file.read(2))[0]):
+        tag, _, count, place = struct.unpack(order + 'HHI4s', file.read(12))
+        if tag == _BITS_PER_SAMPLE and count > 2:
+            file.seek(struct.unpack(order + 'I', place)[0])
+            place = file.read(2)
+        if tag == _BITS_PER_SAMPLE:
+            return struct.unpack(order + 'H', place[:2])[0]
+    return 8

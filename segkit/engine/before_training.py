@@ -10,7 +10,7 @@ from typing import Any
 
 from mmengine.dataset import InfiniteSampler
 
-from segkit.datasets.picture_headers import Header, picture_header
+from segkit.datasets.decode import Header, picture_header
 from segkit.datasets.samplers import InfiniteSeededSampler
 from segkit.engine import settings_checks
 from segkit.engine.findings import ERROR, WARNING, Finding, by_level

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from segkit.datasets.picture_headers import Header, picture_header
+from segkit.datasets.decode import Header, picture_header
 from segkit.errors import DataError
 from segkit.registry import TRANSFORMS
 

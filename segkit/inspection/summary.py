@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from segkit.datasets.picture_headers import Header
+from segkit.datasets.decode import Header
 
 from .examine import Record
 from .leaves import Problem

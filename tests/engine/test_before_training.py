@@ -9,7 +9,7 @@ from helpers.tiny_config import NO_VALIDATION, tiny_config
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from segkit.datasets.picture_headers import picture_header
+from segkit.datasets.decode import picture_header
 from segkit.engine import Runner
 from segkit.engine.before_training import CHECKS, Plan, channels_fit, findings, network_channels
 from segkit.engine.config_options import merge_options

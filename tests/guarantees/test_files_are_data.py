@@ -310,7 +310,7 @@ ENTERED = {
         'segkit/apis/export/writers.py:*',
     ],
     'pictures, through OpenCV, Pillow and pyspng': [
-        'segkit/datasets/decode.py:*', 'segkit/datasets/picture_headers.py:*',
+        'segkit/datasets/decode.py:*',
         'segkit/visualization/images.py:*', 'segkit/apis/sources.py:*',
         'segkit/inspection/*', 'segkit/apis/inference.py:*',
         'segkit/evaluation/predictions.py:Predictions.of',
