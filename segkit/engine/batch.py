@@ -5,93 +5,78 @@ number of GPUs either the batch is kept by accumulating gradients (``train_cfg.a
 the rate is scaled (``--auto-scale-lr``; Goyal et al., arXiv:1706.02677), or the log says so.
 """
 
-import torch
-import torch.distributed as torch_dist
-from mmengine.optim import OptimWrapper
+from collections.abc import Mapping
+from typing import Any
 
+from mmengine.optim import OptimWrapper
+from torch.utils.data import DataLoader
+
+from segkit.compat import wrappers_of
 from segkit.errors import ConfigError
 
 
-class BatchAccounting:
-    """Mixed into :class:`segkit.engine.Runner`."""
-
-    @property
-    def batch_per_gpu(self) -> int:
-        """Images of one rank in one batch."""
-        loader = self._train_dataloader
-        if not isinstance(loader, dict):
-            return loader.batch_sampler.batch_size
+def batch_of(loader: DataLoader | Mapping) -> int:
+    """Images of one rank in one batch."""
+    if isinstance(loader, Mapping):
         return loader.get('batch_size') or loader['batch_sampler']['batch_size']
+    batches: Any = loader.batch_sampler  # torch's, or whatever a config put there
+    return batches.batch_size
 
-    @property
-    def batch_per_step(self) -> int:
-        """Images of all ranks in one batch, before accumulation."""
-        return self.batch_per_gpu * self.world_size
 
-    @property
-    def effective_batch(self) -> int:
-        """Images per step of the optimizer."""
-        wrapped = getattr(self.optim_wrapper, '_accumulative_counts', 1)
-        return self.batch_per_step * max(wrapped, getattr(self.train_loop, 'accumulate', 1))
+def accumulation(
+    accumulate: int | str, batch: int, ranks: int, recipe: int | None
+) -> tuple[int, str]:
+    """Batches per step: a number as given, or for 'auto' what reaches the recipe's batch.
 
-    @property
-    def recipe_batch(self) -> int | None:
-        """Images per step that the config's learning rate was chosen for, if it says."""
-        return (self.auto_scale_lr or {}).get('base_batch_size')
+    Args:
+        batch: images of one rank in one batch. recipe: images per step, if the config says.
 
-    def resolve_accumulation(self, accumulate: int | str) -> int:
-        """Batches per step: a number as given, or for 'auto' what reaches the recipe's batch."""
-        if accumulate != 'auto':
-            if not isinstance(accumulate, int) or accumulate < 1:
-                raise ConfigError(f"train_cfg.accumulate={accumulate!r}: a number >= 1, or 'auto'")
-            return accumulate
-        if self.recipe_batch is None:
-            raise ConfigError(
-                "train_cfg.accumulate='auto' needs the batch to reach: set "
-                'auto_scale_lr=dict(base_batch_size=...)'
-            )
-        count, rest = divmod(self.recipe_batch, self.batch_per_step)
-        if rest or not count:
-            raise ConfigError(
-                f"train_cfg.accumulate='auto' cannot reach {self.recipe_batch} images per step "
-                f'with {self.batch_per_step} per batch ({self.world_size} x {self.batch_per_gpu}): '
-                'choose train_dataloader.batch_size so that it divides'
-            )
-        self.logger.info(
-            f'Gradients of {count} batches of {self.batch_per_step} are averaged into each step, '
-            f"which keeps the recipe's {self.recipe_batch} images per step."
+    Returns:
+        The number, and a sentence about it where it was chosen here.
+    """
+    if accumulate != 'auto':
+        if not isinstance(accumulate, int) or accumulate < 1:
+            raise ConfigError(f"train_cfg.accumulate={accumulate!r}: a number >= 1, or 'auto'")
+        return accumulate, ''
+    if recipe is None:
+        raise ConfigError(
+            "train_cfg.accumulate='auto' needs the batch to reach: set "
+            'auto_scale_lr=dict(base_batch_size=...)'
         )
-        return count
+    count, rest = divmod(recipe, batch * ranks)
+    if rest or not count:
+        raise ConfigError(
+            f"train_cfg.accumulate='auto' cannot reach {recipe} images per step with "
+            f'{batch * ranks} per batch ({ranks} x {batch}): choose train_dataloader.batch_size so '
+            'that it divides'
+        )
+    return count, (
+        f'Gradients of {count} batches of {batch * ranks} are averaged into each step, which keeps '
+        f"the recipe's {recipe} images per step."
+    )
 
-    def scale_lr(self, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None) -> None:
-        """Scale the rates to the batch when asked to; otherwise say that it differs."""
-        base, batch = self.recipe_batch, self.effective_batch
-        enabled = (auto_scale_lr or {}).get('enable', False)
-        if base is None and enabled:
-            raise ConfigError(
-                'auto_scale_lr.enable needs the batch that the learning rate was chosen for: set '
-                'auto_scale_lr.base_batch_size'
-            )
-        if base is None or base == batch:
-            return
-        if not enabled:
-            self.logger.warning(
-                f'This run has {batch} images per step, its recipe {base}: results may differ. '
-                "--auto-scale-lr scales the learning rate, train_cfg.accumulate='auto' keeps the "
-                'batch.'
-            )
-            return
-        for group in optim_wrapper.optimizer.param_groups:
+
+def scale_rates(wrapper: OptimWrapper, auto_scale_lr: Mapping | None, batch: int) -> str:
+    """Scale the learning rates to ``batch`` images per step when asked to.
+
+    Returns:
+        A sentence about what was done, or about what differs from the recipe; '' for neither.
+    """
+    base = (auto_scale_lr or {}).get('base_batch_size')
+    enabled = (auto_scale_lr or {}).get('enable', False)
+    if base is None and enabled:
+        raise ConfigError(
+            'auto_scale_lr.enable needs the batch that the learning rate was chosen for: set '
+            'auto_scale_lr.base_batch_size'
+        )
+    if base is None or base == batch:
+        return ''
+    if not enabled:
+        return (
+            f'This run has {batch} images per step, its recipe {base}: results may differ. '
+            "--auto-scale-lr scales the learning rate, train_cfg.accumulate='auto' keeps the batch."
+        )
+    for one in wrappers_of(wrapper):
+        for group in one.optimizer.param_groups:
             group['lr'] *= batch / base
-        self.logger.info(
-            f'Learning rates times {batch}/{base}, the images per step of this run and the recipe.'
-        )
-
-    def average_over_ranks(self, vector: torch.Tensor) -> tuple[list[float], list[float]]:
-        """(this rank's values, their means over all ranks) of a float tensor of shape (n,)."""
-        if not self.distributed:
-            values = vector.tolist()
-            return values, values
-        total = vector.clone()
-        torch_dist.all_reduce(total)
-        return vector.tolist(), (total / self.world_size).tolist()
+    return f'Learning rates times {batch}/{base}, the images per step of this run and the recipe.'

@@ -4,6 +4,7 @@ Shipped configs lie in ``configs/`` of a checkout and in ``segkit/.shipped/confi
 """
 
 import difflib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -62,3 +63,44 @@ def load_config(
     if cfg_options:
         merge_options(cfg, cfg_options)
     return cfg
+
+
+def _flat(value: object, prefix: str = '') -> dict[str, object]:
+    if isinstance(value, dict) and value:
+        parts = [_flat(v, f'{prefix}.{k}' if prefix else str(k)) for k, v in value.items()]
+        return {k: v for part in parts for k, v in part.items()}
+    return {prefix: value}
+
+
+# The seed is the checkpoint's whatever the config says.
+_NOT_THE_RECIPE = (
+    'work_dir',
+    'resume',
+    'load_from',
+    'launcher',
+    'log_level',
+    'visualizer',
+    'randomness',
+)
+
+
+def config_differences(before: str | None, now: dict) -> list[str]:
+    """'key: old -> new' for each setting that changed since the checkpoint was written.
+
+    Args:
+        before: the config as JSON, from the checkpoint's ``meta['config_json']``.
+        now: the present config as plain values.
+    """
+    if not before:
+        return []
+    try:
+        old = _flat(json.loads(before))
+    except (ValueError, TypeError, RecursionError):
+        return ['the config in the checkpoint cannot be read, so nothing could be compared']
+    new = _flat(json.loads(json.dumps(now, default=str)))
+    lines = []
+    for key in sorted(set(old) | set(new)):
+        a, b = old.get(key, '(not set)'), new.get(key, '(not set)')
+        if a != b and key.split('.')[0] not in _NOT_THE_RECIPE:
+            lines.append(f'{key}: {a!r} -> {b!r}')
+    return lines

@@ -18,7 +18,7 @@ RUNNER_KEYS = _words("""
     default_hooks custom_hooks data_preprocessor load_from resume launcher env_cfg
     log_processor log_level visualizer default_scope randomness experiment_name compile
     channels_last sync_bn find_unused_parameters model_wrapper_cfg activation_checkpointing
-    efficient_conv_bn_eval custom_imports aug_test
+    efficient_conv_bn_eval custom_imports aug_test runner_type
 """)
 # Names that configs commonly give to parts of theirs; none is a slip for one of the above.
 HELPER_KEYS = _words("""

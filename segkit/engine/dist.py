@@ -177,3 +177,38 @@ def any_rank(flag: bool) -> bool:
     total = torch.tensor(float(flag), device=device)
     torch_dist.all_reduce(total, torch_dist.ReduceOp.MAX)
     return bool(total)
+
+
+def from_first_rank(value: Any) -> Any:
+    """``value`` of the first rank, on all of them; all must call it."""
+    if not torch_dist.is_initialized() or torch_dist.get_world_size() == 1:
+        return value
+    holder = [value]
+    torch_dist.broadcast_object_list(holder)
+    return holder[0]
+
+
+def average_over_ranks(vector: torch.Tensor) -> tuple[list[float], list[float]]:
+    """(this rank's values, their means over all ranks) of a float tensor of shape (n,)."""
+    if not torch_dist.is_initialized() or torch_dist.get_world_size() == 1:
+        values = vector.tolist()
+        return values, values
+    total = vector.clone()
+    torch_dist.all_reduce(total)
+    return vector.tolist(), (total / torch_dist.get_world_size()).tolist()
+
+
+def means_over_ranks(sums: dict[str, tuple[float, int]]) -> dict[str, float]:
+    """Mean of each name from the (sum, number) of all ranks; all must call it.
+
+    The names travel too, since a rank without an image does not know them.
+    """
+    parts = [sums]
+    if torch_dist.is_initialized() and torch_dist.get_world_size() > 1:
+        parts = [{}] * torch_dist.get_world_size()
+        torch_dist.all_gather_object(parts, sums)
+    totals: dict[str, tuple[float, int]] = {}
+    for name, (value, count) in (item for part in parts for item in part.items()):
+        done, number = totals.get(name, (0.0, 0))
+        totals[name] = (done + value, number + count)
+    return {name: value / count for name, (value, count) in totals.items()}

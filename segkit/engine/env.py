@@ -1,20 +1,32 @@
-"""What the run runs on, for the log and the run card.
+"""What the run runs on: set for the process, told in the log and the run card.
 
 mmengine's collector imports torchvision and lets its errors stop the Runner, and it needs
 distutils, gone from Python 3.12. This one asks the same questions and never raises.
 """
 
+import itertools
+import logging
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import metadata
+from typing import Any
 
 import torch
+from mmengine.logging import MessageHub
+from mmengine.utils.dl_utils import set_multi_processing
 
 import segkit
+from segkit.engine.dist import from_first_rank
+
+if sys.platform != 'win32':
+    import resource
+
+_used_timestamps: set[str] = set()
 
 _PACKAGES = ('mmengine', 'mmcv', 'numpy', 'opencv', 'pillow')
 _DISTRIBUTIONS = {
@@ -76,3 +88,40 @@ def collect_env() -> dict[str, str]:
     )
     env.update({name: _or_unknown(partial(_version, name)) for name in _PACKAGES})
     return env
+
+
+def prepare(env_cfg: Mapping[str, Any], distributed: bool) -> str:
+    """Set what ``env_cfg`` says for this process; returns the time as the name of the run.
+
+    It is the same on all ranks, and that of one run of this process alone.
+    """
+    if env_cfg.get('cudnn_benchmark'):
+        torch.backends.cudnn.benchmark = True
+    set_multi_processing(**env_cfg.get('mp_cfg', {}), distributed=distributed)
+    if sys.platform != 'win32':  # open files: each batch of a worker is some
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = max(env_cfg.get('resource_limit', 4096), soft)
+        wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    stamp = _unlike(from_first_rank(time.strftime('%Y%m%d_%H%M%S')), _used_timestamps.__contains__)
+    _used_timestamps.add(stamp)
+    return stamp
+
+
+def unused_name(name: str) -> str:
+    """``name``, or with a number behind it: loggers, hubs and visualizers of one name are one for
+    the whole process, and a second run would write into the log of the first."""
+    return _unlike(name, MessageHub.check_instance_created)
+
+
+def _unlike(name: str, taken: Callable[[str], bool]) -> str:
+    names = itertools.chain([name], (f'{name}_{number}' for number in itertools.count(1)))
+    return next(one for one in names if not taken(one))
+
+
+def to_file(logger: logging.Logger, text: str) -> None:
+    """Into the files of a log, and not on the screen."""
+    record = logger.makeRecord(logger.name, logging.INFO, '', 0, text, (), None)
+    for handler in logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handle(record)

@@ -6,12 +6,15 @@ watching for a leak wants to see.
 
 import resource
 import sys
+from typing import TYPE_CHECKING
 
 import torch
 from mmengine.runner import LogProcessor as MMLogProcessor
-from mmengine.runner import Runner
 
 from segkit.registry import LOG_PROCESSORS
+
+if TYPE_CHECKING:
+    from segkit.engine.runner import Runner
 
 
 def peak_memory_mb() -> int:
@@ -29,7 +32,7 @@ class LogProcessor(MMLogProcessor):
     def __init__(self, by_epoch: bool = False, **kwargs: object) -> None:
         super().__init__(by_epoch=by_epoch, **kwargs)
 
-    def get_log_after_iter(self, runner: Runner, batch_idx: int, mode: str) -> tuple[dict, str]:
+    def get_log_after_iter(self, runner: 'Runner', batch_idx: int, mode: str) -> tuple[dict, str]:
         tag, text = super().get_log_after_iter(runner, batch_idx, mode)
         if mode == 'train' and 'memory' not in tag:
             tag['memory'] = peak_memory_mb()

@@ -1,45 +1,46 @@
-"""Training that resumes through the sampler, by iterations or epochs; validation; testing.
+"""Training, by iterations or epochs; validation; testing.
 
-mmengine's iteration loop resumes by loading, decoding and throwing away every batch already seen,
-hours on a large dataset, and its epoch loop starts the epoch again. Here the sampler jumps to its
-place. One iteration is one step of the optimizer: with ``accumulate=k`` it consumes k batches, so a
+One iteration is one step of the optimizer: with ``accumulate=k`` it consumes k batches, so a
 recipe's schedule, intervals and log keep their meaning on fewer GPUs. An epoch is the number of
-iterations in which the sampler has given each sample once.
+iterations in which the sampler has given each sample once. The loops ask no more of a Runner than
+mmengine's has; what mmengine's leaves out then is said by ``TrainLoop``.
 """
 
 import bisect
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+import contextlib
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
-from mmengine.dist import all_gather_object
 from mmengine.evaluator import Evaluator
-from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
+from mmengine.hooks import EMAHook
 from mmengine.runner import BaseLoop
-from mmengine.runner import IterBasedTrainLoop as MMIterBasedTrainLoop
-from mmengine.runner import TestLoop as MMTestLoop
-from mmengine.runner import ValLoop as MMValLoop
-from mmengine.runner.utils import calc_dynamic_intervals
+from mmengine.structures import BaseDataElement
 from torch.utils.data import DataLoader
 
+from segkit.compat import set_accumulation
 from segkit.engine import stops
-from segkit.engine.data_position import endless_batches
-from segkit.engine.dist import any_rank
+from segkit.engine.batch import accumulation, batch_of
+from segkit.engine.data_order import endless_batches, preserved_randomness, seed_iteration
+from segkit.engine.dist import any_rank, means_over_ranks
 from segkit.engine.errors import explained
-from segkit.engine.model_setup import share_buffers
-from segkit.engine.randomness import preserved_randomness, seed_iteration
+from segkit.engine.model_setup import bare, share_buffers
 from segkit.engine.rendezvous import beat
 from segkit.engine.sharding import gathered
 from segkit.errors import ConfigError
 from segkit.registry import LOOPS
 
-if TYPE_CHECKING:
-    from segkit.engine.runner import Runner
+_OURS_ALONE = (
+    'segkit.engine.Runner does more: it saves when a signal or Ctrl-C stops it, checks data and '
+    'losses, averages the logged losses over the ranks and resumes exactly. This is the Runner of '
+    'mmengine, which trains without that; `from segkit.engine import Runner`, the rest stays as '
+    'it is.'
+)
 
 
 @LOOPS.register_module(name=['IterBasedTrainLoop', 'EpochBasedTrainLoop'])
-class TrainLoop(MMIterBasedTrainLoop):
+class TrainLoop(BaseLoop):
     """Train for ``max_iters`` optimizer steps, or for ``max_epochs`` passes over the dataset.
 
     Args:
@@ -53,87 +54,97 @@ class TrainLoop(MMIterBasedTrainLoop):
 
     def __init__(
         self,
-        runner: 'Runner',
+        runner: Any,
         dataloader: DataLoader | dict,
         max_iters: int | None = None,
         val_begin: int = 1,
         val_interval: int | None = None,
-        dynamic_intervals: list[tuple[int, int]] | None = None,
+        dynamic_intervals: Sequence[tuple[int, int]] | None = None,
         accumulate: int | str = 1,
         max_epochs: int | None = None,
     ) -> None:
-        # Not mmengine's __init__: it starts the workers, which would read from sample 0.
-        BaseLoop.__init__(self, runner, dataloader)
-        if not hasattr(runner, 'resolve_accumulation'):
-            raise ConfigError(
-                f'train_cfg: the loop of segkit needs segkit.engine.Runner, not {type(runner)}: '
-                '`from segkit.engine import Runner`, the rest stays as it is'
-            )
         if (max_iters is None) == (max_epochs is None):
             raise ConfigError('train_cfg: set one of max_iters and max_epochs')
+        if not hasattr(runner, 'stop_requested'):
+            warnings.warn(_OURS_ALONE, stacklevel=2)
+        super().__init__(runner, dataloader)
+        batch, recipe = batch_of(self.dataloader), (runner.auto_scale_lr or {})
+        self.accumulate, said = accumulation(
+            accumulate, batch, runner.world_size, recipe.get('base_batch_size')
+        )
+        if said:
+            runner.logger.info(said)
+        self.samples_per_iter = batch * runner.world_size * self.accumulate
+        self.samples_seen: int | None = None  # None: as many as the iterations done have taken
         self.by_epoch = max_epochs is not None
-        self.accumulate = runner.resolve_accumulation(accumulate)
-        if max_epochs is None:
-            self.epoch_length = 0  # one epoch without an end
-        else:
+        # Without epochs the whole run is one, whose end no count of iterations tells.
+        self.epoch_length = 0
+        if self.by_epoch:
             self.epoch_length = max(len(self.dataloader) // self.accumulate, 1)
-        self._max_epochs = 1 if max_epochs is None else int(max_epochs)
-        self._max_iters = int(max_iters or self._max_epochs * self.epoch_length)
+        self.max_epochs = int(max_epochs or 1)
+        self.max_iters = int(max_iters or self.max_epochs * self.epoch_length)
         self._epoch = self._iter = 0
         self.val_begin = val_begin
         self.val_interval = val_interval or (1 if self.by_epoch else 1000)
+        # [(from which iteration or epoch on, interval)]
+        self.dynamic_intervals = [(0, self.val_interval), *(dynamic_intervals or ())]
         self.stop_training = False
-        self.dynamic_milestones, self.dynamic_intervals = calc_dynamic_intervals(
-            self.val_interval, dynamic_intervals
-        )
-        self.runner.visualizer.dataset_meta = getattr(self.dataloader.dataset, 'metainfo', None)
+        runner.visualizer.dataset_meta = getattr(self.dataloader.dataset, 'metainfo', None)
+
+    @property
+    def iter(self) -> int:
+        """Iterations done."""
+        return self._iter
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done; 0 to the end of a run by iterations, but for its last hooks."""
+        return self._epoch
+
+    def start_at(self, iteration: int, samples_seen: int | None) -> None:
+        """Go on after ``iteration`` iterations, at that place in the endless order of samples."""
+        self._iter, self.samples_seen = iteration, samples_seen
+        self._epoch = iteration // self.epoch_length if self.by_epoch else 0
 
     def run(self) -> torch.nn.Module:
-        with explained(lambda: f'iteration {min(self._iter + 1, self._max_iters)}'):
+        with explained(lambda: f'iteration {min(self._iter + 1, self.max_iters)}'):
             return self._run()
 
     def _run(self) -> torch.nn.Module:
         runner = self.runner
-        if self.by_epoch:  # which a stopped run may have left in the middle of one
-            self._epoch = self._iter // self.epoch_length
+        self.start_at(self._iter, self.samples_seen)  # which mmengine's Runner may have set
+        if self.samples_seen is None:
+            self.samples_seen = self._iter * self.samples_per_iter
         runner.call_hook('before_train')
-        if self._iter > 0 and runner.message_hub.get_info('last_val_iter', 0) != self._iter:
+        if self._iter and runner.message_hub.get_info('last_val_iter', 0) != self._iter:
             # The checkpoint was written before the validation that is due at this iteration.
             self._validate_if_due()
-        self._start_counting()
+        if self.accumulate > 1:
+            counts = self._iter * self.accumulate, self.max_iters * self.accumulate
+            set_accumulation(runner.optim_wrapper, self.accumulate, runner.model, *counts)
         batches: Iterator | None = None
         in_epoch = False
-        while self._iter < self._max_iters and not self.stop_training:
+        while self._iter < self.max_iters and not self.stop_training:
             if not in_epoch:
                 runner.call_hook('before_train_epoch')
             batches = batches or endless_batches(
-                self.dataloader, runner.samples_seen, runner.world_size
+                self.dataloader, self.samples_seen, runner.world_size
             )  # after a hook that tells the sampler the epoch
-            runner.model.train()
-            self._run_iteration(batches)
+            self._train_one_iteration(batches)
             in_epoch = not self.by_epoch or self._iter % self.epoch_length > 0
             if not in_epoch:
                 runner.call_hook('after_train_epoch')
                 self._epoch += 1
-            self._decide_current_val_interval()
             self._validate_if_due()
         if in_epoch:
             runner.call_hook('after_train_epoch')
         runner.call_hook('after_train')
         return runner.model
 
-    def _start_counting(self) -> None:
-        """Tell the optimizer's wrapper that its batches come ``accumulate`` to a step."""
-        if self.accumulate == 1:
-            return
-        wrapper = self.runner.optim_wrapper
-        wrapper._accumulative_counts = self.accumulate
-        done, total = self._iter * self.accumulate, self._max_iters * self.accumulate
-        wrapper.initialize_count_status(self.runner.model, done, total)
-
-    def _run_iteration(self, batches: Iterator) -> None:
-        """Load and train on ``accumulate`` batches; hooks see the last and the mean of the logs."""
+    def _train_one_iteration(self, batches: Iterator) -> None:
+        """Train on ``accumulate`` batches; hooks see the last and the mean of the logs."""
         runner = self.runner
+        runner.model.train()
         beat(f'in iteration {self._iter + 1}')
         seed_iteration(runner.seed, runner.rank, self._iter)
         number = self._iter % self.epoch_length if self.by_epoch else self._iter
@@ -143,30 +154,43 @@ class TrainLoop(MMIterBasedTrainLoop):
             if not logs:
                 runner.call_hook('before_train_iter', batch_idx=number, data_batch=batch)
             logs.append(runner.model.train_step(batch, optim_wrapper=runner.optim_wrapper))
-        runner.samples_seen += runner.batch_per_step * self.accumulate
+        self.samples_seen = (self.samples_seen or 0) + self.samples_per_iter
         runner.call_hook(
             'after_train_iter', batch_idx=number, data_batch=batch, outputs=_mean_of(logs)
         )
         self._iter += 1
 
-    def _decide_current_val_interval(self) -> None:
-        step = bisect.bisect(self.dynamic_milestones, self._done + 1)
-        self.val_interval = self.dynamic_intervals[step - 1]
+    def validates_after(self, iteration: int) -> bool:
+        """Whether a validation follows once ``iteration`` iterations are done."""
+        if self.runner.val_loop is None or (self.by_epoch and iteration % self.epoch_length):
+            return False
+        done = iteration // self.epoch_length if self.by_epoch else iteration
+        due = done % self._interval_at(done) == 0 or iteration == self.max_iters
+        return done >= self.val_begin and due
 
-    @property
-    def _done(self) -> int:
-        """Epochs or iterations, whichever the intervals count."""
-        return self._epoch if self.by_epoch else self._iter
+    def scores_follow(self, iteration: int) -> bool:
+        """Whether a checkpoint that is due then may wait for the scores of a validation: of ours,
+        which has it written should it fail."""
+        return self.validates_after(iteration) and isinstance(self.runner.val_loop, ValLoop)
+
+    def _interval_at(self, done: int) -> int:
+        step = bisect.bisect([begin for begin, _ in self.dynamic_intervals], done + 1)
+        return self.dynamic_intervals[step - 1][1]
 
     def _validate_if_due(self) -> None:
-        if self.by_epoch and self._iter % self.epoch_length:
-            return
-        due = self._done % self.val_interval == 0 or self._iter == self._max_iters
-        if self.runner.val_loop is not None and self._done >= self.val_begin and due:
+        self.val_interval = self._interval_at(self._epoch if self.by_epoch else self._iter)
+        if self.validates_after(self._iter):
             self.runner.val_loop.run()
 
 
 IterBasedTrainLoop = EpochBasedTrainLoop = TrainLoop
+
+
+def _take_averages_out(runner: Any) -> None:
+    """Of a validation that does not end: what EMAHook put in place of the weights."""
+    for hook in runner.hooks:
+        if isinstance(hook, EMAHook):
+            hook.after_val_epoch(runner)
 
 
 def _mean_of(logs: Sequence[dict]) -> dict:
@@ -177,8 +201,88 @@ def _mean_of(logs: Sequence[dict]) -> dict:
     return {key: sum(found) / len(found) for key, found in values.items()}
 
 
+class _EvaluationLoop(BaseLoop):
+    """Predict each picture, then score: what validating and testing have in common."""
+
+    stage = ''
+
+    def __init__(
+        self,
+        runner: Any,
+        dataloader: DataLoader | dict,
+        evaluator: Evaluator | dict | list,
+        fp16: bool = False,
+    ) -> None:
+        super().__init__(runner, dataloader)
+        self.evaluator = runner.build_evaluator(evaluator)
+        meta = getattr(self.dataloader.dataset, 'metainfo', None)
+        self.evaluator.dataset_meta = runner.visualizer.dataset_meta = meta
+        self.fp16 = fp16
+        self._sums: dict[str, tuple[float, int]] = {}  # name of a loss -> sum, number
+
+    def run(self) -> dict[str, Any]:
+        runner, stage = self.runner, self.stage
+        runner.call_hook(f'before_{stage}')
+        runner.call_hook(f'before_{stage}_epoch')
+        self._sums = {}
+        runner.model.eval()
+        metrics = self._scores()
+        runner.call_hook(f'after_{stage}_epoch', metrics=metrics)
+        runner.call_hook(f'after_{stage}')
+        return metrics
+
+    def _scores(self) -> dict[str, Any]:
+        self._predict()
+        return {**self.evaluator.evaluate(len(self.dataloader.dataset)), **self.losses()}
+
+    def _predict(self) -> None:
+        with gathered(bare(self.runner.model)):
+            for idx, data_batch in enumerate(self.dataloader):
+                self.run_iter(idx, data_batch)
+
+    @torch.no_grad()
+    def run_iter(self, idx: int, data_batch: Any) -> None:
+        runner, stage = self.runner, self.stage
+        runner.call_hook(f'before_{stage}_iter', batch_idx=idx, data_batch=data_batch)
+        with self._precision():
+            outputs = getattr(runner.model, f'{stage}_step')(data_batch)
+        outputs = self._without_losses(outputs)
+        self.evaluator.process(data_samples=outputs, data_batch=data_batch)
+        runner.call_hook(
+            f'after_{stage}_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs
+        )
+
+    def _precision(self) -> contextlib.AbstractContextManager:
+        if not self.fp16:
+            return contextlib.nullcontext()
+        device = next(bare(self.runner.model).parameters()).device.type
+        return torch.autocast(device)  # float16 on CUDA, bfloat16 on the CPU
+
+    def _without_losses(self, outputs: Any) -> Any:
+        """The predictions of a model that gives its losses as the last of them."""
+        last = outputs[-1] if isinstance(outputs, (list, tuple)) and outputs else None
+        if not isinstance(last, BaseDataElement) or last.keys() != ['loss']:
+            return outputs
+        for name, values in last.loss.items():
+            for value in [values] if isinstance(values, torch.Tensor) else values:
+                self._add(name, float(value), 1)
+        return outputs[:-1]
+
+    def _add(self, name: str, value: float, count: int) -> None:
+        before, number = self._sums.get(name, (0.0, 0))
+        self._sums[name] = before + value, number + count
+
+    def losses(self) -> dict[str, float]:
+        """Mean of each loss over the pictures of all ranks; empty without any."""
+        means = means_over_ranks(self._sums)
+        total = f'{self.stage}_loss'
+        if means and total not in means:
+            means[total] = sum(value for name, value in means.items() if 'loss' in name)
+        return means
+
+
 @LOOPS.register_module()
-class ValLoop(MMValLoop):
+class ValLoop(_EvaluationLoop):
     """Validate, leaving the random generators of training as they were.
 
     Args:
@@ -187,9 +291,11 @@ class ValLoop(MMValLoop):
         runner, dataloader, evaluator, fp16: as in mmengine.
     """
 
+    stage = 'val'
+
     def __init__(
         self,
-        runner: 'Runner',
+        runner: Any,
         dataloader: DataLoader | dict,
         evaluator: Evaluator | dict | list,
         fp16: bool = False,
@@ -197,67 +303,57 @@ class ValLoop(MMValLoop):
     ) -> None:
         super().__init__(runner, dataloader, evaluator, fp16)
         self.with_loss = val_loss
-        self._sums: dict[str, tuple[float, int]] = {}
 
-    def run(self) -> dict:
-        runner = self.runner
-        runner.call_hook('before_val')
-        runner.call_hook('before_val_epoch')
-        self._sums = {}
-        share_buffers(runner.bare_model)
-        runner.model.eval()
-        with preserved_randomness(), gathered(runner.bare_model):
+    def _scores(self) -> dict[str, Any]:
+        try:
+            return super()._scores()
+        except Exception:  # an error of the validation is not to cost what was trained
+            if stops.in_training():
+                _take_averages_out(self.runner)
+                self.runner.call_hook('validation_failed')
+            raise
+
+    def _predict(self) -> None:
+        runner, model = self.runner, bare(self.runner.model)
+        done = getattr(runner._train_loop, 'iter', 0)  # runner.iter would build the loop
+        share_buffers(model)
+        with preserved_randomness(), gathered(model):
             for idx, data_batch in enumerate(self.dataloader):
                 self.run_iter(idx, data_batch)
-                beat(f'in batch {idx + 1} of a validation after iteration {runner.iter}')
+                beat(f'in batch {idx + 1} of a validation after iteration {done}')
                 if stops.in_training() and stops.asked() is not None:
                     break
         if stops.in_training():
             if any_rank(stops.asked() is not None):
+                _take_averages_out(runner)
                 runner.call_hook('stop_validation')
             # Told before what is saved with the scores: a resumed run need not validate again.
-            runner.message_hub.update_info('last_val_iter', runner.iter)
-        metrics = self.evaluator.evaluate(len(self.dataloader.dataset))
-        metrics.update(self.losses())
-        runner.call_hook('after_val_epoch', metrics=metrics)
-        runner.call_hook('after_val')
-        return metrics
+            runner.message_hub.update_info('last_val_iter', done)
 
     @torch.no_grad()
-    def run_iter(self, idx: int, data_batch: Sequence[dict]) -> None:
+    def run_iter(self, idx: int, data_batch: Any) -> None:
         if self.with_loss:
             self._add_loss(data_batch)
         super().run_iter(idx, data_batch)
 
-    def _add_loss(self, data_batch: Any) -> None:
-        model = self.runner.model
-        model = model.module if is_model_wrapper(model) else model
-        losses = model._run_forward(model.data_preprocessor(data_batch, False), mode='loss')
-        total, terms = model.parse_losses(losses)
+    def _add_loss(self, data_batch: Mapping[str, Any]) -> None:
+        model: Any = bare(self.runner.model)
+        data = model.data_preprocessor(data_batch, False)
+        data = data if isinstance(data, Mapping) else dict(zip(('inputs', 'data_samples'), data))
+        total, terms = model.parse_losses(model(**data, mode='loss'))
         size = len(data_batch['inputs'])
         for key, value in dict(terms, loss=total).items():
-            done, images = self._sums.get(f'val_{key}', (0.0, 0))
-            self._sums[f'val_{key}'] = (done + float(value) * size, images + size)
-
-    def losses(self) -> dict[str, float]:
-        """Mean of each over the images of all ranks that have it; empty unless ``val_loss``."""
-        if not self.with_loss:
-            return {}
-        # Whole, since a rank without an image does not know the names.
-        parts = all_gather_object(self._sums)
-        totals: dict[str, tuple[float, int]] = {}
-        for name, (value, images) in (item for part in parts for item in part.items()):
-            done, count = totals.get(name, (0.0, 0))
-            totals[name] = (done + value, count + images)
-        return {name: value / count for name, (value, count) in totals.items()}
+            self._add(f'val_{key}', float(value) * size, size)
 
 
 @LOOPS.register_module()
-class TestLoop(MMTestLoop):
-    """mmengine's ``TestLoop``; the progress bar is a hook."""
+class TestLoop(_EvaluationLoop):
+    """Test. The progress bar is a hook."""
 
-    def run(self) -> dict:
+    stage = 'test'
+
+    def run(self) -> dict[str, Any]:
         if len(self.dataloader) == 0:
-            print_log('the test split is empty: nothing to evaluate', 'current')
-        with explained(lambda: 'testing'), gathered(self.runner.bare_model):
+            self.runner.logger.info('the test split is empty: nothing to evaluate')
+        with explained(lambda: 'testing'):
             return super().run()

@@ -2,17 +2,60 @@
 
 import inspect
 import os
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 import torch.distributed as torch_dist
 from mmengine.device import get_device
-from mmengine.model import MMDistributedDataParallel
+from mmengine.model import MMDistributedDataParallel, is_model_wrapper
 from torch import nn
 
+from segkit.engine.sharding import shard
 from segkit.models.layers import revert_sync_bn
 from segkit.registry import MODEL_WRAPPERS
 
 NETWORK_PARTS = ('backbone', 'neck', 'decode_head', 'auxiliary_head')
+
+
+def bare(model: nn.Module) -> nn.Module:
+    """The model without its distributed wrapper."""
+    return model.module if is_model_wrapper(model) else model  # type: ignore[return-value]
+
+
+def ready(
+    model: nn.Module, wrapper: Mapping[str, Any] | None, cfg: Mapping[str, Any], distributed: bool
+) -> tuple[nn.Module, str]:
+    """The model on its device, in a wrapper if ``distributed``; a sentence if it was changed.
+
+    Args:
+        wrapper: ``model_wrapper_cfg``, DDP unless its type is another. cfg: the whole config.
+    """
+    model, note = fit_normalisation(model, distributed)
+    model = model.to(get_device())
+    if cfg.get('channels_last'):
+        model = use_channels_last(model)
+    if not distributed:
+        return model, note
+    wrapper = dict(wrapper or {})
+    if wrapper.get('type') == 'FSDP2':
+        return shard(model, {k: v for k, v in wrapper.items() if k != 'type'}), note
+    wrapper.setdefault('find_unused_parameters', cfg.get('find_unused_parameters', False))
+    return wrap_ddp(model, wrapper), note
+
+
+def switch_on(model: nn.Module, cfg: Mapping[str, Any], say: Callable[[str], None]) -> None:
+    """What mmengine can do to the modules named in a config, to save memory or time."""
+    if modules := cfg.get('activation_checkpointing'):
+        from mmengine.runner.activation_checkpointing import turn_on_activation_checkpointing
+
+        turn_on_activation_checkpointing(model, modules)
+        say(f'Activations of {modules} are computed again instead of kept.')
+    if modules := cfg.get('efficient_conv_bn_eval'):
+        from mmengine.model.efficient_conv_bn_eval import turn_on_efficient_conv_bn_eval
+
+        turn_on_efficient_conv_bn_eval(model, modules)
+        say(f'Frozen batch norms of {modules} are computed with their convolutions.')
 
 
 def on_cpu() -> bool:
@@ -52,7 +95,7 @@ def _parts(model: nn.Module) -> list[nn.Module]:
     return parts
 
 
-def compile_network(model: nn.Module, options: dict) -> int:
+def compile_network(model: nn.Module, options: Mapping[str, Any] | bool) -> int:
     """``torch.compile`` each part, not copies made of it later; returns how many.
 
     The whole train step, which mmengine compiles, takes the samples' metadata and the optimizer
@@ -60,7 +103,7 @@ def compile_network(model: nn.Module, options: dict) -> int:
     """
     parts = _parts(model)
     for part in parts:
-        part.compile(**options)
+        part.compile(**({} if isinstance(options, bool) else options))
     return len(parts)
 
 

@@ -1,219 +1,428 @@
-"""mmengine's Runner, with each thing the current stack breaks overridden here, reason beside it."""
+"""The Runner: from a config to a run. ``train`` is where to begin reading.
+
+    runner.py        the way of a run, from start to end
+    parts.py         the parts, built from the config: model, optimizer, loaders, hooks
+    loops.py         the iterations and epochs, the start of each validation, testing
+    checkpoints.py   what a checkpoint holds, written and read back
+    hooks/           what happens around them; mmengine's hooks and those of others run here too
+
+It has the names of mmengine's Runner that hooks, loops and scripts use, and none of its code:
+mmengine's asks torchvision for its version, a network for its weights, resumes by reading all of
+the data again, and joins a job with CUDA alone.
+"""
 
 import copy
+import inspect
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
 
-import torch
-import torch.distributed as torch_dist
-from mmengine.device import get_device
-from mmengine.dist import get_rank
-from mmengine.logging import MessageHub
-from mmengine.model import is_model_wrapper
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.evaluator import Evaluator
+from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
+from mmengine.registry import DefaultScope
 from mmengine.runner import BaseLoop
 from mmengine.runner import LogProcessor as MMLogProcessor
-from mmengine.runner import Runner as MMRunner
 from mmengine.visualization import Visualizer
 from torch import nn
 from torch.utils.data import DataLoader
 
-from segkit.compat import restore_find_loader
-from segkit.datasets.scan import listed_once
-from segkit.engine import model_setup
-from segkit.engine.batch import BatchAccounting
+from segkit.compat import make_current
+from segkit.engine import checkpoints, env, model_setup, stops
+from segkit.engine.config import config_differences
 from segkit.engine.config_places import places_named
 from segkit.engine.config_text import plain_config
-from segkit.engine.dist import init_dist, resolve_launcher
-from segkit.engine.env import collect_env
-from segkit.engine.folders import check_work_dir, make_folder
-from segkit.engine.persistence import Persistence
-from segkit.engine.randomness import make_deterministic
-from segkit.engine.scalars import shorten
-from segkit.engine.sharding import is_sharded, shard
-from segkit.engine.workers import fit_loader_config, guard_workers
+from segkit.engine.dist import from_first_rank, resolve_launcher
+from segkit.engine.folders import check_start, check_work_dir, is_given, make_folder
+from segkit.engine.parts import Parts
+from segkit.engine.run_lock import locked
+from segkit.engine.sharding import is_sharded
+from segkit.errors import ConfigError
 from segkit.registry import RUNNERS
-
-restore_find_loader()
-_used_timestamps: set[str] = set()
-
-
-def _typed(part: object, kind: str) -> object:
-    """A config without a type gets ours: mmengine would take its own class, unregistered."""
-    if not isinstance(part, dict) or 'type' in part:
-        return part
-    return dict(dict(part), type=kind)
+from segkit.weights import initialise, load_into, read_verified
 
 
 @RUNNERS.register_module()
-class Runner(Persistence, BatchAccounting, MMRunner):
+class Runner(Parts):
     """The Runner of segkit: ``Runner.from_cfg(cfg).train()``; ``cfg`` as in ``configs/``.
 
-    Beside mmengine's keys, ``cfg`` may hold ``compile`` (True or options of ``torch.compile``: the
-    network alone), ``channels_last`` (True), ``auto_scale_lr.base_batch_size`` (the batch of the
-    recipe, against which a different one is reported) and ``resume='auto'``: go on from the last
-    checkpoint of the work directory, or start as ``load_from`` says while there is none.
+    Args:
+        model: a network or its config.
+        work_dir: where checkpoints go, and the logs in a folder named by the time.
+        train_dataloader, train_cfg, optim_wrapper: all three to train; configs or built parts.
+        val_dataloader, val_cfg, val_evaluator: all three to validate.
+        test_dataloader, test_cfg, test_evaluator: all three to test.
+        auto_scale_lr: ``base_batch_size``, the images per step that the learning rate is for, and
+            ``enable``, whether to scale it to those of this run.
+        param_scheduler: schedules of rates and momenta; a dict of them by optimizer for several.
+        default_hooks: changes to ``DEFAULT_HOOKS`` by name; None drops one.
+        custom_hooks: further hooks.
+        data_preprocessor: that of a model config without one.
+        load_from: a checkpoint whose weights to start from.
+        resume: whether to go on from ``load_from``, or the last checkpoint of ``work_dir``; 'auto'
+            goes on from there, or starts as ``load_from`` says while there is none.
+        launcher: 'pytorch', 'slurm', 'mpi' or 'none'; torchrun is recognised.
+        env_cfg: ``cudnn_benchmark, mp_cfg, dist_cfg, resource_limit``.
+        randomness: ``seed, diff_rank_seed, deterministic``.
+        log_processor, log_level, visualizer, default_scope, experiment_name: as in mmengine.
+        cfg: the whole config, which is saved with the run. It may also hold ``compile`` (True or
+            options of ``torch.compile``: the network alone), ``channels_last``,
+            ``find_unused_parameters``, ``model_wrapper_cfg``, ``activation_checkpointing``,
+            ``efficient_conv_bn_eval``.
     """
 
-    def __init__(self, *args, launcher: str = 'none', default_scope: str = 'segkit', **kw) -> None:
+    def __init__(
+        self,
+        model: nn.Module | dict,
+        work_dir: str,
+        train_dataloader: DataLoader | dict | None = None,
+        val_dataloader: DataLoader | dict | None = None,
+        test_dataloader: DataLoader | dict | None = None,
+        train_cfg: dict | BaseLoop | None = None,
+        val_cfg: dict | BaseLoop | None = None,
+        test_cfg: dict | BaseLoop | None = None,
+        auto_scale_lr: dict | None = None,
+        optim_wrapper: OptimWrapper | dict | None = None,
+        param_scheduler: Any = None,
+        val_evaluator: Evaluator | dict | list | None = None,
+        test_evaluator: Evaluator | dict | list | None = None,
+        default_hooks: Mapping[str, Any] | None = None,
+        custom_hooks: Sequence[Hook | dict] | None = None,
+        data_preprocessor: dict | None = None,
+        load_from: str | None = None,
+        resume: bool | str = False,
+        launcher: str = 'none',
+        env_cfg: dict | None = None,
+        log_processor: MMLogProcessor | dict | None = None,
+        log_level: str | int = 'INFO',
+        visualizer: Visualizer | dict | None = None,
+        default_scope: str | None = 'segkit',
+        randomness: dict | None = None,
+        experiment_name: str | None = None,
+        cfg: Config | dict | None = None,
+    ) -> None:
+        self.cfg = plain_config(copy.deepcopy(cfg) if isinstance(cfg, Config) else Config(cfg))
+        _all_or_none(
+            train_dataloader=train_dataloader, train_cfg=train_cfg, optim_wrapper=optim_wrapper
+        )
+        _all_or_none(val_dataloader=val_dataloader, val_cfg=val_cfg, val_evaluator=val_evaluator)
+        _all_or_none(
+            test_dataloader=test_dataloader, test_cfg=test_cfg, test_evaluator=test_evaluator
+        )
+        if param_scheduler is not None and optim_wrapper is None:
+            raise ConfigError('param_scheduler: there is no optim_wrapper whose rates it would set')
+        # Configs until ``train``, ``val`` or ``test`` builds what it needs.
+        self._train_dataloader, self._train_loop = train_dataloader, train_cfg
+        self._val_dataloader, self._val_loop = val_dataloader, val_cfg
+        self._test_dataloader, self._test_loop = test_dataloader, test_cfg
+        self._val_evaluator, self._test_evaluator = val_evaluator, test_evaluator
+        self.optim_wrapper: Any = optim_wrapper
+        self.param_schedulers: Any = param_scheduler
+        self.auto_scale_lr = auto_scale_lr
+        self._load_from, self._resume = load_from, resume
+        self._has_loaded = self._built_training = False
+        self._resumed: tuple[Path, dict] | None = None  # found before the data is set up
+        self._purpose = 'finetune'
+        # Of the iteration under way; told by RuntimeInfoHook.
         self.stop_requested = False
         self.losses: dict[str, float] = {}
         self.local_losses: dict[str, float] = {}
-        self.samples_seen = 0
-        launcher = resolve_launcher(launcher)
-        super().__init__(*args, launcher=launcher, default_scope=default_scope, **kw)
+
+        self.work_dir = str(Path(work_dir).absolute())
+        Path(self.work_dir).mkdir(parents=True, exist_ok=True)
+        self.launcher = resolve_launcher(launcher)
+        self.distributed = self.launcher != 'none'
+        self.setup_env(dict(env_cfg or {}))
+        self._randomness_cfg = dict(randomness or {})
+        self.set_randomness(**self._randomness_cfg)
+        name = experiment_name or Path(self.cfg.filename or '').stem
+        self.experiment_name = env.unused_name(f'{name}_{self.timestamp}'.removeprefix('_'))
+        self.log_dir = self._log_dir = str(Path(self.work_dir) / self.timestamp)
+        Path(self.log_dir).mkdir(parents=True, exist_ok=True)
+        self.default_scope = default_scope and DefaultScope.get_instance(
+            self.experiment_name, scope_name=default_scope
+        )
+        self.log_processor = self.build_log_processor(log_processor or {})
+        self.logger = self.build_logger(log_level)
+        self.message_hub = self.build_message_hub()
+        self.visualizer = self.build_visualizer(visualizer)
+        if self.cfg:
+            self.visualizer.add_config(self.cfg)
+        if isinstance(model, dict) and data_preprocessor is not None:
+            model.setdefault('data_preprocessor', data_preprocessor)
+        self.model = self.wrap_model(self.cfg.get('model_wrapper_cfg'), self.build_model(model))
+        self.model_name = type(self.bare_model).__name__
+        self.hooks = self._hooks = list[Hook]()
+        self.register_hooks(default_hooks, custom_hooks)
+        self._log_environment(dict(env_cfg or {}))
 
     @classmethod
-    def from_cfg(cls, cfg: dict) -> 'Runner':
-        cfg = plain_config(copy.deepcopy(cfg))
+    def from_cfg(cls, cfg: Config | dict) -> 'Runner':
+        """A Runner of the config, of the class that its ``runner_type`` names; ``cfg`` itself stays
+        as it is."""
+        cfg = copy.deepcopy(cfg) if isinstance(cfg, Config) else Config(copy.deepcopy(dict(cfg)))
+        kind = _runner_class(cfg.get('runner_type'))
+        if kind is not None and not issubclass(cls, kind):
+            return kind.from_cfg(cfg)
         cfg.setdefault('default_scope', 'segkit')
-        check_work_dir(cfg['work_dir'], getattr(cfg, 'filename', None))
+        check_work_dir(cfg['work_dir'], cfg.filename)
         make_folder('work_dir', cfg['work_dir'])
-        with places_named(cfg._cfg_dict):
-            return super().from_cfg(cfg)
+        names = set(inspect.signature(Runner).parameters) - {'cfg'}
+        given = {name: cfg[name] for name in names if cfg.get(name) is not None}
+        with places_named(cfg):
+            return cls(**copy.deepcopy(given), cfg=cfg)
 
-    # -- environment ---------------------------------------------------------------------------
+    # -- a run ---------------------------------------------------------------------------------
 
-    def setup_env(self, env_cfg: dict) -> None:
-        """Join the job here: mmengine's ``init_dist`` sets a CUDA device on CPU machines too."""
-        self._joined = ''
-        if self.distributed and not torch_dist.is_initialized():
-            self._joined = init_dist(self.launcher, **env_cfg.get('dist_cfg', {}))
-        super().setup_env(env_cfg)
-        # Loggers and hubs are process-wide singletons named by this stamp: a second Runner in
-        # the same second would write into the log of the first.
-        stamp, number = self._timestamp, 1
-        while self._timestamp in _used_timestamps:
-            self._timestamp = f'{stamp}_{number}'
-            number += 1
-        _used_timestamps.add(self._timestamp)
+    def train(self) -> nn.Module:
+        """Train to the end, from where ``load_from`` and ``resume`` say; returns the model."""
+        if self._train_loop is None:
+            raise ConfigError('train_dataloader, train_cfg, optim_wrapper: set them to train')
+        self._make_current()
+        with locked(self.work_dir) if is_main_process() else nullcontext():
+            self._find_resumed()
+            if self._resumed is None:
+                check_start(self.work_dir, self._load_from)
+            self.dump_config()
+            try:
+                return self._train()
+            finally:
+                stops.training_ends()
 
-    def set_randomness(
-        self, seed: int | None, diff_rank_seed: bool = False, deterministic: bool = False
-    ) -> None:
-        super().set_randomness(seed, diff_rank_seed, False)
-        self._deterministic = deterministic
-        if deterministic:
-            make_deterministic()
+    def _train(self) -> nn.Module:
+        self._build_training()
+        if self._val_loop is not None:
+            self._val_loop = self.build_val_loop(self._val_loop)
+        self.call_hook('before_run')
+        if not self._has_loaded and self._resumed is None:
+            self._init_model_weights()  # else all weights are those of a file
+        model_setup.switch_on(self.bare_model, self.cfg, self.logger.info)
+        self.load_or_resume()
+        loop: Any = self._train_loop
+        self.optim_wrapper.initialize_count_status(self.model, loop.iter, loop.max_iters)
+        if options := self.cfg.get('compile'):
+            count = model_setup.compile_network(self.bare_model, options)
+            self.logger.info(f'torch.compile on {count} parts: the first steps are slow')
+        model = loop.run()
+        self.call_hook('after_run')
+        return model
 
-    def _log_env(self, env_cfg: dict) -> None:
-        """Own collector: mmengine's imports torchvision, and a broken one stops the run."""
-        lines = [f'{key}: {value}' for key, value in collect_env().items()]
-        lines += [f'{key}: {value}' for key, value in env_cfg.items()]
-        lines.append(f'launcher: {self.launcher} ({self._joined or "one process"})')
-        lines.append(f'seed: {self.seed} (deterministic: {self.deterministic})')
-        self.logger.info('Environment:\n    ' + '\n    '.join(lines))
-        if self.cfg._cfg_dict:
-            self.logger.info(f'Config:\n{self.cfg.pretty_text}')
-
-    def build_logger(self, log_level: int | str = 'INFO', log_file: str | None = None, **kw):
-        return super().build_logger(log_level, log_file, **dict(dict(logger_name='segkit'), **kw))
-
-    def build_log_processor(self, log_processor: MMLogProcessor | dict) -> MMLogProcessor:
-        return super().build_log_processor(_typed(log_processor, 'LogProcessor'))
-
-    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        if isinstance(loop, dict) and 'type' not in loop:
-            loop = dict(loop)
-            kind = 'EpochBasedTrainLoop' if loop.pop('by_epoch', False) else 'IterBasedTrainLoop'
-            loop = _typed(loop, kind)
-        return super().build_train_loop(loop)
-
-    def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        return super().build_val_loop(_typed(loop, 'ValLoop'))
-
-    def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        return super().build_test_loop(_typed(loop, 'TestLoop'))
-
-    def build_message_hub(self, message_hub: dict | None = None) -> MessageHub:
-        return shorten(super().build_message_hub(message_hub))
-
-    def build_visualizer(self, visualizer: Visualizer | dict | None = None) -> Visualizer:
-        """Under a name of its own: one name in two runs writes into the first one's folder."""
-        if isinstance(visualizer, dict):
-            name = visualizer.get('name', 'visualizer')
-            visualizer = dict(visualizer, name=f'{name}_{self.experiment_name}')
-        return super().build_visualizer(visualizer)
-
-    def register_default_hooks(self, hooks: dict | None = None) -> None:
-        """Adds the guards and the run card; ``default_hooks=dict(name=None)`` drops one."""
-        extra = dict(
-            non_finite=dict(type='NonFiniteLossHook'),
-            preemption=dict(type='PreemptionHook'),
-            run_card=dict(type='RunCardHook'),
-            progress=dict(type='ProgressHook'),
-            first_batches=dict(type='FirstBatchesHook'),
-            result_places=dict(type='ResultPlacesHook'),
-        )
-        super().register_default_hooks({k: v for k, v in (hooks or {}).items() if k not in extra})
-        for name, hook in extra.items():
-            hook = (hooks or {}).get(name, hook)
-            if hook is not None:
-                self.register_hook(hook)
-
-    @staticmethod
-    def build_dataloader(
-        dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
-    ) -> DataLoader:
-        """Without workers drop what torch then refuses; with them, let them survive a signal.
-
-        The sampler's seed is the same on all ranks, with ``diff_rank_seed`` too: mmengine then
-        draws a new one at each start, and a resumed run would not see the order it had.
-        """
-        if diff_rank_seed and seed is not None:
-            seed -= get_rank()
-        if isinstance(dataloader, dict):
-            dataloader = fit_loader_config(dataloader)
-        with listed_once():
-            return guard_workers(MMRunner.build_dataloader(dataloader, seed))
-
-    def dump_config(self) -> None:
-        """Not when a Runner is built, as in mmengine, but when it trains: a test in the same folder
-        would leave its config, with other hooks and weights, in the place of the training's."""
-
-    def get_hooks_info(self) -> str:
-        """One line in order of execution; mmengine's list by stage fills two screens."""
-        return '    ' + ', '.join(type(hook).__name__ for hook in self.hooks)
-
-    # -- the model -----------------------------------------------------------------------------
-
-    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-        """DDP without device ids on CPU, and SyncBN reverted there under DDP too."""
-        if is_model_wrapper(model):
-            return model
-        model, note = model_setup.fit_normalisation(model, self.distributed)
-        if note:
-            self.logger.info(note)
-        model = model.to(get_device())
-        if self.cfg.get('channels_last'):
-            model = model_setup.use_channels_last(model)
-        if not self.distributed:
-            return model
-        if (model_wrapper_cfg or {}).get('type') == 'FSDP2':
-            options = {k: v for k, v in model_wrapper_cfg.items() if k != 'type'}
-            return shard(model, options)
-        options = dict(find_unused_parameters=self.cfg.get('find_unused_parameters', False))
-        return model_setup.wrap_ddp(model, {**options, **(model_wrapper_cfg or {})})
-
-    def _init_model_weights(self) -> None:
-        """In the usual layout: an initialiser fills memory in order, whatever the order means."""
-        if is_sharded(self.bare_model):
-            return  # done before the model was sharded
-        if self._resumed is not None:
-            return  # all weights are in that file; pretrained ones would be fetched for nothing
-        if self.cfg.get('channels_last'):
-            self.bare_model.to(memory_format=torch.contiguous_format)
-        super()._init_model_weights()
-        if self.cfg.get('channels_last'):
-            self.bare_model.to(memory_format=torch.channels_last)
-
-    def _maybe_compile(self, target: str) -> None:
-        """Compile the parts of the network; mmengine compiles the train step around it."""
-        options = self.cfg.get('compile')
-        if not options:
+    def _build_training(self) -> None:
+        """Loop, optimizer and schedules, once."""
+        if self._built_training:
             return
-        options = {} if options is True else dict(options)
-        count = model_setup.compile_network(self.bare_model, options)
-        self.logger.info(f'torch.compile on {count} parts of the network: the first steps are slow')
+        self._train_loop = self.build_train_loop(self._train_loop)
+        self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
+        self.scale_lr(self.optim_wrapper, self.auto_scale_lr)
+        if self.param_schedulers is not None:
+            self.param_schedulers = self.build_param_scheduler(self.param_schedulers)
+        self._built_training = True
+
+    def val(self) -> dict[str, Any]:
+        """Validate the weights of ``load_from``; returns the scores."""
+        self._val_loop = self.build_val_loop(_needed(self._val_loop, 'val'))
+        return self._evaluate(self._val_loop)
+
+    def test(self) -> dict[str, Any]:
+        """Test the weights of ``load_from``; returns the scores."""
+        self._test_loop = self.build_test_loop(_needed(self._test_loop, 'test'))
+        return self._evaluate(self._test_loop)
+
+    def _evaluate(self, loop: BaseLoop) -> dict[str, Any]:
+        self._purpose = 'test'
+        self._make_current()
+        self.call_hook('before_run')
+        self.load_or_resume()
+        metrics = loop.run()
+        self.call_hook('after_run')
+        return metrics
+
+    def _make_current(self) -> None:
+        parts = [self.logger, self.message_hub, self.visualizer, self.default_scope]
+        make_current(*(part for part in parts if part is not None))
+
+    # -- checkpoints ---------------------------------------------------------------------------
+
+    def _find_resumed(self) -> None:
+        """Read the checkpoint to go on from: its seed has to be known before the data is set up."""
+        if not self._resume:
+            return
+        found: Any = None
+        if is_main_process():
+            if self._load_from is not None and self._resume != 'auto':
+                found = Path(self._load_from), checkpoints.load_verified(self._load_from)
+            else:
+                found = checkpoints.load_latest(self.work_dir, self.logger.warning)
+        path = from_first_rank(found and str(found[0]))
+        if path is None:
+            self._resume = False
+            start = f'from the weights of {self._load_from}' if self._load_from else 'afresh'
+            self.logger.info(f'No checkpoint in {self.work_dir} yet: training starts {start}.')
+            return
+        self._resumed = found or (Path(path), checkpoints.load_verified(path))
+        self._adopt_seed(self._resumed[1]['meta'].get('seed'))
+
+    def _adopt_seed(self, seed: int | None) -> None:
+        if seed is None or seed == self.seed:
+            return
+        if self._randomness_cfg.get('seed') is not None:
+            self.logger.warning(
+                f'randomness.seed={self.seed} is not the seed of the resumed run: {seed} is kept, '
+                'so that the run goes on as it began.'
+            )
+        self._randomness_cfg = dict(self._randomness_cfg, seed=seed)
+        self.set_randomness(**self._randomness_cfg)
+
+    def load_or_resume(self) -> None:
+        """Load what ``load_from`` and ``resume`` name, once."""
+        if self._has_loaded:
+            return
+        if self._resumed is not None:
+            self.resume(str(self._resumed[0]))
+        elif self._load_from is not None and not self._resume:
+            self.load_checkpoint(self._load_from)
+        self._has_loaded = True
+
+    def load_checkpoint(self, filename: str, map_location: str = 'cpu', **ignored: Any) -> dict:
+        """Weights alone. Fine-tuning takes what fits and prints the rest; testing needs all."""
+        checkpoint, verified = read_verified(filename, map_location, mmap=True)
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        testing = self._purpose == 'test'
+        # Only while nothing but the bare model knows its tensors may others take their place.
+        alone = self.model is self.bare_model and not isinstance(self.optim_wrapper, OptimWrapper)
+        assign = testing and alone and not self.cfg.get('channels_last')
+        if is_sharded(self.bare_model):
+            checkpoints.load_sharded(self.bare_model, checkpoint, filename)
+        else:
+            report = load_into(
+                self.bare_model, checkpoint, 'test' if testing else 'finetune',
+                source=str(filename), assign=assign, verified=verified,
+            )  # fmt: skip
+            if testing:
+                initialise(self.bare_model, report.missing)  # an auxiliary head, left undrawn
+            self.logger.info(str(report))
+        self._has_loaded = True
+        return checkpoint
+
+    def resume(self, filename: str, **ignored: Any) -> None:
+        """Go on from ``filename``: weights, optimizer, schedule, place in the data, scores."""
+        path, checkpoint = self._resumed or (Path(filename), checkpoints.load_verified(filename))
+        self._resumed, self._resume = None, True  # which hooks look at
+        self._build_training()
+        checkpoints.restore(self, checkpoint, str(path))
+        meta, loop = checkpoint['meta'], self.train_loop
+        if hasattr(loop, 'start_at'):
+            loop.start_at(meta['iter'], meta.get('samples_seen'))
+        else:
+            loop._epoch, loop._iter = meta.get('epoch', 0), meta['iter']
+            self.logger.warning(
+                f'train_cfg.type={type(loop).__name__} is a loop of its own, which reads the data '
+                'of the past again; it may not end where a run never stopped would'
+            )
+        self._report_differences(meta)
+        self._has_loaded = True
+        self.logger.info(f'Resumed from {path} at iteration {self.iter}.')
+
+    def _report_differences(self, meta: dict) -> None:
+        for line in config_differences(meta.get('config_json'), self.cfg.to_dict()):
+            self.logger.warning(f'Config changed since the checkpoint: {line}')
+        before, now = meta.get('world_size'), self.world_size
+        if before is None or (before, meta.get('effective_batch')) == (now, self.effective_batch):
+            return
+        self.logger.warning(
+            f'Resumed on {now} process(es) what ran on {before}: the order of samples goes on at '
+            f'sample {meta.get("samples_seen")}; images per step {meta.get("effective_batch")} -> '
+            f'{self.effective_batch}; learning rates and the number of iterations are as before. '
+            'train_cfg.accumulate keeps the number of images per step.'
+        )
+
+    def save_checkpoint(
+        self,
+        out_dir: str,
+        filename: str,
+        file_client_args: dict | None = None,
+        save_optimizer: bool = True,
+        save_param_scheduler: bool = True,
+        meta: dict | None = None,
+        by_epoch: bool = True,
+        backend_args: dict | None = None,
+    ) -> None:
+        """Write one checkpoint; every rank must call it, the first one writes.
+
+        Args:
+            meta: ``epoch`` and ``iter`` done, where they are not those of the call: a hook calls
+                before the epoch (``by_epoch``) or the iteration under way is counted.
+        """
+        if file_client_args or (backend_args or {}).get('backend', 'local') != 'local':
+            raise ConfigError(
+                f'default_hooks.checkpoint.backend_args: {file_client_args or backend_args} is not '
+                'a folder of this machine, and checkpoints are written into one: set out_dir'
+            )
+        place = dict(epoch=self.epoch + by_epoch, iter=self.iter + (not by_epoch))
+        place.update(meta or {})
+        info = {**place, **checkpoints.meta_of(self, place['epoch'], place['iter'])}
+        optimizer = save_optimizer and isinstance(self.optim_wrapper, OptimWrapper)
+        state = checkpoints.state_of(self, filename, info, optimizer, save_param_scheduler)
+        if is_main_process():
+            self.call_hook('before_save_checkpoint', checkpoint=state)
+            checkpoints.write(state, Path(out_dir) / filename)
+            self.message_hub.update_info('last_good_ckpt', filename)
+
+    def samples_seen_after(self, iteration: int) -> int:
+        """Samples that all ranks together have trained on in so many iterations."""
+        loop: Any = self.train_loop
+        seen = getattr(loop, 'samples_seen', None)
+        return iteration * self.effective_batch if seen is None else seen
 
     @property
-    def bare_model(self) -> nn.Module:
-        """The model without its distributed wrapper."""
-        return self.model.module if is_model_wrapper(self.model) else self.model
+    def config_text(self) -> str:
+        """The whole config as the text of a config file."""
+        return self.cfg.pretty_text
+
+    def config_json(self) -> str:
+        """The resolved config as JSON: data that can be compared and never executed."""
+        return json.dumps(self.cfg.to_dict(), default=str, sort_keys=True)
+
+    def dump_config(self) -> None:
+        """Write the whole config beside the checkpoints, but not in the place of a file that was
+        given."""
+        given = self.cfg.filename
+        if not is_main_process():
+            return
+        if given and is_given(self.work_dir, given):
+            self.logger.info(f'{given} lies in the work directory and is left as it is.')
+            return
+        name = Path(given).name if given else f'{self.timestamp}.py'
+        self.cfg.dump(str(Path(self.work_dir) / name))
+
+
+def _runner_class(name: Any) -> type[Runner] | None:
+    if name is None:
+        return None
+    found = RUNNERS.get(name) if isinstance(name, str) else name
+    if isinstance(found, type) and issubclass(found, Runner):
+        return found
+    why = 'is no subclass of segkit.engine.Runner' if found else 'is not registered in RUNNERS'
+    raise ConfigError(
+        f'runner_type: {name!r} {why}: make it one, import its file by custom_imports, or leave '
+        'runner_type out'
+    )
+
+
+def _all_or_none(**parts: Any) -> None:
+    missing = [name for name, part in parts.items() if part is None]
+    if 0 < len(missing) < len(parts):
+        raise ConfigError(
+            f'{", ".join(missing)}: not set, but {", ".join(sorted(set(parts) - set(missing)))} '
+            'is: set all of them or none'
+        )
+
+
+def _needed(loop: Any, name: str) -> Any:
+    if loop is None:
+        raise ConfigError(f'{name}_dataloader, {name}_cfg, {name}_evaluator: set them to {name}')
+    return loop

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 
+from segkit.engine.checkpoints import candidates
 from segkit.engine.config_schema import averages_weights
 from segkit.engine.folders import ends_like_file, make_folder
-from segkit.engine.resume import candidates
 from segkit.errors import ConfigError
 from segkit.weights import CheckpointNotFoundError
 from segkit.weights.sources import cached_at

@@ -106,7 +106,7 @@ MUTATIONS = [
              'tests/models/inference/test_views.py'),
     Mutation('engine: what was cut short stays', 'segkit/whole_file.py',
              'temporary.unlink()', 'pass', 'tests/test_whole_file.py'),
-    Mutation('engine: oldest checkpoint first', 'segkit/engine/resume.py',
+    Mutation('engine: oldest checkpoint first', 'segkit/engine/checkpoints.py',
              'sorted(numbered, reverse=True)', 'sorted(numbered)', 'tests/engine/test_resume.py'),
     Mutation('engine: getattr reaches on', 'segkit/safe_pickle.py',
              'if owner is not HistoryStandIn or name not in _STATISTICS:',

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import torch
 
-from segkit.engine.randomness import mix, preserved_randomness, seed_iteration
+from segkit.engine.data_order import mix, preserved_randomness, seed_iteration
 
 
 def draws() -> tuple:

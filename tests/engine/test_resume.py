@@ -6,7 +6,8 @@ import shutil
 import pytest
 import torch
 
-from segkit.engine.resume import candidates, config_differences, load_latest, load_verified
+from segkit.engine.checkpoints import candidates, load_latest, load_verified
+from segkit.engine.config import config_differences
 from segkit.weights import CheckpointError
 
 

@@ -1,4 +1,4 @@
-"""The hub's short history: same averages as mmengine's, constant cost and constant size."""
+"""The hub's short history: same averages as a whole one, constant cost and constant size."""
 
 import io
 import time
@@ -8,45 +8,42 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer, MessageHub
 
-from segkit.engine.scalars import ShortHistory, hub_state, load_hub_state, plain, shorten
+from segkit.compat import keep_last_values
+from segkit.engine.checkpoints import hub_state, load_hub_state, plain
+
+KEPT = 1000
+
+
+def short_hub(name: str, count: int = KEPT) -> MessageHub:
+    hub = MessageHub.get_instance(f'test_scalars_{name}')
+    keep_last_values(hub, count)
+    return hub
 
 
 @pytest.fixture
 def hub(request) -> MessageHub:
-    return shorten(MessageHub.get_instance(f'test_scalars_{request.node.name}'))
+    return short_hub(request.node.name)
 
 
-def test_windows_average_as_mmengines_buffer_does():
-    values = np.random.default_rng(0).normal(size=300)
-    theirs, ours = HistoryBuffer(), ShortHistory()
+def test_windows_average_as_those_of_a_whole_history(hub):
+    values = np.random.default_rng(0).normal(size=1300)
+    whole = HistoryBuffer()
     for value in values.tolist():
-        theirs.update(value, 2)
-        ours.update(value, 2)
+        whole.update(value)
+        hub.update_scalar('train/loss', value)
+    short = hub.get_scalar('train/loss')
     for window in (1, 7, 50, 300):
-        assert (
-            ours.mean(window) == theirs.mean(window) == pytest.approx(values[-window:].mean() / 2)
-        )
-        assert ours.max(window) == values[-window:].max()
-        assert ours.min(window) == values[-window:].min()
-    assert ours.current() == values[-1]
-    assert ours.statistics('mean', 50) == theirs.statistics('mean', 50)
+        assert short.mean(window) == whole.mean(window) == pytest.approx(values[-window:].mean())
+        assert short.max(window) == values[-window:].max()
+        assert short.min(window) == values[-window:].min()
+    assert short.current() == values[-1]
 
 
-def test_only_the_last_values_are_kept():
-    history = ShortHistory(max_length=3)
+def test_only_the_last_values_are_kept(request):
+    hub = short_hub(request.node.name, count=3)
     for value in range(10):
-        history.update(float(value))
-    assert history.data[0].tolist() == [7.0, 8.0, 9.0]
-
-
-def test_an_empty_history_says_so():
-    with pytest.raises(ValueError, match='has no value yet'):
-        ShortHistory().current()
-
-
-def test_every_scalar_of_the_hub_is_short(hub):
-    hub.update_scalar('train/loss', torch.tensor(2.0))
-    assert isinstance(hub.get_scalar('train/loss'), ShortHistory)
+        hub.update_scalar('train/loss', float(value))
+    assert hub.get_scalar('train/loss').data[0].tolist() == [7.0, 8.0, 9.0]
 
 
 def test_the_cost_of_an_update_does_not_grow(hub):
@@ -85,7 +82,7 @@ def test_a_restored_hub_averages_as_the_saved_one(hub):
     for value in (1.0, 2.0, 4.0):
         hub.update_scalar('train/loss', value)
     hub.update_info('best', dict(score=0.5))
-    other = shorten(MessageHub.get_instance('test_scalars_restored'))
+    other = short_hub('restored')
     load_hub_state(other, hub_state(hub))
     other.update_scalar('train/loss', 8.0)
     assert other.get_scalar('train/loss').mean(2) == 6.0

@@ -9,14 +9,15 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from segkit.engine.workers import SharedMemoryError, fit_loader_config, guard_workers
+from segkit.engine.loaders import SharedMemoryError, build_loader, guard_workers
 
 
 @pytest.mark.parametrize('cuda', [False, True])
 def test_batches_are_pinned_where_a_gpu_takes_them(monkeypatch, cuda):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: cuda)
-    assert fit_loader_config(dict(batch_size=1))['pin_memory'] is cuda
-    assert fit_loader_config(dict(pin_memory=not cuda))['pin_memory'] is not cuda
+    parts = dict(dataset=[1, 2], sampler=torch.utils.data.SequentialSampler([1, 2]))
+    assert build_loader(dict(parts, batch_size=1), seed=0).pin_memory is cuda
+    assert build_loader(dict(parts, pin_memory=not cuda), seed=0).pin_memory is not cuda
 
 
 SCRIPT = """
@@ -25,7 +26,7 @@ import sys
 
 from torch.utils.data import DataLoader
 
-from segkit.engine.workers import guard_workers
+from segkit.engine.loaders import guard_workers
 
 if __name__ == '__main__':
     seen = []

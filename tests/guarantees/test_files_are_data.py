@@ -29,9 +29,9 @@ from mmengine.logging import HistoryBuffer
 
 from segkit.datasets.cache import DecodedCache
 from segkit.datasets.transforms import LoadImageFromFile
+from segkit.engine.checkpoints import load_latest, load_verified
 from segkit.engine.config import load_config
 from segkit.engine.config_files import read_dumped
-from segkit.engine.resume import load_latest, load_verified
 from segkit.errors import ConfigError
 from segkit.evaluation.predictions import read_pickle
 from segkit.evaluation.run_results import read_run
@@ -293,13 +293,15 @@ ENTERED = {
     'tried above or in tests/engine/test_gate.py': [
         'segkit/weights/*', 'segkit/json_file.py:*', 'segkit/safe_pickle.py:*',
         'segkit/engine/config_files.py:parse', 'segkit/engine/config_files.py:read_dumped',
-        'segkit/engine/config_files.py:_SafeYaml.load_from_fileobj', 'segkit/engine/resume.py:*',
+        'segkit/engine/config_files.py:_SafeYaml.load_from_fileobj',
+        'segkit/engine/checkpoints.py:*', 'segkit/engine/config.py:config_differences',
+        'segkit/engine/runner.py:*',
         'segkit/apis/export/saved.py:model_of', 'segkit/apis/hub.py:pull_from_hub',
         'segkit/evaluation/predictions.py:read_pickle', 'segkit/evaluation/scalars.py:*',
-'segkit/models/losses/*:_read',
+        'segkit/models/losses/*:_read',
         'segkit/model_zoo/catalog.py:*', 'segkit/model_zoo/measured.py:*',
         'segkit/datasets/cache.py:*',
-        'segkit/datasets/transforms/loading.py:*', 'segkit/engine/persistence.py:*',
+        'segkit/datasets/transforms/loading.py:*',
         'tools/publish_model.py:*',
     ],
     'Python configs that the user named': [
@@ -323,7 +325,7 @@ ENTERED = {
         'segkit/engine/launch.py:*', 'segkit/engine/run_lock.py:*',
         'segkit/ops/*', 'tools/benchmarks/*',
         'segkit/visualization/*',
-            ],
+    ],
     'tables written, and MATLAB files, which scipy reads as data': [
         'tools/confusion_matrix.py:*', 'tools/model_zoo.py:*', 'tools/dataset_converters/*',
         'segkit/datasets/cache_writer.py:*',
@@ -347,7 +349,7 @@ def test_every_reader_of_the_package_is_entered():
     assert {n for n in parses if 'benchmarks' not in n} == {
         'segkit/json_file.py:parse_json',
         'segkit/weights/formats.py:_parsed',  # metadata, where text that is none stays text
-        'segkit/engine/resume.py:config_differences',
+        'segkit/engine/config.py:config_differences',
         'segkit/engine/hooks/run_card.py:RunCardHook.before_train',  # its own text
         'segkit/datasets/metainfo.py:_all_metainfo',  # of the package
     }

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from segkit.engine.randomness import make_deterministic
+from segkit.engine.data_order import make_deterministic
 from segkit.models.layers import CellPool
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -23,12 +23,12 @@ _TAIL = """
 
 - **Place in the data.** The sampler computes the sample at any position from the seed; each
   sample carries the seed of its own augmentation. Resuming sets the position and reads nothing
-  again (`segkit/datasets/samplers.py`, `segkit/engine/data_position.py`).
+  again (`segkit/datasets/samplers.py`, `segkit/engine/data_order.py`).
 - **Randomness.** Before each iteration the generators are seeded from (seed, rank, iteration),
-  so there is no generator state to save (`segkit/engine/randomness.py`).
+  so there is no generator state to save (`segkit/engine/data_order.py`).
 - **Files.** A checkpoint is written under another name, flushed and renamed; an old one goes
   only after the new one is safe. Checksums are verified before resuming
-  (`segkit/whole_file.py`, `segkit/engine/resume.py`).
+  (`segkit/whole_file.py`, `segkit/engine/checkpoints.py`).
 - **Signals.** SIGTERM and SIGUSR1 let the iteration end, save, and exit with status 75, on all
   ranks at the same iteration; in a validation, between two batches; while starting, at once
   (`segkit/engine/stops.py`). Data workers ignore a signal that was meant for the job.

@@ -12,7 +12,7 @@ from helpers.checkpoint_files import published, save, tiny_model
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from segkit.engine.saving import save_checkpoint_file
+from segkit.engine.checkpoints import write
 from segkit.weights import CheckpointError, load_checkpoint, load_into, write_checkpoint
 from segkit.weights.integrity import UNVERIFIED, verify, write_safetensors
 
@@ -20,7 +20,7 @@ STATE = {'backbone.weight': torch.randn(4, 3), 'head.bias': torch.arange(5)}
 
 
 def training(path):
-    save_checkpoint_file(dict(meta=dict(iter=3, epoch=0), state_dict=STATE), path)
+    write(dict(meta=dict(iter=3, epoch=0), state_dict=STATE), path)
     return path
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from helpers.checkpoint_files import published, tiny_model
 
-from segkit.engine.resume import load_verified
+from segkit.engine.checkpoints import load_verified
 from segkit.weights import (
     CheckpointError,
     CheckpointNotFoundError,

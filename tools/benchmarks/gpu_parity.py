@@ -17,7 +17,7 @@ import torch
 from gpu_bench import Bench
 from gpu_cases import Answers, Case
 
-from segkit.engine.randomness import make_deterministic
+from segkit.engine.data_order import make_deterministic
 
 # Largest error of outputs and of gradients, and the scale of the loss. A CPU's own half precision
 # is off by 0.4 of these.

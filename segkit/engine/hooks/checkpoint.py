@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
+from segkit.engine.checkpoints import POINTER
 from segkit.engine.errors import TrainingError
 from segkit.engine.hooks.rules import better_rule, watched_score
-from segkit.engine.resume import POINTER
 from segkit.registry import HOOKS
 from segkit.whole_file import remove_leftovers, write_text
 
@@ -61,7 +61,8 @@ class CheckpointHook(Hook):
     ) -> None:
         self.interval: int | Any = interval  # None until it is known how often to validate
         self.by_epoch = by_epoch
-        self.parts = dict(save_optimizer=save_optimizer, save_param_scheduler=save_param_scheduler)
+        parts = dict(save_optimizer=save_optimizer, save_param_scheduler=save_param_scheduler)
+        self.parts: dict[str, Any] = parts
         self.out_dir = out_dir
         self.max_keep_ckpts = max_keep_ckpts
         self.save_last = save_last
@@ -73,10 +74,12 @@ class CheckpointHook(Hook):
         self.folder: Path | Any = None  # None until training begins
         self.last_ckpt: str | None = None
         self._saved_at: int | None = None
+        # (name, meta) of what is saved with the scores of the validation under way.
+        self._due: tuple[str, dict[str, int]] | None = None
 
     def before_train(self, runner: 'Runner') -> None:
         self.folder = Path(self.out_dir or runner.work_dir)
-        if self.by_epoch and runner.cfg.train_cfg.get('max_epochs') is None:
+        if self.by_epoch and not getattr(runner.train_loop, 'by_epoch', True):
             self._count_iterations(runner)
         if self.interval is None:
             self.interval = runner.val_interval if runner._val_loop is not None else -1
@@ -109,7 +112,7 @@ class CheckpointHook(Hook):
         done = runner.iter + 1
         due = self.interval > 0 and done >= self.save_begin and done % self.interval == 0
         if due or (self.save_last and self.is_last_train_iter(runner)):
-            self._save(runner, self._name(done), dict(epoch=runner.epoch, iter=done))
+            self._save_or_wait(runner, done, dict(epoch=runner.epoch, iter=done))
 
     def after_train_epoch(self, runner: 'Runner') -> None:
         if not self.by_epoch:
@@ -118,11 +121,21 @@ class CheckpointHook(Hook):
             self.save_last and self.is_last_train_epoch(runner)
         ):
             done = runner.epoch + 1
-            self._save(runner, self._name(done), dict(epoch=done, iter=runner.iter))
+            self._save_or_wait(runner, done, dict(epoch=done, iter=runner.iter))
+
+    def _save_or_wait(self, runner: 'Runner', done: int, meta: dict[str, int]) -> None:
+        """Save now, or once the validation that comes next has its scores: a resumed run starts
+        from them too."""
+        self._due = self._name(done), meta
+        follow = getattr(runner.train_loop, 'scores_follow', None)  # a loop of others has none
+        if follow is None or not follow(meta['iter']):
+            self._save(runner, *self._due)
 
     def save_now(self, runner: 'Runner', done: int) -> None:
         """Save after ``done`` iterations, unless that has just been saved."""
-        if self._saved_at != done:
+        if self._due is not None:
+            self._save(runner, *self._due)
+        elif self._saved_at != done:
             name = f'iter_{done}.pth' if self.by_epoch else self._name(done)
             self._save(runner, name, dict(epoch=runner.epoch, iter=done))
 
@@ -130,6 +143,7 @@ class CheckpointHook(Hook):
         return self.filename_tmpl.format(step)
 
     def _save(self, runner: 'Runner', name: str, meta: dict) -> None:
+        self._due = None
         kept, surplus = self._rotate(runner.message_hub.get_info(_KEPT, []), name)
         self.last_ckpt, self._saved_at = name, meta['iter']
         runner.message_hub.update_info(_KEPT, kept)
@@ -160,13 +174,18 @@ class CheckpointHook(Hook):
         metrics = metrics or {}
         self._settle_auto(metrics)
         improved = [name for name in self.save_best if self._better(runner, name, metrics)]
-        for name in improved:
-            self._save_best(runner, name, watched_score(runner, metrics, name) or 0.0)
-        # The best scores, and that this validation is done, belong in what a resume starts from.
-        training = runner.message_hub.get_info('loop_stage') is not None
-        name = self._name(self._done(runner))
-        if training and self.last_ckpt == name:
-            self._save(runner, name, dict(epoch=runner.epoch, iter=runner.iter))
+        scores = {name: watched_score(runner, metrics, name) or 0.0 for name in improved}
+        surplus = [old for name in scores for old in self._save_best(runner, name, scores[name])]
+        if self._due is not None:
+            self._save(runner, *self._due)
+        for old in surplus if is_main_process() else []:
+            old.unlink(missing_ok=True)
+
+    def validation_failed(self, runner: 'Runner') -> None:
+        """Called by the loop; a resumed run validates again."""
+        if self._due is not None:
+            runner.message_hub.pop_info('last_val_iter')
+            self._save(runner, *self._due)
 
     def _done(self, runner: 'Runner') -> int:
         """Epochs or iterations done, whichever the names of files count."""
@@ -191,15 +210,15 @@ class CheckpointHook(Hook):
             return math.isfinite(score)
         return score > best if self.rules[name] == 'greater' else score < best
 
-    def _save_best(self, runner: 'Runner', name: str, score: float) -> None:
+    def _save_best(self, runner: 'Runner', name: str, score: float) -> list[Path]:
+        """Returns the best before, to be removed once a checkpoint to go on from knows the new."""
         file = f'best_{name}_{self._name(self._done(runner))}'.replace('/', '_')
         records = dict(runner.message_hub.get_info(_BEST, {}))
-        old = records.get(name, {}).get('file')
+        old = records.get(name, {}).get('file', '')
         records[name] = dict(score=score, file=file)
         runner.message_hub.update_info(_BEST, records)
         meta = dict(epoch=runner.epoch, iter=runner.iter)
-        lean = dict(save_optimizer=False, save_param_scheduler=False)
+        lean: dict[str, Any] = dict(save_optimizer=False, save_param_scheduler=False)
         runner.save_checkpoint(str(self.folder), file, meta=meta, **lean)
         runner.logger.info(f'Best {name} so far, {score:.4f}: saved {file}.')
-        if old and old != file and is_main_process():
-            (self.folder / old).unlink(missing_ok=True)
+        return [self.folder / old] if old and old != file else []

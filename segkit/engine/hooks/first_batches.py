@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
+from mmengine.structures import BaseDataElement
 
 from segkit.engine.before_training import Plan, channels_fit, findings, some_headers
 from segkit.engine.errors import TrainingError
@@ -54,8 +55,10 @@ class FirstBatchesHook(Hook):
     ) -> None:
         if self._seen >= self.batches or not data_batch or 'data_samples' not in data_batch:
             return
+        first = data_batch['data_samples'][0]
+        if not isinstance(first, BaseDataElement):  # of another's dataset
+            return
         if not self._seen:
-            first = data_batch['data_samples'][0]
             channels = len(data_batch['inputs'][0])
             _tell(channels_fit(runner.cfg.get('model'), channels, _name(first, 'img_path')))
         head: Any = getattr(runner.bare_model, 'decode_head', None)

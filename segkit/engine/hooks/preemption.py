@@ -3,7 +3,7 @@
 import signal
 from typing import TYPE_CHECKING
 
-from mmengine.hooks import EMAHook, Hook
+from mmengine.hooks import Hook
 
 from segkit.engine import stops
 from segkit.engine.dist import leave_dist
@@ -47,9 +47,6 @@ class PreemptionHook(Hook):
 
     def stop_validation(self, runner: 'Runner') -> None:
         """Called by the loop of a validation that is not finished; a resumed run does it anew."""
-        for hook in runner.hooks:
-            if isinstance(hook, EMAHook):  # it has put the averages in place of the weights
-                hook.after_val_epoch(runner)
         self._stop(runner, runner.iter, f'in the validation after iteration {runner.iter}')
 
     def _stop(self, runner: 'Runner', done: int, where: str) -> None:

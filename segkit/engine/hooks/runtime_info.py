@@ -11,6 +11,7 @@ import torch
 from mmengine.hooks import RuntimeInfoHook as MMRuntimeInfoHook
 
 from segkit.engine import stops
+from segkit.engine.dist import average_over_ranks
 from segkit.registry import HOOKS
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class RuntimeInfoHook(MMRuntimeInfoHook):
         device = values[0].device if values else 'cpu'
         stop = torch.tensor(float(stops.asked() is not None), device=device)
         vector = torch.stack([v.to(device).mean() for v in [*values, stop]])
-        local, mean = runner.average_over_ranks(vector)
+        local, mean = average_over_ranks(vector)
         runner.stop_requested = mean[-1] > 0
         runner.local_losses = dict(zip(outputs, local))
         runner.losses = dict(zip(outputs, mean))

@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
+from segkit.engine.model_setup import bare
 from segkit.registry import HOOKS
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ class SpeedUpHook(Hook):
     def before_test_epoch(self, runner: 'Runner') -> None:
         from segkit.models.inference.fuse import speed_up
 
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        speed_up(model, **self.switches)
+        speed_up(bare(runner.model), **self.switches)
         names = ', '.join(name for name, on in self.switches.items() if on)
         runner.logger.info(f'Faster inference: {names}.')
