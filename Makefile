@@ -7,7 +7,7 @@ DEMO_CONFIG ?= configs/demo/pspnet_r18-d8_shapes.py
 DEMO_DIR ?= work_dirs/demo
 JOBS ?= 2
 
-.PHONY: setup demo test docs cluster-test lint soak mutants clean
+.PHONY: setup demo test docs cluster-test gpu gpu-wheels lint soak mutants clean
 .DEFAULT_GOAL := demo
 
 setup: $(VENV)/.ready
@@ -57,6 +57,14 @@ soak: setup
 # Faults put into a copy of the code, each of which the tests must notice.
 mutants: setup
 	$(PY) tests/contract/mutations.py
+
+# All that a GPU has to say, in nine minutes: docs/cuda_extension.md. REHEARSE=1 is for a CPU.
+gpu:
+	PYTHON="$(PYTHON)" bash tools/benchmarks/gpu_check.sh
+
+gpu-wheels:
+	$(PYTHON) -m pip download -q --no-deps --only-binary=:all: --platform any \
+		-d $(or $(WHEELS),gpu_wheels) -c requirements/constraints.txt -r requirements/gpu.txt
 
 lint: setup
 	$(PY) -m ruff check --fix .

@@ -48,11 +48,12 @@ def build(folder: Path) -> Path:
 
     extension, build_ext = parts(Path(LIBRARY_NAME).stem)
     command = build_ext(Distribution({'name': 'segkit', 'ext_modules': [extension]}))
-    with tempfile.TemporaryDirectory() as objects:
-        command.build_lib, command.build_temp = str(folder), objects
+    # Put in place when whole: a process may be loading the one that is there, or running it.
+    with tempfile.TemporaryDirectory(dir=folder, prefix='.build_ext_') as made:
+        command.build_lib = command.build_temp = made
         command.ensure_finalized()
         command.run()
-    return folder / LIBRARY_NAME
+        return Path(made, LIBRARY_NAME).rename(folder / LIBRARY_NAME)
 
 
 if __name__ == '__main__':

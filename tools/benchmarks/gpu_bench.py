@@ -5,6 +5,7 @@ not begun in time is a row too.
 """
 
 import argparse
+import atexit
 import csv
 import faulthandler
 import statistics
@@ -50,7 +51,8 @@ class Bench:
         self.part, self.out, self.once = part, args.out, args.once
         self.until, self.status = time.monotonic() + args.seconds, 0
         self.out.mkdir(parents=True, exist_ok=True)
-        faulthandler.dump_traceback_later(args.seconds + 2, exit=False)  # where it hung, if it did
+        faulthandler.dump_traceback_later(args.seconds + 4, exit=False)  # where it hung, if it did
+        atexit.register(faulthandler.cancel_dump_traceback_later)
         torch.manual_seed(0)
         if device.REHEARSAL:
             torch.set_num_threads(1)
@@ -67,7 +69,7 @@ class Bench:
 
     def run(self, case: str, function: Callable[..., None], *arguments: object) -> None:
         """``function(self, case, *arguments)``, which adds the rows of the case."""
-        if time.monotonic() > self.until:
+        if self.left() < 0:
             self.add(case, 'not run', note='out of time')
             return
         try:
@@ -80,16 +82,22 @@ class Bench:
         finally:
             device.release()
 
+    def left(self) -> float:
+        """Seconds until no case is begun."""
+        return self.until - time.monotonic()
+
     def seconds(self, *calls: Call) -> list[float]:
         """Median seconds of each call; the calls take turns."""
         repeats = (0, 1) if self.once or device.REHEARSAL else (WARMUP, REPEATS)
         samples = [[device.seconds(call) for call in calls] for _ in range(sum(repeats))]
         return [statistics.median(found) for found in zip(*samples[repeats[0] :])]
 
-    def compare(self, case: str, call: Call, other: Call, bar: float = 0, images: int = 0) -> None:
+    def compare(
+        self, case: str, call: Call, other: Call, bar: float = 0, images: int = 0, **more: float
+    ) -> None:
         """Time and memory of a form and of another; below the bar if it is not so much faster."""
         ours, theirs = self.seconds(call, other)
-        extra = {'fps': images / ours} if images else {}
+        extra = more | ({'fps': images / ours} if images else {})
         extra |= {'bar': bar} if bar else {}
         self.add(
             case, 'ok' if theirs / ours >= bar or device.REHEARSAL else 'below',

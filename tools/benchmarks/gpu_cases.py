@@ -81,9 +81,9 @@ def samples_of(labels: Tensor) -> list[SegDataSample]:
     return [SegDataSample(gt_sem_seg=PixelData(data=label)) for label in labels]
 
 
-def random_labels(size: tuple[int, int], classes: int) -> Tensor:
-    """(2, 1, H, W) uint8, a tenth of them ignored."""
-    labels = torch.randint(0, classes, (2, 1, *size), dtype=torch.uint8)
+def random_labels(size: tuple[int, int], classes: int, batch: int = 2) -> Tensor:
+    """(batch, 1, H, W) uint8, a tenth of them ignored."""
+    labels = torch.randint(0, classes, (batch, 1, *size), dtype=torch.uint8)
     return labels.masked_fill_(torch.rand(labels.shape) < 0.1, IGNORED)
 
 

@@ -22,13 +22,13 @@ COMPILER = 'aot_eager' if REHEARSAL else 'inductor'
 MIB = 2**20
 # Only our own kernels: torch's are many, and instrumenting them takes minutes.
 OURS = ('psa_mask', 'softmax_rows', 'softmax_columns', 'exp_rows', 'backward_rows')
-SANITIZER = ['compute-sanitizer', '--error-exitcode', '9']
-SANITIZER += [word for name in OURS for word in ('--kernel-name', f'kernel_substring={name}')]
+FILTER = [word for name in OURS for word in ('--kernel-name', f'kernel_substring={name}')]
+MEMCHECK, RACECHECK = (['compute-sanitizer', '--tool', name] for name in ('memcheck', 'racecheck'))
 TOOLS = {
-    'memcheck': [*SANITIZER, '--tool', 'memcheck'],
-    'racecheck': [*SANITIZER, '--tool', 'racecheck'],
+    'memcheck': [*MEMCHECK, *FILTER], 'memcheck of all': MEMCHECK,
+    'racecheck': [*RACECHECK, *FILTER], 'racecheck of all': RACECHECK,
     'counters': ['ncu', '--clock-control', 'none', '--set', 'basic', '--section',
-                 'MemoryWorkloadAnalysis', '-k', f'regex:{"|".join(OURS)}', '-c', '24'],
+                 'MemoryWorkloadAnalysis', '-k', f'regex:{"|".join(OURS)}', '-c', '60'],
 }  # fmt: skip
 
 

@@ -61,11 +61,11 @@ def mask(bench: Bench, case: str, x: Tensor, forms: tuple, numbers: tuple, copie
     )  # fmt: skip
 
 
-def masks(bench: Bench) -> None:
+def masks(bench: Bench, cases: list[tuple]) -> None:
     module, operators = sys.modules['segkit.ops.psa_mask'], torch.ops.segkit
     found: dict[str, float] = {}
     bench.run(f'copy of {COPIED} bytes', copy, found)
-    for n, h, w, size in CASES:
+    for n, h, w, size in cases:
         inside = n * pairs(h, size) * pairs(w, size)  # those have to be read
         passes = [(size * size, operators.psa_mask, module._forward)]
         passes += [(h * w, operators.psa_mask_backward, module._backward)]
@@ -145,11 +145,12 @@ def position_attention(bench: Bench, case: str, pixels: int) -> None:
 
 def main() -> None:
     bench = Bench('operations', __doc__)
-    masks(bench)
+    cases = CASES[:1] if bench.once else CASES
+    masks(bench, cases)
     for kind in HEADS:
         for shape in HEAD_INPUTS:
             bench.run(f'{kind} {shape} bfloat16', head, kind, shape)
-    for shape in CASES:
+    for shape in cases:
         for psa_type in PSA_TYPES:
             bench.run(f'attention {psa_type} {shape} bfloat16', attention, shape, psa_type)
     for name in LOSSES:
