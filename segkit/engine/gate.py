@@ -21,8 +21,9 @@ _HEADS = frozenset({
 })  # fmt: skip
 # The loading and geometry of testing; what draws at random belongs to training.
 _TRANSFORMS = frozenset({
-    'CenterCrop', 'ImageToTensor', 'LoadAnnotations', 'LoadImageFromFile', 'MultiScaleViews',
-    'Normalize', 'PackSegInputs', 'PackViews', 'Pad', 'RandomFlip', 'Resize', 'ToTensor',
+    'AdjustGamma', 'CLAHE', 'CenterCrop', 'ImageToTensor', 'LoadAnnotations', 'LoadImageFromFile',
+    'MultiScaleViews', 'Normalize', 'PackSegInputs', 'PackViews', 'Pad', 'RGB2Gray', 'RandomFlip',
+    'Rerange', 'Resize', 'ResizeShortestEdge', 'ResizeToMultiple', 'ToTensor',
 })  # fmt: skip
 # Role -> what may be built there.
 KINDS: dict[str, frozenset[str]] = dict(

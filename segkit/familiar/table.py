@@ -31,6 +31,10 @@ _STEPS = (
     'RandomCrop RandomFlip RandomRotate Resize Pad Normalize MultiScaleFlipAug to_tensor '
     'ImageToTensor ToTensor PackSegInputs'
 )
+_MORE_STEPS = (
+    'Albu CLAHE AdjustGamma RandomCutOut RandomMosaic RandomRotFlip Rerange RGB2Gray GenerateEdge '
+    'SegRescale ResizeShortestEdge ResizeToMultiple'
+)
 _BUILDERS = 'build_dataset build_dataloader'
 _MULTI = 'MultiImageMixDataset'
 
@@ -56,7 +60,8 @@ SERVED = {
     ),
     'datasets.transforms': (
         'Compose LoadAnnotations LoadImageFromFile LoadImageFromNDArray PhotoMetricDistortion '
-        'RandomCrop RandomFlip RandomRotate Resize Pad MultiScaleFlipAug PackSegInputs'
+        'RandomCrop RandomFlip RandomRotate Resize Pad MultiScaleFlipAug PackSegInputs '
+        f'{_MORE_STEPS}'
     ),
     'datasets.samplers': 'DistributedSampler=UnpaddedSampler',
     'familiar.datasets': f'CustomDataset {_BUILDERS}',
@@ -124,7 +129,8 @@ PLACES = {
     'datasets.pipelines.loading': 'LoadAnnotations LoadImageFromFile LoadImageFromNDArray',
     'datasets.pipelines.test_time_aug': 'MultiScaleFlipAug',
     'datasets.pipelines.transforms': (
-        'PhotoMetricDistortion RandomCrop RandomFlip RandomRotate Resize Pad Normalize'
+        'PhotoMetricDistortion RandomCrop RandomFlip RandomRotate Resize Pad Normalize '
+        f'{_MORE_STEPS}'
     ),
     'datasets.samplers': 'DistributedSampler',
     'datasets.samplers.distributed_sampler': 'DistributedSampler',
@@ -132,7 +138,7 @@ PLACES = {
     'datasets.transforms.formatting': 'to_tensor',
     'datasets.transforms.loading': 'LoadImageFromNDArray',
     'datasets.transforms.transforms': (
-        'PhotoMetricDistortion RandomCrop RandomFlip RandomRotate Resize Pad'
+        f'PhotoMetricDistortion RandomCrop RandomFlip RandomRotate Resize Pad {_MORE_STEPS}'
     ),
     'datasets.voc': 'PascalVOCDataset',
     'engine': 'SegVisualizationHook',
@@ -196,10 +202,6 @@ _OWN_HEAD = (
     'The heads that are here are listed by dir(segkit.models). Another one is a subclass of '
     'BaseDecodeHead with a forward(inputs) of its own, registered in MODELS.'
 )
-_OWN_STEP = (
-    'A transform of yours is a subclass of mmcv.transforms.BaseTransform, registered in '
-    'TRANSFORMS; {}'
-)
 _VOLUMES = 'Pictures of two dimensions are read here; use MONAI for volumes.'
 
 LACKING = {
@@ -239,14 +241,7 @@ LACKING = {
         "results['seg_fields'] so that they move with the picture.": (
             'LoadDepthAnnotation RandomDepthMix'
         ),
-        _OWN_STEP.format("albumentations' transforms serve inside it."): (
-            'Albu CLAHE AdjustGamma RandomCutOut RandomMosaic RandomRotFlip Rerange RGB2Gray '
-            'GenerateEdge SegRescale'
-        ),
-        'Resize(scale=..., keep_ratio=True) and RandomResize(scale=..., ratio_range=...) are '
-        'here; SegDataPreProcessor(size_divisor=...) pads to a multiple.': (
-            'ResizeShortestEdge ResizeToMultiple ResizeStepScaling'
-        ),
+        'RandomResize(scale=..., ratio_range=...) is here.': 'ResizeStepScaling',
         'PackSegInputs takes its place; the data preprocessor of the model normalises and pads.': (
             'Collect DefaultFormatBundle ToDataContainer Transpose'
         ),

@@ -47,6 +47,17 @@ MOVING = {
         dict(size_divisor=32, pad_val=dict(img=3, seg=7)),
         dict(pad_to_square=True, padding_mode='reflect'),
     ],
+    'ResizeShortestEdge': [dict(scale=30, max_size=60), dict(scale=(16, 20), max_size=20)],
+    'ResizeToMultiple': [dict(size_divisor=16)],
+    'SegRescale': [dict(scale_factor=0.5)],
+    'RandomRotFlip': [dict(rotate_prob=1.0), dict(rotate_prob=0.0, flip_prob=1.0)],
+    'RandomCutOut': [dict(prob=1.0, n_holes=(2, 4), cutout_shape=[(5, 6), (9, 3)], seg_fill_in=9)],
+    'RandomMosaic': [dict(prob=1.0, img_scale=(30, 40)), dict(prob=1.0, img_scale=(20, 31))],
+    'Albu': [
+        dict(transforms=[dict(type='HorizontalFlip', p=1.0)]),
+        dict(transforms=[dict(type='Affine', rotate=25, scale=1.2, fill_mask=255, p=1.0)]),
+        dict(transforms=[dict(type='RandomResizedCrop', size=(20, 20), p=1.0)]),
+    ],
     'RandomApply': [dict(transforms=[FLIP], prob=1.0)],
     'RandomChoice': [dict(transforms=[[FLIP], [SMALLER]])],
     'Compose': [dict(transforms=[FLIP, SMALLER])],
@@ -62,6 +73,11 @@ STILL = {
     'RandomGrayscale': [dict(prob=1.0, keep_channels=True)],
     'Normalize': [dict(mean=[1, 2, 3], std=[4, 5, 6])],
     'LoadImageFromNDArray': [dict()],
+    'CLAHE': [dict(tile_grid_size=(3, 4))],
+    'RGB2Gray': [dict()],
+    'AdjustGamma': [dict(gamma=1.7)],
+    'Rerange': [dict()],
+    'GenerateEdge': [dict()],
     'MultiScaleViews': [dict(ratios=[0.5, 1.0], scale=(40, 30))],
 }
 PACKING = {
@@ -92,8 +108,8 @@ MAPS = {
 
 def test_every_registered_transform_is_swept():
     assert set(found.transforms(inherited=True)) == set(EVERY) | LOADING
-    assert len(CASES) >= 34
-    assert len(MOVES) >= 24
+    assert len(CASES) >= 51
+    assert len(MOVES) >= 35
 
 
 def label_of(dtype=np.uint8):
@@ -110,6 +126,10 @@ def sample(**maps):
 
 
 def run(config, results, seed=0):
+    if config['type'] == 'Albu':
+        pytest.importorskip('albumentations')
+    if config['type'] == 'RandomMosaic':
+        results['mix_results'] = [dict(results) for _ in range(3)]
     np.random.seed(seed)
     return TRANSFORMS.build(config)(results)
 
@@ -150,6 +170,8 @@ def test_a_map_lands_where_the_picture_lands(config):
     """The picture holds its own coordinates: nearest and interpolated differ by 1.5 at most."""
     if 'pillow' in config.values() or config['type'] in ('MultiScaleFlipAug', 'TestTimeAug'):
         pytest.skip('takes bytes alone')
+    if config['type'] in ('SegRescale', 'Albu'):
+        pytest.skip('the picture stays' if config['type'] == 'SegRescale' else 'takes [0, 1]')
     places = np.indices((H, W)).astype(np.float32)
     results = sample(gt_seg_map=label_of(), gt_row_map=places[0], gt_column_map=places[1])
     results['img'] = np.stack([*places, np.ones((H, W), np.float32)], axis=-1)

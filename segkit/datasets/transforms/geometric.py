@@ -274,8 +274,10 @@ class RandomRotate(Transform):
     def transform(self, results: dict) -> dict:
         # Both numbers are always drawn, so the generator advances by the same amount either way.
         rotate, angle = np.random.rand() < self.prob, np.random.uniform(*self.degree)
-        if not rotate:
-            return results
+        return self.rotated(results, angle) if rotate else results
+
+    def rotated(self, results: dict, angle: float) -> dict:
+        """Picture and maps turned by so many degrees, clockwise."""
         img = results['img']
         matrix, size = self._matrix(angle, *img.shape[:2])
         results['img'] = cv2.warpAffine(img, matrix, size, borderValue=(self.pad_val,) * 4)
@@ -283,4 +285,45 @@ class RandomRotate(Transform):
         outside = ignored_label(results, self.seg_pad_val)
         for key in moving_maps(results, img.shape[:2]):
             results[key] = rotated_map(results[key], matrix, size, outside)
+        return results
+
+
+@TRANSFORMS.register_module()
+class RandomRotFlip(Transform):
+    """Either a rotation by an angle, or a turn by quarters and a mirroring, or nothing.
+
+    Labels are turned as labels are, outside of the picture lies the ignored one; mmsegmentation
+    interpolates them and has 0 there, so that classes arise that are not in the picture.
+
+    Args:
+        rotate_prob: of the rotation by an angle; the canvas stays.
+        flip_prob: of quarter turns and a mirroring, where it was not rotated.
+        degree: the angle is uniform in [-degree, degree], or in the given (low, high).
+    """
+
+    def __init__(
+        self,
+        rotate_prob: float = 0.5,
+        flip_prob: float = 0.5,
+        degree: float | Sequence[float] = (-20, 20),
+    ) -> None:
+        if not (0 <= rotate_prob <= 1 and 0 <= flip_prob <= 1):
+            raise UserError(
+                'rotate_prob and flip_prob of RandomRotFlip must lie in [0, 1], not '
+                f'{rotate_prob} and {flip_prob}.'
+            )
+        self.rotate_prob, self.flip_prob = rotate_prob, flip_prob
+        self.rotate = RandomRotate(prob=1.0, degree=degree)
+
+    def transform(self, results: dict) -> dict:
+        rotate = np.random.rand() < self.rotate_prob
+        if rotate:
+            self.rotate.rotated(results, np.random.uniform(*self.rotate.degree))
+        # Drawn in any case, as in mmsegmentation, so that a seed gives the same pictures.
+        if np.random.rand() < self.flip_prob and not rotate:
+            turns, axis = np.random.randint(0, 4), np.random.randint(0, 2)
+            for key in ('img', *moving_maps(results, results['img'].shape[:2])):
+                turned = np.flip(np.rot90(results[key], turns), axis)
+                results[key] = np.ascontiguousarray(turned)
+            results['img_shape'] = results['img'].shape[:2]
         return results

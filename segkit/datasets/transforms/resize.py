@@ -18,9 +18,10 @@ import mmcv.transforms
 import numpy as np
 from PIL import Image
 
+from segkit.errors import UserError
 from segkit.registry import TRANSFORMS
 
-from .loading import moving_maps
+from .loading import Transform, moving_maps
 
 Box = tuple[int, int, int, int]
 _MARGIN = 3  # source pixels beyond the last one needed: the weights there are those of a border
@@ -92,3 +93,85 @@ class Resize(mmcv.transforms.Resize):
         if results.get('gt_keypoints') is not None:  # mmcv writes into the array it was given
             results['gt_keypoints'] = results['gt_keypoints'].copy()
         super()._resize_keypoints(results)
+
+
+class _ResizeToItsOwn(Resize):
+    """A resize whose size follows from that of the picture."""
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """(width, height) for a picture of this size."""
+        raise NotImplementedError
+
+    def transform(self, results: dict) -> dict:
+        results['scale'] = self.size(*results['img'].shape[:2])
+        self._resize_img(results)
+        self._resize_bboxes(results)
+        self._resize_seg(results)
+        self._resize_keypoints(results)
+        return results
+
+
+@TRANSFORMS.register_module()
+class ResizeShortestEdge(_ResizeToItsOwn):
+    """The shorter side to ``scale``, or less where the longer one would exceed ``max_size``.
+
+    Args:
+        scale: length in pixels; of two the smaller one. max_size: largest length of the other side.
+    """
+
+    def __init__(self, scale: int | tuple[int, int], max_size: int) -> None:
+        super().__init__(scale=scale, keep_ratio=True)
+        self.edge = scale if isinstance(scale, int) else min(scale)
+        self.max_size = max_size
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        shorter = min(height, width)
+        sides = [
+            float(self.edge) if side == shorter else self.edge / shorter * side
+            for side in (height, width)
+        ]
+        if max(sides) > self.max_size:
+            shrink = self.max_size / max(sides)
+            sides = [side * shrink for side in sides]
+        return int(sides[1] + 0.5), int(sides[0] + 0.5)
+
+
+@TRANSFORMS.register_module()
+class ResizeToMultiple(_ResizeToItsOwn):
+    """Both sides up to the next multiple of ``size_divisor``, a number or (of width, of height)."""
+
+    def __init__(
+        self, size_divisor: int | tuple[int, int] = 32, interpolation: str | None = None
+    ) -> None:
+        super().__init__(scale=1, interpolation=interpolation or 'bilinear')
+        self.divisors = np.broadcast_to(size_divisor, 2).tolist()
+        if min(self.divisors) < 1:
+            raise UserError(f'size_divisor of ResizeToMultiple is {size_divisor}: below 1.')
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        across, down = self.divisors
+        return -(-width // across) * across, -(-height // down) * down
+
+    def transform(self, results: dict) -> dict:
+        results = super().transform(results)
+        results['pad_shape'] = results['img_shape']
+        return results
+
+
+@TRANSFORMS.register_module()
+class SegRescale(Transform):
+    """Every map by ``scale_factor``, nearest; the picture stays: labels at a network's stride.
+
+    Args:
+        scale_factor: of both sides; or (long, short) lengths that none may exceed.
+    """
+
+    def __init__(self, scale_factor: float | tuple[int, int] = 1) -> None:
+        self.scale_factor = scale_factor
+
+    def transform(self, results: dict) -> dict:
+        for key in moving_maps(results):
+            height, width = results[key].shape[:2]
+            new_w, new_h = mmcv.rescale_size((width, height), self.scale_factor)
+            results[key] = nearest_window(results[key], (new_h, new_w), (0, new_h, 0, new_w))
+        return results
