@@ -4,7 +4,9 @@ Legend: H, W height and width; K number of classes.
 
     gt_sem_seg    (1, H, W) uint8 or int64   class indices, 255 = ignore
     seg_logits    (K, H, W) float            kept only on request, it is by far the largest
-    pred_sem_seg  (1, H, W) uint8 or int64   class indices
+    pred_sem_seg  (1, H, W) uint8 or int64   class indices; 255 = unknown, on request
+    confidence    (1, H, W) float32          probability of the predicted class, on request
+    probabilities (K, H, W) float32          of all classes, on request
 
 Metainfo: img_path, seg_map_path; ori_shape, img_shape, pad_shape, each (H, W); scale_factor (w, h);
 flip, flip_direction, reduce_zero_label; padding_size or img_padding_size (left, right, top,
@@ -29,6 +31,13 @@ _NO_LOGITS = (
     "keep_logits=True: init_model(..., cfg_options={'model.test_cfg.keep_logits': True}), or "
     "model.test_cfg['keep_logits'] = True."
 )
+
+
+def _missing(name: str) -> str:
+    return (
+        f'{name} is kept on request alone: inference_model(..., {name}=True), or '
+        f"model.test_cfg['keep_{name}'] = True."
+    )
 
 
 def _field(name: str, doc: str, missing: str | None = None) -> property:
@@ -63,6 +72,10 @@ class SegDataSample(BaseDataElement):
 
     gt_sem_seg = _field('gt_sem_seg', 'Labels, (1, H, W).')
     pred_sem_seg = _field('pred_sem_seg', 'Predicted classes, (1, H, W).')
+    confidence = _field(
+        'confidence', 'Probability of the predicted class, (1, H, W).', _missing('confidence')
+    )
+    probabilities = _field('probabilities', 'Of all classes, (K, H, W).', _missing('probabilities'))
     seg_logits = _field('seg_logits', 'Scores at the original size, (K, H, W).', _NO_LOGITS)
 
 

@@ -3,9 +3,12 @@
     python tools/predict.py street.jpg more/ 'holiday/*.png' film.mp4 \
         --config pspnet_r50-d8_512x1024_40k_cityscapes --checkpoint weights.pth --out-dir out
 
+    python tools/predict.py drive.mp4 --config ... --checkpoint ... --film drive_classes.mp4
+    python tools/predict.py rtsp://camera/1 --config ... --checkpoint ... --film a.mp4 --frames 500
+
 Writes OUT_DIR/masks/NAME.png (the class index of each pixel), OUT_DIR/overlays/NAME.png and
-OUT_DIR/predictions.json. Sub-folders are kept; files of one name from several sources get a
-number. Files that cannot be read are left out, and listed at the end.
+OUT_DIR/predictions.json, or one film of overlays. Sub-folders are kept; files of one name from
+several sources get a number. Files that cannot be read are left out, and listed at the end.
 """
 
 import argparse
@@ -17,19 +20,41 @@ def parse_args() -> argparse.Namespace:
     from segkit.engine.launch import add_weights_arguments
 
     parser = tool_parser(__doc__)
-    parser.add_argument('images', nargs='+', help='images, folders, globs or videos')
+    parser.add_argument('images', nargs='+', help='images, folders, globs, videos, streams, 0')
     parser.add_argument('--config', required=True, help='path or name of a shipped config')
     parser.add_argument('--checkpoint', required=True, help='path or URL')
-    parser.add_argument('--out-dir', required=True)
+    parser.add_argument('--out-dir', help='folder for masks, overlays and predictions.json')
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--aug-test', action='store_true', help='multi-scale and flip')
     parser.add_argument('--batch-size', type=int, default=1, help='default: 1')
     parser.add_argument('--opacity', type=float, default=0.5, help='of the colours, in [0, 1]')
+    parser.add_argument('--palette', metavar='FILE', help='colours: NAME R G B a line, CSV or JSON')
+    sure = parser.add_argument_group('how sure the network is')
+    sure.add_argument('--confidence', action='store_true', help='OUT_DIR/confidence/NAME.png')
+    sure.add_argument('--probabilities', action='store_true', help='OUT_DIR/probabilities/NAME.npy')
+    sure.add_argument(
+        '--unknown-below',
+        type=float,
+        metavar='P',
+        help='pixels whose class has a lower probability become 255, unknown',
+    )
+    film = parser.add_argument_group('one film of one video, stream or camera')
+    film.add_argument('--film', metavar='FILE.mp4', help='frames with their classes over them')
+    film.add_argument('--fps', type=float, help='frames a second (default: those of the source)')
+    film.add_argument('--frames', type=int, metavar='N', help='stop after N frames')
     parser.add_argument('--fuse-bn', action='store_true', help='fold batch norms (exact)')
     parser.add_argument('--channels-last', action='store_true', help='memory layout (exact)')
     parser.add_argument('--bf16', action='store_true', help='bfloat16 autocast (not exact)')
     add_weights_arguments(parser)
     args = parser.parse_args()
+    if bool(args.out_dir) == bool(args.film):
+        parser.error('choose one: --out-dir for files of each picture, or --film for one film')
+    if args.film and (len(args.images) > 1 or args.confidence or args.probabilities):
+        parser.error('--film is of one source, and of overlays; for more use --out-dir')
+    if not args.film and (args.fps or args.frames):
+        parser.error('--fps and --frames are of a film: name it with --film')
+    if args.unknown_below is not None and not 0 < args.unknown_below <= 1:
+        parser.error(f'--unknown-below {args.unknown_below} must be in (0, 1]')
     if not 0 <= args.opacity <= 1:
         parser.error(f'--opacity {args.opacity} must be in [0, 1]')
     if args.batch_size < 1:
@@ -53,6 +78,20 @@ def predict(args: argparse.Namespace) -> None:
         channels_last=args.channels_last,
         bf16=args.bf16,
     )
+    colours = None
+    if args.palette:
+        from segkit.apis.palette import read_palette
+
+        colours = read_palette(args.palette, model.dataset_meta['classes'])
+    if args.film:
+        from segkit.apis.film import predict_film
+
+        shared = dict(aug_test=args.aug_test, batch_size=args.batch_size, opacity=args.opacity)
+        timing = dict(fps=args.fps, frames=args.frames)
+        looks = dict(unknown_below=args.unknown_below, palette=colours)
+        count = predict_film(model, args.images[0], args.film, **shared, **timing, **looks)
+        print(f'{count} frames in {args.film}')
+        return
     unread: list[str] = []
     count = predict_to_folder(
         model,
@@ -62,6 +101,10 @@ def predict(args: argparse.Namespace) -> None:
         args.batch_size,
         args.opacity,
         on_error=unread.append,
+        confidence=args.confidence,
+        probabilities=args.probabilities,
+        unknown_below=args.unknown_below,
+        palette=colours,
     )
     print(f'{count} predictions in {args.out_dir}')
     if unread:

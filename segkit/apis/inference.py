@@ -1,8 +1,9 @@
 """Predicting arrays, files, folders, videos and streams with a model of `init_model`."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import islice
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import cv2
 import numpy as np
@@ -22,16 +23,27 @@ if TYPE_CHECKING:
 
 
 def inference_model(
-    model: nn.Module, imgs: Source, aug_test: bool = False, batch_size: int = 1
+    model: nn.Module,
+    imgs: Source,
+    aug_test: bool = False,
+    batch_size: int = 1,
+    *,
+    confidence: bool = False,
+    probabilities: bool = False,
+    unknown_below: float | None = None,
 ) -> SegDataSample | list[SegDataSample] | Iterator[SegDataSample]:
     """Predict the classes of images.
 
     Args:
         model: from ``init_model``.
         imgs: an (H, W, 3) uint8 BGR array, (H, W) of grey levels, a PIL image or a path; or many: a
-            list, an (N, H, W, 3) array, a folder, a glob, a video or a generator.
+            list, an (N, H, W, 3) array, a folder, a glob, a video, a stream (``rtsp://...``), a
+            camera (``'0'``) or a generator.
         aug_test: the published multi-scale + flip protocol (``aug_test`` of the config).
         batch_size: images that go through the network together. Results do not depend on it.
+        confidence: also keep the probability of the predicted class, ``confidence.data`` (1, H, W).
+        probabilities: also keep those of all classes, ``probabilities.data`` (K, H, W).
+        unknown_below: pixels whose class has a lower probability become 255, "unknown".
 
     Returns:
         One ``SegDataSample`` for one image; a list for a list or array of images; an iterator, read
@@ -47,7 +59,8 @@ def inference_model(
         for picture in listed:
             _check_channels(picture, input_channels(model))
         stream = iter(listed)
-    results = predict_stream(model, stream, aug_test, batch_size)
+    wanted = certainty_settings(confidence, probabilities, unknown_below)
+    results = predict_stream(model, stream, aug_test, batch_size, wanted=wanted)
     if is_single(imgs):
         return next(iter(results))[1]
     samples = (sample for _, sample in results)
@@ -67,17 +80,43 @@ def predict_stream(
     aug_test: bool = False,
     batch_size: int = 1,
     on_error: Callable[[str], None] | None = None,
+    wanted: Mapping[str, Any] | None = None,
 ) -> Iterator[tuple[Picture, SegDataSample]]:
     """(picture, prediction) pairs, in order, ``batch_size`` at a time.
 
     ``on_error`` is told of a file that cannot be read, which is then left out; without it the
-    error is raised. Raises ValueError for a ``batch_size`` below 1, and for a network of other than
-    float32.
+    error is raised. ``wanted``: of ``certainty_settings``. Raises ValueError for a ``batch_size``
+    below 1, and for a network of other than float32.
     """
     if batch_size < 1:
         raise UserError(f'batch_size: {batch_size} must be 1 or more images at a time.')
     _check_precision(model)
-    return _predictions(model, stream, aug_test, batch_size, on_error)
+    return _predictions(model, stream, aug_test, batch_size, on_error, wanted or {})
+
+
+def certainty_settings(
+    confidence: bool = False, probabilities: bool = False, unknown_below: float | None = None
+) -> dict[str, Any]:
+    """What of ``test_cfg`` says how sure a prediction is; those that are asked for alone."""
+    if unknown_below is not None and not 0 < unknown_below <= 1:
+        raise UserError(f'unknown_below={unknown_below!r} must be in (0, 1].')
+    asked = dict(keep_confidence=confidence, keep_probabilities=probabilities)
+    settings: dict[str, Any] = {name: True for name, value in asked.items() if value}
+    return settings if unknown_below is None else {**settings, 'unknown_below': unknown_below}
+
+
+@contextmanager
+def _with_test_cfg(network: Any, wanted: Mapping[str, Any]) -> Iterator[None]:
+    """``wanted`` over the test settings of ``network``, which are put back afterwards."""
+    if not wanted:
+        yield
+        return
+    before = network.test_cfg
+    network.test_cfg = {**before, **wanted}
+    try:
+        yield
+    finally:
+        network.test_cfg = before
 
 
 def _predictions(
@@ -86,6 +125,7 @@ def _predictions(
     aug_test: bool,
     batch_size: int,
     on_error: Callable[[str], None] | None,
+    wanted: Mapping[str, Any],
 ) -> Iterator[tuple[Picture, SegDataSample]]:
     network = cast('Network', model)
     pipeline = InferencePipeline(network.cfg, aug_test, input_channels(model))
@@ -95,7 +135,8 @@ def _predictions(
         if not read:
             continue
         data = pseudo_collate([data for _, data in read])
-        with torch.no_grad():  # not while yielding: it would hold in the caller too
+        # Not while yielding: both would hold in the caller too.
+        with torch.no_grad(), _with_test_cfg(network, wanted):
             samples = network.test_step(data)
         yield from zip((picture for picture, _ in read), samples)
 
@@ -125,13 +166,16 @@ def _prepared(pipeline: 'InferencePipeline', picture: Picture) -> dict[str, obje
 
 
 def _check_precision(model: nn.Module) -> None:
-    """Raise ValueError where the weights were turned into another type than pictures are."""
-    kinds = {p.dtype for p in model.parameters() if p.is_floating_point()} - {torch.float32}
+    """Raise ValueError where the weights were turned into another type than pictures are turned to
+    (``init_model(dtype=...)``)."""
+    expected = getattr(model, 'weights_dtype', None) or torch.float32
+    kinds = {p.dtype for p in model.parameters() if p.is_floating_point()} - {expected}
     if kinds:
         name = str(kinds.pop()).removeprefix('torch.')
         raise UserError(
             f'the weights of this network are {name}, and pictures float32: call model.float(). '
-            'For speed, leave the weights as they are and use init_model(..., bf16=True).'
+            'For speed, leave the weights as they are and use init_model(..., bf16=True); for half '
+            "the memory init_model(..., dtype='bfloat16')."
         )
 
 

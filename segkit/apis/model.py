@@ -39,6 +39,7 @@ def init_model(
     fuse_bn: bool = False,
     channels_last: bool = False,
     bf16: bool = False,
+    dtype: str | torch.dtype | None = None,
     key_map: Mapping[str, str] | None = None,
 ) -> nn.Module:
     """Build a segmentor, load its weights and set it to evaluation.
@@ -51,6 +52,8 @@ def init_model(
         fuse_bn: fold each batch norm into its convolution (same result to float32 rounding).
         channels_last: lay maps out channels last, which many CPUs and GPUs convolve faster.
         bf16: run the network under bfloat16 autocast; results change a little, so only on request.
+        dtype: of the weights, 'bfloat16' or 'float16' for half the memory; pictures are turned to
+            it as well, logits back to float32. Results change more than with ``bf16``.
         key_map: which weights of a file with several sets, e.g. ``{'model_ema.': ''}``.
 
     Returns:
@@ -59,9 +62,13 @@ def init_model(
 
     Raises:
         FileNotFoundError: no such config. CheckpointError: the file does not fit, with a table.
-        ValueError: this machine, or this torch, has no such device.
+        ValueError: this machine, or this torch, has no such device; an unknown ``dtype``.
     """
-    device = _usable(device)
+    device, kind = _usable(device), _floating(dtype)
+    if kind is not None and bf16:
+        raise UserError(
+            'init_model: bf16=True leaves weights in float32, dtype changes them; choose'
+        )
     cfg = load_config(config, cfg_options)
     if checkpoint is None:
         model = build_ours(without_pretrained(cfg.model))
@@ -83,7 +90,7 @@ def init_model(
     _name_every_class(model, checkpoint)
     # SyncBatchNorm serves training alone: with stored statistics it computes what BN does.
     model = revert_sync_bn(model).to(device).eval()
-    return speed_up(model, fuse_bn=fuse_bn, channels_last=channels_last, bf16=bf16)
+    return speed_up(model, fuse_bn=fuse_bn, channels_last=channels_last, bf16=bf16, weights=kind)
 
 
 def _usable(device: str | torch.device) -> torch.device:
@@ -93,6 +100,17 @@ def _usable(device: str | torch.device) -> torch.device:
     except (RuntimeError, AssertionError) as error:  # AssertionError: a torch without CUDA
         why = str(error).partition('\n')[0]
         raise UserError(f"device '{device}' cannot be used here ({why}); 'cpu' can.") from None
+
+
+def _floating(dtype: str | torch.dtype | None) -> torch.dtype | None:
+    """The type of weights that ``dtype`` names; None leaves float32."""
+    name = str(dtype).removeprefix('torch.')
+    if dtype is None or name == 'float32':
+        return None
+    if name not in ('bfloat16', 'float16'):
+        raise UserError(f"dtype={dtype!r} must be 'float32', 'bfloat16' or 'float16'.")
+    found: torch.dtype = getattr(torch, name)
+    return found
 
 
 def _meta_of_dataset(cfg: Config) -> dict[str, object]:

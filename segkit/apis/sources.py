@@ -1,10 +1,11 @@
-"""Where pictures come from: an array, a path, a list, a folder, a glob, a video or a generator.
+"""Where pictures come from: array, path, list, folder, glob, video, camera, stream or generator.
 
 Everything becomes one lazy stream of `Picture`, so that a folder of a million images or a long
 video is never in memory at once.
 """
 
 import glob
+import re
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -23,6 +24,7 @@ _TENSOR_CURE = ' Of a (3, H, W) RGB tensor of 0-255: t.permute(1, 2, 0).flip(2).
 if TYPE_CHECKING:
     from PIL.Image import Image
     from typing_extensions import TypeIs
+_STREAM = re.compile(r'(rtsp|rtsps|rtmp|http|https|udp|tcp|srt)://', re.I)
 
 Source = str | Path | np.ndarray | Iterable[object]
 
@@ -58,8 +60,8 @@ def pictures(source: Source) -> Iterator[Picture]:
 
     Raises:
         FileNotFoundError: a path that is not there, a folder or a glob without images.
-        ValueError: a file that is neither an image nor a video by its suffix; a video that cannot
-            be opened; something that is no source at all.
+        ValueError: a file that is neither an image nor a video by its suffix; a video, a camera
+            ('0') or a stream ('rtsp://...') that cannot be opened; what is no source at all.
     """
     if isinstance(source, (str, Path)):
         return _from_path(str(source))
@@ -137,7 +139,15 @@ def _of_pillow(image: 'Image', name: str) -> np.ndarray:
     return np.ascontiguousarray(np.asarray(upright.convert('RGB'))[..., ::-1])
 
 
+def is_live(source: object) -> bool:
+    """Whether it is the number of a camera or the address of a stream, which may have no end."""
+    text = str(source) if isinstance(source, (str, Path)) else ''
+    return bool(_STREAM.match(text)) or (text.isdigit() and not Path(text).exists())
+
+
 def _is_many(path: str) -> bool:
+    if is_live(path):
+        return True
     if Path(path).suffix.lower() in VIDEO_SUFFIXES or Path(path).is_dir():
         return True
     return glob.has_magic(path) and not Path(path).exists()
@@ -145,11 +155,13 @@ def _is_many(path: str) -> bool:
 
 def _from_path(source: str) -> Iterator[Picture]:
     path = Path(source)
-    if path.is_dir():
+    if is_live(source):
+        yield from _frames(int(source) if source.isdigit() else source, 'frame')
+    elif path.is_dir():
         below = (p for p in path.rglob('*') if not is_hidden(p.relative_to(path).as_posix()))
         yield from _files(below, f"the folder '{source}'", path)
     elif path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
-        yield from _frames(path)
+        yield from _frames(str(path), path.stem)
     elif path.is_file():
         if path.suffix.lower() not in IMAGE_SUFFIXES:
             known = ', '.join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))
@@ -180,19 +192,37 @@ def _files(paths: Iterable[Path], where: str, root: Path) -> Iterator[Picture]:
         yield Picture(path.stem, str(path), None, str(below) if below.parts else '')
 
 
-def _frames(path: Path) -> Iterator[Picture]:
+def _frames(place: str | int, name: str) -> Iterator[Picture]:
+    """The frames of a video's file, of a stream by its address, or of a camera by its number."""
     import cv2
 
-    video = cv2.VideoCapture(str(path))
+    what = f"The video '{place}'" if isinstance(place, str) else f'The camera {place}'
+    video = cv2.VideoCapture(place)
     if not video.isOpened():
-        raise UserError(f"The video '{path}' cannot be opened; is it complete, is its codec known?")
+        raise UserError(
+            f'{what} cannot be opened; is it there and complete, is its codec known to OpenCV?'
+        )
     number = 0
-    while True:
-        there, frame = video.read()
-        if not there:
-            break
-        yield Picture(f'{path.stem}_{number:06d}', None, frame)
-        number += 1
-    video.release()
+    try:
+        while True:
+            there, frame = video.read()
+            if not there:
+                break
+            yield Picture(f'{name}_{number:06d}', None, frame)
+            number += 1
+    finally:
+        video.release()
     if number == 0:
-        raise UserError(f"The video '{path}' has no frame that can be read.")
+        raise UserError(f'{what} has no frame that can be read.')
+
+
+def frame_rate(source: object) -> float | None:
+    """Frames a second of a video's file; None where it is none, or does not say."""
+    import cv2
+
+    if is_live(source) or not isinstance(source, (str, Path)) or not Path(source).is_file():
+        return None
+    video = cv2.VideoCapture(str(source))
+    rate = video.get(cv2.CAP_PROP_FPS)
+    video.release()
+    return rate if 0 < rate < 1000 else None

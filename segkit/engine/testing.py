@@ -90,6 +90,7 @@ def apply_test_arguments(args: argparse.Namespace, cfg: Config) -> None:
     _leave_out_averaging(cfg)
     _apply_output(args, cfg)
     _apply_drawing(args, cfg)
+    _apply_certainty(args, cfg)
     if args.report is not None:
         _add_hook(cfg, dict(type='ReportHook', path=_file('--report', args.report, 'report.html')))
     if args.aug_test:
@@ -159,6 +160,28 @@ def _apply_output(args: argparse.Namespace, cfg: Config) -> None:
             evaluator.format_only = True
         elif evaluator.get('type') == 'IoUMetric' and cfg.get('work_dir'):
             evaluator.setdefault('result_file', str(Path(cfg.work_dir) / 'results'))
+
+
+def _apply_certainty(args: argparse.Namespace, cfg: Config) -> None:
+    """Confidence maps, unknown pixels and scores of each picture."""
+    if args.unknown_below is not None:
+        if not 0 < args.unknown_below <= 1:
+            raise ConfigError(f'--unknown-below {args.unknown_below} must be in (0, 1]')
+        test_cfg = cfg.model.get('test_cfg') or {}
+        cfg.model.test_cfg = dict(test_cfg, unknown_below=args.unknown_below)
+    if args.probabilities and not args.certainty_dir:
+        raise ConfigError('--probabilities go into a folder: name it with --certainty-dir DIR')
+    if args.certainty_dir:
+        make_folder('--certainty-dir', args.certainty_dir)
+        hook = dict(type='CertaintyHook', out_dir=args.certainty_dir)
+        _add_hook(cfg, dict(hook, probabilities=args.probabilities))
+    if args.per_picture is None:
+        return
+    default = str(Path(cfg.work_dir) / 'pictures.csv')
+    file = _file('--per-picture', args.per_picture, 'pictures.csv') or default
+    for evaluator in _evaluators(cfg):
+        if evaluator.get('type') == 'IoUMetric':
+            evaluator.picture_file = file
 
 
 def _refuse_file_name(path: str) -> None:

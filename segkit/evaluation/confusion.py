@@ -23,6 +23,7 @@ from torch import Tensor
 from segkit.errors import EvaluationError
 from segkit.models.losses.stray_labels import stray_message
 
+UNKNOWN = 255  # what segkit.models.inference.certainty writes
 # cv2.calcHist hands its counts over as float32, exact up to here.
 _EXACT_FLOAT32 = 2**24
 
@@ -92,6 +93,15 @@ def count_sample(
     """``confusion_matrix`` of a sample whose metainfo (``get``) names its files."""
     name = str(sample.get('img_path', None) or 'an image without img_path')
     return confusion_matrix(label, pred, num_classes, ignore_index, name, sample)
+
+
+def known_pixels(label: Tensor, pred: Tensor, ignore_index: int, sample: Any) -> Tensor:
+    """``label`` with ``ignore_index`` where the network was asked to say that it is unsure, and did
+    (``unknown_below`` in the metainfo of the sample, 255 in ``pred``): scores are of the rest."""
+    if sample.get('unknown_below', None) is None:
+        return label
+    unknown = (flat_map(pred) == UNKNOWN).to(label.device).reshape(label.shape)
+    return label.masked_fill(unknown, ignore_index)
 
 
 def flat_map(x: Tensor) -> Tensor:

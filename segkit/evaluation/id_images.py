@@ -79,6 +79,8 @@ class IdImageWriter:
         name = picture_png(img_path, self.root)
         claim(self.sources, name, img_path, self.folder)
         coding = coding_table(self.classes, reduce_zero_label, self.label_ids)
+        if pred.max(initial=0) >= len(coding):  # unknown pixels, 255: no class, and no id
+            coding = np.concatenate([coding, np.full(256 - len(coding), 255, coding.dtype)])
         image = Image.fromarray(coding[pred])
         if self.palette is not None:
             colours = np.zeros((256, 3), np.uint8)

@@ -12,6 +12,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,9 +30,10 @@ from segkit.registry import METRICS
 from .areas import area_scores, areas_of, total_area_to_metrics
 from .bootstrap import confidence_interval
 from .boundary import boundary_counts
-from .confusion import count_sample, flat_map
+from .confusion import count_sample, flat_map, known_pixels
 from .id_images import IdImageWriter, claim
 from .image_counts import counts_of_matrix, gather_rows, sum_over_ranks
+from .picture_scores import PictureScores
 from .scalars import publish_class_scores
 from .scores import METRIC_GROUPS, Scores, iou_of_counts, nanmean
 from .tables import class_table, summary_table, write_csv, write_json
@@ -54,6 +56,8 @@ class IoUMetric(BaseMetric):
         bootstrap: number of resamples of the images for a 95 % interval of mIoU
             (``mIoU_low``, ``mIoU_high``); 0 for none.
         result_file: stem of a .json and a .csv file with everything that was measured.
+        picture_file: a .csv file with the scores of each picture; adds their mean over pictures,
+            ``mIoU_pictures``, to the results.
         result_info: what to write at the top of the .json file: how the scores came about.
         class_scalars: send per-class IoU and accuracy to the visualizer (TensorBoard).
         collect_device, prefix: as in mmengine; nothing is collected through files.
@@ -80,6 +84,7 @@ class IoUMetric(BaseMetric):
         result_file: str | None = None,
         result_info: Mapping[str, object] | None = None,
         class_scalars: bool = True,
+        picture_file: str | None = None,
         collect_device: str = 'cpu',
         prefix: str | None = None,
     ) -> None:
@@ -93,6 +98,7 @@ class IoUMetric(BaseMetric):
         self.output_dir, self.format_only = output_dir, format_only
         self.boundary, self.bootstrap = boundary, bootstrap
         self.result_file, self.class_scalars = result_file, class_scalars
+        self.picture_file = picture_file
         self.result_info = dict(result_info or {})
         self.scores: Scores | None = None
         self.image_root: str | None = None  # set by whoever knows the data set
@@ -117,6 +123,8 @@ class IoUMetric(BaseMetric):
         self._matrix: Tensor | None = None
         self._last: Tensor | None = None
         self._images = 0
+        self._pictures = PictureScores(self.picture_file) if self.picture_file else None
+        self._labelled = self._unknown = 0  # pixels, where the network may say that it is unsure
         self._rows: list[Tensor] = []
         self._boundary_rows: list[Tensor] = []
 
@@ -134,7 +142,10 @@ class IoUMetric(BaseMetric):
     @property
     def writes(self) -> bool:
         """Whether it writes files, other than results into the folder of a run."""
-        return bool(self.output_dir or self._results_apart())
+        return bool(self.output_dir or self._results_apart() or self._pictures_apart())
+
+    def _pictures_apart(self) -> bool:
+        return bool(self.picture_file) and not is_run(os.path.dirname(str(self.picture_file)))
 
     def _results_apart(self) -> bool:
         return bool(self.result_file) and not is_run(os.path.dirname(str(self.result_file)))
@@ -146,6 +157,8 @@ class IoUMetric(BaseMetric):
         paths = []
         if self._results_apart():
             paths = [f'{self.result_file}.json', f'{self.result_file}.csv']
+        if self._pictures_apart():
+            paths.append(str(self.picture_file))
         if not self.output_dir:
             return f'result_file={self.result_file!r}', None, paths
         folder = str(self.output_dir)
@@ -179,18 +192,36 @@ class IoUMetric(BaseMetric):
         apart = self._images == 0 and ignored_apart(sample, k, self.ignore_index, 'the metric')
         if apart:
             print_log(apart, 'current', logging.WARNING)
+        known = known_pixels(label, pred, self.ignore_index, sample)
         if self._keeps_areas():
-            maps = flat_map(pred), flat_map(label)
+            maps = flat_map(pred), flat_map(known)
             self.results.append(self.intersect_and_union(*maps, k, self.ignore_index))
-        matrix = count_sample(label, pred, k, self.ignore_index, sample)
+        matrix = count_sample(known, pred, k, self.ignore_index, sample)
         self._matrix = matrix if self._matrix is None else self._matrix + matrix
         self._last, self._images = matrix, self._images + 1
+        unknown = self._count_unknown(label, known)
+        if self._pictures is not None:
+            self._pictures.add(self._short_name(sample), matrix, unknown)
         if self.bootstrap:
             self._rows.append(counts_of_matrix(matrix))
         if self.boundary:
-            masks, found = (flat_map(x).cpu().numpy() for x in (label, pred))
+            masks, found = (flat_map(x).cpu().numpy() for x in (known, pred))
             counts = boundary_counts(masks, found, k, self.ignore_index)
             self._boundary_rows.append(torch.from_numpy(counts))
+
+    def _count_unknown(self, label: Tensor, known: Tensor) -> float:
+        """Share of the labelled pixels of which the network was unsure."""
+        if known is label:
+            return 0.0
+        labelled = int((label != self.ignore_index).sum())
+        unknown = labelled - int((known != self.ignore_index).sum())
+        self._labelled, self._unknown = self._labelled + labelled, self._unknown + unknown
+        return unknown / max(labelled, 1)
+
+    def _short_name(self, sample: object) -> str:
+        """The picture's path below the root of the data set."""
+        path, root = _name_of(sample), self.image_root
+        return os.path.relpath(path, root) if root and Path(path).is_relative_to(root) else path
 
     def _write(self, folder: str, sample: object, pred: Tensor) -> None:
         if self._writer is None:
@@ -275,10 +306,17 @@ class IoUMetric(BaseMetric):
             return matrix.clone()
         for rows in (self._rows, self._boundary_rows):
             del rows[-1:]
+        if self._pictures is not None:
+            self._pictures.drop_last()
         return matrix - self._last
 
     def _extras(self, k: int) -> dict[str, float]:
         extra = {}
+        if self._pictures is not None:
+            extra['mIoU_pictures'] = self._pictures.save(self.classes)
+        labelled = sum_over_ranks(self._labelled)
+        if labelled:
+            extra['unknown'] = 100 * sum_over_ranks(self._unknown) / labelled
         if self.boundary:
             rows = torch.stack(self._boundary_rows).sum(0) if self._boundary_rows else None
             counts = torch.zeros(3, k, dtype=torch.int64) if rows is None else rows

@@ -92,6 +92,24 @@ CASES = [
         ['{d}/data/images', '--config', MODEL[0], '--checkpoint', MODEL[1], '--out-dir', '{d}/o'],
         ['o/masks/0.png', 'o/overlays/1.png', 'o/predictions.json'],
     ),
+    Case(
+        'predict',
+        [
+            '{d}/data/images',
+            '--config',
+            MODEL[0],
+            '--checkpoint',
+            MODEL[1],
+            '--film',
+            '{d}/o/f.mp4',
+        ],
+        ['o/f.mp4'],
+    ),
+    Case(
+        'test',
+        [*MODEL, *TEST, '--certainty-dir', '{d}/o', '--per-picture', '{d}/o/p.csv'],
+        ['o/confidence/0.png', 'o/p.csv'],
+    ),
     Case('print_config', ['{d}/cfg.py', '--out', '{d}/o/p.py'], ['o/p.py']),
     Case('publish_model', ['{d}/w.pth', '{d}/o/p.pth'], []),  # its names hold the content's hash
     Case('test', [*MODEL, *TEST, '--out', '{d}/o'], ['o/0.png', 'o/1.png']),

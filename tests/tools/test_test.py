@@ -89,6 +89,29 @@ def test_every_kind_of_output_at_once(call, tmp_path):
     assert (tmp_path / 'r' / 'page.html').read_text().startswith('<!')
 
 
+def test_how_sure_it_is_and_each_picture(call, tmp_path):
+    call('--per-picture', '--certainty-dir', 'sure', '--probabilities', '--unknown-below', '0.0785')
+    lines = Path('w/pictures.csv').read_text().splitlines()
+    assert len(lines) == 1 + 3 + 1
+    assert lines[0].startswith('picture,mIoU,aAcc,unknown,sky,')
+    grey = np.array(Image.open('sure/confidence/00000.png'))
+    probabilities = np.load('sure/probabilities/00000.npy')
+    assert probabilities.shape == (13, *grey.shape)
+    assert np.abs(probabilities.max(0) * 255 - grey).max() < 1
+    results = json.loads(Path('w/results.json').read_text())['metrics']
+    assert 0 <= results['unknown'] <= 100
+    assert results['mIoU_pictures'] > 0
+    assert results['unknown'] < 100
+    call(
+        '--per-picture', 'p.csv', '--unknown-below', '0.0785', '--out', 'ids', '--report', 'r.html'
+    )
+    ids = np.array(Image.open('ids/00000.png'))
+    assert ((ids == 255) == (probabilities.max(0) < 0.0785)).mean() > 0.9
+    assert Path('p.csv').read_text().splitlines() == lines
+    with pytest.raises(SystemExit):
+        call('--unknown-below', '1.2')
+
+
 def test_files_go_into_a_folder_that_is_there(call, tmp_path):
     (tmp_path / 'there').mkdir()
     call('--report', 'there')

@@ -2,6 +2,7 @@
 
 from segkit.old_names import serve
 
+from .certainty import CertaintyHook
 from .checkpoint import CheckpointHook
 from .early_stopping import EarlyStoppingHook
 from .first_batches import FirstBatchesHook
@@ -17,6 +18,7 @@ from .runtime_info import RuntimeInfoHook
 from .speed_up import SpeedUpHook
 
 __all__ = [
+    'CertaintyHook',
     'CheckpointHook',
     'EarlyStoppingHook',
     'FirstBatchesHook',

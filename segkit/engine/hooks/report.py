@@ -75,9 +75,11 @@ class ReportHook(Hook):
             self._builder.add_unlabelled(name, pred, draw)
             return
         label = sample.gt_sem_seg.data
+        from segkit.evaluation.confusion import known_pixels
+
         maps = {'ground truth': label, **maps}
         draw = partial(self._panels, sample, data_batch, index, maps)
-        self._builder.add(name, label, pred, draw)
+        self._builder.add(name, known_pixels(label, pred, self._ignore_index, sample), pred, draw)
 
     def _panels(
         self, sample: 'SegDataSample', data_batch: dict, index: int, maps: dict[str, Any]

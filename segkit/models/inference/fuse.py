@@ -6,6 +6,8 @@ channels_last   maps are laid out (N, H, W, C) in memory, which bfloat16 convolu
                 GPUs read faster. The same to float32 rounding.
 bf16            the network runs under bfloat16 autocast, logits are resized in float32. About
                 three digits: classes change where two are nearly equal. Never set silently.
+weights         the type that weights, and pictures before the network, are turned to: half the
+                memory in bfloat16 or float16. Rounds more than autocast over float32 weights.
 """
 
 from collections import Counter
@@ -72,7 +74,11 @@ def _fold(conv: nn.Module | None, norm: nn.Module | None) -> bool:
 
 
 def speed_up(
-    model: nn.Module, fuse_bn: bool = False, channels_last: bool = False, bf16: bool = False
+    model: nn.Module,
+    fuse_bn: bool = False,
+    channels_last: bool = False,
+    bf16: bool = False,
+    weights: torch.dtype | None = None,
 ) -> nn.Module:
     """Apply the switches to a segmentor in place, set it to evaluation and return it."""
     model.eval()
@@ -83,4 +89,8 @@ def speed_up(
     segmentor: Any = model  # an EncoderDecoder, or what tests like one
     segmentor.channels_last = channels_last
     segmentor.autocast_dtype = torch.bfloat16 if bf16 else None
+    segmentor.weights_dtype = weights
+    if weights is not None:
+        for part in (part for name, part in model.named_children() if name != 'data_preprocessor'):
+            part.to(weights)
     return model

@@ -86,6 +86,8 @@ def _mirrored(view: Tensor, padding: tuple[int, int, int, int], flip: str) -> Te
 class MeanOfViews(Deferred):
     """Mean probabilities over the views of one image."""
 
+    num_channels: int
+
     @abstractmethod
     def add(self, logits: ImageLogits, chunk: int) -> None:
         """One more view, ``chunk`` classes at a time."""
@@ -118,6 +120,7 @@ class ViewSum(MeanOfViews):
         """For views of the image that ``logits`` are of."""
         shape = (logits.num_channels, *logits.geometry.ori_shape)
         self.total = logits.logits.small.new_zeros(shape)
+        self.num_channels = logits.num_channels
         self.buffer = torch.empty_like(self.total)
         self.count = 0
 
@@ -142,13 +145,10 @@ class ViewStack(MeanOfViews):
         self.views: list[_View] = []
 
     def add(self, logits: ImageLogits, chunk: int) -> None:
+        self.num_channels = logits.num_channels
         self.views.append(_View(logits))
 
-    @property
-    def num_channels(self) -> int:
-        return self.views[0].logits.num_channels
-
-    def _score(self, channel: int) -> Tensor:
+    def score(self, channel: int) -> Tensor:
         """Mean probability of one class, (H, W)."""
         total = self.views[0].probability(channel)
         for view in self.views[1:]:
@@ -156,13 +156,13 @@ class ViewStack(MeanOfViews):
         return total.div_(len(self.views))
 
     def scores(self) -> Tensor:
-        return torch.stack([self._score(channel) for channel in range(self.num_channels)])
+        return torch.stack([self.score(channel) for channel in range(self.num_channels)])
 
     def classes(self, threshold: float, budget: int) -> Tensor:
         count = self.num_channels
         if count == 1:
             return argmax_classes(self.scores(), threshold)
-        return running_maximum(lambda start, _: self._score(start)[None], count, 1)[None]
+        return running_maximum(lambda start, _: self.score(start)[None], count, 1)[None]
 
 
 def merge_views(views: Iterable[ImageLogits], budget: int) -> MeanOfViews:

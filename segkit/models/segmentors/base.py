@@ -20,6 +20,7 @@ from segkit.compat import CountsAsModel
 from segkit.registry import build_ours
 from segkit.structures import PixelData, SegDataSample
 
+from ..inference.certainty import UNKNOWN, confidence, probabilities, unknown_below
 from ..inference.logits import Deferred, argmax_classes, as_deferred, step
 
 if TYPE_CHECKING:
@@ -142,8 +143,24 @@ class BaseSegmentor(CountsAsModel, nn.Module):
                 classes = argmax_classes(scores, threshold)
             else:
                 classes = image.classes(threshold, self._memory_budget())
+            self._keep_certainty(image, sample, classes, test_cfg)
             sample.pred_sem_seg = PixelData(data=classes)
         return list(samples)
+
+    def _keep_certainty(
+        self, image: Any, sample: SegDataSample, classes: Tensor, test_cfg: Mapping[str, Any]
+    ) -> None:
+        """What of it ``test_cfg`` asks for; ``classes`` are unknown where the network is unsure."""
+        least = unknown_below(test_cfg, max(image.num_channels, 2))
+        if least is not None or test_cfg.get('keep_confidence'):
+            sure = confidence(image, getattr(self.decode_head, 'threshold', 0.5))
+            if test_cfg.get('keep_confidence'):
+                sample.confidence = PixelData(data=sure)
+            if least is not None:
+                classes.masked_fill_(sure < least, UNKNOWN)
+                sample.set_metainfo({'unknown_below': least})
+        if test_cfg.get('keep_probabilities'):
+            sample.probabilities = PixelData(data=probabilities(image))
 
     def _memory_budget(self) -> int:
         """Bytes that full-size maps may take."""

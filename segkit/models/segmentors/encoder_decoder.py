@@ -42,6 +42,8 @@ class EncoderDecoder(BaseSegmentor):
         test_cfg: ``mode='whole'``, or ``mode='slide'`` with `crop_size` and `stride` (H, W).
             `batch_windows`: windows in one forward pass (1). `memory_budget`: MiB that full-size
             maps may take beside the network (1024). `keep_logits`: fill `seg_logits` (False).
+            `keep_confidence`, `keep_probabilities`: fill these. `unknown_below`: pixels whose class
+            has a lower probability are 255, which is no class.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class EncoderDecoder(BaseSegmentor):
         # Set by inference.fuse.speed_up; they concern testing alone.
         self.channels_last = False
         self.autocast_dtype: torch.dtype | None = None
+        self.weights_dtype: torch.dtype | None = None
 
     @property
     def memory_format(self) -> torch.memory_format:
@@ -165,6 +168,7 @@ class EncoderDecoder(BaseSegmentor):
         """Logits (N, K, H, W) at the size of ``inputs``."""
         metas = [{**meta, 'img_shape': inputs.shape[2:]} for meta in batch_img_metas]
         with self.precision(inputs):
+            inputs = inputs.to(self.weights_dtype or inputs.dtype)
             maps = self.extract_feat(inputs.contiguous(memory_format=self.memory_format))
             return next_step(self.decode_head.predict, maps, metas, self.test_cfg)
 
