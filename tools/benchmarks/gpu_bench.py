@@ -9,6 +9,7 @@ import atexit
 import csv
 import faulthandler
 import statistics
+import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -51,7 +52,8 @@ class Bench:
         self.part, self.out, self.once = part, args.out, args.once
         self.until, self.status = time.monotonic() + args.seconds, 0
         self.out.mkdir(parents=True, exist_ok=True)
-        faulthandler.dump_traceback_later(args.seconds + 4, exit=False)  # where it hung, if it did
+        # Where it hung, if it did.
+        faulthandler.dump_traceback_later(args.seconds + 4, file=sys.__stderr__)
         atexit.register(faulthandler.cancel_dump_traceback_later)
         torch.manual_seed(0)
         if device.REHEARSAL:

@@ -111,7 +111,7 @@ def run(commands: Commands, until: float, **environment: str) -> list[Ended]:
 
 def run_tests(part: str, files: list[Path], until: float) -> None:
     (ended,) = run({'gpu': tests(files)}, until)
-    results = re.findall(r'^(tests\S*.*?) (PASSED|FAILED|ERROR|SKIPPED)', ended.text, re.M)
+    results = re.findall(r'^(\S+::.*?) (PASSED|FAILED|ERROR|SKIPPED)', ended.text, re.M)
     counts = dict(Counter(result for _, result in results))
     failed = [name for name, result in results if result in ('FAILED', 'ERROR')]
     for name in failed:

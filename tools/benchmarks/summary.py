@@ -1,18 +1,27 @@
-"""The speed tables of the README and of docs/speed.md, from the committed results.
+"""The speed tables of the README, docs/speed.md and docs/cuda_extension.md, from the results.
 
 python tools/benchmarks/summary.py
 
-A page has the whole table or the short one between marks; a test fails when one is stale.
+A page has a table between marks; a test fails when one is stale. Rows of a GPU come from
+results/gpu.csv, which `make gpu` writes to its output folder.
 """
 
 import csv
+import re
+from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).resolve().parent / 'results'
-PAGES = {ROOT / 'README.md': '', ROOT / 'docs/speed.md': '../'}  # page -> the way to the root
+# page -> the way to the root
+PAGES = {
+    ROOT / 'README.md': '',
+    ROOT / 'docs/speed.md': '../',
+    ROOT / 'docs/cuda_extension.md': '../',
+}
 WHOLE = '<!-- speed table: tools/benchmarks/summary.py writes it -->'
 SHORT = '<!-- speed in six rows: tools/benchmarks/summary.py writes it -->'
+GPU = '<!-- gpu table: tools/benchmarks/summary.py writes it -->'
 END = '<!-- end -->'
 
 # What, file, the text its rows contain, column of the speed ratio, column of the memory ratio.
@@ -42,6 +51,19 @@ ROWS = [
     ('the same from a raw cache', 'data_pipelines', 'raw cache|True', 'times_faster', ''),
 ]
 
+# The same of gpu.csv: what, pattern of 'part: case'. Each network has rows of its own beside them.
+GPU_ROWS = [
+    ('mask kernels', 'operations: mask '),
+    ('PSA attention, forward, bf16', 'operations: inference, attention'),
+    ('PSA attention, training, bf16', 'operations: training, attention'),
+    ('PSA head, inference, bf16', 'operations: inference PSAHead'),
+    ('PSA head, training step, bf16', 'operations: training step PSAHead'),
+    ('PSP head, inference, bf16', 'operations: inference PSPHead'),
+    ('PSP head, training step, bf16', 'operations: training step PSPHead'),
+    ('position attention, bf16', r'operations: \w+ position attention'),
+    ('loss with its gradient', 'operations: loss and gradient'),
+]
+
 
 # What the short table shows of them.
 CHOSEN = (
@@ -62,7 +84,56 @@ def table(root: str = '', chosen: tuple[str, ...] = ()) -> str:
         lines.append(
             f'| [{what}]({root}tools/benchmarks/results/{name}.csv) | {" | ".join(cells)} |'
         )
+    for what, rows in {} if chosen else _gpu_rows().items():
+        where = f'[{what}, {rows[0]["machine"]}]({root}tools/benchmarks/results/gpu.csv)'
+        lines.append(f'| {where} | {_least(rows, "ratio")} | {_most_memory(rows)} |')
     return '\n'.join(lines)
+
+
+def gpu_table() -> str:
+    """Markdown of what `make gpu` found, the machine first."""
+    path = RESULTS / 'gpu.csv'
+    if not path.exists():
+        return 'Nothing has run on a GPU yet, so there are no rows.'
+    found = list(csv.DictReader(path.read_text().splitlines()))
+    counts = Counter(row['result'] for row in found)
+    lines = [
+        f'Measured on {found[0]["machine"]}; '
+        + ', '.join(f'{count} rows {result}' for result, count in counts.items()) + '.\n',
+        '| worst of its rows | times faster | share of the memory | of a copy | images a second |',
+        '| --- | ---: | ---: | ---: | ---: |',
+    ]  # fmt: skip
+    for what, rows in _gpu_rows().items():
+        speeds = sorted(float(row['fps']) for row in rows if row['fps'])
+        fps = f'{speeds[0]:.1f} to {speeds[-1]:.1f}' if speeds else ''
+        cells = _least(rows, 'ratio'), _most_memory(rows), _least(rows, 'of_copy'), fps
+        lines.append(f'| {what} | {" | ".join(cells)} |')
+    return '\n'.join(lines)
+
+
+def _gpu_rows() -> dict[str, list[dict[str, str]]]:
+    """What -> its rows of gpu.csv with a ratio; empty where there is no such file."""
+    path = RESULTS / 'gpu.csv'
+    found = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
+    timed = {f'{row["part"]}: {row["case"]}': row for row in found if row['ratio']}
+    networks = [re.match(r'networks: (\w+) (inference|training step) ', case) for case in timed]
+    kinds = [(f'{name[1]}, {name[2]}', name[0]) for name in networks if name]
+    patterns = dict([*GPU_ROWS, *kinds])
+    chosen = {
+        what: [row for case, row in timed.items() if re.match(pattern, case)]
+        for what, pattern in patterns.items()
+    }
+    return {what: rows for what, rows in chosen.items() if rows}
+
+
+def _least(rows: list[dict[str, str]], column: str) -> str:
+    values = [float(row[column]) for row in rows if row[column]]
+    return f'{min(values):.2f}' if values else ''
+
+
+def _most_memory(rows: list[dict[str, str]]) -> str:
+    shares = [float(r['mib']) / float(r['other_form_mib']) for r in rows if r['other_form_mib']]
+    return f'{max(shares):.2f}' if shares else ''
 
 
 def _rows(name: str, words: list[str]) -> list[dict[str, str]]:
@@ -84,11 +155,12 @@ def _worst(rows: list[dict[str, str]], column: str, worst) -> str:
 
 def with_table(page: str, root: str = '') -> str:
     """``page`` with the text between the marks replaced."""
-    for mark, chosen in ((WHOLE, ()), (SHORT, CHOSEN)):
+    tables = {WHOLE: table(root), SHORT: table(root, CHOSEN), GPU: gpu_table()}
+    for mark, text in tables.items():
         if mark in page:
             before, rest = page.split(mark)
             after = rest.split(END, 1)[1]
-            page = f'{before}{mark}\n{table(root, chosen)}\n{END}{after}'
+            page = f'{before}{mark}\n{text}\n{END}{after}'
     return page
 
 
