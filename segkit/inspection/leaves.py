@@ -83,34 +83,54 @@ def _open(cfg: Mapping, name: str, times: int) -> Leaf:
     return leaf
 
 
+@dataclass
+class _Kind:
+    """The pictures or the labels of a data set: where they are, and the files there are."""
+
+    key: str
+    what: str
+    folder: str
+    suffix: str
+    names: set[str] = field(default_factory=set)
+
+
 def _list_pairs(leaf: Leaf) -> None:
+    """Samples that are complete join ``infos``; whatever is missing is a problem each."""
     dataset = leaf.dataset
-    folders = dataset.data_prefix.get('img_path') or '.', dataset.data_prefix.get('seg_map_path')
-    suffixes = dataset.img_suffix, dataset.seg_map_suffix
-    wanted = [(folders[0], 'img_path')] + [(f, 'seg_map_path') for f in folders[1:] if f]
-    for folder, key in wanted:
-        if not os.path.isdir(folder):
-            text = f'{folder}: the folder of data_prefix.{key} does not exist. Check data_root.'
-            leaf.problems.append(Problem('missing folder', text))
+    images, labels = (dataset.data_prefix.get(key) for key in ('img_path', 'seg_map_path'))
+    kinds = [_Kind('img_path', 'image', images or '.', dataset.img_suffix)]
+    if labels:
+        kinds.append(_Kind('seg_map_path', 'label', labels, dataset.seg_map_suffix))
+    for kind in kinds:
+        if not os.path.isdir(kind.folder):
+            text = f'{kind.folder}: the folder of data_prefix.{kind.key} does not exist.'
+            leaf.problems.append(Problem('missing folder', f'{text} Check data_root.'))
     if leaf.problems:
         return
-    stems = _stems(leaf, folders[0])
-    present = [set(list_files(f, s)) if f else None for f, s in zip(folders, suffixes)]
+    stems = _stems(leaf, kinds[0].folder)
+    for kind in kinds:
+        kind.names = set(list_files(kind.folder, kind.suffix))
     for stem in stems:
-        _add_pair(leaf, stem, folders, suffixes, present)
-    if present[1] is not None and not dataset.ann_file:
-        spare = present[1] - {stem + suffixes[1] for stem in stems}
-        leaf.orphans = sorted(os.path.join(folders[1], name) for name in spare)
+        info = {kind.key: os.path.join(kind.folder, stem + kind.suffix) for kind in kinds}
+        missing = [kind for kind in kinds if stem + kind.suffix not in kind.names]
+        for kind in missing:
+            text = f'{info[kind.key]}: there is no such file'
+            leaf.problems.append(Problem(f'missing {kind.what}', text))
+        if not missing:
+            leaf.infos.append({**info, 'seg_fields': [], **leaf.dataset._common})
     if not dataset.ann_file:
-        leaf.left_out = _other_pictures(folders, suffixes, stems)
+        _list_others(leaf, kinds, stems)
 
 
-def _other_pictures(folders: tuple, suffixes: tuple, stems: list[str]) -> list[str]:
-    """Pictures beside those of the data set, whose names have another ending than it looks for."""
-    taken = {stem + suffix for stem in stems for suffix in suffixes}
-    if folders[0] != folders[1]:
-        taken = {stem + suffixes[0] for stem in stems}
-    return [os.path.join(folders[0], n) for n in list_pictures(folders[0]) if n not in taken]
+def _list_others(leaf: Leaf, kinds: Sequence[_Kind], stems: Sequence[str]) -> None:
+    """Labels without an image, and pictures whose names have another ending than is looked for."""
+    folder = kinds[0].folder
+    for kind in kinds[1:]:
+        spare = kind.names - {stem + kind.suffix for stem in stems}
+        leaf.orphans = sorted(os.path.join(kind.folder, name) for name in spare)
+    taken = {stem + kind.suffix for kind in kinds if kind.folder == folder for stem in stems}
+    others = (name for name in list_pictures(folder) if name not in taken)
+    leaf.left_out = [os.path.join(folder, name) for name in others]
 
 
 def _stems(leaf: Leaf, image_dir: str) -> list[str]:
@@ -129,22 +149,6 @@ def _stems(leaf: Leaf, image_dir: str) -> list[str]:
         )
         leaf.problems.append(Problem('empty split', text))
     return stems
-
-
-def _add_pair(leaf: Leaf, stem: str, folders: tuple, suffixes: tuple, present: list) -> None:
-    """A sample that is complete joins ``infos``; whatever is missing is a problem each."""
-    info, complete = {}, True
-    kinds = ('img_path', 'image'), ('seg_map_path', 'label')
-    for (key, what), folder, suffix, names in zip(kinds, folders, suffixes, present):
-        if folder is None:
-            continue
-        info[key] = os.path.join(folder, stem + suffix)
-        if stem + suffix not in names:
-            leaf.problems.append(Problem(f'missing {what}', f'{info[key]}: there is no such file'))
-            complete = False
-    if complete:
-        info['seg_fields'] = []
-        leaf.infos.append({**info, **leaf.dataset._common})
 
 
 def sample_picture(

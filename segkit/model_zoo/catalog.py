@@ -6,9 +6,14 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from segkit.errors import UserError
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Line = TypeVar('Line', bound='DataclassInstance')
 PUBLISHED = Path(__file__).with_name('published.csv')
 ABSENT = '-'
 # A catalogue of someone else's must not name options or places of this machine.
@@ -54,8 +59,7 @@ def read_rows(path: str | Path = PUBLISHED) -> list[Row]:
         ValueError: it is no such table, or names something else than a config and a file on a
             server; the message names the file and the column.
     """
-    names = [f.name for f in fields(Row)]
-    rows = [Row(**{n: line[n] or ABSENT for n in names}) for line in read_table(path, names)]
+    rows = read_table(path, Row)
     for row in rows:
         for key, pattern in _PLAIN_NAMES.items():
             if not pattern.fullmatch(getattr(row, key)):
@@ -66,19 +70,19 @@ def read_rows(path: str | Path = PUBLISHED) -> list[Row]:
     return rows
 
 
-def read_table(path: str | Path, names: Sequence[str]) -> list[dict[str, str]]:
-    """The lines of a CSV file with (at least) these columns.
+def read_table(path: str | Path, line: type[Line]) -> list[Line]:
+    """The lines of a CSV file whose columns are (at least) the fields of a dataclass of texts.
 
     Raises:
         ValueError: a column is missing, or it is no table; the message names the file.
     """
     try:
         with open(path, newline='', encoding='utf-8') as file:
-            reader = csv.DictReader(file)
+            reader, names = csv.DictReader(file), [field.name for field in fields(line)]
             missing = [name for name in names if name not in (reader.fieldnames or [])]
             if missing:
                 raise UserError(f'{path}: the columns {", ".join(missing)} are missing.')
-            return list(reader)
+            return [line(**{name: row[name] or ABSENT for name in names}) for row in reader]
     except UnicodeDecodeError:
         raise UserError(f'{path}: is no table of text in UTF-8.') from None
     except csv.Error as error:
