@@ -115,7 +115,7 @@ MUTATIONS = [
     Mutation('engine: patient once more', 'segkit/engine/hooks/early_stopping.py',
              'waited += 1', 'waited += 0', 'tests/engine/hooks/test_early_stopping.py'),
     Mutation('apis: below its threshold', 'segkit/apis/export/network.py',
-             'sigmoid() > head.threshold', 'sigmoid() < head.threshold',
+             'sigmoid() > self.decode_head', 'sigmoid() < self.decode_head',
              'tests/apis/test_export.py::test_classes_of_a_binary_head_are_cut_at_its_threshold'),
     Mutation('apis: frames of a film numbered alike', 'segkit/apis/sources.py',
              '        number += 1', '        number += 0', 'tests/apis/test_sources.py'),
