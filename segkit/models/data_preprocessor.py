@@ -72,7 +72,7 @@ class SegDataPreProcessor(nn.Module):
         self.size, self.size_divisor = size, size_divisor
         self.pad_val = pad_val
         self.seg_pad_val = 255 if seg_pad_val is None else seg_pad_val
-        self.swap_channels = bgr_to_rgb or rgb_to_bgr
+        self.channel_conversion = bgr_to_rgb or rgb_to_bgr
         self.test_cfg = dict(test_cfg or {})
         self.non_blocking = non_blocking
         self.batch_augments = [MODELS.build(dict(cfg)) for cfg in batch_augments or []]
@@ -84,6 +84,11 @@ class SegDataPreProcessor(nn.Module):
         self._place: Tensor
         # Without a mean no other tensor would say where the network went.
         self.register_buffer('_place', torch.empty(0), persistent=False)
+
+    @property
+    def _enable_normalize(self) -> bool:
+        """Whether there is a mean to normalise by, as subclasses ask."""
+        return self.mean is not None
 
     @property
     def device(self) -> torch.device:
@@ -162,7 +167,7 @@ class SegDataPreProcessor(nn.Module):
 
     def _normalise(self, image: Tensor, out: Tensor) -> None:
         """(C, H, W) any dtype -> ``out``, the same shape in float32."""
-        if self.swap_channels and image.shape[0] == 3:
+        if self.channel_conversion and image.shape[0] == 3:
             image = image.flip(0)
         mean, std = self.mean, self.std
         if mean is None or std is None:  # __init__ took both or neither

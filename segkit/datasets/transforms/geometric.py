@@ -93,18 +93,24 @@ class RandomCrop(Transform):
                 box = self.draw(height, width)
         return box
 
-    def transform(self, results: dict) -> dict:
+    def crop_bbox(self, results: dict) -> CropBox:
+        """The box of a sample that is loaded."""
         label = results.get('gt_seg_map')
         height, width = results['img'].shape[:2]
-        maps = moving_maps(results, (height, width))
         if label is None:
-            y1, y2, x1, x2 = self.draw(height, width)
-        else:
-            y1, y2, x1, x2 = self.choose(
-                height, width, lambda box: label[box[0] : box[1], box[2] : box[3]], results
-            )
+            return self.draw(height, width)
+        return self.choose(height, width, lambda box: self.crop(label, box), results)
+
+    def crop(self, img: np.ndarray, crop_bbox: CropBox) -> np.ndarray:
+        """A picture or map, cut to a box."""
+        y1, y2, x1, x2 = crop_bbox
+        return img[y1:y2, x1:x2]
+
+    def transform(self, results: dict) -> dict:
+        maps = moving_maps(results, results['img'].shape[:2])
+        box = self.crop_bbox(results)
         for key in ('img', *maps):
-            results[key] = results[key][y1:y2, x1:x2]
+            results[key] = self.crop(results[key], box)
         results['img_shape'] = results['img'].shape[:2]
         return results
 
@@ -271,9 +277,13 @@ class RandomRotate(Transform):
         matrix[:, 2] += (new_w - width) / 2, (new_h - height) / 2
         return matrix, (round(new_w), round(new_h))
 
-    def transform(self, results: dict) -> dict:
+    def generate_degree(self) -> tuple[bool, float]:
+        """Whether to rotate, and by how much."""
         # Both numbers are always drawn, so the generator advances by the same amount either way.
-        rotate, angle = np.random.rand() < self.prob, np.random.uniform(*self.degree)
+        return np.random.rand() < self.prob, np.random.uniform(*self.degree)
+
+    def transform(self, results: dict) -> dict:
+        rotate, angle = self.generate_degree()
         return self.rotated(results, angle) if rotate else results
 
     def rotated(self, results: dict, angle: float) -> dict:

@@ -64,28 +64,36 @@ class PhotoMetricDistortion(Transform):
         The draws come in the order in which the steps are applied, as in mmsegmentation, so
         that a seed gives the same pictures.
         """
-        rng = np.random
-        steps: list[Step] = []
-        if rng.randint(2):
-            beta = rng.uniform(-self.brightness_delta, self.brightness_delta)
-            steps.append((None, linear_table(beta=beta)))
-        contrast_early = rng.randint(2) == 1
+        steps = self._draw_brightness()
+        contrast_early = np.random.randint(2) == 1
         if contrast_early:
             steps += self._draw_contrast()
-        if rng.randint(2):
-            alpha = rng.uniform(self.saturation_lower, self.saturation_upper)
-            steps.append((1, linear_table(alpha)))
-        if rng.randint(2):
-            shift = rng.randint(-self.hue_delta, self.hue_delta)
-            steps.append((0, ((np.arange(256) + shift) % 180).astype(np.uint8)))
+        steps += self._draw_saturation() + self._draw_hue()
         if not contrast_early:
             steps += self._draw_contrast()
         return steps
+
+    def _draw_brightness(self) -> list[Step]:
+        if not np.random.randint(2):
+            return []
+        delta = self.brightness_delta
+        return [(None, linear_table(beta=np.random.uniform(-delta, delta)))]
 
     def _draw_contrast(self) -> list[Step]:
         if not np.random.randint(2):
             return []
         return [(None, linear_table(np.random.uniform(self.contrast_lower, self.contrast_upper)))]
+
+    def _draw_saturation(self) -> list[Step]:
+        if not np.random.randint(2):
+            return []
+        return [(1, linear_table(np.random.uniform(self.saturation_lower, self.saturation_upper)))]
+
+    def _draw_hue(self) -> list[Step]:
+        if not np.random.randint(2):
+            return []
+        shift = np.random.randint(-self.hue_delta, self.hue_delta)
+        return [(0, ((np.arange(256) + shift) % 180).astype(np.uint8))]
 
     @staticmethod
     def apply(img: np.ndarray, steps: list[tuple[int | None, np.ndarray]]) -> np.ndarray:
@@ -100,8 +108,42 @@ class PhotoMetricDistortion(Transform):
             img = _apply_hsv(img, channel, table)
         return img if pending is None else cv2.LUT(img, pending)
 
+    def brightness(self, img: np.ndarray) -> np.ndarray:
+        """The image, perhaps shifted; a subclass may distort otherwise, here and below."""
+        return self.apply(img, self._draw_brightness())
+
+    def contrast(self, img: np.ndarray) -> np.ndarray:
+        """The image, perhaps scaled."""
+        return self.apply(img, self._draw_contrast())
+
+    def saturation(self, img: np.ndarray) -> np.ndarray:
+        """The image, perhaps of other saturation."""
+        return self.apply(img, self._draw_saturation())
+
+    def hue(self, img: np.ndarray) -> np.ndarray:
+        """The image, perhaps of another hue."""
+        return self.apply(img, self._draw_hue())
+
+    def convert(self, img: np.ndarray, alpha: float = 1, beta: float = 0) -> np.ndarray:
+        """Bytes times ``alpha`` plus ``beta``, clipped."""
+        return cv2.LUT(img, linear_table(alpha, beta))
+
+    def _in_turn(self, img: np.ndarray) -> np.ndarray:
+        """One step after the other, as `draw` has them."""
+        img = self.brightness(img)
+        contrast_early = np.random.randint(2) == 1
+        if contrast_early:
+            img = self.contrast(img)
+        img = self.hue(self.saturation(img))
+        return img if contrast_early else self.contrast(img)
+
     def transform(self, results: dict) -> dict:
-        results['img'] = self.apply(results['img'], self.draw())
+        own, ours = type(self), PhotoMetricDistortion
+        steps = ('brightness', 'contrast', 'saturation', 'hue')
+        if any(getattr(own, name) is not getattr(ours, name) for name in steps):
+            results['img'] = self._in_turn(results['img'])
+        else:
+            results['img'] = self.apply(results['img'], self.draw())
         return results
 
 

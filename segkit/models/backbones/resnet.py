@@ -17,7 +17,7 @@ Attribute names (conv1, bn1, ..., downsample) and their order are those of publi
 an optimiser's saved state goes by the order of the parameters.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch.utils.checkpoint
@@ -66,6 +66,21 @@ class ResidualBlock(CountsAsModule, nn.Module):
     ) -> list[tuple[int, int, int, dict[str, int]]]:
         """Of each convolution: channels before and after, size, and what else it takes."""
         raise NotImplementedError
+
+    @property
+    def norm1(self) -> nn.Module:
+        """The norm after the first convolution, by whatever name it has."""
+        return getattr(self, self.norm_names[0])
+
+    @property
+    def norm2(self) -> nn.Module:
+        """After the second."""
+        return getattr(self, self.norm_names[1])
+
+    @property
+    def norm3(self) -> nn.Module:
+        """After the third, of a bottleneck."""
+        return getattr(self, self.norm_names[2])
 
     @property
     def last_norm(self) -> nn.Module:
@@ -195,6 +210,8 @@ class ResNet(CountsAsModule, nn.Module):
             URL); the same as ``init_cfg=dict(type='Pretrained', checkpoint=...)``.
     """
 
+    arch_settings: Mapping[int, Any] = ARCHITECTURES  # depth -> block, blocks of each stage
+
     def __init__(
         self,
         depth: int,
@@ -228,7 +245,8 @@ class ResNet(CountsAsModule, nn.Module):
         self.norm_eval, self.zero_init_residual = norm_eval, zero_init_residual
         self.pretrained, self.init_cfg = pretrained, init_cfg
         self._check()
-        self.block, self.stage_blocks = ARCHITECTURES[depth]
+        self.block, blocks = self.arch_settings[depth]
+        self.stage_blocks = blocks[:num_stages]
         self._make_stem_layer(in_channels, stem_channels)
         self.res_layers = []
         inplanes = stem_channels
@@ -249,8 +267,8 @@ class ResNet(CountsAsModule, nn.Module):
     def _check(self) -> None:
         """What the arguments must be, in sentences."""
         count, numbers = self.num_stages, (self.strides, self.dilations)
-        if self.depth not in ARCHITECTURES:
-            known = list(ARCHITECTURES)
+        if self.depth not in self.arch_settings:
+            known = list(self.arch_settings)
             raise UserError(f'ResNet: depth {self.depth} is unknown; choose one of {known}.')
         if not 1 <= count <= 4 or any(len(values) != count for values in numbers):
             raise UserError(

@@ -239,7 +239,11 @@ class BaseDecodeHead(CountsAsModule, nn.Module):
         return Logits.of(seg_logits, size, self.align_corners)
 
     def _stack_batch_gt(self, batch_data_samples: Sequence) -> Tensor:
-        """Labels of the batch (N, 1, H, W), in the dtype they came in."""
+        """Labels of the batch (N, 1, H, W), int64 as torch's losses want them."""
+        return self._stacked(batch_data_samples).long()
+
+    def _stacked(self, batch_data_samples: Sequence) -> Tensor:
+        """The same in the dtype they came in."""
         bare = [s for s in batch_data_samples if getattr(s, 'gt_sem_seg', None) is None]
         if bare:
             image = bare[0].get('img_path', 'an image')
@@ -262,7 +266,9 @@ class BaseDecodeHead(CountsAsModule, nn.Module):
 
     def _labels(self, batch_data_samples: Sequence) -> Tensor:
         """Labels (N, 1, H, W), each a class or ignored."""
-        return self.label_check(self._stack_batch_gt(batch_data_samples), batch_data_samples)
+        own = type(self)._stack_batch_gt is not BaseDecodeHead._stack_batch_gt
+        stack = self._stack_batch_gt if own else self._stacked
+        return self.label_check(stack(batch_data_samples), batch_data_samples)
 
     def _each_loss(self) -> list[Any]:
         """The losses, whether there is one or several."""
