@@ -22,6 +22,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--format', choices=formats, default='onnx')
     parser.add_argument('--shape', nargs=2, type=int, default=(512, 512), metavar=('H', 'W'))
     parser.add_argument('--dynamic', action='store_true', help='leave height and width open')
+    parser.add_argument('--open-batch', action='store_true', help='and the number of images')
+    parser.add_argument('--opset', type=int, help="of ONNX (default: torch's)")
     parser.add_argument('--argmax', action='store_true', help='classes out instead of logits')
     parser.add_argument('--normalize', action='store_true', help='grey levels (0-255, RGB) in')
     parser.add_argument('--images', nargs='*', default=[], help='real images to compare on')
@@ -55,6 +57,8 @@ def write(args: argparse.Namespace) -> None:
         args.format,
         args.shape,
         dynamic=args.dynamic,
+        open_batch=args.open_batch,
+        opset=args.opset,
         argmax=args.argmax,
         normalize=args.normalize,
         images=args.images,

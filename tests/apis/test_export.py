@@ -95,17 +95,37 @@ CASES = [
 @pytest.mark.parametrize(('name', 'dynamic'), CASES)
 def test_onnx_agrees_with_the_network(name, dynamic, tmp_path):
     model = build(name, MIT if name == 'segformer' else None)
-    exported = export_model(model, tmp_path / 'net.onnx', shape=(72, 88), dynamic=dynamic)
+    file = tmp_path / 'net.onnx'
+    exported = export_model(model, file, shape=(72, 88), dynamic=dynamic, open_batch=dynamic)
     assert max(item.difference for item in exported) <= 1e-4
     assert min(item.same_classes for item in exported) >= 0.999
     sizes = {item.size for item in exported}
     assert sizes == ({(72, 88), (80, 104), (88, 88), (73, 88)} if dynamic else {(72, 88)})
-    domains = {node.domain for node in onnx.load(tmp_path / 'net.onnx').graph.node}
+    graph = onnx.load(file).graph
+    wanted = ['batch', '', 'height', 'width'] if dynamic else [''] * 4
+    for value in (graph.input[0], graph.output[0]):
+        assert [dim.dim_param for dim in value.type.tensor_type.shape.dim] == wanted
+    domains = {node.domain for node in graph.node}
     assert domains <= {'', 'ai.onnx'}, 'standard operators alone'
 
 
 def test_every_head_is_exported():
     assert {head['type'] for head in HEADS.values()} == set(found.heads())
+
+
+def test_a_batch_alone_is_open_and_the_operators_have_the_wanted_version(tmp_path):
+    file = tmp_path / 'net.onnx'
+    options = dict(open_batch=True, argmax=True, normalize=True, opset=18)
+    found = export_model(build('pspnet'), file, shape=(32, 40), **options)
+    assert len(found) == 4
+    graph = onnx.load(file)
+    assert [o.version for o in graph.opset_import if o.domain == ''] == [18]
+    names = [
+        dim.dim_param or dim.dim_value for dim in graph.graph.input[0].type.tensor_type.shape.dim
+    ]
+    assert names == ['batch', 3, 32, 40]
+    run = load_exported(file, 'onnx')
+    assert run(torch.zeros(5, 3, 32, 40)).shape == (5, 32, 40)
 
 
 def test_a_resnet_goes_through_onnx(tmp_path):
@@ -227,7 +247,10 @@ class _Branching(nn.Module):
     ('options', 'message'),
     [
         (dict(format='torchscript', dynamic=True), 'choose onnx or torch_export'),
+        (dict(format='torchscript', open_batch=True), 'choose onnx or torch_export'),
         (dict(format='safetensors', argmax=True), 'no graph'),
+        (dict(format='torch_export', opset=18), 'opset=18: is of format onnx'),
+        (dict(format='onnx', opset=9), 'opset=9: .* 18 or above'),
         (dict(format='coreml'), "'coreml' is none of onnx"),
         (dict(format='torch_export', tolerance=-1.0), 'not written, the exported network differs'),
     ],

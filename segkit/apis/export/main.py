@@ -26,6 +26,8 @@ def export_model(
     shape: Sequence[int] = (512, 512),
     *,
     dynamic: bool = False,
+    open_batch: bool = False,
+    opset: int | None = None,
     argmax: bool = False,
     normalize: bool = False,
     images: Sequence[str | Path] = (),
@@ -37,7 +39,9 @@ def export_model(
     Args:
         format: 'onnx', 'torchscript', 'torch_export' or 'safetensors'.
         shape: (height, width) of the example; every image's, unless ``dynamic``.
-        dynamic: leave height and width open.
+        dynamic: leave height and width open; open_batch: the number of images. In ONNX the open
+            axes are called batch, height and width.
+        opset: of ONNX, the version of its operators; what torch writes unless given.
         argmax: classes out, not logits. normalize: grey levels in, mean and std in the graph.
         images: files to compare on, beside two random images.
         tolerance: of the largest difference of logits, relative to the largest logit.
@@ -50,16 +54,22 @@ def export_model(
         ExportError: an unknown format, options it does not take, what went wrong, or by how much
             the file was off. Nothing is left behind.
     """
-    _check_options(format, dynamic, argmax, normalize)
+    _check_options(format, dynamic or open_batch, argmax, normalize, opset)
     _check_weights(format, model)
     file = Path(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_name(f'.draft-{file.stem}{SUFFIXES[format]}')  # readers go by the suffix
     net = _on_cpu(ExportedNetwork(model, normalize, argmax).eval())
     sizes = _sizes(shape) if dynamic else [(shape[0], shape[1])]
+    axes = (0,) * open_batch + (2, 3) * dynamic
+    versions = {} if opset is None else {'opset': opset}
     try:
         examples = list(_examples(net, model, sizes, images))
-        _write(net, examples[0], draft, format, dynamic, metadata(model))
+        # torch.export takes a batch of one for a constant.
+        image = torch.cat(examples[:2]) if open_batch else examples[0]
+        _write(net, image, draft, format, axes, metadata(model), **versions)
+        if open_batch:
+            examples += [image, torch.cat([image, examples[0]])]
         found = compare(net, load_exported(draft, format), examples)
         wrong = [item for item in found if not item.good(tolerance, agreement)]
         if wrong:
@@ -73,15 +83,21 @@ def export_model(
     return found
 
 
-def _check_options(format: str, dynamic: bool, argmax: bool, normalize: bool) -> None:
+def _check_options(
+    format: str, opened: bool, argmax: bool, normalize: bool, opset: int | None
+) -> None:
     if format not in FORMATS:
         raise ExportError(f"format: '{format}' is none of {', '.join(FORMATS)}.")
-    if format == 'torchscript' and dynamic:
+    if opset is not None and (format != 'onnx' or opset < 18):
         raise ExportError(
-            'format torchscript holds the one size it was traced at; for open height and width '
-            'choose onnx or torch_export.'
+            f'opset={opset}: is of format onnx, and 18 or above: what torch.onnx writes.'
         )
-    if format == 'safetensors' and (dynamic or argmax or normalize):
+    if format == 'torchscript' and opened:
+        raise ExportError(
+            'format torchscript holds the one size it was traced at; for open sizes or an open '
+            'batch choose onnx or torch_export.'
+        )
+    if format == 'safetensors' and (opened or argmax or normalize):
         raise ExportError(
             'format safetensors holds weights, which take any size; it has no graph to put argmax, '
             'normalisation or open sizes into.'
@@ -103,11 +119,13 @@ def _on_cpu(net: ExportedNetwork) -> ExportedNetwork:
     return copy.deepcopy(net).cpu()
 
 
-def _write(net: ExportedNetwork, image: Tensor, file: Path, format: str, *rest: object) -> None:
+def _write(
+    net: ExportedNetwork, image: Tensor, file: Path, format: str, *rest: object, **options: object
+) -> None:
     """The format's writer; what an exporter raises is turned into a sentence."""
     try:
         with torch.no_grad():
-            FORMATS[format][0](net, image, file, *rest)
+            FORMATS[format][0](net, image, file, *rest, **options)
     except ImportError as error:
         raise ExportError(
             f"{error}. Install what format '{format}' needs: pip install segkit[optional]."

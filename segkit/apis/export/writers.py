@@ -3,7 +3,7 @@
 import io
 import json
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -24,11 +24,21 @@ if TYPE_CHECKING:
     from segkit.apis.model import Network
 
 Runner = Callable[[Tensor], Tensor]
-_OPEN = ({2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC},)
+AXES = {0: 'batch', 2: 'height', 3: 'width'}  # of the image, those that may stay open
+
+
+def _open(axes: Sequence[int]) -> tuple[dict[int, object]] | None:
+    """``dynamic_shapes`` of torch.export."""
+    return (dict.fromkeys(axes, torch.export.Dim.DYNAMIC),) if axes else None
 
 
 def write_onnx(
-    net: ExportedNetwork, image: Tensor, file: Path, dynamic: bool, meta: Mapping[str, str]
+    net: ExportedNetwork,
+    image: Tensor,
+    file: Path,
+    axes: Sequence[int],
+    meta: Mapping[str, str],
+    opset: int | None = None,
 ) -> None:
     """ONNX through torch.export, standard operators alone; classes and palette as metadata."""
     import onnx
@@ -38,7 +48,8 @@ def write_onnx(
         net,
         (image,),
         dynamo=True,
-        dynamic_shapes=_OPEN if dynamic else None,
+        dynamic_shapes=_open(axes),
+        opset_version=opset,
         input_names=['image'],
         output_names=[output],
         verbose=False,
@@ -48,8 +59,19 @@ def write_onnx(
     _forget_sources(model.graph)
     for function in model.functions:
         _forget_sources(function)
+    _name_axes(model.graph, axes)
     onnx.helper.set_model_props(model, dict(meta))
     onnx.save(model, file)
+
+
+def _name_axes(graph: 'onnx.GraphProto', axes: Sequence[int]) -> None:
+    """Open axes are called batch, height and width wherever torch.export numbered them."""
+    dims = graph.input[0].type.tensor_type.shape.dim
+    names = {dims[axis].dim_param: AXES[axis] for axis in axes}
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param in names:
+                dim.dim_param = names[dim.dim_param]
 
 
 def _forget_sources(graph: 'onnx.GraphProto | onnx.FunctionProto') -> None:
@@ -66,7 +88,7 @@ def read_onnx(file: Path) -> Runner:
 
 
 def write_torchscript(
-    net: ExportedNetwork, image: Tensor, file: Path, dynamic: bool, meta: Mapping[str, str]
+    net: ExportedNetwork, image: Tensor, file: Path, axes: Sequence[int], meta: Mapping[str, str]
 ) -> None:
     """A trace: it holds the size it was traced at."""
     traced = torch.jit.trace(net, image, check_trace=False)
@@ -83,10 +105,10 @@ def read_torchscript(file: Path) -> Runner:
 
 
 def write_torch_export(
-    net: ExportedNetwork, image: Tensor, file: Path, dynamic: bool, meta: Mapping[str, str]
+    net: ExportedNetwork, image: Tensor, file: Path, axes: Sequence[int], meta: Mapping[str, str]
 ) -> None:
     """An ExportedProgram (.pt2), for torch alone, ahead-of-time compilation included."""
-    program = torch.export.export(net, (image,), dynamic_shapes=_OPEN if dynamic else None)
+    program = torch.export.export(net, (image,), dynamic_shapes=_open(axes))
     for module in program.graph_module.modules():
         for node in getattr(getattr(module, 'graph', None), 'nodes', ()):
             node.meta.pop('stack_trace', None)  # source files of this machine
@@ -98,7 +120,7 @@ def read_torch_export(file: Path) -> Runner:
 
 
 def write_safetensors(
-    net: ExportedNetwork, image: Tensor, file: Path, dynamic: bool, meta: Mapping[str, str]
+    net: ExportedNetwork, image: Tensor, file: Path, axes: Sequence[int], meta: Mapping[str, str]
 ) -> None:
     """The weights; any size goes in when they are loaded into the network again."""
     skipped = ('mean', 'std')  # the data preprocessor's, in no checkpoint
