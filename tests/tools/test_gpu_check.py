@@ -9,10 +9,12 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = ROOT / 'tools' / 'benchmarks'
@@ -156,6 +158,40 @@ def test_a_case_that_fails_is_a_row_and_the_next_one_begins(check, monkeypatch, 
     ]  # fmt: skip
     assert bench.status == 1
     assert 'Traceback' in capsys.readouterr().err
+
+
+def test_a_wrong_answer_and_bits_that_vary_are_failures(check, monkeypatch, tmp_path):
+    monkeypatch.setattr(check.device, 'DEVICE', 'cpu')
+    import gpu_parity
+    from gpu_bench import Bench
+    from gpu_cases import Case
+
+    calls = []
+
+    def calling(factor: Callable[[int], float]) -> Callable[..., dict[str, torch.Tensor]]:
+        def call(module: nn.Module, x: torch.Tensor) -> dict[str, torch.Tensor]:
+            calls.append(x)
+            out = module(x) * factor(len(calls))
+            return {'out': out, 'loss': out.square().mean()}
+
+        return call
+
+    monkeypatch.setattr(sys, 'argv', ['gpu_x.py', '--out', str(tmp_path)])
+    bench = Bench('part', 'doc')
+    for name, factor in {
+        'right': lambda _: 1.0,
+        'wrong': lambda count: 1.001 ** (count - 1),
+        'not a number': lambda count: 1.0 if count == 1 else float('nan'),
+    }.items():
+        calls.clear()
+        inputs = (torch.randn(4, 3, requires_grad=True),)
+        case = Case(name, nn.Linear(3, 2), inputs, calling(factor), frozenset())
+        bench.run(name, gpu_parity.parity, case, case.answers(), torch.float32)
+        bench.run(f'{name} twice', gpu_parity.repeated, case)
+    assert [row[:2] for row in rows(tmp_path)] == [
+        ('right', 'ok'), ('right twice', 'ok'), ('wrong', 'failed'), ('wrong twice', 'failed'),
+        ('not a number', 'failed'), ('not a number twice', 'failed'),
+    ]  # fmt: skip
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='there is a CUDA device')

@@ -187,7 +187,7 @@ def main() -> None:
     for old in [OUT / 'gpu.csv', *OUT.glob('*.log')]:
         old.unlink(missing_ok=True)
     build = Running('build', device.build_command())
-    for words in (['nvidia-smi'], [sys.executable, '-c', VERSIONS]):
+    for words in (['nvidia-smi'], ['df', '-h', '/dev/shm'], [sys.executable, '-c', VERSIONS]):
         Running('gpu', words).end(begun + 20)
     left = parts()
     while left:

@@ -8,7 +8,8 @@ PYTHON="$("${PYTHON:-python3}" -c 'import sys; print(sys.executable)')"
 SCRATCH="$(mktemp -d)"
 trap 'rm -rf "$SCRATCH"' EXIT
 export OUT="${OUT:-$ROOT/gpu_results}" TMPDIR="$SCRATCH" PYTHONPATH="$ROOT" PYTHONUNBUFFERED=1
-export SEGKIT_GPU_REHEARSAL="${REHEARSE:-0}"
+export SEGKIT_GPU_REHEARSAL="${REHEARSE:-0}" PYTEST_DISABLE_PLUGIN_AUTOLOAD=1
+export PATH="$PATH:/usr/local/cuda/bin" # compute-sanitizer and ncu, where the toolkit is
 if [ -n "${WHEELS:-}" ]; then
     "$PYTHON" -m pip install -q --no-index --no-deps --no-compile --no-cache-dir \
         --target "$SCRATCH/site" "$WHEELS"/*.whl

@@ -75,7 +75,9 @@ def main() -> None:
     count, own = str(device.cards()), [str(Path(__file__).resolve()), *arguments, '--rank']
     if device.REHEARSAL:
         own.insert(0, str(Path(__file__).resolve().with_name('gpu_lines.py')))
-    torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node']
+    torchrun = [sys.executable, '-m', 'torch.distributed.run', '--master-addr', '127.0.0.1']
+    port = str(20000 + os.getpid() % 10000)
+    torchrun += ['--master-port', port, '--nproc-per-node']  # a bare host's name leads nowhere
     bench.run(f'{count} ranks', launched, [*torchrun, count, *own])
     os.environ['PYTHON'] = sys.executable
     with tempfile.TemporaryDirectory() as folder:

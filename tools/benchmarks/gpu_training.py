@@ -75,6 +75,8 @@ def train(bench: Bench, case: str, work_dir: Path) -> None:
     finally:
         process.kill()
     logged = lines(work_dir)[1:]  # the first steps choose algorithms
+    if not logged:
+        raise RuntimeError(f'nothing was logged; status {status}')
     losses = [line['loss'] for line in logged]
     quarter = max(1, len(losses) // 4)
     first, last = (statistics.mean(part) for part in (losses[:quarter], losses[-quarter:]))
