@@ -70,27 +70,39 @@ def init_model(
             'init_model: bf16=True leaves weights in float32, dtype changes them; choose'
         )
     cfg = load_config(config, cfg_options)
-    if checkpoint is None:
-        model = build_ours(without_pretrained(cfg.model))
-        model.init_weights()
-    else:
-        if Path(checkpoint).is_dir():
-            from segkit.engine.testing import require_checkpoint
+    if checkpoint is not None and Path(checkpoint).is_dir():
+        from segkit.engine.testing import require_checkpoint
 
-            checkpoint = require_checkpoint(str(checkpoint), cfg)
-        model = build_undrawn(cfg.model)
-        # To a GPU straight from the file. On the CPU a copy: a program may save to where it loaded
-        # from, and writing over a mapped file would kill it.
-        on_cpu = device.type == 'cpu'
-        report = load_into(model, checkpoint, purpose='test', assign=not on_cpu, key_map=key_map)
-        initialise(model, report.missing)
-    model.cfg = cfg
-    if getattr(model, 'dataset_meta', None) is None:
-        model.dataset_meta = _meta_of_dataset(cfg)
+        checkpoint = require_checkpoint(str(checkpoint), cfg)
+    model = _with_weights(cfg, checkpoint, device, key_map)
+    network = cast(Network, model)
+    network.cfg = cfg
+    if getattr(network, 'dataset_meta', None) is None:
+        network.dataset_meta = _meta_of_dataset(cfg)
     _name_every_class(model, checkpoint)
     # SyncBatchNorm serves training alone: with stored statistics it computes what BN does.
     model = revert_sync_bn(model).to(device).eval()
     return speed_up(model, fuse_bn=fuse_bn, channels_last=channels_last, bf16=bf16, weights=kind)
+
+
+def _with_weights(
+    cfg: Config,
+    checkpoint: str | Path | None,
+    device: torch.device,
+    key_map: Mapping[str, str] | None,
+) -> nn.Module:
+    """The model of a config, with random weights where there is no checkpoint."""
+    if checkpoint is None:
+        model = build_ours(without_pretrained(cfg.model))
+        model.init_weights()
+        return model
+    model = build_undrawn(cfg.model)
+    # To a GPU straight from the file. On the CPU a copy: a program may save to where it loaded
+    # from, and writing over a mapped file would kill it.
+    on_cpu = device.type == 'cpu'
+    report = load_into(model, checkpoint, purpose='test', assign=not on_cpu, key_map=key_map)
+    initialise(model, report.missing)
+    return model
 
 
 def _usable(device: str | torch.device) -> torch.device:
