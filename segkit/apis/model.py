@@ -45,7 +45,8 @@ def init_model(
     """Build a segmentor, load its weights and set it to evaluation.
 
     Args:
-        config: path, Config, or the name of a shipped config.
+        config: path, Config, or the name of a shipped config; one of mmsegmentation 0.x is
+            converted.
         checkpoint: path, URL or known name of any published format, or a folder: the work directory
             of a run, for its best, or one with model.safetensors; None leaves random weights.
         cfg_options: values to change first, e.g. ``{'model.test_cfg.mode': 'whole'}``.
@@ -69,7 +70,7 @@ def init_model(
         raise UserError(
             'init_model: bf16=True leaves weights in float32, dtype changes them; choose'
         )
-    cfg = load_config(config, cfg_options)
+    cfg = _of_today(load_config(config, cfg_options))
     if checkpoint is not None and Path(checkpoint).is_dir():
         from segkit.engine.testing import require_checkpoint
 
@@ -83,6 +84,15 @@ def init_model(
     # SyncBatchNorm serves training alone: with stored statistics it computes what BN does.
     model = revert_sync_bn(model).to(device).eval()
     return speed_up(model, fuse_bn=fuse_bn, channels_last=channels_last, bf16=bf16, weights=kind)
+
+
+def _of_today(cfg: Config) -> Config:
+    """A config of mmsegmentation 0.x as one of ours; any other as it is."""
+    if 'data' not in cfg or 'test_dataloader' in cfg:
+        return cfg
+    from segkit.engine.migration import convert
+
+    return convert(cfg).config
 
 
 def _with_weights(

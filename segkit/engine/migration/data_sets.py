@@ -6,6 +6,8 @@ A data set of mmsegmentation's that is no class here is a pair of folders with s
 from collections.abc import Mapping
 from typing import Any
 
+from segkit.registry import DATASETS
+
 Dict = dict[str, Any]
 _FOLDERS = ('img_dir', 'ann_dir', 'split')
 _PREFIXES = {'img_dir': 'img_path', 'ann_dir': 'seg_map_path'}
@@ -41,6 +43,9 @@ def convert_dataset(old: Mapping[str, Any], pipeline: list[Dict], classes: int |
     """
     if 'dataset' in old:  # RepeatDataset and its like
         return {**old, 'dataset': convert_dataset(old['dataset'], pipeline, classes)}
+    if _takes_older_names(old.get('type')):
+        kept = {k: v for k, v in old.items() if k != 'file_client_args'}
+        return {**kept, 'pipeline': pipeline}
     lists = {k: v for k, v in old.items() if k in _FOLDERS and isinstance(v, (list, tuple))}
     if lists:
         count = len(next(iter(lists.values())))
@@ -54,6 +59,12 @@ def convert_dataset(old: Mapping[str, Any], pipeline: list[Dict], classes: int |
     metainfo = {key: old[key] for key in ('classes', 'palette') if old.get(key)}
     new |= dict(data_prefix=prefix, pipeline=pipeline)
     return retyped({**new, 'metainfo': metainfo} if metainfo else new, classes)
+
+
+def _takes_older_names(kind: object) -> bool:
+    """Whether a class of a project derives from 0.x's base class, whose arguments it may name."""
+    found = DATASETS.get(kind) if isinstance(kind, str) and kind not in TYPES else None
+    return hasattr(found, 'CLASSES')
 
 
 def retyped(dataset: Dict, classes: int | None) -> Dict:

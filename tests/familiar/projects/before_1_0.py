@@ -21,7 +21,7 @@ from mmseg.utils import get_root_logger
 
 
 @DATASETS.register_module()
-class StandfordBackgroundDataset(CustomDataset):
+class StreetDataset(CustomDataset):
     CLASSES = ('road', 'pothole', 'lane')
     PALETTE = [[128, 64, 128], [255, 0, 0], [255, 255, 255]]
 
@@ -45,7 +45,7 @@ model = dict(
         loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'))
-dataset_type = 'StandfordBackgroundDataset'
+dataset_type = 'StreetDataset'
 data_root = 'data'
 img_norm_cfg = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
 crop_size = (32, 32)

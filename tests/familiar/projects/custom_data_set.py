@@ -49,7 +49,7 @@ def main():
     runner.train()
 
     model = init_model('potholes.py', 'work_dirs/potholes/iter_2.pth', device='cpu')
-    assert model.dataset_meta['classes'] == ('road', 'pothole', 'lane')
+    assert tuple(model.dataset_meta['classes']) == ('road', 'pothole', 'lane')
     image = 'data/images/val/00_night.jpg'
     result = inference_model(model, image)
     assert result.pred_sem_seg.data.shape == (1, 48, 64)

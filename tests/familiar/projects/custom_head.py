@@ -107,7 +107,7 @@ model = dict(
             dict(type='SoftDiceLoss', loss_name='loss_dice', loss_weight=3.0)]),
     auxiliary_head=dict(
         sampler=dict(type='OHEMPixelSampler', thresh=0.7, min_kept=100),
-        loss_decode=dict(type='SoftDiceLoss', loss_weight=0.4)))
+        loss_decode=dict(_delete_=True, type='SoftDiceLoss', loss_weight=0.4)))
 """
 
 
