@@ -35,12 +35,13 @@ def _known(root: Path) -> Iterator[tuple[str, Path, str]]:
         if kind:
             yield kind, path, _cure(root)
     for path in by_ending.get('.xml', [])[:_TRIED]:
-        kind = _xml_kind(path)
+        kind = xml_kind(path)
         if kind:
-            yield kind, path, 'Export once more as "Segmentation mask 1.1" (CVAT) or as masks.'
+            again = 'Export once more as masks.'
+            yield kind, path, _cure(root) if kind == 'CVAT XML' else again
     for path in by_ending.get('.txt', [])[:_TRIED]:
-        if path.parent.name == 'labels' and _is_yolo(path):
-            cure = 'Export once more as masks ("Semantic Segmentation Masks" of Roboflow).'
+        if path.parent.name == 'labels' and is_yolo(path):
+            cure = f'{_cure(root)}; boxes have no outline: export those once more as masks.'
             yield 'a YOLO file of polygons or boxes', path, cure
 
 
@@ -69,7 +70,7 @@ def _cure(root: Path) -> str:
     return f'Draw them first: {command("python", script, root)}'
 
 
-def _xml_kind(path: Path) -> str:
+def xml_kind(path: Path) -> str:
     try:
         tag = next(iter(ElementTree.iterparse(path, events=('start',))))[1].tag
     except (OSError, StopIteration, ElementTree.ParseError):
@@ -77,7 +78,7 @@ def _xml_kind(path: Path) -> str:
     return {'annotations': 'CVAT XML', 'annotation': 'a VOC file of boxes'}.get(tag, '')
 
 
-def _is_yolo(path: Path) -> bool:
+def is_yolo(path: Path) -> bool:
     """Lines of a class and an even number of coordinates between 0 and 1."""
     try:
         rows = [[float(w) for w in line.split()] for line in path.read_text().splitlines() if line]

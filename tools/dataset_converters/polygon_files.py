@@ -3,14 +3,16 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
+from cvat_and_yolo import Find, Patch, read_cvat, read_yolo, yolo_names
 from PIL import Image
 
 from segkit.errors import UserError
-from segkit.inspection.exports import json_kind
+from segkit.inspection.exports import is_yolo, json_kind, xml_kind
 from segkit.inspection.files import is_picture, visible_files
 from segkit.json_file import read_json
 
@@ -19,10 +21,11 @@ _SHIFT = 4  # bits behind the point of OpenCV's coordinates
 
 @dataclass
 class Drawing:
-    """A picture and what is drawn on it: (value, rings of (N, 2) points x, y, or COCO's RLE)."""
+    """A picture and what is drawn on it: (value, rings of (N, 2) points x, y, COCO's RLE or a
+    Patch)."""
 
     picture: Path
-    objects: list[tuple[int, list | dict]] = field(default_factory=list)
+    objects: list[tuple[int, list | dict | Patch]] = field(default_factory=list)
 
 
 def collect(root: Path) -> tuple[list[str], list[Drawing], Counter[str]]:
@@ -34,21 +37,21 @@ def collect(root: Path) -> tuple[list[str], list[Drawing], Counter[str]]:
     if not root.is_dir():
         raise FileNotFoundError(f'{root}: there is no such folder.')
     files = list(visible_files(root))
-    kinds = {name: json_kind(root / name) for name in files if name.lower().endswith('.json')}
+    kinds = {name: _kind(root / name) for name in files}
     pictures: dict[str, list[Path]] = {}
     for name in files:
         if is_picture(name):
             pictures.setdefault(Path(name).name, []).append(root / name)
     left: Counter[str] = Counter()
     found = []
-    for name, kind in kinds.items():
-        content = read_json(root / name) if kind else {}
-        if kind == 'COCO JSON':
-            found += list(_coco(root / name, content, pictures, left))
-        elif kind:
-            found += list(_labelme(root / name, content, pictures, left))
+    find = partial(_find, pictures=pictures)
+    for name in [name for name, kind in kinds.items() if kind]:
+        found += list(_read(root / name, kinds[name], root, find, left))
     if not found:
-        raise UserError(f'{root}: no COCO JSON or labelme JSON with pictures of its own below it.')
+        raise UserError(
+            f'{root}: no COCO JSON, labelme JSON, CVAT XML or YOLO polygons with pictures of its '
+            'own below it.'
+        )
     names = sorted({label for _, objects in found for label, _ in objects})
     value = {name: i for i, name in enumerate(names, 1)}
     if len(names) > 254:
@@ -58,6 +61,26 @@ def collect(root: Path) -> tuple[list[str], list[Drawing], Counter[str]]:
         drawing = drawings.setdefault(picture, Drawing(picture))
         drawing.objects += [(value[label], shape) for label, shape in objects]
     return names, list(drawings.values()), left
+
+
+def _kind(file: Path) -> str:
+    """What a file is of those that are read; '' for any other."""
+    ending = file.suffix.lower()
+    if ending == '.json':
+        return json_kind(file)
+    if ending == '.xml' and xml_kind(file) == 'CVAT XML':
+        return 'CVAT XML'
+    return 'YOLO' if ending == '.txt' and file.parent.name == 'labels' and is_yolo(file) else ''
+
+
+def _read(
+    file: Path, kind: str, root: Path, find: Find, left: Counter
+) -> Iterator[tuple[Path, list]]:
+    if kind == 'CVAT XML':
+        return read_cvat(file, find, left)
+    if kind == 'YOLO':
+        return read_yolo(file, find, yolo_names(root), left)
+    return (_coco if kind == 'COCO JSON' else _labelme)(file, read_json(file), find, left)
 
 
 def _find(file: Path, name: str, pictures: Mapping[str, list[Path]]) -> Path | None:
@@ -70,16 +93,14 @@ def _find(file: Path, name: str, pictures: Mapping[str, list[Path]]) -> Path | N
     return here or (same[0] if len(same) == 1 else None)
 
 
-def _coco(
-    file: Path, content: dict, pictures: Mapping[str, list[Path]], left: Counter
-) -> Iterator[tuple[Path, list]]:
+def _coco(file: Path, content: dict, find: Find, left: Counter) -> Iterator[tuple[Path, list]]:
     """(picture, (class name, shape) of its objects, the largest first)."""
     names = {category['id']: str(category['name']) for category in content['categories']}
     by_image: dict = {}
     for annotation in content['annotations']:
         by_image.setdefault(annotation['image_id'], []).append(annotation)
     for image in content['images']:
-        picture = _find(file, image['file_name'], pictures)
+        picture = find(file, image['file_name'])
         if picture is None:
             left['pictures that are not there'] += 1
             continue
@@ -96,10 +117,8 @@ def _coco(
         yield picture, shapes
 
 
-def _labelme(
-    file: Path, content: dict, pictures: Mapping[str, list[Path]], left: Counter
-) -> Iterator[tuple[Path, list]]:
-    picture = _find(file, content['imagePath'], pictures)
+def _labelme(file: Path, content: dict, find: Find, left: Counter) -> Iterator[tuple[Path, list]]:
+    picture = find(file, content['imagePath'])
     if picture is None:
         left['pictures that are not there'] += 1
         return
@@ -128,6 +147,10 @@ def draw(drawing: Drawing) -> np.ndarray:
     for value, shape in drawing.objects:
         if isinstance(shape, dict):
             label[_decoded(shape, drawing.picture)[:height, :width] > 0] = value
+            continue
+        if isinstance(shape, Patch):
+            place = label[shape.top :, shape.left :][: shape.mask.shape[0], : shape.mask.shape[1]]
+            place[shape.mask[: place.shape[0], : place.shape[1]]] = value
             continue
         # A point at (0, 0) is the corner of the first pixel, whose middle OpenCV counts from.
         rings = [np.round((ring - 0.5) * (1 << _SHIFT)).astype(np.int32) for ring in shape]

@@ -1,4 +1,7 @@
-"""Polygons of COCO JSON or labelme JSON, drawn as label images beside their pictures.
+"""Objects of labelling tools, drawn as label images beside their pictures.
+
+Read are COCO JSON (Roboflow, CVAT and others), labelme JSON, "CVAT for images" (XML) and polygons
+of YOLO (text).
 
 python tools/dataset_converters/polygons.py data/my_export
 python tools/dataset_converters/polygons.py data/my_export --workers 4 --overwrite
@@ -7,8 +10,10 @@ python tools/dataset_converters/polygons.py data/my_export --workers 4 --overwri
     train/X_mask.png        written: 0 where nothing is drawn, classes from 1 by their names
     train/_classes.csv      written: what the values are called
 
-Large objects are drawn first, so that small ones on them stay to be seen; labelme's in the order of
-its file. Then: python tools/new_dataset.py data/my_export
+Of COCO large objects are drawn first, so that small ones on them stay to be seen; of CVAT those
+with the lower z_order, of the others in the order of the file.
+
+Then: python tools/new_dataset.py data/my_export
 """
 
 import argparse

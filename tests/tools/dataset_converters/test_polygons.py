@@ -71,7 +71,44 @@ def labelme(root: Path) -> None:
         (root / f'{i}.json').write_text(json.dumps(content))
 
 
-@pytest.mark.parametrize('fill', [coco, labelme], ids=lambda fill: fill.__name__)
+def cvat(root: Path) -> None:
+    """The buoy first, with a higher z_order; as polygon, box, and mask in turn."""
+    images = []
+    for i in range(6):
+        picture(root / 'images' / f'{i}.jpg')
+        x0, y0, x1, y1 = BOXES['boat']
+        points = f'{x0},{y0};{x1},{y0};{x1},{y1};{x0},{y1}'
+        boat = f'<polygon label="boat" points="{points}" z_order="0"/>'
+        x0, y0, x1, y1 = BOXES['buoy']
+        buoy = f'<box label="buoy" xtl="{x0}" ytl="{y0}" xbr="{x1}" ybr="{y1}" z_order="1"/>'
+        if i % 2:
+            frame = f'left="{x0 - 1}" top="{y0}" width="{x1 - x0 + 1}" height="{y1 - y0}"'
+            runs = ','.join(['1', str(x1 - x0)] * (y1 - y0))
+            buoy = f'<mask label="buoy" rle="{runs}" {frame} z_order="1"/>'
+        line = '<polyline label="rope" points="0,0;9,9" z_order="0"/>'
+        images.append(
+            f'<image id="{i}" name="{i}.jpg" width="60" height="40">{buoy}{boat}{line}</image>'
+        )
+    text = f'<annotations><version>1.1</version>{"".join(images)}</annotations>'
+    (root / 'annotations.xml').write_text(text)
+
+
+def yolo(root: Path) -> None:
+    root.mkdir(parents=True, exist_ok=True)
+    (root / 'data.yaml').write_text('names: [boat, buoy]\nnc: 2\n')
+    for split, count in (('train', 5), ('valid', 2)):
+        (root / split / 'labels').mkdir(parents=True)
+        for i in range(count):
+            picture(root / split / 'images' / f'{i}.jpg')
+            lines = []
+            for index, box in enumerate(BOXES.values()):
+                points = np.reshape(ring(*box), (4, 2)) / SIZE[::-1]
+                lines.append(f'{index} ' + ' '.join(f'{x:.6f}' for x in points.ravel()))
+            lines.append('0 0.5 0.5 0.1 0.1')
+            (root / split / 'labels' / f'{i}.txt').write_text('\n'.join(lines))
+
+
+@pytest.mark.parametrize('fill', [coco, labelme, cvat, yolo], ids=lambda fill: fill.__name__)
 def test_an_export_leads_to_its_classes(tmp_path, fill, monkeypatch):
     monkeypatch.chdir(tmp_path)
     root = tmp_path / 'my export'
@@ -118,11 +155,64 @@ def test_run_lengths_and_holes_of_one_object_are_those_of_pycocotools(tmp_path, 
     assert (got & want).sum() >= 0.98 * want.sum()
 
 
+def test_turned_shapes_of_cvat_cover_what_geometry_says(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(TOOLS / 'dataset_converters'))
+    from polygon_files import collect, draw
+
+    picture(tmp_path / 'a.jpg')
+    shapes = (
+        '<box label="box" xtl="10" ytl="15" xbr="30" ybr="25" rotation="90.0"/>'
+        '<ellipse label="ellipse" cx="45" cy="20" rx="4" ry="12" rotation="90"/>'
+    )
+    (tmp_path / 'x.xml').write_text(
+        f'<annotations><image name="a.jpg">{shapes}</image></annotations>'
+    )
+    names, (drawing,), _ = collect(tmp_path)
+    label = draw(drawing)
+    assert names == ['box', 'ellipse']
+    y, x = np.mgrid[:40, :60] + 0.5
+    box = (abs(x - 20) < 5) & (abs(y - 20) < 10)
+    ellipse = ((x - 45) / 12) ** 2 + ((y - 20) / 4) ** 2 < 1
+    assert ((label == 1) != box).sum() <= 40  # the outline
+    assert ((label == 2) != ellipse).sum() <= 40
+    assert (label[15:25, 18:22] == 1).all()
+    assert (label[19:21, 36:54] == 2).all()
+
+
+@pytest.mark.parametrize(
+    ('text', 'said'),
+    [
+        (
+            '<!DOCTYPE x [<!ENTITY a "b">]><annotations><image name="a.jpg"/></annotations>',
+            'entities',
+        ),
+        ('<annotations><image name="a.jpg">', 'no whole XML'),
+        (
+            '<annotations><image name="a.jpg"><box label="b" xtl="x"/></image></annotations>',
+            'a box of the class b cannot be read',
+        ),
+        (
+            '<annotations><image name="a.jpg"><mask label="b" rle="1,2" left="0" top="0" width="9" '
+            'height="9"/></image></annotations>',
+            '3 pixels in a frame of 9 x 9',
+        ),
+    ],
+)
+def test_xml_that_is_not_as_cvat_writes_it_is_named(text, said, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(TOOLS / 'dataset_converters'))
+    picture(tmp_path / 'a.jpg')
+    (tmp_path / 'x.xml').write_text(text)
+    status, output = run_tool('dataset_converters/polygons', tmp_path, '--workers', 0)
+    assert status == 1
+    assert said in output
+    assert 'x.xml' in output
+
+
 def test_nothing_to_draw_is_a_sentence(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(TOOLS / 'dataset_converters'))
     status, text = run_tool('dataset_converters/polygons', tmp_path)
     assert status == 1
-    assert 'no COCO JSON or labelme JSON' in text
+    assert 'no COCO JSON, labelme JSON, CVAT XML or YOLO' in text
     status, text = run_tool('dataset_converters/polygons', tmp_path / 'none')
     assert status == 1
     assert 'there is no such folder' in text
