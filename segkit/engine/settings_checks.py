@@ -168,6 +168,15 @@ def custom_keys_match(cfg: Mapping) -> Iterator[Finding]:
             )
 
 
+def heads_of(model: Mapping) -> Iterator[tuple[str, Mapping]]:
+    """(dotted path, config) of each head of a model, those for training alone last."""
+    for name in ('decode_head', 'auxiliary_head'):
+        part = model.get(name)
+        many = isinstance(part, list | tuple)
+        for number, head in enumerate(_items(part)):
+            yield f'model.{name}.{number}' if many else f'model.{name}', head
+
+
 def channels_match(cfg: Mapping) -> Iterator[Finding]:
     """A head that takes other channels than the map it is given, or a map that there is not."""
     model = cfg.get('model')
@@ -178,12 +187,8 @@ def channels_match(cfg: Mapping) -> Iterator[Finding]:
         return
     backbone = model['backbone']
     why = ', '.join(f'model.backbone.{key}={backbone[key]!r}' for key in _WIDTHS if key in backbone)
-    for name in ('decode_head', 'auxiliary_head'):
-        part = model.get(name)
-        many = isinstance(part, list | tuple)
-        for number, head in enumerate(_items(part)):
-            path = f'model.{name}.{number}' if many else f'model.{name}'
-            yield from _head_matches(head, path, maps, why)
+    for path, head in heads_of(model):
+        yield from _head_matches(head, path, maps, why)
 
 
 _WIDTHS = ('depth', 'base_channels', 'out_indices', 'num_stages')

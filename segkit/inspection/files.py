@@ -6,31 +6,26 @@ picture (SegNet's CamVid).
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+
+from segkit.datasets.scan import list_files
 
 from .words import ROLES
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.tif', '.tiff', '.bmp', '.webp')
 
 
-def visible_files(root: str | os.PathLike[str]) -> Iterator[str]:
-    """Relative paths, '/' between their parts, of all files whose path has no hidden part.
+def visible_files(root: str | os.PathLike[str]) -> list[str]:
+    """Relative paths, '/' between their parts, of all files whose path has no hidden part, sorted.
 
     Hidden is what begins with a dot: ``._x.jpg`` of macOS, ``.ipynb_checkpoints``. Links to folders
     are followed, each folder once.
     """
-    seen: set[str] = set()
-    for path, folders, names in os.walk(os.fspath(root), followlinks=True):
-        real = os.path.realpath(path)
-        folders[:] = sorted(name for name in folders if not name.startswith('.'))
-        if real in seen:
-            folders[:] = []
-            continue
-        seen.add(real)
-        below = os.path.relpath(path, root)
-        prefix = '' if below == '.' else below.replace(os.sep, '/') + '/'
-        yield from (prefix + name for name in sorted(names) if not name.startswith('.'))
+    found: list[str] = []
+    if os.path.isdir(root):
+        list_files(os.fspath(root), '/', found)  # no name ends so: all of them are others
+    return sorted(found)
 
 
 def is_picture(name: str) -> bool:
@@ -39,7 +34,7 @@ def is_picture(name: str) -> bool:
 
 def list_pictures(root: str | os.PathLike[str]) -> list[str]:
     """Relative paths of the visible pictures below a folder, sorted."""
-    return sorted(name for name in visible_files(root) if is_picture(name))
+    return [name for name in visible_files(root) if is_picture(name)]
 
 
 def find_lists(root: Path, role: str = '') -> dict[str, list[str]]:

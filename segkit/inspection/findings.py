@@ -4,12 +4,15 @@ Every finding says what is wrong, where, and what to do. Only errors make the ex
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mmengine.config import Config
 
+from segkit.engine.batch import accumulation
 from segkit.engine.findings import ERROR, NOTE, WARNING, Finding, by_level
+from segkit.engine.settings_checks import heads_of
+from segkit.errors import ConfigError
 from segkit.models.losses.stray_labels import mask_cure, stray_sentence
 
 from .examine import DAMAGE
@@ -37,14 +40,8 @@ def judge(
     return by_level(found)
 
 
-def _heads(cfg: Config) -> list[tuple[str, dict]]:
-    heads = []
-    for name in ('decode_head', 'auxiliary_head'):
-        part = cfg.get('model', {}).get(name) or []
-        parts = part if isinstance(part, list | tuple) else [part]
-        numbered = len(parts) > 1
-        heads += [(f'{name}[{i}]' if numbered else name, head) for i, head in enumerate(parts)]
-    return heads
+def _heads(cfg: Config) -> list[tuple[str, Mapping]]:
+    return list(heads_of(cfg.get('model') or {}))
 
 
 def _num_classes(cfg: Config) -> int | None:
@@ -75,25 +72,25 @@ def _class_counts(cfg: Config, classes: list[str]) -> Iterator[Finding]:
         if classes and count is not None and count != len(classes):
             yield Finding(
                 ERROR,
-                f'model.{name}.num_classes is {count}, but the dataset has {len(classes)} classes: '
+                f'{name}.num_classes is {count}, but the dataset has {len(classes)} classes: '
                 'correct metainfo.classes, or the head.',
-                options=[f'model.{name}.num_classes={len(classes)}'],
+                options=[f'{name}.num_classes={len(classes)}'],
             )
         yield from _class_weights(name, head, count)
 
 
-def _class_weights(name: str, head: dict, count: int | None) -> Iterator[Finding]:
+def _class_weights(name: str, head: Mapping, count: int | None) -> Iterator[Finding]:
     losses = head.get('loss_decode') or []
     for loss in losses if isinstance(losses, list | tuple) else [losses]:
         weight = loss.get('class_weight')
         if isinstance(weight, list | tuple) and count is not None and len(weight) != count:
             yield Finding(
                 ERROR,
-                f'model.{name}.loss_decode.class_weight has {len(weight)} values for {count} '
+                f'{name}.loss_decode.class_weight has {len(weight)} values for {count} '
                 'classes: give one for each.',
             )
         if isinstance(weight, str) and not Path(weight).is_file():
-            yield Finding(ERROR, f'model.{name}.loss_decode.class_weight: no file {weight}.')
+            yield Finding(ERROR, f'{name}.loss_decode.class_weight: no file {weight}.')
 
 
 def _ignored(cfg: Config, summary: Summary) -> Iterator[Finding]:
@@ -102,9 +99,9 @@ def _ignored(cfg: Config, summary: Summary) -> Iterator[Finding]:
         if own != summary.ignore_index and summary.counts[summary.ignore_index]:
             yield Finding(
                 ERROR,
-                f'model.{name}.ignore_index is {own}, that of model.decode_head '
+                f'{name}.ignore_index is {own}, that of model.decode_head '
                 f'{summary.ignore_index}, which the labels hold: set it in all heads.',
-                options=[f'model.{name}.ignore_index={summary.ignore_index}'],
+                options=[f'{name}.ignore_index={summary.ignore_index}'],
             )
 
 
@@ -181,26 +178,20 @@ def _normalisation(cfg: Config, summary: Summary) -> Iterator[Finding]:
 # -- the batch -------------------------------------------------------------------------------------
 
 
-def _accumulated(cfg: Config, batch: int) -> int:
-    """Batches per step of the optimizer, where 'auto' reaches the recipe's."""
-    loop = (cfg.get('train_cfg') or {}).get('accumulate', 1)
-    if loop == 'auto':
-        recipe = (cfg.get('auto_scale_lr') or {}).get('base_batch_size') or batch
-        loop = recipe // batch
-    wrapper = (cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1)
-    return max(loop, wrapper, 1)
-
-
 def batch_finding(cfg: Config, gpus: int) -> Finding | None:
     """What to know about the batch, or None when the config does not train."""
     loader = cfg.get('train_dataloader') or {}
     per_gpu = loader.get('batch_size')
     if not per_gpu:
         return None
-    wrapper = cfg.get('optim_wrapper') or {}
-    steps = _accumulated(cfg, per_gpu * gpus)
-    batch = per_gpu * gpus * steps
+    wrapper, loop = cfg.get('optim_wrapper') or {}, cfg.get('train_cfg') or {}
     recipe = (cfg.get('auto_scale_lr') or {}).get('base_batch_size')
+    try:
+        steps, _ = accumulation(loop.get('accumulate', 1), per_gpu, gpus, recipe)
+    except ConfigError as error:
+        return Finding(ERROR, str(error))
+    steps = max(steps, wrapper.get('accumulative_counts', 1))
+    batch = per_gpu * gpus * steps
     parts = f'{per_gpu} a GPU x {gpus} GPU' + (f' x {steps} accumulated' if steps > 1 else '')
     if recipe is None or recipe == batch:
         suffix = '' if recipe is None else ', as in the recipe'

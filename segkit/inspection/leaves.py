@@ -12,7 +12,7 @@ import numpy as np
 from mmengine.config import Config
 
 from segkit.datasets import BaseSegDataset
-from segkit.datasets.scan import is_local, list_files, list_stems, split_stems
+from segkit.datasets.scan import check_folder, is_local, list_files, list_stems, split_stems
 from segkit.engine.before_training import leaf_configs, loading
 from segkit.errors import UserError
 from segkit.registry import DATASETS, TRANSFORMS
@@ -102,9 +102,10 @@ def _list_pairs(leaf: Leaf) -> None:
     if labels:
         kinds.append(_Kind('seg_map_path', 'label', labels, dataset.seg_map_suffix))
     for kind in kinds:
-        if not os.path.isdir(kind.folder):
-            text = f'{kind.folder}: the folder of data_prefix.{kind.key} does not exist.'
-            leaf.problems.append(Problem('missing folder', f'{text} Check data_root.'))
+        try:
+            check_folder(kind.folder, kind.key)
+        except FileNotFoundError as error:
+            leaf.problems.append(Problem('missing folder', str(error)))
     if leaf.problems:
         return
     stems = _stems(leaf, kinds[0].folder)

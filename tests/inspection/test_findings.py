@@ -144,3 +144,24 @@ def test_the_effective_batch_is_compared_with_the_recipe(root):
     assert 'effective batch 4 (2 a GPU x 2 GPU), the recipe has 16' in warning
     assert '--auto-scale-lr (lr 0.0025 instead of 0.01)' in warning
     assert warnings_of(cfg, gpus=8) == []
+
+
+def test_each_of_several_heads_is_named_as_it_is_typed(root):
+    cfg = config(root, num_classes=5)
+    cfg.model.auxiliary_head = [dict(num_classes=5), dict(num_classes=7)]
+    (finding,) = [f for f in check(cfg, 'x', ('train',), workers=0).findings if f.options]
+    assert finding.text.startswith('model.auxiliary_head.1.num_classes is 7, but')
+    (option,) = finding.options
+    key, _, value = option.partition('=')
+    cfg.merge_from_dict({key: int(value)})
+    assert check(cfg, 'x', ('train',), workers=0).ok
+
+
+def test_a_batch_that_accumulation_cannot_reach_is_an_error(root):
+    cfg = config(root)
+    cfg.auto_scale_lr = dict(base_batch_size=16)
+    cfg.train_cfg = dict(accumulate='auto')
+    found = check(cfg, 'x', ('train',), workers=0, gpus=2).findings
+    assert 'effective batch 16 (2 a GPU x 2 GPU x 4 accumulated)' in ' '.join(f.text for f in found)
+    (error,) = errors_of(cfg, gpus=3)
+    assert "train_cfg.accumulate='auto' cannot reach 16 images per step" in error
