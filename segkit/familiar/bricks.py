@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from segkit.errors import UserError
 from segkit.models.backbones import TimmBackbone
-from segkit.models.decode_heads.pyramid_pooling import PyramidPooling
+from segkit.models.decode_heads.psp_head import PyramidPooling
 from segkit.models.layers import Config, ConvModule, constant_init, resize, resize_to
 from segkit.models.losses.reduction import weight_reduce_loss
 

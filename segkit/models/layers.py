@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segkit.errors import UserError
 from segkit.ops import conv_cat_upsampled
 
 from .layer_types import Config, Conv, build_activation, build_conv, build_norm
@@ -22,22 +23,10 @@ from .layer_types import Config, Conv, build_activation, build_conv, build_norm
 T = TypeVar('T', bound=nn.Module)
 
 __all__ = [
-    'CellPool',
-    'Config',
-    'ConvModule',
-    'at_least_float32',
-    'build_activation',
-    'build_conv',
-    'build_norm',
-    'constant_init',
-    'is_open',
-    'is_untouched',
-    'join_upsampled',
-    'kaiming_init',
-    'resize',
-    'resize_to',
-    'revert_sync_bn',
-]
+    'CellPool', 'Config', 'ConvModule', 'at_least_float32', 'build_activation', 'build_conv',
+    'build_norm', 'constant_init', 'is_open', 'is_untouched', 'join_upsampled', 'kaiming_init',
+    'refuse_one_picture', 'resize', 'resize_to', 'revert_sync_bn',
+]  # fmt: skip
 
 
 def resize(
@@ -278,6 +267,20 @@ def _averages(source: int, cells: int, like: Tensor) -> Tensor:
     index = torch.arange(source, device=like.device)
     inside = ((index >= first) & (index < last)).to(like.dtype)
     return inside / (last - first).to(like.dtype)
+
+
+def refuse_one_picture(mixer: ConvModule, x: Tensor) -> None:
+    """Batch norm over a 1x1 cell has no variance to go by when there is one image.
+
+    Raises:
+        UserError: the convolution's norm would take its statistics from one value a channel.
+    """
+    norm = mixer.norm
+    if isinstance(norm, nn.BatchNorm2d) and norm.training and x.shape[0] == 1:
+        raise UserError(
+            'Batch norm over a map pooled to 1x1 cannot train on one image. Use a batch_size of at '
+            "least 2, or norm_cfg=dict(type='GN', num_groups=32) in the head."
+        )
 
 
 def revert_sync_bn(model: nn.Module) -> nn.Module:

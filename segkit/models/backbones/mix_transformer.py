@@ -25,7 +25,6 @@ from torch import Tensor, nn
 from segkit.compat import CountsAsModule
 from segkit.errors import UserError
 
-from ..drop_path import DropPath
 from ..layers import (
     Config,
     build_activation,
@@ -47,6 +46,26 @@ def as_map(tokens: Tensor, size: Size) -> Tensor:
 def as_tokens(x: Tensor) -> Tensor:
     """(N, C, h, w) -> (N, h * w, C)."""
     return x.flatten(2).transpose(1, 2)
+
+
+class DropPath(nn.Module):
+    """Stochastic depth (arXiv:1603.09382): in training a branch is left out for some pictures.
+
+    Zero with probability ``rate`` for each picture (N, ...), else the branch over 1 - rate.
+    """
+
+    def __init__(self, rate: float = 0.0) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.rate == 0:
+            return x
+        kept = x.new_empty(x.shape[0], *[1] * (x.dim() - 1)).bernoulli_(1 - self.rate)
+        return x * kept / (1 - self.rate)
+
+    def extra_repr(self) -> str:
+        return f'rate={self.rate:.3f}'
 
 
 class PatchEmbed(nn.Module):

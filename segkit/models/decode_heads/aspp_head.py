@@ -13,11 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segkit.models.layers import CellPool, ConvModule, join_upsampled
+from segkit.models.layers import CellPool, ConvModule, join_upsampled, refuse_one_picture
 from segkit.old_names import serve
 
 from .decode_head import BaseDecodeHead
-from .pyramid_pooling import refuse_one_picture
 
 
 class ASPPHead(BaseDecodeHead):

@@ -8,16 +8,37 @@ upsampled map commutes with the upsampling, so the concatenation is never built
 Legend: x (N, in_channels, h, w); pooled map i (N, channels, s_i, s_i).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from segkit.models.layers import join_upsampled
+from segkit.models.layers import CellPool, ConvModule, join_upsampled, refuse_one_picture
 from segkit.old_names import serve
 
 from .decode_head import BaseDecodeHead
-from .pyramid_pooling import PyramidPooling
+
+
+class PyramidPooling(nn.ModuleList):
+    """One pooling and one 1x1 convolution for each scale, named by their position.
+
+    Args:
+        pool_scales: cells per side of each pooled map.
+        mixer: makes the convolution, batch norm and activation of one scale.
+    """
+
+    def __init__(self, pool_scales: Sequence[int], mixer: Callable[[], ConvModule]) -> None:
+        super().__init__(nn.Sequential(CellPool(scale), mixer()) for scale in pool_scales)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """The pooled and mixed maps, at their own sizes."""
+        maps = []
+        for branch in self:
+            steps: Any = branch
+            if steps[0].cells == 1:
+                refuse_one_picture(steps[1], x)
+            maps.append(steps(x))
+        return maps
 
 
 class PSPHead(BaseDecodeHead):

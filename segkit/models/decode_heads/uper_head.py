@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from segkit.models.layers import join_upsampled, resize_to
 
-from .pyramid_pooling import PyramidPooling
+from .psp_head import PyramidPooling
 from .several_maps import SeveralMapsHead
 
 

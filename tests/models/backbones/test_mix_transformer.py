@@ -8,8 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from segkit.models.backbones import MixVisionTransformer
-from segkit.models.backbones.mix_transformer import Attention, as_map, as_tokens
-from segkit.models.drop_path import DropPath
+from segkit.models.backbones.mix_transformer import Attention, DropPath, as_map, as_tokens
 from segkit.weights import CheckpointError
 
 TINY = {'embed_dims': 4, 'num_heads': (1, 2, 4, 8), 'num_layers': (1, 2, 1, 1)}
