@@ -71,16 +71,22 @@ def export_model(
         if open_batch:
             examples += [image, torch.cat([image, examples[0]])]
         found = compare(net, load_exported(draft, format), examples)
-        wrong = [item for item in found if not item.good(tolerance, agreement)]
-        if wrong:
-            raise ExportError(
-                f'{file}: not written, the exported network differs (allowed: {tolerance:.0e} and '
-                f'{100 * agreement:.1f} %):\n' + '\n'.join(map(str, wrong))
-            )
+        _refuse_difference(file, found, tolerance, agreement)
         draft.replace(file)
     finally:
         draft.unlink(missing_ok=True)
     return found
+
+
+def _refuse_difference(
+    file: Path, found: Sequence[Agreement], tolerance: float, agreement: float
+) -> None:
+    wrong = [item for item in found if not item.good(tolerance, agreement)]
+    if wrong:
+        raise ExportError(
+            f'{file}: not written, the exported network differs (allowed: {tolerance:.0e} and '
+            f'{100 * agreement:.1f} %):\n' + '\n'.join(map(str, wrong))
+        )
 
 
 def _check_options(
