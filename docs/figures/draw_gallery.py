@@ -43,5 +43,25 @@ def main(checkpoint: str) -> None:
     saved(np.concatenate(rows), 'gallery_predictions.png')
 
 
+def draw_confidence(checkpoint: str) -> None:
+    """Picture, prediction, confidence, and the prediction without what the network is unsure of."""
+    model = init_model('pspnet_r18-d8_shapes', checkpoint)
+    palette, rows = palette_of(model.dataset_meta), []
+    for index in (3, 11):
+        image, _ = render_scene(0, 'val', index, SIZE)
+        sure = inference_model(model, image, confidence=True)
+        cut = inference_model(model, image, unknown_below=0.8)
+        grey = np.rint(255 * sure.confidence.data[0].numpy()).astype(np.uint8)
+        panels = [image[..., ::-1], colourise(sure.pred_sem_seg.data[0].numpy(), palette)]
+        panels += [
+            np.repeat(grey[..., None], 3, 2),
+            colourise(cut.pred_sem_seg.data[0].numpy(), palette),
+        ]
+        titles = ['picture', 'prediction', 'confidence', 'unknown below 0.8'] if not rows else None
+        rows.append(side_by_side([enlarged(panel) for panel in panels], titles))
+    saved(np.concatenate(rows), 'gallery_confidence.png')
+
+
 if __name__ == '__main__':
     main(sys.argv[1])
+    draw_confidence(sys.argv[1])

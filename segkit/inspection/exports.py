@@ -1,4 +1,4 @@
-"""Exports of labelling tools that are no label images, each answered with a sentence."""
+"""Exports of labelling tools that are no label images, and a sentence for each."""
 
 import os
 import xml.etree.ElementTree as ElementTree
