@@ -78,10 +78,15 @@ def _fetch(row, folder: str | None) -> Path:
 
 
 def download(args: argparse.Namespace) -> int:
+    from segkit.datasets.metainfo import LICENCES
     from segkit.model_zoo.catalog import find
 
-    for name in args.names:
-        print(_fetch(find(args.rows, name), args.checkpoint_dir))
+    rows = [find(args.rows, name) for name in args.names]
+    for row in rows:
+        print(_fetch(row, args.checkpoint_dir))
+    print('Weights: Apache 2.0, those of mmsegmentation.', file=sys.stderr)
+    for title in dict.fromkeys(row.dataset for row in rows if row.dataset in LICENCES):
+        print(f'Trained on {title}: {LICENCES[title]}.', file=sys.stderr)
     return 0
 
 

@@ -16,6 +16,21 @@ from mmengine.logging import print_log
 from segkit.errors import UserError
 
 _FILE = Path(__file__).with_name('metainfo.json')
+# Data set -> a reminder of who may use it for what; its own page decides. Weights trained on it are
+# not freer than it is.
+LICENCES = {
+    'ADE20K': 'labels BSD 3-Clause, pictures for non-commercial research and education only',
+    'CamVid': 'no licence is known',
+    'Cityscapes': 'non-commercial use only, research and teaching, after registration',
+    'COCO-Stuff': 'labels CC BY 4.0, pictures by the terms of Flickr and their authors',
+    'Dark Zurich': 'non-commercial use only',
+    'iSAID': 'academic use only, pictures by the terms of Google Earth and DOTA',
+    'ISPRS': 'research only, naming the ISPRS and, for Vaihingen, the DGPF',
+    'LoveDA': 'CC BY-NC-SA 4.0, academic use only',
+    'Nighttime Driving': 'no licence is known',
+    'Pascal Context': 'labels: no licence is known; pictures by the terms of Flickr',
+    'Pascal VOC 2012 + Aug': 'labels: no licence is known; pictures by the terms of Flickr',
+}
 
 
 @lru_cache(maxsize=1)

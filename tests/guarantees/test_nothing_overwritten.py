@@ -141,6 +141,10 @@ NO_FILES = {
     'get_flops': 'prints',
     'dataset_converters/cityscapes': 'writes through the function of pascal_context',
     'dataset_converters/voc_aug': 'writes through the function of pascal_context',
+    **{
+        f'dataset_converters/{name}': 'writes through the function of pascal_context'
+        for name in ('camvid', 'coco_stuff', 'isaid', 'isprs', 'loveda')
+    },
     'dataset_converters/polygons': 'writes through the function of pascal_context',
 }
 

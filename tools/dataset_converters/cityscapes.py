@@ -54,7 +54,7 @@ def main() -> int:
         import cityscapesscripts  # noqa: F401
     except ImportError:
         sys.exit('The drawing code of the dataset is missing: pip install cityscapesscripts')
-    from conversion import convert
+    from conversion import convert, licence_note
 
     gt = args.root / args.gt_dir
     sources = sorted(gt.rglob(f'*{POLYGONS}'))
@@ -65,6 +65,7 @@ def main() -> int:
     report = convert(draw, jobs, 'polygons', args.workers, args.overwrite, lists=lists)
     print(report.text(f'Labels in {gt}'))
     print(f'Images in the lists of {args.root}: {write_lists(args.root, gt)}')
+    print(licence_note('Cityscapes'))
     return 1 if report.failed else 0
 
 

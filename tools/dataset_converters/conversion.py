@@ -1,10 +1,11 @@
 """What the dataset converters share: label files written whole, and a run that can be repeated.
 
-A converter names its jobs (source, target) and a function from a source to a label (H, W) uint8.
+A converter names its jobs (source, target) and a function from a source to a label (H, W) uint8,
+a picture, or the bytes of a file that is copied.
 Targets that are there already are kept, so an interrupted run continues when it is started again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,13 +14,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from segkit.datasets.metainfo import LICENCES
 from segkit.datasets.parallel import Failure, parallel
 from segkit.datasets.scan import SPLIT_WRITER as WRITER
 from segkit.datasets.scan import read_split
 from segkit.outputs import check_outputs, output_file
 
 Job = tuple[Any, Path]
-Label = np.ndarray | Image.Image
+Label = np.ndarray | Image.Image | bytes
 
 
 @dataclass
@@ -42,7 +44,12 @@ class Report:
 
 
 def save_label(label: Label, path: Path, palette: Sequence[Sequence[int]] | None = None) -> None:
-    """Write a label (H, W) uint8 as PNG, whole or not at all; with a palette it shows colours."""
+    """Write a label (H, W) uint8 as PNG, whole or not at all; with a palette it shows colours.
+    Bytes are written as they are."""
+    if isinstance(label, bytes):
+        with output_file(path, WRITER, '--overwrite') as file:
+            file.write(label)
+        return
     image = label if isinstance(label, Image.Image) else Image.fromarray(label)
     if palette is not None:
         image.putpalette([value for colour in palette for value in colour])
@@ -85,6 +92,25 @@ def convert(
 def _one(function: Callable[[Any], Label], palette: Sequence | None, job: Job) -> None:
     source, target = job
     save_label(function(source), target, palette)
+
+
+def painted(
+    picture: np.ndarray, values: Mapping[tuple[int, int, int], int], unknown: int
+) -> np.ndarray:
+    """(H, W, 3) RGB colours -> (H, W) uint8 of their values; a colour without one is unknown."""
+    table = np.full(1 << 24, unknown, np.uint8)
+    for (red, green, blue), value in values.items():
+        table[red << 16 | green << 8 | blue] = value
+    packed = picture[..., 0].astype(np.int32)
+    for plane in (1, 2):
+        packed <<= 8
+        packed |= picture[..., plane]
+    return table[packed]
+
+
+def licence_note(title: str) -> str:
+    """A sentence on the terms of a data set."""
+    return f'Terms of {title}: {LICENCES[title]}.'
 
 
 def read_names(path: Path) -> list[str]:
