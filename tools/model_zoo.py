@@ -84,7 +84,6 @@ def download(args: argparse.Namespace) -> int:
     rows = [find(args.rows, name) for name in args.names]
     for row in rows:
         print(_fetch(row, args.checkpoint_dir))
-    print('Weights: Apache 2.0, those of mmsegmentation.', file=sys.stderr)
     for title in dict.fromkeys(row.dataset for row in rows if row.dataset in LICENCES):
         print(f'Trained on {title}: {LICENCES[title]}.', file=sys.stderr)
     return 0

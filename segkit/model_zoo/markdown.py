@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from itertools import groupby
 
+from segkit.datasets.metainfo import LICENCES
+
 from .catalog import ABSENT, Row
 from .measured import Measurement, latest
 
@@ -17,6 +19,9 @@ published ones, with the memory of training and the speed of testing on the hard
 training used 4 GPUs. *measured* is what this code gave for the same checkpoint, a dash where
 nothing was measured yet; every measurement, with its tolerance, commit and environment, is a line
 of [measured.csv](segkit/model_zoo/measured.csv).
+
+The weights were published with mmsegmentation, which is under Apache 2.0; the data they were
+trained on has terms of its own.
 
 This page is generated from `segkit/model_zoo/*.csv` by `python tools/model_zoo.py table`.
 
@@ -54,6 +59,8 @@ def render(rows: Sequence[Row], measurements: Sequence[Measurement]) -> str:
     parts = [HEAD.format(count=len(rows))]
     for dataset, of_dataset in groupby(_by_dataset(rows), key=lambda row: row.dataset):
         parts.append(f'## {dataset}\n')
+        if dataset in LICENCES:
+            parts.append(f'Terms of the data: {LICENCES[dataset]}.\n')
         for method, of_method in groupby(of_dataset, key=lambda row: row.method):
             parts.append(f'### {method} on {dataset}\n')
             parts.append(_table(list(of_method), measurements))

@@ -13,6 +13,7 @@ import torch
 from helpers.flaky_server import serving
 from helpers.run_tool import run_tool
 
+from segkit.datasets.metainfo import LICENCES
 from segkit.model_zoo import Row, read_measurements
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -97,6 +98,9 @@ def test_download_verify_record_and_table(demo, tmp_path):
 
     out = run(*common, 'download', 'tiny', '--checkpoint-dir', folder)
     assert out.strip() == str(folder / demo['checkpoint'])
+    known = write_catalog(tmp_path / 'known.csv', dataset='Cityscapes', method='PSPNet', **demo)
+    out = run('--catalog', known, 'download', 'tiny', '--checkpoint-dir', folder)
+    assert f'Trained on Cityscapes: {LICENCES["Cityscapes"]}.' in out
 
     refused = run(*common, 'verify', 'tiny', '--checkpoint-dir', folder, ok=False)
     assert f'name it: verify {demo["config"]}' in refused
