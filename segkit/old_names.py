@@ -13,6 +13,7 @@ here is an ImportError (of an attribute: an AttributeError) whose text says what
 import importlib
 import os
 import sys
+from importlib.abc import Loader, PathEntryFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
@@ -20,7 +21,7 @@ from types import ModuleType
 ENTRY = os.path.join(os.path.dirname(__file__), 'familiar', '<names>')
 
 
-class _Finder:
+class _Finder(PathEntryFinder, Loader):
     """A path entry finder (PEP 451) for modules of mmsegmentation; their own loader."""
 
     def find_spec(self, fullname: str, target: ModuleType | None = None) -> ModuleSpec | None:
@@ -29,7 +30,7 @@ class _Finder:
         package, _, name = fullname.rpartition('.')
         table = importlib.import_module('segkit.familiar')
         if table.is_place(fullname):
-            return ModuleSpec(fullname, self, is_package=True)  # type: ignore[arg-type]
+            return ModuleSpec(fullname, self, is_package=True)
         sentence = table.instead(package, name)
         if sentence:
             raise ImportError(sentence, name=fullname)
@@ -46,7 +47,7 @@ class _Finder:
 
 def serve(module: str) -> None:
     """Look names and submodules that ``module`` lacks up in the table; see above."""
-    sys.path_importer_cache.setdefault(ENTRY, _Finder())  # type: ignore[arg-type]
+    sys.path_importer_cache.setdefault(ENTRY, _Finder())
     names = vars(sys.modules[module])
     names['__path__'] = [*names.get('__path__', ()), ENTRY]
     own = names.get('__getattr__')

@@ -6,7 +6,8 @@ gives, without what lies off its diagonal.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -29,20 +30,20 @@ GROUPS = {
 
 @dataclass(frozen=True)
 class AreaScores(Scores):
-    """`Scores` of summed areas (4, K); ``matrix`` is None."""
+    """`Scores` of summed areas (4, K); ``matrix`` is empty."""
 
-    areas: Any = None
+    areas: np.ndarray = field(default_factory=lambda: np.zeros((4, 0)))
 
-    @property
-    def intersect(self) -> np.ndarray:  # type: ignore[override]
+    @cached_property
+    def intersect(self) -> np.ndarray:
         return self.areas[0]
 
-    @property
-    def pred_area(self) -> np.ndarray:  # type: ignore[override]
+    @cached_property
+    def pred_area(self) -> np.ndarray:
         return self.areas[2]
 
-    @property
-    def label_area(self) -> np.ndarray:  # type: ignore[override]
+    @cached_property
+    def label_area(self) -> np.ndarray:
         return self.areas[3]
 
 
@@ -60,7 +61,8 @@ def area_scores(
     rows = [torch.stack([torch.as_tensor(a).double().cpu() for a in row]) for row in results]
     if not rows:
         raise EvaluationError('No image was scored: there are no areas to sum.')
-    return AreaScores(None, classes, beta, nan_to_num, areas=torch.stack(rows).sum(0).numpy())  # type: ignore[arg-type]
+    areas = torch.stack(rows).sum(0).numpy()
+    return AreaScores(np.zeros((0, 0)), classes, beta, nan_to_num, areas=areas)
 
 
 def total_area_to_metrics(

@@ -70,7 +70,9 @@ def find_type(name: str, registry: str) -> type | None:
         KeyError: mmsegmentation had it and nothing replaces it; says what to use.
     """
     if name in TYPES.get(registry, '').split():
-        return _load(homes()[name])  # type: ignore[return-value]
+        found = _load(homes()[name])
+        assert isinstance(found, type), 'types of configs are classes'
+        return found
     if name in _sentences():
         raise KeyError(_sentences()[name][1])
     return None

@@ -55,10 +55,11 @@ class Upsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H', W')."""
-        factor = self.scale_factor
-        factors = factor if isinstance(factor, tuple) else (factor, factor)
-        size = self.size or tuple(int(n * f) for n, f in zip(x.shape[-2:], factors) if f)
-        return resize(x, size, None, self.mode, self.align_corners)  # type: ignore[arg-type]
+        factor, size = self.scale_factor, self.size
+        if not size and factor is not None:
+            down, across = factor if isinstance(factor, tuple) else (factor, factor)
+            size = int(x.shape[-2] * down), int(x.shape[-1] * across)
+        return resize(x, size, None, self.mode, self.align_corners)
 
 
 class PPM(PyramidPooling):

@@ -1,9 +1,9 @@
 """Training and testing by function, as scripts before 1.0 did."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from itertools import zip_longest
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -79,7 +79,7 @@ def multi_gpu_test(
     the order of the data set."""
     parts = all_gather_object(list(_tested(model, data_loader, pre_eval)))
     ordered = [r for group in zip_longest(*parts) for r in group if r is not None]
-    return ordered[: len(data_loader.dataset)]  # type: ignore[arg-type]
+    return ordered[: len(cast(Sized, data_loader.dataset))]
 
 
 def _tested(
@@ -92,7 +92,7 @@ def _tested(
 ) -> Iterator[Any]:
     network = getattr(model, 'module', model)
     network.eval()
-    indices: Iterator[int] = iter(loader.sampler)  # type: ignore[arg-type]
+    indices = iter(cast(Iterable[int], loader.sampler))
     for batch in loader:
         with torch.no_grad():
             samples = network.test_step(batch)

@@ -269,13 +269,13 @@ def _averages(source: int, cells: int, like: Tensor) -> Tensor:
     return inside / (last - first).to(like.dtype)
 
 
-def refuse_one_picture(mixer: ConvModule, x: Tensor) -> None:
+def refuse_one_picture(mixer: nn.Module, x: Tensor) -> None:
     """Batch norm over a 1x1 cell has no variance to go by when there is one image.
 
     Raises:
         UserError: the convolution's norm would take its statistics from one value a channel.
     """
-    norm = mixer.norm
+    norm = getattr(mixer, 'norm', None)
     if isinstance(norm, nn.BatchNorm2d) and norm.training and x.shape[0] == 1:
         raise UserError(
             'Batch norm over a map pooled to 1x1 cannot train on one image. Use a batch_size of at '

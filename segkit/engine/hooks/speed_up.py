@@ -1,6 +1,6 @@
 """The inference switches of ``tools/test.py``, applied once the checkpoint is in the network."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmengine.hooks import Hook
 
@@ -27,7 +27,9 @@ class SpeedUpHook(Hook):
     def __init__(
         self, fuse_bn: bool = False, channels_last: bool = False, bf16: bool = False
     ) -> None:
-        self.switches = dict(fuse_bn=fuse_bn, channels_last=channels_last, bf16=bf16)
+        self.switches: dict[str, Any] = dict(
+            fuse_bn=fuse_bn, channels_last=channels_last, bf16=bf16
+        )
 
     def before_test_epoch(self, runner: 'Runner') -> None:
         from segkit.models.inference.fuse import speed_up

@@ -10,6 +10,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
@@ -61,13 +62,12 @@ class _Name(type):
         return name
 
 
-class _Finder:
+class _Finder(MetaPathFinder, Loader):
     """Finds ``torchvision.*`` and fills it with empty classes as they are asked for."""
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         ours = name.split('.')[0] == 'torchvision'
-        loader: object = self
-        return ModuleSpec(name, loader, is_package=True) if ours else None  # type: ignore[arg-type]
+        return ModuleSpec(name, self, is_package=True) if ours else None
 
     def create_module(self, spec: ModuleSpec) -> None:
         return None
@@ -78,15 +78,15 @@ class _Finder:
                 raise AttributeError(name)
             return _Name(name, (), {})
 
-        module.__getattr__ = attribute  # type: ignore[method-assign]
+        vars(module)['__getattr__'] = attribute
 
 
 @contextmanager
 def _stand_in() -> Iterator[None]:
     finder = _Finder()
-    sys.meta_path.insert(0, finder)  # type: ignore[arg-type]
+    sys.meta_path.insert(0, finder)
     try:
         yield
     finally:
-        sys.meta_path.remove(finder)  # type: ignore[arg-type]
+        sys.meta_path.remove(finder)
         _forget('torchvision')

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segkit.models.layers import CellPool, ConvModule, join_upsampled, refuse_one_picture
+from segkit.models.layers import CellPool, join_upsampled, refuse_one_picture
 from segkit.old_names import serve
 
 from .decode_head import BaseDecodeHead
@@ -43,8 +43,7 @@ class ASPPHead(BaseDecodeHead):
     def _forward_feature(self, inputs: Sequence[Tensor]) -> Tensor:
         """The joined branches, (N, channels, h, w)."""
         x = self._transform_inputs(inputs)
-        mixer: ConvModule = self.image_pool[1]  # type: ignore[assignment]
-        refuse_one_picture(mixer, x)
+        refuse_one_picture(self.image_pool[1], x)
         pooled = self.image_pool(x)
         branches = torch.cat([branch(x) for branch in self.aspp_modules], dim=1)
         return join_upsampled(
