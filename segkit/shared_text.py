@@ -44,7 +44,7 @@ def _names() -> list[tuple[re.Pattern, str]]:
     host = platform.node()
     try:
         user = getpass.getuser()
-    except (KeyError, OSError):  # a container's number without a name
+    except (ImportError, KeyError, OSError):  # no name: a number in a container, Windows
         user = ''
     known = [(host, 'HOST'), (host.partition('.')[0], 'HOST'), (user, 'USER')]
     common = ('root', 'user', 'localhost')

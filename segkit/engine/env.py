@@ -6,6 +6,7 @@ distutils, gone from Python 3.12. This one asks the same questions and never rai
 
 import itertools
 import logging
+import multiprocessing
 import os
 import platform
 import subprocess
@@ -23,8 +24,10 @@ from mmengine.utils.dl_utils import set_multi_processing
 import segkit
 from segkit.engine.dist import from_first_rank
 
-if sys.platform != 'win32':
+try:
     import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 _used_timestamps: set[str] = set()
 
@@ -36,6 +39,13 @@ _DISTRIBUTIONS = {
     'opencv': ('opencv-python-headless', 'opencv-python'),
     'pillow': ('pillow',),
 }
+
+
+def _possible(mp_cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """``mp_cfg`` with a way to start processes that this system has; Windows cannot fork."""
+    known = multiprocessing.get_all_start_methods()
+    method = mp_cfg.get('mp_start_method', 'fork')
+    return {**mp_cfg, 'mp_start_method': method if method in known else known[0]}
 
 
 def _or_unknown(question: Callable[[], object]) -> str:
@@ -97,8 +107,8 @@ def prepare(env_cfg: Mapping[str, Any], distributed: bool) -> str:
     """
     if env_cfg.get('cudnn_benchmark'):
         torch.backends.cudnn.benchmark = True
-    set_multi_processing(**env_cfg.get('mp_cfg', {}), distributed=distributed)
-    if sys.platform != 'win32':  # open files: each batch of a worker is some
+    set_multi_processing(**_possible(env_cfg.get('mp_cfg', {})), distributed=distributed)
+    if resource is not None:  # open files: each batch of a worker is some
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         wanted = max(env_cfg.get('resource_limit', 4096), soft)
         wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)

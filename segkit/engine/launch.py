@@ -226,6 +226,8 @@ def _reader_left() -> bool:
     """Whether it was the output's pipe that broke, and not one between processes of ours."""
     import select
 
+    if not hasattr(select, 'poll'):  # Windows, where there are no such pipes
+        return True
     output = select.poll()
     output.register(sys.stdout.fileno(), select.POLLOUT)
     return any(event & select.POLLERR for _, event in output.poll(0))

@@ -122,10 +122,12 @@ def _obey_parent_only() -> None:
 def start_worker(worker_id: int, then: Callable | None = None) -> None:
     """``worker_init_fn``: schedulers signal a whole process group, workers included.
 
-    torch's own handler would end a worker at once, and with it the iteration under way.
+    torch's own handler would end a worker at once, and with it the iteration under way; so it is
+    where the system does not tell who sent a signal (macOS, Windows).
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    threading.Thread(target=_obey_parent_only, daemon=True).start()
+    if hasattr(signal, 'sigwaitinfo'):
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        threading.Thread(target=_obey_parent_only, daemon=True).start()
     if then is not None:
         then(worker_id)
 

@@ -4,7 +4,6 @@ mmengine prints memory on CUDA only; on CPU the peak resident size of the proces
 watching for a leak wants to see.
 """
 
-import resource
 import sys
 from typing import TYPE_CHECKING
 
@@ -13,14 +12,22 @@ from mmengine.runner import LogProcessor as MMLogProcessor
 
 from segkit.registry import LOG_PROCESSORS
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 if TYPE_CHECKING:
     from segkit.engine.runner import Runner
 
 
 def peak_memory_mb() -> int:
-    """Peak memory of this process in MB: allocated by torch on CUDA, resident size on CPU."""
+    """Peak memory of this process in MB: allocated by torch on CUDA, resident size on CPU; 0 where
+    the system does not tell."""
     if torch.cuda.is_available():
         return int(torch.cuda.max_memory_allocated() / 1024**2)
+    if resource is None:
+        return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak // 1024**2 if sys.platform == 'darwin' else peak // 1024
 
