@@ -84,7 +84,7 @@ def test_the_children_of_a_part_are_stopped_with_it(check, tmp_path):
     while not (tmp_path / 'child').exists():
         time.sleep(0.05)
     assert running.end(0).how == 'out of time'
-    found = subprocess.run(['ps', '-A', '-o', 'args'], capture_output=True, text=True).stdout
+    found = subprocess.run(['ps', '-A', '-ww', '-o', 'args'], capture_output=True, text=True).stdout
     assert str(tmp_path / 'child') not in found
 
 

@@ -89,24 +89,29 @@ class Running:
             how = f'exit status {status}' if status else ''
         except subprocess.TimeoutExpired:
             how = 'out of time'
-        finally:  # its children too, and on Ctrl-C
-            self._stop()
+        finally:
+            self.stop()
         with self.path.open('rb') as file:
             file.seek(self.start)
             return Ended(how, file.read().decode(errors='replace'))
 
-    def _stop(self) -> None:
-        assert self.process is not None
-        for number in (signal.SIGTERM, signal.SIGKILL):
+    def stop(self) -> None:
+        """It and its children, where they have not ended."""
+        process, self.process = self.process, None
+        for number in (signal.SIGTERM, signal.SIGKILL) if process else ():
             with suppress(ProcessLookupError, subprocess.TimeoutExpired):
-                os.killpg(self.process.pid, number)
-                self.process.wait(GRACE)
+                os.killpg(process.pid, number)
+                process.wait(GRACE)
 
 
 def run(commands: Commands, until: float, **environment: str) -> list[Ended]:
     """All of them side by side."""
     running = [Running(log, words, **environment) for log, words in commands.items()]
-    return [each.end(until) for each in running]
+    try:
+        return [each.end(until) for each in running]
+    finally:  # all of them, on Ctrl-C too
+        for each in running:
+            each.stop()
 
 
 def run_tests(part: str, files: list[Path], until: float) -> None:
