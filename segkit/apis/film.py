@@ -33,7 +33,7 @@ def predict_film(
     fps: float | None = None,
     frames: int | None = None,
     unknown_below: float | None = None,
-    palette: Any = None,
+    palette: object = None,
 ) -> int:
     """Write the frames of ``source`` with their predictions as a film; gives their number.
 

@@ -80,7 +80,7 @@ def predict_stream(
     aug_test: bool = False,
     batch_size: int = 1,
     on_error: Callable[[str], None] | None = None,
-    wanted: Mapping[str, Any] | None = None,
+    wanted: Mapping[str, object] | None = None,
 ) -> Iterator[tuple[Picture, SegDataSample]]:
     """(picture, prediction) pairs, in order, ``batch_size`` at a time.
 
@@ -96,17 +96,17 @@ def predict_stream(
 
 def certainty_settings(
     confidence: bool = False, probabilities: bool = False, unknown_below: float | None = None
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """What of ``test_cfg`` says how sure a prediction is; those that are asked for alone."""
     if unknown_below is not None and not 0 < unknown_below <= 1:
         raise UserError(f'unknown_below={unknown_below!r} must be in (0, 1].')
     asked = dict(keep_confidence=confidence, keep_probabilities=probabilities)
-    settings: dict[str, Any] = {name: True for name, value in asked.items() if value}
+    settings: dict[str, object] = {name: True for name, value in asked.items() if value}
     return settings if unknown_below is None else {**settings, 'unknown_below': unknown_below}
 
 
 @contextmanager
-def _with_test_cfg(network: Any, wanted: Mapping[str, Any]) -> Iterator[None]:
+def _with_test_cfg(network: Any, wanted: Mapping[str, object]) -> Iterator[None]:
     """``wanted`` over the test settings of ``network``, which are put back afterwards."""
     if not wanted:
         yield
@@ -125,7 +125,7 @@ def _predictions(
     aug_test: bool,
     batch_size: int,
     on_error: Callable[[str], None] | None,
-    wanted: Mapping[str, Any],
+    wanted: Mapping[str, object],
 ) -> Iterator[tuple[Picture, SegDataSample]]:
     network = cast('Network', model)
     pipeline = InferencePipeline(network.cfg, aug_test, input_channels(model))

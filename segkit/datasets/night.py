@@ -23,7 +23,7 @@ class DarkZurichDataset(CityscapesDataset):
         self,
         img_suffix: str = '_rgb_anon.png',
         seg_map_suffix: str = '_gt_labelTrainIds.png',
-        **kwargs: Any,
+        **kwargs: object,
     ) -> None:
         super().__init__(img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs)
 

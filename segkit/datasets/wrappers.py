@@ -141,7 +141,7 @@ class ClassBalancedDataset(_OfOne, mmengine_dataset.ClassBalancedDataset):
 class RepeatDataset(_OfOne, mmengine_dataset.RepeatDataset):
     """One dataset ``times`` times: epochs of a small dataset that are worth their overhead."""
 
-    def __init__(self, dataset: dict | BaseDataset, times: int, **kwargs: Any) -> None:
+    def __init__(self, dataset: dict | BaseDataset, times: int, **kwargs: object) -> None:
         super().__init__(_build(dataset), times, **kwargs)
 
 

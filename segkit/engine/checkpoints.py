@@ -52,10 +52,10 @@ _SLACK = 1 << 20  # bytes for metadata and the file system's own bookkeeping
 
 def state_of(
     runner: 'Runner', name: str, meta: dict, optimizer: bool, schedulers: bool
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """The state of a run, for the file ``name``. Every rank must call: parts of it are gathered."""
     _refuse_broken_weights(runner, name)
-    state: dict[str, Any] = dict(
+    state: dict[str, object] = dict(
         meta=meta,
         state_dict=whole_state(runner.bare_model),
         message_hub=hub_state(runner.message_hub, runner.log_processor.window_size),
@@ -69,7 +69,7 @@ def state_of(
     return state
 
 
-def meta_of(runner: 'Runner', epoch: int, iteration: int) -> dict[str, Any]:
+def meta_of(runner: 'Runner', epoch: int, iteration: int) -> dict[str, object]:
     """``meta`` of a checkpoint, of a run that has done so many iterations."""
     dataset = runner.train_dataloader.dataset
     return dict(

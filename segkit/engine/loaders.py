@@ -81,12 +81,12 @@ class _First:
     def __init__(self, dataset: Any, length: int) -> None:
         self._dataset, self._length = dataset, length
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         if name.startswith('__') or name == '_dataset':  # asked for while it is unpickled
             raise AttributeError(name)
         return getattr(self._dataset, name)
 
-    def __getitem__(self, index: int) -> Any:
+    def __getitem__(self, index: int) -> object:
         return self._dataset[index]
 
     def __len__(self) -> int:

@@ -3,7 +3,6 @@
 import inspect
 import os
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 import torch.distributed as torch_dist
@@ -24,7 +23,10 @@ def bare(model: nn.Module) -> nn.Module:
 
 
 def ready(
-    model: nn.Module, wrapper: Mapping[str, Any] | None, cfg: Mapping[str, Any], distributed: bool
+    model: nn.Module,
+    wrapper: Mapping[str, object] | None,
+    cfg: Mapping[str, object],
+    distributed: bool,
 ) -> tuple[nn.Module, str]:
     """The model on its device, in a wrapper if ``distributed``; a sentence if it was changed.
 
@@ -44,7 +46,7 @@ def ready(
     return wrap_ddp(model, wrapper), note
 
 
-def switch_on(model: nn.Module, cfg: Mapping[str, Any], say: Callable[[str], None]) -> None:
+def switch_on(model: nn.Module, cfg: Mapping[str, object], say: Callable[[str], None]) -> None:
     """What mmengine can do to the modules named in a config, to save memory or time."""
     if modules := cfg.get('activation_checkpointing'):
         from mmengine.runner.activation_checkpointing import turn_on_activation_checkpointing
@@ -95,7 +97,7 @@ def _parts(model: nn.Module) -> list[nn.Module]:
     return parts
 
 
-def compile_network(model: nn.Module, options: Mapping[str, Any] | bool) -> int:
+def compile_network(model: nn.Module, options: Mapping[str, object] | bool) -> int:
     """``torch.compile`` each part, not copies made of it later; returns how many.
 
     The whole train step, which mmengine compiles, takes the samples' metadata and the optimizer

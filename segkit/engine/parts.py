@@ -76,16 +76,16 @@ class Parts:
     log_processor: MMLogProcessor
     hooks: list[Hook]
     # Parts, or their configs until they are needed.
-    optim_wrapper: Any
-    param_schedulers: Any
-    _train_loop: Any
-    _val_loop: Any
-    _test_loop: Any
-    _train_dataloader: Any
-    _val_dataloader: Any
-    _test_dataloader: Any
-    _val_evaluator: Any
-    _test_evaluator: Any
+    optim_wrapper: object
+    param_schedulers: object
+    _train_loop: object
+    _val_loop: object
+    _test_loop: object
+    _train_dataloader: object
+    _val_dataloader: object
+    _test_dataloader: object
+    _val_evaluator: object
+    _test_evaluator: object
 
     # -- the process ---------------------------------------------------------------------------
 
@@ -120,7 +120,7 @@ class Parts:
     # -- parts ---------------------------------------------------------------------------------
 
     def build_logger(
-        self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: Any
+        self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: object
     ) -> MMLogger:
         """The logger of this run, under its experiment's name."""
         file = log_file or str(Path(self.log_dir) / f'{self.timestamp}.log')
@@ -230,7 +230,7 @@ class Parts:
             asked = (auto_scale_lr or {}).get('enable', False)
             (self.logger.info if asked else self.logger.warning)(said)
 
-    def build_param_scheduler(self, scheduler: Any) -> Any:
+    def build_param_scheduler(self, scheduler: Any) -> object:
         """A list of schedulers; for several optimizers a dict of lists by their names."""
         if isinstance(self.optim_wrapper, OptimWrapperDict):
             apart = isinstance(scheduler, dict) and 'type' not in scheduler
@@ -240,7 +240,7 @@ class Parts:
             }
         return self._schedulers(scheduler, self.optim_wrapper)
 
-    def _schedulers(self, configs: Any, wrapper: OptimWrapper) -> list[_ParamScheduler]:
+    def _schedulers(self, configs: object, wrapper: OptimWrapper) -> list[_ParamScheduler]:
         length = getattr(self.train_loop, 'epoch_length', 0) or len(self.train_dataloader)
         built = []
         for config in configs if isinstance(configs, Sequence) else [configs]:
@@ -253,7 +253,7 @@ class Parts:
 
     # -- hooks ---------------------------------------------------------------------------------
 
-    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+    def call_hook(self, fn_name: str, **kwargs: object) -> None:
         """Call the method of that name of each hook that has it, in order of priority."""
         for hook in self.hooks:
             method = getattr(hook, fn_name, None)
@@ -274,13 +274,13 @@ class Parts:
 
     def register_hooks(
         self,
-        default_hooks: Mapping[str, Any] | None = None,
+        default_hooks: Mapping[str, object] | None = None,
         custom_hooks: Sequence[Hook | dict] | None = None,
     ) -> None:
         self.register_default_hooks(default_hooks)
         self.register_custom_hooks(custom_hooks or [])
 
-    def register_default_hooks(self, hooks: Mapping[str, Any] | None = None) -> None:
+    def register_default_hooks(self, hooks: Mapping[str, object] | None = None) -> None:
         """``DEFAULT_HOOKS`` with changes by name; None drops one."""
         usual = {name: dict(type=kind) for name, kind in DEFAULT_HOOKS.items()}
         for hook in {**usual, **(hooks or {})}.values():
@@ -373,7 +373,7 @@ class Parts:
         return batch_of(loop.dataloader) * self.world_size * batches
 
 
-def _built(part: Any, kind: type, registry: Any, usual: str, given: dict | None = None) -> Any:
+def _built(part: object, kind: type, registry: Any, usual: str, given: dict | None = None) -> Any:
     """``part`` if it is one already, else built from its config, by default a ``usual``."""
     if isinstance(part, kind):
         return part

@@ -66,14 +66,14 @@ def area_scores(
 
 
 def total_area_to_metrics(
-    total_area_intersect: Any,
-    total_area_union: Any,
-    total_area_pred_label: Any,
+    total_area_intersect: object,
+    total_area_union: object,
+    total_area_pred_label: object,
     total_area_label: Any,
     metrics: str | Sequence[str] = ('mIoU',),
     nan_to_num: float | None = None,
     beta: float = 1,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """'aAcc' and per class (K,) arrays 'IoU', 'Acc', 'Dice', ..., as shares of 1.
 
     An F-score is 0, not nan, where a labelled class was never predicted (`scores.py`).
@@ -84,7 +84,7 @@ def total_area_to_metrics(
         raise KeyError(f'metrics {unknown} are not among {", ".join(METRIC_GROUPS)}')
     total = (total_area_intersect, total_area_union, total_area_pred_label, total_area_label)
     scores = area_scores([total], [''] * len(total_area_label), beta, nan_to_num)
-    found: dict[str, Any] = {'aAcc': np.float64(scores.overall)}
+    found: dict[str, object] = {'aAcc': np.float64(scores.overall)}
     for name in names:
         found |= {there: getattr(scores, here) for there, here in GROUPS[name].items()}
     return found

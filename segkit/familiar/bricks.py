@@ -230,7 +230,7 @@ def mask_cross_entropy(
     avg_factor: float | None = None,
     class_weight: Tensor | None = None,
     ignore_index: None = None,
-    **kwargs: Any,
+    **kwargs: object,
 ) -> Tensor:
     """Sigmoid cross-entropy of one mask an object: of ``pred`` (N, K, H, W) the channel ``label``
     (N,), against ``target`` (N, H, W). The mean, in shape (1,)."""
@@ -268,14 +268,20 @@ def nchw_to_nlc(x: Tensor) -> Tensor:
 
 
 def nlc2nchw2nlc(
-    module: nn.Module, x: Tensor, hw_shape: tuple[int, int], contiguous: bool = False, **kwargs: Any
+    module: nn.Module,
+    x: Tensor,
+    hw_shape: tuple[int, int],
+    contiguous: bool = False,
+    **kwargs: object,
 ) -> Tensor:
     """``module`` of the tokens as a map, as tokens again."""
     maps = nlc_to_nchw(x, hw_shape)
     return nchw_to_nlc(module(maps.contiguous() if contiguous else maps, **kwargs))
 
 
-def nchw2nlc2nchw(module: nn.Module, x: Tensor, contiguous: bool = False, **kwargs: Any) -> Tensor:
+def nchw2nlc2nchw(
+    module: nn.Module, x: Tensor, contiguous: bool = False, **kwargs: object
+) -> Tensor:
     """``module`` of the map as tokens, as a map again."""
     tokens = module(nchw_to_nlc(x), **kwargs)
     back = nlc_to_nchw(tokens, (x.shape[2], x.shape[3]))

@@ -34,10 +34,10 @@ class CustomDataset(BaseSegDataset):
         gt_seg_map_loader_cfg: arguments of the `LoadAnnotations` behind ``get_gt_seg_map_by_idx``.
     """
 
-    CLASSES: Any = None
-    PALETTE: Any = None
+    CLASSES: object = None
+    PALETTE: object = None
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         own = {'classes': cls.CLASSES, 'palette': cls.PALETTE}
         if 'CLASSES' in vars(cls) and 'METAINFO' not in vars(cls):
@@ -58,7 +58,7 @@ class CustomDataset(BaseSegDataset):
         classes: Sequence[str] | str | None = None,
         palette: Sequence | None = None,
         gt_seg_map_loader_cfg: Mapping[str, Any] | None = None,
-        file_client_args: Mapping[str, Any] | None = None,
+        file_client_args: Mapping[str, object] | None = None,
         **kwargs: Any,
     ) -> None:
         given = {'classes': classes, 'palette': palette}
@@ -111,7 +111,7 @@ class CustomDataset(BaseSegDataset):
         """The labels of all samples, one at a time."""
         return (self.get_gt_seg_map_by_idx(i) for i in range(len(self)))
 
-    def pre_eval(self, preds: Any, indices: Any) -> list[Areas]:
+    def pre_eval(self, preds: object, indices: object) -> list[Areas]:
         """Areas of each prediction (H, W) and the label of its index."""
         preds = preds if isinstance(preds, list) else [preds]
         indices = indices if isinstance(indices, list) else [indices]
@@ -125,9 +125,9 @@ class CustomDataset(BaseSegDataset):
         self,
         results: Sequence,
         metric: str | Sequence[str] = 'mIoU',
-        logger: Any = None,
+        logger: object = None,
         gt_seg_maps: Any = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> dict[str, float]:
         """Scores as shares of 1 of what `pre_eval` gave, or of predictions (H, W) of all samples:
         'aAcc', 'mIoU', 'mAcc', ... and of every class 'IoU.name'."""
@@ -158,7 +158,7 @@ def _ours(pipeline: Sequence, test_mode: bool) -> list:
     return after_resize(converted, {'type': 'LoadAnnotations'}) if test_mode else converted
 
 
-def build_dataset(cfg: Any, default_args: Mapping[str, Any] | None = None) -> Any:
+def build_dataset(cfg: Any, default_args: Mapping[str, object] | None = None) -> Any:
     """The data set of a config of either generation; of a list of them their concatenation."""
     from segkit.engine.migration.data_sets import convert_dataset
 
@@ -181,7 +181,7 @@ def build_dataset(cfg: Any, default_args: Mapping[str, Any] | None = None) -> An
 
 
 def build_dataloader(
-    dataset: Any,
+    dataset: object,
     samples_per_gpu: int,
     workers_per_gpu: int,
     num_gpus: int = 1,
@@ -191,7 +191,7 @@ def build_dataloader(
     drop_last: bool = False,
     pin_memory: bool = True,
     persistent_workers: bool = True,
-    **kwargs: Any,
+    **kwargs: object,
 ) -> DataLoader:
     """A loader of ``samples_per_gpu`` samples a batch and ``workers_per_gpu`` processes; each rank
     of a job reads its share. ``kwargs`` are those of torch's DataLoader."""

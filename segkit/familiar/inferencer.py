@@ -70,7 +70,7 @@ class MMSegInferencer:
         pred_out_dir: str = 'pred',
         opacity: float = 0.8,
         with_labels: bool = True,
-    ) -> Any:
+    ) -> object:
         """Predict pictures: what ``inference_model`` takes, and folders as lists.
 
         Args:
@@ -103,7 +103,7 @@ class MMSegInferencer:
         return results
 
     def _draw(
-        self, inputs: Any, samples: Sequence, folder: str, options: Mapping[str, Any]
+        self, inputs: Any, samples: Sequence, folder: str, options: Mapping[str, object]
     ) -> list[np.ndarray]:
         drawn = []
         for picture, sample in zip(pictures(inputs), samples, strict=True):

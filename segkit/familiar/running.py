@@ -26,7 +26,7 @@ def get_root_logger(
     return MMLogger.get_instance('segkit', log_file=log_file, log_level=log_level)
 
 
-def setup_multi_processes(cfg: Mapping[str, Any]) -> None:
+def setup_multi_processes(cfg: Mapping[str, object]) -> None:
     """``mp_start_method`` and ``opencv_num_threads`` of a config, set."""
     set_multi_processing(cfg.get('mp_start_method', 'fork'), cfg.get('opencv_num_threads', 0))
 
@@ -58,7 +58,7 @@ def single_gpu_test(
     opacity: float = 0.5,
     pre_eval: bool = False,
     format_only: bool = False,
-    format_args: Mapping[str, Any] | None = None,
+    format_args: Mapping[str, object] | None = None,
 ) -> list:
     """Predictions (H, W) of every image of a loader; with ``pre_eval`` what the data set's
     ``pre_eval`` makes of each. ``show``, ``out_dir``: overlays, in the files' names."""
@@ -73,7 +73,7 @@ def multi_gpu_test(
     efficient_test: bool = False,
     pre_eval: bool = False,
     format_only: bool = False,
-    format_args: Mapping[str, Any] | None = None,
+    format_args: Mapping[str, object] | None = None,
 ) -> list:
     """The same of a loader of which each rank reads its share; every rank returns all results, in
     the order of the data set."""
@@ -89,7 +89,7 @@ def _tested(
     show: bool = False,
     out_dir: str | None = None,
     opacity: float = 0.5,
-) -> Iterator[Any]:
+) -> Iterator[object]:
     network = getattr(model, 'module', model)
     network.eval()
     indices = iter(cast(Iterable[int], loader.sampler))
@@ -105,7 +105,7 @@ def _tested(
 
 
 def _draw(
-    model: Any, sample: Any, classes: np.ndarray, show: bool, out_dir: str | None, opacity: float
+    model: object, sample: Any, classes: np.ndarray, show: bool, out_dir: str | None, opacity: float
 ) -> None:
     from pathlib import Path
 
@@ -120,12 +120,12 @@ def _draw(
 
 def train_segmentor(
     model: Any,
-    dataset: Any,
+    dataset: object,
     cfg: Config,
     distributed: bool = False,
     validate: bool = False,
     timestamp: str | None = None,
-    meta: Mapping[str, Any] | None = None,
+    meta: Mapping[str, object] | None = None,
 ) -> nn.Module:
     """Train a model on a data set as a config of either generation says; our Runner does it.
 

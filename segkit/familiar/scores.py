@@ -20,7 +20,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-def _map_of(given: Any) -> Tensor:
+def _map_of(given: object) -> Tensor:
     if isinstance(given, str):
         if given.endswith('.npy'):
             given = np.load(given, allow_pickle=False)
@@ -33,8 +33,8 @@ def _map_of(given: Any) -> Tensor:
 
 
 def intersect_and_union(
-    pred_label: Any,
-    label: Any,
+    pred_label: object,
+    label: object,
     num_classes: int,
     ignore_index: int = 255,
     label_map: Mapping[int, int] | None = None,
@@ -145,7 +145,7 @@ def mean_fscore(
     return eval_metrics(results, gt_seg_maps, num_classes, ignore_index, ['mFscore'], *options)
 
 
-def f_score(precision: Any, recall: Any, beta: float = 1) -> Any:
+def f_score(precision: Any, recall: object, beta: float = 1) -> Any:
     """The weighted harmonic mean of both."""
     weight = beta**2
     return (1 + weight) * precision * recall / (weight * precision + recall)

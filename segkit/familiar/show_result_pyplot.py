@@ -20,7 +20,9 @@ _SINCE_1 = (
 _BEFORE = ('palette', 'fig_size', 'opacity', 'title', 'block', 'out_file')
 
 
-def show_result_pyplot(model: Any, img: Any, result: Any, *args: Any, **kwargs: Any) -> np.ndarray:
+def show_result_pyplot(
+    model: object, img: object, result: object, *args: object, **kwargs: object
+) -> np.ndarray:
     """Colour an image by its predicted classes, and show it.
 
     The arguments after ``result`` are, in order, those since 1.0 (opacity=0.5, title='',
@@ -57,7 +59,7 @@ def show_result_pyplot(model: Any, img: Any, result: Any, *args: Any, **kwargs: 
     return picture
 
 
-def _named(args: Sequence, kwargs: dict[str, Any]) -> dict[str, Any]:
+def _named(args: Sequence, kwargs: dict[str, object]) -> dict[str, object]:
     """All options by name."""
     older = bool(args) and not isinstance(args[0], (int, float))
     names = _BEFORE if older else _SINCE_1
@@ -88,13 +90,13 @@ def _maps(result: Any) -> list[tuple[str, np.ndarray, str]]:
     ]
 
 
-def _size(img: Any) -> tuple[int, int]:
+def _size(img: object) -> tuple[int, int]:
     from segkit.visualization.images import read_rgb
 
     return (read_rgb(img) if isinstance(img, (str, Path)) else np.asarray(img)).shape[:2]
 
 
-def _panel(model: Any, img: Any, labels: np.ndarray, options: dict[str, Any]) -> np.ndarray:
+def _panel(model: object, img: object, labels: np.ndarray, options: dict[str, Any]) -> np.ndarray:
     """(H, W, 3) RGB."""
     palette = options.get('palette')
     if palette is None:

@@ -1,7 +1,6 @@
 """Files of how sure a network is: grey pictures of its confidence, arrays of its probabilities."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -11,7 +10,7 @@ CONFIDENCE = 'confidence/{}.png'
 PROBABILITIES = 'probabilities/{}.npy'
 
 
-def write_certainty(sample: Any, folder: Path, name: str, writer: str) -> list[str]:
+def write_certainty(sample: object, folder: Path, name: str, writer: str) -> list[str]:
     """Write what ``sample`` holds of the two; gives the files, relative to ``folder``."""
     import cv2
 

@@ -58,7 +58,7 @@ class Albu(Transform):
 
     def __init__(
         self,
-        transforms: Sequence[Mapping[str, Any]],
+        transforms: Sequence[Mapping[str, object]],
         keymap: Mapping[str, str] | None = None,
         update_pad_shape: bool = False,
     ) -> None:
@@ -74,7 +74,7 @@ class Albu(Transform):
         self._aug = package.Compose([self._build(package, step) for step in self.transforms])
         self._ours = {theirs: ours for ours, theirs in names.items()}
 
-    def _build(self, package: ModuleType, step: Mapping[str, Any]) -> Any:
+    def _build(self, package: ModuleType, step: Mapping[str, Any]) -> object:
         args = dict(step)
         kind = args.pop('type', None)
         found = getattr(package, kind, None) if isinstance(kind, str) else kind

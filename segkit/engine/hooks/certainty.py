@@ -50,7 +50,7 @@ class CertaintyHook(Hook):
         self._root = image_root(runner.test_dataloader.dataset)
 
     def after_test_iter(
-        self, runner: 'Runner', batch_idx: int, data_batch: Any = None, outputs: Any = None
+        self, runner: 'Runner', batch_idx: int, data_batch: object = None, outputs: Any = None
     ) -> None:
         for sample in outputs or []:
             name = picture_png(str(sample.img_path), self._root)[: -len('.png')]

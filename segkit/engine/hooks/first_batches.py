@@ -44,7 +44,7 @@ class FirstBatchesHook(Hook):
     def before_train(self, runner: 'Runner') -> None:
         if runner.iter:
             return  # a resumed run has begun, and with the weights of its checkpoint
-        dataset: Any = runner.train_dataloader.dataset
+        dataset: object = runner.train_dataloader.dataset
         plan = Plan(runner.cfg, None, runner.world_size)
         if hasattr(dataset, '__len__'):
             plan.samples, plan.headers = len(dataset), some_headers(dataset)

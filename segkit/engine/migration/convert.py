@@ -83,7 +83,7 @@ def _convert_v1(old: Mapping[str, Any]) -> dict[str, object]:
     return new
 
 
-def _retyped(dataset: dict[str, Any], classes: int | None) -> dict[str, Any]:
+def _retyped(dataset: dict[str, Any], classes: int | None) -> dict[str, object]:
     """A data set, and those in its wrappers, of types that are here."""
     if 'datasets' in dataset:
         return {**dataset, 'datasets': [_retyped(part, classes) for part in dataset['datasets']]}

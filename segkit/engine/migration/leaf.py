@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from mmengine.config import Config
 
@@ -54,7 +53,7 @@ def _nearest(config: Config, folder: str, sections: tuple[str, ...]) -> str:
 _SAME = object()
 
 
-def _own(base: Any, wanted: Any) -> Any:
+def _own(base: object, wanted: object) -> object:
     """What to write over ``base`` for ``wanted``; _SAME for nothing."""
     if not isinstance(wanted, Mapping):
         equal = type(base) is type(wanted) and not any(True for _ in differences(base, wanted))

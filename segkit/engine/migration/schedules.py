@@ -5,7 +5,7 @@ from typing import Any
 
 from segkit.errors import UserError
 
-Dict = dict[str, Any]
+Dict = dict[str, object]
 
 
 def schedule(old: Mapping[str, Any]) -> Dict:

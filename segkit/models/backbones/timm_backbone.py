@@ -59,7 +59,7 @@ class TimmBackbone(CountsAsModule, nn.Module):
         output_stride: int | None = None,
         pyramid: Sequence[int] | None = None,
         frozen: bool = False,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> None:
         super().__init__()
         timm = import_timm()
@@ -136,7 +136,7 @@ class TimmBackbone(CountsAsModule, nn.Module):
         return resize_to(feature, size, False)[:, :, :height, :width]
 
 
-def _create(timm: Any, start: bool | str, **kwargs: Any) -> nn.Module:
+def _create(timm: Any, start: bool | str, **kwargs: object) -> nn.Module:
     """The model with its weights from where ``start`` says: True from timm, a string from there."""
     name = kwargs['model_name']
     try:

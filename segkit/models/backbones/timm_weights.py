@@ -20,7 +20,7 @@ from segkit.weights.loading import compare
 _COUNTERS = ('num_batches_tracked',)
 
 
-def filled_from(create: Any, source: str, **kwargs: Any) -> nn.Module:
+def filled_from(create: Any, source: str, **kwargs: object) -> nn.Module:
     """``create(**kwargs)``, a call of ``timm.create_model``, with the weights of a file.
 
     Args:
@@ -65,10 +65,12 @@ def filled_from(create: Any, source: str, **kwargs: Any) -> nn.Module:
 @contextmanager
 def _watched(source: str) -> Iterator[dict[str, Any]]:
     """Within it a model takes of a state dict what fits; what did and what did not is handed on."""
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     load = nn.Module.load_state_dict
 
-    def take(model: nn.Module, state: Mapping[str, Tensor], *args: Any, **kwargs: Any) -> Any:
+    def take(
+        model: nn.Module, state: Mapping[str, Tensor], *args: object, **kwargs: object
+    ) -> object:
         report = compare(model, dict(state), source)
         ours = model.state_dict(keep_vars=True)
         lacking = [name for name in ours if name not in report.loaded]

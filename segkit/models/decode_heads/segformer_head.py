@@ -8,7 +8,6 @@ Legend: maps (N, Ci, hi, wi), h and w those of the first.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +24,7 @@ class SegformerHead(SeveralMapsHead):
         interpolate_mode: how maps are resized, 'bilinear' or any other of ``F.interpolate``.
     """
 
-    def __init__(self, interpolate_mode: str = 'bilinear', **kwargs: Any) -> None:
+    def __init__(self, interpolate_mode: str = 'bilinear', **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.interpolate_mode = interpolate_mode
         self.convs = nn.ModuleList(self._conv(width, self.channels, 1) for width in self.widths)

@@ -8,7 +8,6 @@ Legend: maps (N, Ci, hi, wi), the finest first; lateral maps (N, channels, hi, w
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -25,7 +24,7 @@ class UPerHead(SeveralMapsHead):
         pool_scales: Cells per side of each pooled map of the coarsest level.
     """
 
-    def __init__(self, pool_scales: Sequence[int] = (1, 2, 3, 6), **kwargs: Any) -> None:
+    def __init__(self, pool_scales: Sequence[int] = (1, 2, 3, 6), **kwargs: object) -> None:
         super().__init__(**kwargs)
         *finer, coarsest = self.widths
         width = self.channels

@@ -8,7 +8,6 @@ Legend: K classes; (H, W) the original image. Nothing of K full-size maps is hel
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -67,7 +66,7 @@ def _of_logits(image: ImageLogits) -> Tensor:
     return total.reciprocal_()
 
 
-def unknown_below(test_cfg: Mapping[str, Any], num_classes: int) -> float | None:
+def unknown_below(test_cfg: Mapping[str, object], num_classes: int) -> float | None:
     """The least confidence of a class that is taken, None where all are.
 
     Raises:
