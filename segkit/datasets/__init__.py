@@ -15,7 +15,13 @@ from .loveda import LoveDADataset
 from .night import DarkZurichDataset, NightDrivingDataset
 from .pascal_context import PascalContextDataset, PascalContextDataset59
 from .pascal_voc import PascalVOCDataset
-from .samplers import DefaultSampler, InfiniteSeededSampler, SeededIndex, UnpaddedSampler
+from .samplers import (
+    DefaultSampler,
+    InfiniteSeededSampler,
+    SeededIndex,
+    UnpaddedSampler,
+    WeightedSampler,
+)
 from .shapes import ShapesDataset
 from .transforms import (
     LoadAnnotations,
@@ -36,7 +42,8 @@ __all__ = [
     'MultiImageMixDataset', 'NightDrivingDataset', 'PackSegInputs', 'PascalContextDataset',
     'PascalContextDataset59', 'PascalVOCDataset', 'PhotoMetricDistortion', 'PotsdamDataset',
     'RandomCrop', 'RandomFlip', 'RandomGaussianBlur', 'RandomRotate', 'RepeatDataset',
-    'SeededIndex', 'ShapesDataset', 'UnpaddedSampler', 'iSAIDDataset', 'seg_collate',
+    'SeededIndex', 'ShapesDataset', 'UnpaddedSampler', 'WeightedSampler', 'iSAIDDataset',
+    'seg_collate',
 ]  # fmt: skip
 
 serve(__name__)

@@ -8,7 +8,9 @@ pipeline runs. Neither depends on the number of workers or of ranks: rank r of W
 positions r, r + W, r + 2W, ...
 """
 
-from collections.abc import Iterator, Sized
+from collections import Counter
+from collections.abc import Iterator, Sequence, Sized
+from typing import Any
 
 import numpy as np
 from mmengine.dataset import DefaultSampler as _PaddedSampler
@@ -20,6 +22,7 @@ from segkit.old_names import serve
 from segkit.registry import DATA_SAMPLERS
 
 _MASK = (1 << 64) - 1
+_NO_CLASS = -1
 
 
 class SeededIndex(int):
@@ -87,10 +90,14 @@ class InfiniteSeededSampler(Sampler):
         while True:
             if position // self.size != epoch:
                 epoch = position // self.size
-                order = epoch_order(self.size, self.seed, epoch, self.shuffle)
+                order = self.order(epoch)
             index = int(order[position % self.size])
             yield SeededIndex(index, sample_seed(self.seed, position))
             position += self.world_size
+
+    def order(self, epoch: int) -> np.ndarray:
+        """The indices of one pass."""
+        return epoch_order(self.size, self.seed, epoch, self.shuffle)
 
     def __len__(self) -> int:
         """Length of the dataset, as users of mmengine's infinite sampler expect."""
@@ -98,6 +105,67 @@ class InfiniteSeededSampler(Sampler):
 
     def set_epoch(self, epoch: int) -> None:
         """Nothing to set: the epoch follows from the position."""
+
+
+@DATA_SAMPLERS.register_module()
+class WeightedSampler(InfiniteSeededSampler):
+    """Endless passes in which a sample comes as often as its weight says.
+
+    A pass is as long as the dataset; in it a sample comes n w / sum(w) times, rounded down or up.
+
+    Args:
+        weights: a number for each sample; ``'classes'`` to draw a class and then one of the samples
+            that hold it, each alike (every label is read once, when it is set up); None for equal
+            weights.
+        shuffle, seed, start: as in `InfiniteSeededSampler`, so that a run resumes exactly.
+    """
+
+    def __init__(
+        self,
+        dataset: Sized,
+        weights: Sequence[float] | str | None = None,
+        shuffle: bool = True,
+        seed: int | None = None,
+        start: int = 0,
+    ) -> None:
+        super().__init__(dataset, shuffle, seed, start)
+        if isinstance(weights, str):
+            classes_of: Any = getattr(dataset, 'get_cat_ids', None)
+            if weights != 'classes' or classes_of is None:
+                raise UserError(
+                    f"WeightedSampler(weights={weights!r}): 'classes' is the only word, for a data "
+                    f'set that tells its classes (get_cat_ids), which {type(dataset).__name__} '
+                    f'does{"" if classes_of else " not"}. Give a number for each sample.'
+                )
+            weights = weights_by_class([classes_of(i) for i in range(self.size)]).tolist()
+        given = np.ones(self.size) if weights is None else np.asarray(weights, np.float64)
+        if given.shape != (self.size,) or not (np.isfinite(given) & (given >= 0)).all():
+            raise UserError(
+                f'WeightedSampler: weights must be {self.size} numbers from 0 on, one for each '
+                f'sample, not {given.size} of which the smallest is {given.min(initial=np.inf)}.'
+            )
+        if not given.any():
+            raise UserError('WeightedSampler: all weights are 0, so that no sample is drawn.')
+        self.weights = given
+
+    def order(self, epoch: int) -> np.ndarray:
+        """The indices of one pass: evenly spaced points on the weights laid end to end."""
+        rng = np.random.default_rng([self.seed, epoch])
+        ends = self.weights.cumsum()
+        points = (np.arange(self.size) + rng.random()) / self.size * ends[-1]
+        drawn = np.searchsorted(ends, points, side='right')
+        drawn = np.minimum(drawn, np.flatnonzero(self.weights)[-1])
+        return rng.permutation(drawn) if self.shuffle else drawn
+
+
+def weights_by_class(held: Sequence[Sequence[int]]) -> np.ndarray:
+    """A weight for each sample from the classes it holds: 1 / n of each, where n samples hold it.
+
+    Samples without a class count as those of one more.
+    """
+    named = [classes or [_NO_CLASS] for classes in held]
+    counts = Counter(name for classes in named for name in classes)
+    return np.array([sum(1 / counts[name] for name in classes) for classes in named])
 
 
 @DATA_SAMPLERS.register_module()

@@ -1,5 +1,6 @@
 """Seeded samplers: one order for any number of ranks, resumable anywhere, exact evaluation."""
 
+import math
 import pickle
 from itertools import islice
 
@@ -110,3 +111,56 @@ def test_an_index_keeps_its_seed_on_the_way_to_a_worker():
     assert isinstance(received, SeededIndex)
     assert (received, received.seed) == (5, 2**32 - 1)
     assert repr(received) == 'SeededIndex(5, seed=4294967295)'
+
+
+def weighted(weights, start=0, dataset=range(10)):
+    return DATA_SAMPLERS.build(
+        dict(type='WeightedSampler', dataset=dataset, weights=weights, seed=3, start=start)
+    )
+
+
+def test_a_sample_comes_as_often_as_its_weight_says():
+    weights = [0, 1, 1, 2, 4, 0.5, 0.5, 1, 0, 6]
+    got = [int(index) for index in islice(weighted(weights), 10_000)]
+    for index, weight in enumerate(weights):
+        share = weight / sum(weights)
+        assert abs(got.count(index) / len(got) - share) < 0.01
+        each = {got[first : first + 10].count(index) for first in range(0, len(got), 10)}
+        assert each <= {math.floor(10 * share), math.ceil(10 * share)}
+    assert len({tuple(got[first : first + 10]) for first in range(0, 500, 10)}) > 40
+
+
+def test_a_weighted_run_goes_on_where_it_was_stopped():
+    whole = [(int(i), i.seed) for i in islice(weighted([*range(10)]), 30)]
+    later = [(int(i), i.seed) for i in islice(weighted([*range(10)], start=13), 17)]
+    assert later == whole[13:]
+    equal = [int(i) for i in islice(weighted(None), 20)]
+    assert sorted(equal[:10]) == sorted(equal[10:]) == list(range(10))
+
+
+def test_classes_are_drawn_alike():
+    held = [[0], [0, 1], [0], [0, 2], [], []]
+    quarter = {0: 1 / 4, 1: 1, 2: 1}
+    wanted = [sum(quarter[c] for c in classes) or 1 / 2 for classes in held]
+    assert samplers.weights_by_class(held).tolist() == wanted
+
+    class Labelled(list):
+        def get_cat_ids(self, index):
+            return self[index]
+
+    assert weighted('classes', dataset=Labelled(held)).weights.tolist() == wanted
+
+
+@pytest.mark.parametrize(
+    ('weights', 'words'),
+    [
+        ('classes', 'which range does not'),
+        ('class', "'classes' is the only word"),
+        ([1] * 9, 'must be 10 numbers'),
+        ([-1] + [1] * 9, 'the smallest is -1'),
+        ([0] * 10, 'all weights are 0'),
+    ],
+)
+def test_weights_that_cannot_be_are_refused(weights, words):
+    with pytest.raises(ValueError, match=words):
+        weighted(weights)

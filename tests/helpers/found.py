@@ -41,7 +41,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MINIMUM = {
     'heads': 9, 'backbones': 5, 'losses': 1, 'segmentors': 1, 'preprocessors': 1,
     'pixel_samplers': 1, 'datasets': 19, 'transforms': 27, 'inherited transforms': 39,
-    'collations': 1, 'samplers': 4, 'metrics': 1, 'hooks': 13, 'loops': 3, 'visualizers': 1,
+    'collations': 1, 'samplers': 5, 'metrics': 1, 'hooks': 13, 'loops': 3, 'visualizers': 1,
     'tools': 25, 'benchmarks': 13, 'shell_tools': 5, 'configs': 97, 'bases': 22, 'modules': 100,
     'readers': 20,
 }  # fmt: skip
