@@ -43,7 +43,7 @@ SERVED = {
     'mmengine.runner': 'set_random_seed find_latest_checkpoint',
     'mmengine.dist': 'sync_random_seed',
     'mmcv.transforms': 'Normalize to_tensor ImageToTensor ToTensor RandomResize',
-    'mmcv.cnn.bricks.transformer': 'PatchEmbed',
+    'mmcv.cnn.bricks.transformer': 'PatchEmbed PatchMerging AdaptivePadding',
     'familiar.versions': '__version__ version_info',
     'apis': 'init_model init_segmentor inference_model inference_segmentor',
     'familiar.inferencer': 'MMSegInferencer',
@@ -162,7 +162,7 @@ PLACES = {
         'make_divisible'
     ),
     'models.utils.basic_block': 'BasicBlock Bottleneck',
-    'models.utils.embed': 'PatchEmbed',
+    'models.utils.embed': 'PatchEmbed PatchMerging AdaptivePadding',
     'models.utils.make_divisible': 'make_divisible',
     'models.utils.res_layer': 'ResLayer',
     'models.utils.self_attention_block': 'SelfAttentionBlock',

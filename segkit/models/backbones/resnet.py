@@ -127,6 +127,8 @@ class Bottleneck(ResidualBlock):
     def _kernels(
         self, inplanes: int, planes: int, stride: int, dilation: int, style: str
     ) -> list[tuple[int, int, int, dict[str, int]]]:
+        if style not in ('pytorch', 'caffe'):
+            raise UserError(f"Bottleneck: style is {style!r}; choose 'pytorch' or 'caffe'.")
         first, second = (1, stride) if style == 'pytorch' else (stride, 1)
         middle = {'stride': second, 'padding': dilation, 'dilation': dilation}
         return [
