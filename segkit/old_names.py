@@ -67,9 +67,15 @@ def _look_up(module: str, name: str) -> object:
     is_file = '__file__' in vars(sys.modules[module])
     if name == '__all__' and not is_file:  # of a star import
         return importlib.import_module('segkit.familiar').names_of(module)
-    if name.startswith('__') and is_file:
+    if is_file and (name.startswith('__') or _is_submodule(module, name)):
         raise AttributeError(f'module {module!r} has no attribute {name!r}')
     return importlib.import_module('segkit.familiar').find(module, name)
+
+
+def _is_submodule(module: str, name: str) -> bool:
+    """Whether Python asks for a name that is a file of ours, which it is about to import."""
+    path = os.path.join(vars(sys.modules[module])['__path__'][0], name)
+    return os.path.isfile(f'{path}.py') or os.path.isdir(path)
 
 
 def older_type(name: object, registry: str) -> type | None:
