@@ -28,6 +28,7 @@ PAGES = {
     'SECURITY.md': 'security.md',
     'CHANGELOG.md': 'changelog.md',
     'CONTRIBUTING.md': 'contributing.md',
+    'RELEASING.md': 'releasing.md',
 }
 _ALL = re.compile(r'^<!-- all of (\S+)(?: but ([^>]*?))? -->$', re.M)
 _UNRUN_PLACE = '<!-- blocks that do not run -->'
