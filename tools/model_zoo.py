@@ -60,7 +60,8 @@ def list_rows(args: argparse.Namespace) -> int:
     rows = select(args.rows, args.dataset, args.method, args.backbone)
     if not rows:
         datasets = ', '.join(dict.fromkeys(row.dataset for row in args.rows))
-        sys.exit(f'No row fits. Datasets: {datasets}; backbones: R-50-D8, R-101-D8.')
+        backbones = ', '.join(dict.fromkeys(row.backbone for row in args.rows))
+        sys.exit(f'No row fits. Datasets: {datasets}; backbones: {backbones}.')
     headings = ['config', 'mIoU', 'ms+flip', 'schedule', 'crop']
     cells = [[row.config, row.miou, row.miou_ms_flip, row.schedule, row.crop] for row in rows]
     print(format_table(headings, cells))
@@ -72,6 +73,8 @@ def _fetch(row, folder: str | None) -> Path:
     from segkit.weights import local_file
     from segkit.weights.downloads import fetch
 
+    if row.licence != '-':
+        print(f'{row.checkpoint}: licence of the weights: {row.licence}', file=sys.stderr)
     if folder is None:
         return local_file(row.url)
     return fetch(row.url, Path(folder) / row.checkpoint)

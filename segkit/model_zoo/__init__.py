@@ -1,7 +1,8 @@
 """The model zoo as data: what was published, how it was trained, what this code measured.
 
-    published.csv   the 66 rows of the model-zoo pages of PSPNet, PSANet, DANet and ISANet as they
-                    were published from 2020 on: figures, checkpoint, log. '-' where none was given
+    published.csv   the rows of the model-zoo pages of PSPNet, PSANet, DANet, ISANet, DeepLabV3,
+                    DeepLabV3+, UPerNet and SegFormer as they were published from 2020 on: figures,
+                    checkpoint, log, licence of the weights. '-' where none was given
     recipes.csv     the values each of those configs was trained and tested with
     measured.csv    one line for each verification: figure, data, tolerance, commit, environment
 

@@ -4,7 +4,7 @@ import csv
 import difflib
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -29,7 +29,7 @@ class Row:
     """One published model; every value is the text of the page, so that no digit is lost.
 
     crop is HEIGHTxWIDTH, schedule in iterations, mem_gb and fps as measured then on one V100 when
-    training and testing, miou and miou_ms_flip in percent.
+    training and testing, miou and miou_ms_flip in percent, licence that of the weights.
     """
 
     dataset: str
@@ -45,6 +45,7 @@ class Row:
     checkpoint: str
     url: str
     log: str
+    licence: str = ABSENT
 
     def figure(self, ms_flip: bool = False) -> float | None:
         """The published mIoU in percent, or None where the page has a dash."""
@@ -73,16 +74,19 @@ def read_rows(path: str | Path = PUBLISHED) -> list[Row]:
 def read_table(path: str | Path, line: type[Line]) -> list[Line]:
     """The lines of a CSV file whose columns are (at least) the fields of a dataclass of texts.
 
+    A field with a default may be missing.
+
     Raises:
         ValueError: a column is missing, or it is no table; the message names the file.
     """
     try:
         with open(path, newline='', encoding='utf-8') as file:
             reader, names = csv.DictReader(file), [field.name for field in fields(line)]
-            missing = [name for name in names if name not in (reader.fieldnames or [])]
+            needed = [field.name for field in fields(line) if field.default is MISSING]
+            missing = [name for name in needed if name not in (reader.fieldnames or [])]
             if missing:
                 raise UserError(f'{path}: the columns {", ".join(missing)} are missing.')
-            return [line(**{name: row[name] or ABSENT for name in names}) for row in reader]
+            return [line(**{name: row.get(name) or ABSENT for name in names}) for row in reader]
     except UnicodeDecodeError:
         raise UserError(f'{path}: is no table of text in UTF-8.') from None
     except csv.Error as error:

@@ -13,12 +13,12 @@ PROTOCOLS = ('single scale', 'ms+flip')
 HEAD = """\
 # Model zoo
 
-{count} models were published for PSPNet, PSANet, DANet and ISANet from 2020 on. Each is one config
-away, and its checkpoint loads as it was published. The columns up to mIoU(ms+flip) are the
-published ones, with the memory of training and the speed of testing on the hardware of that time;
-training used 4 GPUs. *measured* is what this code gave for the same checkpoint, a dash where
-nothing was measured yet; every measurement, with its tolerance, commit and environment, is a line
-of [measured.csv](segkit/model_zoo/measured.csv).
+{count} models were published from 2020 on for {methods}.
+Each is one config away, and its checkpoint loads as it was published. The columns up to
+mIoU(ms+flip) are the published ones, with the memory of training and the speed of testing on the
+hardware of that time; training used 4 GPUs, for SegFormer 8. *measured* is what this code gave for
+the same checkpoint, a dash where nothing was measured yet; every measurement, with its tolerance,
+commit and environment, is a line of [measured.csv](segkit/model_zoo/measured.csv).
 
 The weights were published with mmsegmentation, which is under Apache 2.0; the data they were
 trained on has terms of its own.
@@ -49,6 +49,7 @@ COLUMNS = (
     ('mIoU(ms+flip)', '---:'),
     ('mIoU measured', '---:'),
     ('mIoU(ms+flip) measured', '---:'),
+    ('licence of the weights', '---'),
     ('config', '---'),
     ('download', '---'),
 )
@@ -56,7 +57,8 @@ COLUMNS = (
 
 def render(rows: Sequence[Row], measurements: Sequence[Measurement]) -> str:
     """The whole page as Markdown."""
-    parts = [HEAD.format(count=len(rows))]
+    *methods, last = dict.fromkeys(row.method for row in rows)
+    parts = [HEAD.format(count=len(rows), methods=f'{", ".join(methods)} and {last}')]
     for dataset, of_dataset in groupby(_by_dataset(rows), key=lambda row: row.dataset):
         parts.append(f'## {dataset}\n')
         if dataset in LICENCES:
@@ -85,7 +87,7 @@ def _cells(row: Row, measurements: Sequence[Measurement]) -> list[str]:
     return [
         row.method, row.backbone, row.crop, row.schedule, row.mem_gb, row.fps, row.miou,
         row.miou_ms_flip, *(m.miou if m else ABSENT for m in found),
-        f'[config]({config_path(row)})', _downloads(row),
+        row.licence, f'[config]({config_path(row)})', _downloads(row),
     ]  # fmt: skip
 
 

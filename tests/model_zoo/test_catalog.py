@@ -1,21 +1,39 @@
 """The published rows as data, and what is measured beside them."""
 
+from collections import Counter
+
 import pytest
 
 from segkit.model_zoo import Measurement, append, latest, read_measurements, read_rows, select
-from segkit.model_zoo.catalog import find
+from segkit.model_zoo.catalog import Row, find
 from segkit.model_zoo.verify import judge
 from segkit.weights.downloads import expected_hash
 
 ROWS = read_rows()
 
 
-def test_there_are_66_rows_of_the_four_methods():
-    counts = {m: len(select(ROWS, method=m)) for m in ('PSANet', 'PSPNet', 'DANet', 'ISANet')}
+def test_there_are_the_rows_of_eight_methods():
+    assert Counter(row.method for row in ROWS) == {
+        'PSANet': 16, 'PSPNet': 18, 'DANet': 16, 'ISANet': 16,
+        'DeepLabV3': 31, 'DeepLabV3+': 31, 'UPerNet': 16, 'SegFormer': 13,
+    }  # fmt: skip
+    assert len(ROWS) == 157
+    assert len({row.config for row in ROWS}) == 157
 
-    assert counts == {'PSANet': 16, 'PSPNet': 18, 'DANet': 16, 'ISANet': 16}
-    assert len(ROWS) == 66
-    assert len({row.config for row in ROWS}) == 66
+
+def test_every_row_names_the_licence_of_its_weights():
+    licences = {row.licence for row in ROWS}
+    assert licences == {'Apache-2.0', 'Apache-2.0 (encoder: NVIDIA, non-commercial)'}
+    assert {r.method for r in ROWS if 'NVIDIA' in r.licence} == {'SegFormer'}
+
+
+def test_a_catalogue_of_ones_own_need_not_name_licences(tmp_path):
+    path = tmp_path / 'rows.csv'
+    names = [name for name in Row.__dataclass_fields__ if name != 'licence']
+    values = {**dict.fromkeys(names, '-'), 'config': 'mine', 'dataset': 'a'}
+    path.write_text(f'{",".join(names)}\n{",".join(values[name] for name in names)}\n')
+    (row,) = read_rows(path)
+    assert (row.config, row.licence) == ('mine', '-')
 
 
 def test_some_rows_as_the_pages_show_them():
@@ -38,9 +56,9 @@ def test_every_checkpoint_names_its_hash_and_its_url_ends_in_it():
 @pytest.mark.parametrize(
     ('filters', 'count'),
     [
-        (dict(dataset='ade'), 16),
+        (dict(dataset='ade'), 35),
         (dict(dataset='voc', method='danet'), 4),
-        (dict(backbone='R101', dataset='context'), 2),
+        (dict(backbone='R101', dataset='context'), 10),
         (dict(method='psa', backbone='r50', dataset='Cityscapes'), 4),
         (dict(dataset='kitti'), 0),
     ],

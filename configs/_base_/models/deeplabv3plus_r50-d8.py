@@ -1,0 +1,18 @@
+"""DeepLabV3+: DeepLabV3 with separable convolutions, and details of the first stage (ECCV 2018)."""
+
+_base_ = './resnet50-d8.py'
+
+model = dict(
+    decode_head=dict(
+        type='DepthwiseSeparableASPPHead',
+        in_channels=2048,
+        in_index=3,
+        channels=512,
+        dilations=(1, 12, 24, 36),
+        c1_in_channels=256,
+        c1_channels=48,
+        dropout_ratio=0.1,
+        num_classes=19,
+        norm_cfg=_base_.norm_cfg,
+        align_corners=False,
+        loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)))

@@ -1,0 +1,3 @@
+_base_ = './deeplabv3_r50-d8_769x769_40k_cityscapes.py'
+
+model = dict(pretrained='open-mmlab://resnet101_v1c', backbone=dict(depth=101))
