@@ -55,9 +55,9 @@ def benchmark(args: argparse.Namespace) -> None:
 
     if args.threads:
         torch.set_num_threads(args.threads)
-    fast = {name: getattr(args, name) for name in SWITCHES}
+    switches = {name: getattr(args, name) for name in SWITCHES}
     options = parse_options(args.cfg_options)
-    model = init_model(args.config, args.checkpoint, args.device, options, **fast)
+    model = init_model(args.config, args.checkpoint, args.device, options, **switches)
     device = next(model.parameters()).device
     if device.type == 'cuda':
         torch.cuda.set_device(device)  # whose work is waited for, and whose memory is read

@@ -50,14 +50,14 @@ def show_settings(configs: list[tuple[str, Path]]) -> None:
     from segkit.engine.config_files import read_dumped
     from segkit.engine.config_options import flat_config
     from segkit.engine.config_schema import RUNNER_KEYS
-    from segkit.evaluation.run_results import differences
+    from segkit.evaluation.run_results import differing
     from segkit.evaluation.tables import format_table
 
     flat = []
     for run, path in configs:
         cfg = read_dumped(path) if Path(run).is_dir() else load_config(path).to_dict()
         flat.append(flat_config({k: v for k, v in cfg.items() if k in RUNNER_KEYS}))
-    rows = [[key, short(x), short(y)] for key, x, y in differences(*flat)]
+    rows = [[key, short(x), short(y)] for key, x, y in differing(*flat)]
     if rows:
         print('\n' + format_table(['Setting', 'A', 'B'], rows))
     else:

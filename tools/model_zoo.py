@@ -140,9 +140,9 @@ def _sentence(found) -> str:
 
 def table(args: argparse.Namespace) -> int:
     from segkit.model_zoo import read_measurements
-    from segkit.model_zoo.markdown import render
+    from segkit.model_zoo.markdown import zoo_page
 
-    page, out = render(args.rows, read_measurements(args.records)), Path(args.out)
+    page, out = zoo_page(args.rows, read_measurements(args.records)), Path(args.out)
     current = out.read_text(encoding='utf-8') if out.is_file() else ''
     if args.check:
         print(f'{out}: {"up to date" if current == page else "stale, run without --check"}')

@@ -19,7 +19,7 @@ from segkit.structures import SegDataSample
 from .sources import Picture, Source, is_single, pictures
 
 if TYPE_CHECKING:
-    from .model import Network
+    from .model import ReadyNetwork
 
 
 def inference_model(
@@ -127,7 +127,7 @@ def _predictions(
     on_error: Callable[[str], None] | None,
     wanted: Mapping[str, object],
 ) -> Iterator[tuple[Picture, SegDataSample]]:
-    network = cast('Network', model)
+    network = cast('ReadyNetwork', model)
     pipeline = InferencePipeline(network.cfg, aug_test, input_channels(model))
     while batch := list(islice(stream, batch_size)):
         loaded = [(picture, _load(pipeline, picture, on_error)) for picture in batch]

@@ -21,7 +21,7 @@ from segkit.weights import build_undrawn, initialise, load_into, without_pretrai
 MODELS.import_from_location()  # here, while the collector rests (__init__.py)
 
 
-class Network(Protocol):
+class ReadyNetwork(Protocol):
     """A network as ``init_model`` makes it."""
 
     cfg: Config
@@ -76,7 +76,7 @@ def init_model(
 
         checkpoint = require_checkpoint(str(checkpoint), cfg)
     model = _with_weights(cfg, checkpoint, device, key_map)
-    network = cast(Network, model)
+    network = cast(ReadyNetwork, model)
     network.cfg = cfg
     if getattr(network, 'dataset_meta', None) is None:
         network.dataset_meta = _meta_of_dataset(cfg)
@@ -144,7 +144,7 @@ def _meta_of_dataset(cfg: Config) -> dict[str, object]:
 
 def _name_every_class(model: nn.Module, checkpoint: str | Path | None) -> None:
     """Say where there are fewer names than classes, and give the others their number as a name."""
-    network = cast(Network, model)
+    network = cast(ReadyNetwork, model)
     meta, wanted = network.dataset_meta, getattr(model, 'num_classes', None)
     classes = list(meta.get('classes') or ())
     if not classes or wanted is None or len(classes) == wanted:

@@ -19,7 +19,7 @@ from .show import show_result
 from .sources import VIDEO_SUFFIXES, Picture, Source, is_live, pictures
 
 if TYPE_CHECKING:
-    from .model import Network
+    from .model import ReadyNetwork
 
 WRITER = 'predict'
 
@@ -137,7 +137,7 @@ def _write(
     height, width = labels.shape
     return dict(
         name=name, path=picture.path, width=width, height=height, mask=mask, overlay=overlay,
-        classes=_shares(labels, cast('Network', model).dataset_meta.get('classes')),
+        classes=_shares(labels, cast('ReadyNetwork', model).dataset_meta.get('classes')),
     )  # fmt: skip
 
 

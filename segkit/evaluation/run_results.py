@@ -97,7 +97,7 @@ def _tested(data: dict) -> str:
     return f'a test{" of " * bool(checkpoint)}{checkpoint}{protocol}{images}'
 
 
-def differences(a: dict, b: dict) -> list[tuple[str, object, object]]:
+def differing(a: dict, b: dict) -> list[tuple[str, object, object]]:
     """(key, in a, in b) of keys that differ, in order; missing ones show as '-'."""
     keys = dict.fromkeys([*a, *b])
     pairs = [(key, a.get(key, '-'), b.get(key, '-')) for key in keys]

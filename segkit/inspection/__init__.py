@@ -3,9 +3,9 @@
     leaves.py       the datasets a config names, and their files, complete or not
     examine.py      one image and its label -> a record of plain numbers
     summary.py      the records of a split added up
-    findings.py     what the sums mean for this config: errors, warnings, notes
+    judgement.py    what the sums mean for this config: errors, warnings, notes
     check_report.py the same findings as text and as one HTML page with pictures
-    layout.py       an unknown folder -> its splits: words.py, files.py, folders.py, splits.py
+    layout.py       an unknown folder -> its splits: words.py, files.py, pairing.py, splits.py
     classes.py      stored values and colours -> classes: labels.py, class_tables.py
     new_config.py   from an unknown folder to a ready config
 

@@ -20,7 +20,7 @@ from segkit.visualization.local_visualizer import write_image
 from segkit.visualization.overlays import overlay
 from segkit.visualization.palette import palette_of
 
-from .examine import histogram
+from .examine import value_counts
 from .leaves import LOADERS
 from .summary import spread
 
@@ -92,7 +92,7 @@ def browse(
     for number, index in enumerate(spread(range(len(dataset)), count)):
         sample = dataset[SeededIndex(index, seed + number)]
         if tally is not None and 'gt_sem_seg' in sample['data_samples']:
-            tally.counts.update(histogram(sample['data_samples'].gt_sem_seg.data.numpy()))
+            tally.counts.update(value_counts(sample['data_samples'].gt_sem_seg.data.numpy()))
         yield _picture(sample, palette, opacity)
 
 

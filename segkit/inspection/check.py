@@ -13,7 +13,7 @@ from segkit.errors import UserError
 
 from .duplicates import duplicate_findings
 from .examine import Examiner, Record
-from .findings import batch_finding, ignore_index, judge
+from .judgement import batch_finding, ignore_index, judge
 from .leaves import LOADERS, Leaf, Problem, leaves_of
 from .small_objects import small_object_findings
 from .summary import Summary, add_up, spread

@@ -88,7 +88,7 @@ class Examiner:
 
     def _label(self, load: Callable, record: Record, results: dict) -> None:
         label = load(results)['gt_seg_map']
-        record.counts = histogram(label)
+        record.counts = value_counts(label)
 
 
 def _problem(text: str, picture: str) -> Problem:
@@ -106,7 +106,7 @@ def look_of(image: np.ndarray) -> np.ndarray:
     return small @ _LUMA if small.shape[2] == 3 else small.mean(2)
 
 
-def histogram(label: np.ndarray) -> dict[int, int]:
+def value_counts(label: np.ndarray) -> dict[int, int]:
     """Value -> pixels, of any integer label."""
     if label.dtype == np.uint8:
         counts = np.bincount(label.ravel(), minlength=256)

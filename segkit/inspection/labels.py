@@ -13,7 +13,7 @@ from segkit.datasets.decode import decode_image, decode_label, orientation, png_
 from segkit.errors import UserError
 
 from .class_tables import Colour
-from .examine import histogram
+from .examine import value_counts
 
 _MAX_COLOURS = 256
 _PALETTE = 3  # the colour type of a PNG that holds indices into a palette
@@ -62,7 +62,7 @@ def look(paths: tuple[str, str | None]) -> Pair:
     if label.ndim == 3:
         pair.colours = _colours(label)
     else:
-        pair.values = histogram(label)
+        pair.values = value_counts(label)
         pair.palette = _palette(data, pair.values)
     return pair
 

@@ -14,7 +14,7 @@ from segkit.errors import UserError
 
 from .exports import refuse_exports
 from .files import find_lists, list_pictures, match
-from .folders import Pairing, best_of, best_pairing, others_as_good, pair, unlabelled
+from .pairing import Pairing, best_of, best_pairing, others_as_good, pair, unlabelled
 from .words import base_of, meaning_of_path
 
 _ROLES = ('train', 'val', 'test')

@@ -22,13 +22,13 @@ from .class_tables import ClassTable, Entry, find_table, parse_given, read_table
 from .classes import Wish, classes_table, name_classes, words_of
 from .config_template import Content, config_text
 from .examine import Examiner
-from .folders import Pairing
 from .labels import Pair, gather, look
 from .layout import Choice, Layout, find_layout
+from .pairing import Pairing
 from .quoting import command, plain, shell_word
 from .recipe import ON_CPU, ON_GPU, Recipe, has_gpu, recipe_for
 from .splits import (
-    datasets_of,
+    dataset_settings,
     leave_out_unlisted,
     pairs_line,
     splits_table,
@@ -79,7 +79,7 @@ def write_config(args: Namespace, out: Path) -> Iterator[str]:
         root=str(root),
         classes=classes,
         palette=classes.palette or make_palette(len(classes.names)),
-        splits={role: datasets_of(layout, role, out, lists) for role in layout.parts},
+        splits={role: dataset_settings(layout, role, out, lists) for role in layout.parts},
         recipe=recipe,
         channels=pictures.channels,
         unchanged=pictures.unchanged,

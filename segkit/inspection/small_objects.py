@@ -40,12 +40,12 @@ class Objects:
         label = TRANSFORMS.build(dict(self.load_label))(dict(info))['gt_seg_map']
         cell = self.stride / training_scale(self.resize, label)
         return {
-            int(index): areas_of(label == index, cell)
+            int(index): object_areas(label == index, cell)
             for index in np.unique(label[label < self.classes])
         }
 
 
-def areas_of(mask: np.ndarray, cell: float) -> list[float]:
+def object_areas(mask: np.ndarray, cell: float) -> list[float]:
     """(H, W) bool -> area of each connected part, in cells of ``cell`` x ``cell`` pixels."""
     stats = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)[2]
     return (stats[1:, cv2.CC_STAT_AREA] / cell**2).tolist()

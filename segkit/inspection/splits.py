@@ -12,8 +12,8 @@ from segkit.datasets.scan import list_stems
 from segkit.errors import UserError
 from segkit.evaluation.tables import format_table
 
-from .folders import Pairing, Variant
 from .layout import Layout
+from .pairing import Pairing, Variant
 from .summary import spread
 
 # What names of frames look like: the video, then the number.
@@ -204,7 +204,9 @@ def _listable(stem: str) -> bool:
         return False
 
 
-def datasets_of(layout: Layout, role: str, out: Path, lists: dict[Path, list[str]]) -> list[dict]:
+def dataset_settings(
+    layout: Layout, role: str, out: Path, lists: dict[Path, list[str]]
+) -> list[dict]:
     """Arguments of the data sets of a split: one for each way that its names end.
 
     ``lists`` gets the split files that have to be written: path -> stems.

@@ -60,7 +60,7 @@ def read_rows(path: str | Path = PUBLISHED) -> list[Row]:
         ValueError: it is no such table, or names something else than a config and a file on a
             server; the message names the file and the column.
     """
-    rows = read_table(path, Row)
+    rows = read_texts(path, Row)
     for row in rows:
         for key, pattern in _PLAIN_NAMES.items():
             if not pattern.fullmatch(getattr(row, key)):
@@ -71,7 +71,7 @@ def read_rows(path: str | Path = PUBLISHED) -> list[Row]:
     return rows
 
 
-def read_table(path: str | Path, line: type[Line]) -> list[Line]:
+def read_texts(path: str | Path, line: type[Line]) -> list[Line]:
     """The lines of a CSV file whose columns are (at least) the fields of a dataclass of texts.
 
     A field with a default may be missing.

@@ -55,7 +55,7 @@ COLUMNS = (
 )
 
 
-def render(rows: Sequence[Row], measurements: Sequence[Measurement]) -> str:
+def zoo_page(rows: Sequence[Row], measurements: Sequence[Measurement]) -> str:
     """The whole page as Markdown."""
     *methods, last = dict.fromkeys(row.method for row in rows)
     parts = [HEAD.format(count=len(rows), methods=f'{", ".join(methods)} and {last}')]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from .catalog import read_table
+from .catalog import read_texts
 
 MEASURED = Path(__file__).with_name('measured.csv')
 
@@ -36,7 +36,7 @@ def read_measurements(path: str | Path = MEASURED) -> list[Measurement]:
     """All measurements in the order they were made; none if there is no file."""
     if not os.path.isfile(path):
         return []
-    return read_table(path, Measurement)
+    return read_texts(path, Measurement)
 
 
 def append(measurement: Measurement, path: str | Path = MEASURED) -> None:
@@ -44,7 +44,7 @@ def append(measurement: Measurement, path: str | Path = MEASURED) -> None:
     new = not os.path.isfile(path) or os.path.getsize(path) == 0
     names = [field.name for field in fields(Measurement)]
     if not new:
-        read_table(path, Measurement)  # a line is not put under another table
+        read_texts(path, Measurement)  # a line is not put under another table
     with open(path, 'a', newline='', encoding='utf-8') as file:
         writer = csv.DictWriter(file, names, lineterminator='\n')
         if new:

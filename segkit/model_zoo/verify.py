@@ -54,14 +54,14 @@ def verify(row: Row, request: Request, ms_flip: bool = False) -> Measurement:
         miou=f'{miou:.2f}',
         published=ABSENT if published is None else f'{published:.2f}',
         tolerance=f'{request.tolerance:g}',
-        verdict=judge(miou, published, request.tolerance),
+        verdict=verdict_on(miou, published, request.tolerance),
         images=str(result['images']),
         date=datetime.now(timezone.utc).strftime('%Y-%m-%d'),
         **_where(),
     )
 
 
-def judge(miou: float, published: float | None, tolerance: float) -> str:
+def verdict_on(miou: float, published: float | None, tolerance: float) -> str:
     """'agrees' when the two-decimal figures differ by no more than ``tolerance`` points."""
     if published is None:
         return 'no published figure'

@@ -16,7 +16,7 @@ from torch import nn
 
 from segkit.apis import inference_model, init_model
 from segkit.apis.export import ExportedNetwork, ExportError, export_model, load_exported
-from segkit.apis.export.check import compare
+from segkit.apis.export.agreement import agreements
 from segkit.apis.export.main import _on_cpu
 from segkit.apis.export.saved import model_of
 from segkit.models.layers import ConvModule
@@ -175,8 +175,8 @@ def test_classes_of_a_binary_head_are_cut_at_its_threshold(tmp_path):
 def test_logits_of_a_binary_head_are_compared_by_its_classes():
     net = ExportedNetwork(build('fcn', **BINARY)).eval()
     image = torch.randn(1, 3, 32, 32)
-    [same] = compare(net, net, [image])
-    [other] = compare(net, lambda image: torch.full_like(net(image), 9.0), [image])
+    [same] = agreements(net, net, [image])
+    [other] = agreements(net, lambda image: torch.full_like(net(image), 9.0), [image])
     assert same.same_classes == 1
     assert other.same_classes < 1
 

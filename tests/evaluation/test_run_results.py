@@ -7,7 +7,7 @@ from helpers.eval_samples import META, random_samples
 from helpers.run_folders import write_run
 
 from segkit.evaluation import EvaluationError, IoUMetric
-from segkit.evaluation.run_results import differences, read_run
+from segkit.evaluation.run_results import differing, read_run
 
 
 def test_work_directory(tmp_path):
@@ -48,4 +48,4 @@ def test_nothing_to_read(tmp_path, name):
 
 def test_differences_are_in_order_and_missing_keys_are_dashes():
     a = {'a.b': 1, 'a.c': [1, 2], 'd.0.e': 3}
-    assert differences(a, {**a, 'a.b': 2, 'x': 0}) == [('a.b', 1, 2), ('x', '-', 0)]
+    assert differing(a, {**a, 'a.b': 2, 'x': 0}) == [('a.b', 1, 2), ('x', '-', 0)]

@@ -13,8 +13,8 @@ from segkit.engine.config_options import merge_options
 from segkit.engine.launch import parse_options
 from segkit.inspection.check import check
 from segkit.inspection.small_objects import (
-    areas_of,
     lost_share,
+    object_areas,
     scale_that_keeps,
     stride_of,
     training_scale,
@@ -27,7 +27,7 @@ def test_areas_are_those_of_another_library():
     mask = np.random.default_rng(0).random((60, 80)) < 0.3
     parts, count = ndimage.label(mask, np.ones((3, 3)))
     want = ndimage.sum(mask, parts, range(1, count + 1)) / 9
-    np.testing.assert_allclose(sorted(areas_of(mask, 3)), sorted(want))
+    np.testing.assert_allclose(sorted(object_areas(mask, 3)), sorted(want))
 
 
 def test_the_share_that_is_lost_and_the_scale_that_keeps_half():

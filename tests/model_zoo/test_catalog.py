@@ -6,7 +6,7 @@ import pytest
 
 from segkit.model_zoo import Measurement, append, latest, read_measurements, read_rows, select
 from segkit.model_zoo.catalog import Row, find
-from segkit.model_zoo.verify import judge
+from segkit.model_zoo.verify import verdict_on
 from segkit.weights.downloads import expected_hash
 
 ROWS = read_rows()
@@ -121,4 +121,4 @@ def test_measurements_are_appended_and_the_newest_counts(tmp_path):
     ],
 )
 def test_the_verdict_with_a_tolerance_of_a_tenth(miou, published, verdict):
-    assert judge(miou, published, 0.1) == verdict
+    assert verdict_on(miou, published, 0.1) == verdict

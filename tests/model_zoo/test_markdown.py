@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from segkit.model_zoo import Measurement, read_measurements, read_rows
-from segkit.model_zoo.markdown import COLUMNS, config_path, render
+from segkit.model_zoo.markdown import COLUMNS, config_path, zoo_page
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = read_rows()
@@ -17,11 +17,11 @@ def cells(line: str) -> list[str]:
 def test_the_page_is_up_to_date():
     page = (ROOT / 'model_zoo.md').read_text(encoding='utf-8')
 
-    assert page == render(ROWS, read_measurements()), 'stale: run python tools/model_zoo.py table'
+    assert page == zoo_page(ROWS, read_measurements()), 'stale: run python tools/model_zoo.py table'
 
 
 def test_every_row_is_on_the_page_with_its_links():
-    page = render(ROWS, [])
+    page = zoo_page(ROWS, [])
     lines = [cells(line) for line in page.splitlines() if '[config]' in line]
 
     assert len(lines) == len(ROWS) == 157
@@ -38,7 +38,7 @@ def test_every_row_is_on_the_page_with_its_links():
 
 
 def test_there_is_a_section_for_each_dataset_and_method():
-    page = render(ROWS, [])
+    page = zoo_page(ROWS, [])
 
     assert re.findall(r'^## (.*)', page, re.M)[1:] == list(dict.fromkeys(r.dataset for r in ROWS))
     methods = {(row.method, row.dataset) for row in ROWS}
@@ -61,7 +61,7 @@ def test_a_measurement_appears_beside_the_published_figure():
     ]
 
     (line,) = [
-        cells(line) for line in render(ROWS, measured).splitlines() if f'{config}.py' in line
+        cells(line) for line in zoo_page(ROWS, measured).splitlines() if f'{config}.py' in line
     ]
 
     assert line[6:10] == ['77.63', '79.04', '77.61', '79.05']

@@ -22,7 +22,7 @@ _OTHER_SPELLINGS = {'diningtable': 'table', 'dining table': 'table', 'potted pla
 _OTHER_SPELLINGS |= {'tv monitor': 'tvmonitor', 'bed clothes': 'bedclothes'}
 
 
-def class_table(names: dict[int, str], source: Path) -> np.ndarray:
+def table_of_ids(names: dict[int, str], source: Path) -> np.ndarray:
     """A table from a source's ids to 0..59.
 
     Raises:
@@ -73,7 +73,7 @@ class DetailFile:
         try:
             data = read_json(path)
             names = {_id(entry): entry['name'] for entry in data['categories']}
-            self._table = class_table(names, path)
+            self._table = table_of_ids(names, path)
             self._images = {image['image_id']: image for image in data['images']}
             self._masks = defaultdict(list)
             for annotation in data['annos_segmentation']:
@@ -125,7 +125,7 @@ class LabelFolder:
                 'the labels (59_labels.txt or labels.txt); give it with --names.'
             )
         lines = [line.split(':', 1) for line in names.read_text().splitlines() if ':' in line]
-        self._table = class_table({int(key): name for key, name in lines}, names)
+        self._table = table_of_ids({int(key): name for key, name in lines}, names)
         self._lists = [voc / 'ImageSets' / kind for kind in ('SegmentationContext', 'Main')]
 
     def items(self) -> Iterator[tuple[str, Any]]:

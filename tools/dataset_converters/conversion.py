@@ -25,7 +25,7 @@ Label = np.ndarray | Image.Image | bytes
 
 
 @dataclass
-class Report:
+class Conversion:
     """What a conversion did."""
 
     written: int = 0
@@ -65,7 +65,7 @@ def convert(
     overwrite: bool = False,
     palette: Sequence[Sequence[int]] | None = None,
     lists: Sequence[Path] = (),
-) -> Report:
+) -> Conversion:
     """Make every missing target; a source that fails is reported and the rest go on.
 
     Args:
@@ -78,7 +78,7 @@ def convert(
     check_outputs('split files', WRITER, lists)
     todo = [job for job in jobs if overwrite or not job[1].is_file()]
     check_outputs('--overwrite', WRITER, [target for _, target in todo])
-    report = Report(kept=len(jobs) - len(todo))
+    report = Conversion(kept=len(jobs) - len(todo))
     results = parallel(partial(_one, function, palette), todo, title, workers)
     for (source, target), result in zip(todo, results):
         if isinstance(result, Failure):

@@ -4,7 +4,7 @@
 exists computes what the network computes.
 """
 
-from .check import Agreement
+from .agreement import Agreement
 from .main import ExportError, export_model
 from .network import ExportedNetwork
 from .writers import FORMATS, load_exported

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from segkit.apis.inference import InferencePipeline, input_channels
 from segkit.apis.sources import Picture, pictures
 
-from .check import Agreement, compare
+from .agreement import Agreement, agreements
 from .network import ExportedNetwork
 from .writers import FORMATS, SUFFIXES, load_exported, metadata
 
@@ -70,7 +70,7 @@ def export_model(
         _write(net, image, draft, format, axes, metadata(model), **versions)
         if open_batch:
             examples += [image, torch.cat([image, examples[0]])]
-        found = compare(net, load_exported(draft, format), examples)
+        found = agreements(net, load_exported(draft, format), examples)
         _refuse_difference(file, found, tolerance, agreement)
         draft.replace(file)
     finally:

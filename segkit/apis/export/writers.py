@@ -21,7 +21,7 @@ from .saved import model_of
 if TYPE_CHECKING:
     import onnx
 
-    from segkit.apis.model import Network
+    from segkit.apis.model import ReadyNetwork
 
 Runner = Callable[[Tensor], Tensor]
 AXES = {0: 'batch', 2: 'height', 3: 'width'}  # of the image, those that may stay open
@@ -149,7 +149,7 @@ def load_exported(file: str | Path, format: str) -> Runner:
 
 def metadata(model: nn.Module) -> dict[str, str]:
     """Classes, palette and the model's config as JSON: data that a reader parses, never code."""
-    network = cast('Network', model)
+    network = cast('ReadyNetwork', model)
     meta = network.dataset_meta or {}
     entries: dict[str, object] = {k: list(meta[k]) for k in ('classes', 'palette') if meta.get(k)}
     entries['segkit_model'] = shareable(without_reach(network.cfg.model))

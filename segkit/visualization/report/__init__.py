@@ -1,6 +1,6 @@
 """The HTML report of a test: collected image by image, written as one self-contained page."""
 
 from .builder import ReportBuilder
-from .contents import Report, render
+from .sections import Report, report_page
 
-__all__ = ['Report', 'ReportBuilder', 'render']
+__all__ = ['Report', 'ReportBuilder', 'report_page']

@@ -20,8 +20,8 @@ from segkit.evaluation.scores import Scores, iou_of_counts, nanmean
 from segkit.shared_text import shareable, shareable_text
 from segkit.whole_file import write_text
 
-from .contents import Report, render
 from .examples import Example, Panels, Ranking
+from .sections import Report, report_page
 
 
 class ReportBuilder:
@@ -122,4 +122,4 @@ class ReportBuilder:
             timings=timings or {},
             facts=shareable(facts or {}),
         )
-        write_text(path, render(report))
+        write_text(path, report_page(report))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from segkit.inspection.folders import best_pairing, others_as_good, pair, unlabelled
+from segkit.inspection.pairing import best_pairing, others_as_good, pair, unlabelled
 from segkit.inspection.words import ROLES, Meaning, base_of, meaning_of_name, meaning_of_path
 
 CASES = {

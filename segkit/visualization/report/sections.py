@@ -60,7 +60,7 @@ class Report:
     facts: dict = field(default_factory=dict)
 
 
-def render(report: Report) -> str:
+def report_page(report: Report) -> str:
     """The page as text."""
     known = {name: value for name, value in report.metrics.items() if not math.isnan(value)}
     worst, best = ([_example(report, e) for e in some] for some in report.examples)

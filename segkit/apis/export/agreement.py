@@ -30,7 +30,7 @@ class Agreement(NamedTuple):
 
 
 @torch.no_grad()
-def compare(
+def agreements(
     net: ExportedNetwork, exported: Callable[[Tensor], Tensor], images: Iterable[Tensor]
 ) -> list[Agreement]:
     """Runs both on each image (1, C, H, W)."""
