@@ -174,3 +174,25 @@ def make_current(*instances: Any) -> None:
             made = vars(cls).get('_instance_dict')
             if made is not None and instance.instance_name in made:
                 made.move_to_end(instance.instance_name)
+
+
+def settings_of(cfg: Any) -> dict[str, Any]:
+    """A config as plain dicts, what a lazy one imports as names."""
+    return cfg._to_lazy_dict() if hasattr(cfg, '_to_lazy_dict') else cfg.to_dict()
+
+
+def parse_option(text: str) -> Any:
+    """The value of ``--cfg-options KEY=text``: a number, a text, or a list or tuple of them."""
+    from mmengine.config import DictAction
+
+    return DictAction._parse_iterable(text)  # which argparse alone reaches otherwise
+
+
+def clip_gradients(optim_wrapper: Any) -> None:
+    """As ``clip_grad`` of the wrapper says, for a subclass whose step does more before."""
+    optim_wrapper._clip_grad()
+
+
+def place_loop(loop: Any, epoch: int, iteration: int) -> None:
+    """Have a loop of mmengine go on from there; its Runner sets the same two attributes."""
+    loop._epoch, loop._iter = epoch, iteration

@@ -50,7 +50,7 @@ def check_config(cfg: Mapping[str, object]) -> None:
         ConfigError: with the file, the path of the key in the config and the nearest right name.
     """
     file = getattr(cfg, 'filename', None)
-    content = cfg._cfg_dict if hasattr(cfg, '_cfg_dict') else cfg
+    content = {key: cfg[key] for key in cfg}
     try:
         _check_top(content, names_read(file))
         _check_kinds(content)

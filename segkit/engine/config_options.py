@@ -72,7 +72,7 @@ def merge_options(cfg: Config, options: Mapping[str, object]) -> None:
         said = error.args[0] if error.args else error
         raise ConfigError(f'{cfg.filename}: --cfg-options {" ".join(options)}: {said}') from None
     if 'data_root' in options:
-        for node in _dicts(cfg._cfg_dict):
+        for node in _dicts({key: cfg[key] for key in cfg}):
             if node.get('data_root') == before.get('data_root'):
                 node['data_root'] = options['data_root']
 

@@ -101,16 +101,14 @@ def add_weights_arguments(parser: argparse.ArgumentParser, renaming: bool = True
 
 def parse_options(pairs: Iterable[str]) -> dict:
     """``['a.b=1', 'c=[2,3]']`` -> ``{'a.b': 1, 'c': [2, 3]}``; values are data, never evaluated."""
-    from mmengine.config import DictAction
+    from segkit.compat import parse_option
 
     options = {}
     for pair in pairs:
         key, sign, value = pair.partition('=')
         if not sign:
             raise SystemExit(f'--cfg-options {pair}: write KEY=VALUE, without spaces around "="')
-        options[key] = (
-            _dict_of(pair, value) if value[:1] == '{' else DictAction._parse_iterable(value)
-        )
+        options[key] = _dict_of(pair, value) if value[:1] == '{' else parse_option(value)
     return options
 
 

@@ -13,6 +13,7 @@ from mmengine.device import get_device
 from mmengine.optim import OptimWrapper
 from torch import nn
 
+from segkit.compat import clip_gradients
 from segkit.errors import UserError
 from segkit.registry import OPTIM_WRAPPERS
 
@@ -61,13 +62,12 @@ class AmpOptimWrapper(OptimWrapper):
         return torch.amp.GradScaler(self.device_type, **options)
 
     def backward(self, loss: torch.Tensor, **kwargs: object) -> None:
-        self.loss_scaler.scale(loss).backward(**kwargs)
-        self._inner_count += 1
+        super().backward(self.loss_scaler.scale(loss), **kwargs)
 
     def step(self, **kwargs: object) -> None:
         if self.clip_grad_kwargs:
             self.loss_scaler.unscale_(self.optimizer)
-            self._clip_grad()
+            clip_gradients(self)
         self.loss_scaler.step(self.optimizer, **kwargs)
         self.loss_scaler.update()
 

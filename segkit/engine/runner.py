@@ -31,7 +31,7 @@ from mmengine.visualization import Visualizer
 from torch import nn
 from torch.utils.data import DataLoader
 
-from segkit.compat import make_current
+from segkit.compat import make_current, place_loop
 from segkit.engine import checkpoints, env, model_setup, stops
 from segkit.engine.config import config_differences
 from segkit.engine.config_places import places_named
@@ -318,7 +318,7 @@ class Runner(Parts):
         if hasattr(loop, 'start_at'):
             loop.start_at(meta['iter'], meta.get('samples_seen'))
         else:
-            loop._epoch, loop._iter = meta.get('epoch', 0), meta['iter']
+            place_loop(loop, meta.get('epoch', 0), meta['iter'])
             self.logger.warning(
                 f'train_cfg.type={type(loop).__name__} is a loop of its own, which reads the data '
                 'of the past again; it may not end where a run never stopped would'
