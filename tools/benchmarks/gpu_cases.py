@@ -8,6 +8,7 @@ network is that of the first config in each folder of configs/, with an eighth o
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
@@ -35,12 +36,25 @@ LOSSES = {
     ],
 }  # fmt: skip
 SAMPLERS = {'OHEMPixelSampler': [{'min_kept': 100}, {'thresh': 0.3, 'min_kept': 100}]}
-# No config shows them yet.
-TO_COME = {
-    'ASPPHead', 'DepthwiseSeparableASPPHead', 'MixVisionTransformer', 'SegformerHead', 'UPerHead',
-}  # fmt: skip
 IMAGE, MAP, CLASSES, IGNORED = (72, 88), (9, 11), 5, 255
 Answers = dict[str, Tensor]
+
+
+FORMS = {  # how psa_attention is evaluated: what is changed for it
+    'grouped, Triton': {'SEGKIT_TRITON': 'auto'},
+    'grouped': {'SEGKIT_TRITON': '0'},
+    'patches': {'SEGKIT_TRITON': '0', 'patches': True},
+}
+
+
+def in_form(form: str, call: Callable[[], Any]) -> Any:
+    """``call()`` with attention evaluated in one of FORMS; a CPU has patches alone."""
+    chosen = dict(FORMS[form])
+    with ExitStack() as stack:
+        if chosen.pop('patches', False):
+            stack.enter_context(patch.object(psa_patches, 'use_grouped', lambda *_: False))
+        stack.enter_context(patch.dict('os.environ', chosen))
+        return call()
 
 
 class Case(NamedTuple):
@@ -51,6 +65,7 @@ class Case(NamedTuple):
     inputs: tuple[Tensor, ...]
     call: Callable[..., Answers]
     swept: frozenset[str]  # names in the registries, or of segkit.ops
+    form: str = 'grouped, Triton'  # forward and backward
 
     def to(self, device: str) -> 'Case':
         """A copy on a device."""
@@ -59,6 +74,9 @@ class Case(NamedTuple):
 
     def answers(self, scale: float = 1.0) -> Answers:
         """Outputs, and all gradients in one; ``scale`` keeps those of half precision above zero."""
+        return in_form(self.form, partial(self._answers, scale))
+
+    def _answers(self, scale: float) -> Answers:
         torch.manual_seed(0)
         found = self.call(self.module, *self.inputs)
         wanted = [x for x in (*self.inputs, *self.module.parameters()) if x.requires_grad]
@@ -77,7 +95,7 @@ def uncovered(swept: set[str]) -> list[str]:
     """Names of the registries and of segkit.ops that none of the swept cases shows."""
     held = {name for table in TABLE.values() for name in table}
     held |= {name for name in ops.__all__ if callable(getattr(ops, name))}
-    return sorted(held - swept - TO_COME - {*not_here()})
+    return sorted(held - swept - {*not_here()})
 
 
 def samples_of(labels: Tensor) -> list[SegDataSample]:
@@ -196,23 +214,6 @@ def _squared(out: Tensor) -> Answers:
     return {'out': out, 'loss': out.float().square().mean()}
 
 
-FORMS = {  # how psa_attention is evaluated: what is changed for it
-    'grouped, Triton': {'SEGKIT_TRITON': 'auto'},
-    'grouped': {'SEGKIT_TRITON': '0'},
-    'patches': {'SEGKIT_TRITON': '0', 'patches': True},
-}
-
-
-def in_form(form: str, call: Callable[[], Tensor]) -> Tensor:
-    """``call()`` with attention evaluated in one of FORMS; a CPU has patches alone."""
-    chosen = dict(FORMS[form])
-    with ExitStack() as stack:
-        if chosen.pop('patches', False):
-            stack.enter_context(patch.object(psa_patches, 'use_grouped', lambda *_: False))
-        stack.enter_context(patch.dict('os.environ', chosen))
-        return call()
-
-
 def attention() -> Iterator[Case]:
     """psa_attention in all its forms; the same calls on a CPU are its patches."""
     settings = [{'save_attention': True}, {'save_attention': False}, {'softmax': False}]
@@ -230,12 +231,12 @@ def _attention(psa_type: str, mask: tuple[int, int], form: str, options: dict[st
     weight = (torch.randn(mask[0] * mask[1], 24) * 24**-0.5).requires_grad_()
 
     def call(_: nn.Module, *inputs: Tensor) -> Answers:
-        return _squared(
-            in_form(form, lambda: ops.psa_attention(*inputs, psa_type, mask, **options))
-        )
+        return _squared(ops.psa_attention(*inputs, psa_type, mask, **options))
 
     name = f'attention {psa_type} {mask} {form} {options}'
-    return Case(name, nn.Identity(), (value, feat, weight), call, frozenset({'psa_attention'}))
+    return Case(
+        name, nn.Identity(), (value, feat, weight), call, frozenset({'psa_attention'}), form
+    )
 
 
 def operators() -> Iterator[Case]:
