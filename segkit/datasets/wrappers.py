@@ -86,6 +86,11 @@ class ConcatDataset(mmengine_dataset.ConcatDataset):
         part, place = self._get_ori_dataset_idx(idx)
         return self.datasets[part][_at(idx, place)]
 
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Classes that the label of a sample holds."""
+        part, place = self._get_ori_dataset_idx(idx)
+        return self.datasets[part].get_cat_ids(place)
+
     @property
     def num_skipped(self) -> int:
         """Damaged samples replaced so far, over all parts."""
@@ -104,6 +109,10 @@ class _OfOne:
         if not self._fully_initialized:
             self.full_init()
         return self.dataset[_at(idx, self._get_ori_dataset_idx(idx))]
+
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Classes that the label of a sample holds."""
+        return self.dataset.get_cat_ids(self._get_ori_dataset_idx(idx))
 
     @property
     def num_skipped(self) -> int:

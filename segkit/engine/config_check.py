@@ -16,6 +16,7 @@ from mmengine.registry import Registry
 from segkit import registry as ours
 from segkit.engine.config_schema import (
     DATALOADER_KEYS,
+    FOREIGN_ARGUMENTS,
     FREE_FORM,
     HELPER_KEYS,
     HOOK_NAMES,
@@ -153,7 +154,10 @@ def _check_dict(value: Mapping[str, object], path: str, role: str) -> None:
         _known_keys(value, path, KEYS_OF[role], path.rpartition('.')[2])
     else:
         _check_typed(value, path, role)
+    foreign = FOREIGN_ARGUMENTS.get(str(kind).rpartition('.')[2], ())
     for key, item in value.items():
+        if key in foreign:
+            continue
         _refuse(f'{path}.{key}', item, wrong_value(str(key), item))
         _check(item, f'{path}.{key}', role_of(role, str(key)))
 

@@ -86,6 +86,9 @@ KEYS_OF: dict[str, frozenset[str]] = dict(
 # Roles whose dicts may grow keys with the code that reads them: only near misses are errors.
 OPEN_ENDED = frozenset(['model_test_cfg', 'aug_test'])
 
+# Type -> arguments that another library reads and judges.
+FOREIGN_ARGUMENTS = {'Albu': ('transforms', 'keymap')}
+
 # Roles whose dicts hold whatever their reader wants; judged by it alone.
 FREE_FORM = _words("""
     metainfo data_prefix paramwise_cfg init_cfg dist_cfg compile custom_imports upsample_cfg

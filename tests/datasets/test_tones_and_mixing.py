@@ -10,6 +10,7 @@ import pytest
 from helpers.make_data import PREFIX, smooth_image, write_pair
 
 from segkit.datasets import SeededIndex
+from segkit.engine.config_check import check_part
 from segkit.errors import DataError, UserError
 from segkit.registry import DATASETS, TRANSFORMS
 
@@ -273,6 +274,15 @@ def test_albumentations_gets_rgb():
     assert out['pad_shape'] == (40, 60)
     grey = run('Albu', transforms=[dict(type='ToGray', p=1.0)])['img'][..., 0].astype(int)
     assert np.abs(grey - cv2.cvtColor(IMAGE, cv2.COLOR_BGR2GRAY)).max() <= 1
+
+
+def test_a_config_may_name_what_albumentations_has_and_no_argument_that_albu_has_not():
+    steps = [dict(type='OneOf', transforms=[dict(type='RandomScale', scale_limit=(-0.1, 0.2))])]
+    dataset = dict(type='BaseSegDataset', pipeline=[dict(type='Albu', transforms=steps)])
+    check_part(dict(train_dataloader=dict(batch_size=1, dataset=dataset)), 'train_dataloader')
+    dataset['pipeline'][0]['transform'] = []
+    with pytest.raises(UserError, match=r'pipeline\[0\].transform: Albu takes no argument'):
+        check_part(dict(train_dataloader=dict(batch_size=1, dataset=dataset)), 'train_dataloader')
 
 
 def test_albumentations_that_is_not_there_or_has_no_such_transform(monkeypatch):

@@ -177,6 +177,18 @@ def test_a_data_set_changes_nothing_that_it_was_given(roots, kind):
     assert data.metainfo['classes'] != 'changed by a caller'
 
 
+@pytest.mark.parametrize('kind', [*LEAVES, *WRAPPERS])
+def test_every_data_set_tells_the_classes_of_its_samples(roots, kind):
+    data = build(kind, roots['uint8'], LOAD if kind not in WRAPPERS else LOAD + MOVE)
+    part = data
+    while part.__class__.__name__ in WRAPPERS:
+        part = getattr(part, 'dataset', None) or part.datasets[0]
+    assert part.get_cat_ids(0)
+    assert {tuple(data.get_cat_ids(i)) for i in range(len(data))} == {
+        tuple(part.get_cat_ids(i)) for i in range(len(part))
+    }
+
+
 def test_loading_adds_to_no_list_that_someone_holds(roots):
     info = build('BaseSegDataset', roots['uint8'], []).get_data_info(0)
     fields = info['seg_fields'] = ['gt_depth_map']
