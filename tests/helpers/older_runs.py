@@ -12,7 +12,7 @@ import numpy as np
 from mmengine.config import Config
 from PIL import Image
 
-SIDE = 128
+SIDE = 128  # of the crops
 ITERATIONS = 2
 
 
@@ -56,9 +56,9 @@ def make_pictures(cfg: Mapping[str, Any], root: Path, count: int = 2) -> None:
             (home / dataset['ann_file']).write_text(names)
 
 
-def shrink(cfg: Config, work_dir: Path) -> Config:
-    """Two iterations of two crops of 128, one validation and one test, in this process."""
-    size = (SIDE, SIDE)
+def shrink(cfg: Config, work_dir: Path, side: int = SIDE) -> Config:
+    """Two iterations of two crops, one validation and one test, in this process."""
+    size = (side, side)
     cfg.work_dir = str(work_dir)
     cfg.model.pretrained = None
     cfg.model.backbone.pop('init_cfg', None)
@@ -72,7 +72,7 @@ def shrink(cfg: Config, work_dir: Path) -> Config:
                 if step.type == 'RandomCrop':
                     step.crop_size = size
                 elif step.type == 'Resize' and split != 'train':
-                    step.scale = (2 * SIDE, SIDE)
+                    step.scale = (2 * side, side)
     cfg.train_dataloader.batch_size = 2
     by = 'max_epochs' if 'max_epochs' in cfg.train_cfg else 'max_iters'
     cfg.train_cfg.update({by: ITERATIONS, 'val_interval': ITERATIONS})

@@ -5,7 +5,7 @@ from typing import Any
 
 from .data_sets import convert_dataset
 from .pipelines import after_resize, convert_pipeline, views_of
-from .schedules import schedule
+from .schedules import by_epoch, schedule
 
 Dict = dict[str, object]
 
@@ -45,7 +45,8 @@ def _data(old: Mapping[str, Any], new: Dict) -> Dict:
         batch_size=data['samples_per_gpu'],
         num_workers=data['workers_per_gpu'],
         persistent_workers=data['workers_per_gpu'] > 0,
-        sampler=dict(type='InfiniteSampler', shuffle=True),
+        # An epoch has an end, which an infinite sampler has not.
+        sampler=dict(type=f'{"Default" if by_epoch(old) else "Infinite"}Sampler', shuffle=True),
         dataset=convert_dataset(data['train'], train_pipeline, classes),
     )
     for split in ('val', 'test'):
@@ -80,7 +81,7 @@ def _pipeline(dataset: Mapping[str, Any]) -> list[Dict]:
 
 
 def _hooks(old: Mapping[str, Any]) -> Dict:
-    checkpoint = dict(type='CheckpointHook', by_epoch=False)
+    checkpoint = dict(type='CheckpointHook', by_epoch=by_epoch(old))
     saved = old.get('checkpoint_config') or {}
     checkpoint |= {k: saved[k] for k in ('interval', 'max_keep_ckpts') if k in saved}
     interval = old.get('log_config', {}).get('interval', 50)

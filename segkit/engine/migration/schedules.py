@@ -32,6 +32,11 @@ def schedule(old: Mapping[str, Any]) -> Dict:
     )
 
 
+def by_epoch(old: Mapping[str, Any]) -> bool:
+    """Whether the run is counted in epochs."""
+    return bool((old.get('runner') or {}).get('max_epochs', old.get('total_epochs')))
+
+
 def _optimizer(old: Mapping[str, Any]) -> Dict:
     optimizer, options = dict(old['optimizer']), dict(old.get('optimizer_config') or {})
     wrapper = dict(type='OptimWrapper', clip_grad=options.get('grad_clip'))
