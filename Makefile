@@ -45,6 +45,7 @@ test: setup
 docs: export NO_MKDOCS_2_WARNING = 1
 docs: setup
 	$(PY) -m mkdocs build --strict --quiet
+	@echo "The site: build/site; to search in it: $(PY) -m http.server --bind 127.0.0.1 --directory build/site"
 
 # Every kind of stop on a real Slurm, so many times; writes docs/reliability.csv. Needs root.
 CLUSTER_TRIALS ?= 30

@@ -130,9 +130,10 @@ def commands_page() -> str:
     """Every command with all of its options, as it tells them itself."""
     parts = [
         '# Commands\n',
-        'Each is a script of `tools/`, and of any installation `segkit NAME` '
-        '(those of `tools/dataset_converters/` are scripts of a checkout). '
-        'What follows is what each answers to `--help`.\n',
+        '`segkit` lists them with a line each; `segkit NAME` runs one, and so does '
+        '`python tools/NAME.py` in a checkout. Those of `tools/dataset_converters/` go by their '
+        'own names too (`segkit polygons`). `eval "$(segkit --completion)"` makes bash and zsh '
+        'complete names and options. What follows is what each prints for `--help`.\n',
     ]
     for name, path in commands().items():
         whole = help_of(path)
