@@ -192,7 +192,7 @@ class MultiImageMixDataset(RepeatDataset):
         self.skip_type_keys = tuple(skip_type_keys)
 
     def __getitem__(self, idx: int) -> dict:
-        results: Any = self._loaded(idx)
+        results = self._loaded(idx)
         for transform in self.pipeline.transforms:
             if type(transform).__name__ in self.skip_type_keys:
                 continue

@@ -94,7 +94,7 @@ class MMSegInferencer:
             self._write(samples, os.path.join(out_dir, pred_out_dir))
         if return_datasamples:
             return samples[0] if len(samples) == 1 else samples
-        results: Any = {
+        results = {
             'predictions': [s.pred_sem_seg.data[0].cpu().numpy() for s in samples],
             'visualization': drawn if return_vis else [],
         }

@@ -1,7 +1,6 @@
 """What a backbone starts from: a file of weights, mmengine's initialisers, or its own draw."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from torch import nn
 
@@ -11,8 +10,8 @@ def start(backbone: nn.Module, draw: Callable[[], None]) -> None:
 
     Reads ``backbone.pretrained`` and ``backbone.init_cfg``, of which one at most is given.
     """
-    cfg: Any = getattr(backbone, 'init_cfg', None)
-    source: Any = getattr(backbone, 'pretrained', None)
+    cfg = getattr(backbone, 'init_cfg', None)
+    source = getattr(backbone, 'pretrained', None)
     if isinstance(cfg, Mapping) and cfg.get('type') == 'Pretrained':
         if not cfg.get('checkpoint'):
             raise KeyError("backbone.init_cfg: type 'Pretrained' needs the key 'checkpoint'.")

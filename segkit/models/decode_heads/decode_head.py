@@ -163,7 +163,7 @@ class BaseDecodeHead(CountsAsModule, nn.Module):
 
         Maps are taken from a list by position, from a dict by name; a tensor is the only one.
         """
-        indices: Any = [self.in_index] if self.input_transform is None else self.in_index
+        indices = [self.in_index] if self.input_transform is None else self.in_index
         chosen = self._chosen(inputs, indices, 'in_index')
         if self.input_transform is None:
             return chosen[0]
@@ -175,7 +175,7 @@ class BaseDecodeHead(CountsAsModule, nn.Module):
     def _chosen(self, inputs: Any, indices: Sequence[int | str], key: str) -> list[Tensor]:
         """The maps of these positions or names; ``key`` is the argument that gave them."""
         if isinstance(inputs, Tensor):
-            maps: Any = dict.fromkeys(indices if len(indices) == 1 else (), inputs)
+            maps = dict.fromkeys(indices if len(indices) == 1 else (), inputs)
         else:
             maps = inputs
         try:

@@ -24,7 +24,7 @@ class SeveralMapsHead(BaseDecodeHead):
     @property
     def widths(self) -> list[int]:
         """Channels of each map."""
-        widths: Any = self.in_channels
+        widths = self.in_channels
         return [widths] if isinstance(widths, int) else list(widths)
 
     def _maps(self, inputs: Sequence[Tensor]) -> list[Tensor]:
