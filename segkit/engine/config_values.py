@@ -118,7 +118,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     'iou_metrics': ('mIoU', 'mDice', 'mFscore'),
 }  # fmt: skip
 # Argument -> what it is, where no signature says so.
-KINDS: dict[str, Any] = {
+KINDS: dict[str, object] = {
     'work_dir': str | None, 'default_scope': str | None, 'load_from': str | None,
     'experiment_name': str | None, 'launcher': str, 'log_level': str | int,
     'opencv_num_threads': int, 'mp_start_method': str, 'cudnn_benchmark': bool,
@@ -135,7 +135,7 @@ KINDS: dict[str, Any] = {
 ORDERED = frozenset(['ratio_range', 'contrast_range', 'saturation_range'])
 
 
-def _numbers(value: Any) -> Iterator[float]:
+def _numbers(value: object) -> Iterator[float]:
     if isinstance(value, (list, tuple)):
         for item in value:
             yield from _numbers(item)
@@ -143,14 +143,14 @@ def _numbers(value: Any) -> Iterator[float]:
         yield float(value)
 
 
-def _words(value: Any) -> Iterator[str]:
+def _words(value: object) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, (list, tuple)):
         yield from (item for item in value if isinstance(item, str))
 
 
-def wrong_value(name: str, value: Any) -> str | None:
+def wrong_value(name: str, value: object) -> str | None:
     """What a value must be that it is not, by the name of its setting; None if nothing is wrong."""
     if name in KINDS and not fits(value, KINDS[name]):
         return f'must be {spelled(KINDS[name])}'
@@ -173,7 +173,7 @@ def wrong_value(name: str, value: Any) -> str | None:
 # -- types -----------------------------------------------------------------------------------------
 
 
-def hint_of(target: Callable, name: str) -> tuple[Any, Any]:
+def hint_of(target: Callable, name: str) -> tuple[object, object]:
     """(hint, default) of an argument, by the first constructor up the MRO that names it."""
     for constructor in constructors(target):
         parameter = inspect.signature(constructor).parameters.get(name)
@@ -186,7 +186,7 @@ def hint_of(target: Callable, name: str) -> tuple[Any, Any]:
     return Any, inspect.Parameter.empty
 
 
-def _evaluated(hint: str, constructor: Callable) -> Any:
+def _evaluated(hint: str, constructor: Callable) -> object:
     """A hint that is kept as text; Any where its names are not there at run time."""
     try:
         return eval(hint, getattr(inspect.unwrap(constructor), '__globals__', {}))
@@ -194,7 +194,7 @@ def _evaluated(hint: str, constructor: Callable) -> Any:
         return Any
 
 
-def wrong_kind(target: Callable, name: str, value: Any) -> str | None:
+def wrong_kind(target: Callable, name: str, value: object) -> str | None:
     """What an argument must be that ``value`` is not, by the hint of ``target``; None if it fits.
 
     None as a value fits where it is the default, or no default says otherwise.
@@ -207,32 +207,32 @@ def wrong_kind(target: Callable, name: str, value: Any) -> str | None:
     return None if fits(value, hint) else f'must be {spelled(hint)}'
 
 
-def spelled(hint: Any) -> str:
+def spelled(hint: object) -> str:
     """A hint in words."""
     options = typing.get_args(hint) if _is_union(hint) else (hint,)
     names = [_NAMES.get(typing.get_origin(x) or x) or _bare(x) for x in options]
     return ' or '.join(dict.fromkeys(names))
 
 
-_NAMES: dict[Any, str] = {
+_NAMES: dict[object, str] = {
     int: 'a whole number', float: 'a number', bool: 'True or False', str: 'text',
     type(None): 'None', dict: 'a dict', Mapping: 'a dict', list: 'a list', tuple: 'a tuple',
     Sequence: 'a list', Iterable: 'a list',
 }  # fmt: skip
 
 
-def _bare(hint: Any) -> str:
+def _bare(hint: object) -> str:
     args = typing.get_args(hint)
     if typing.get_origin(hint) is typing.Literal:
         return ' or '.join(map(repr, args))
     return getattr(hint, '__name__', str(hint))
 
 
-def _is_union(hint: Any) -> bool:
+def _is_union(hint: object) -> bool:
     return typing.get_origin(hint) in (typing.Union, types.UnionType)
 
 
-def fits(value: Any, hint: Any) -> bool:
+def fits(value: object, hint: object) -> bool:
     """Whether a value of a config can be meant where ``hint`` is asked for."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if _is_union(hint):
@@ -259,7 +259,7 @@ def fits(value: Any, hint: Any) -> bool:
     return True
 
 
-def _fits_items(value: Any, kind: type, args: tuple) -> bool:
+def _fits_items(value: object, kind: type, args: tuple) -> bool:
     if isinstance(value, str):
         return str in args
     if not isinstance(value, (list, tuple, set, frozenset)):

@@ -179,7 +179,7 @@ def any_rank(flag: bool) -> bool:
     return bool(total)
 
 
-def from_first_rank(value: Any) -> Any:
+def from_first_rank(value: object) -> Any:
     """``value`` of the first rank, on all of them; all must call it."""
     if not torch_dist.is_initialized() or torch_dist.get_world_size() == 1:
         return value

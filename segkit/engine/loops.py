@@ -220,7 +220,7 @@ class _EvaluationLoop(BaseLoop):
         self.fp16 = fp16
         self._sums: dict[str, tuple[float, int]] = {}  # name of a loss -> sum, number
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> dict[str, object]:
         runner, stage = self.runner, self.stage
         runner.call_hook(f'before_{stage}')
         runner.call_hook(f'before_{stage}_epoch')
@@ -231,7 +231,7 @@ class _EvaluationLoop(BaseLoop):
         runner.call_hook(f'after_{stage}')
         return metrics
 
-    def _scores(self) -> dict[str, Any]:
+    def _scores(self) -> dict[str, object]:
         self._predict()
         return {**self.evaluator.evaluate(len(self.dataloader.dataset)), **self.losses()}
 
@@ -241,7 +241,7 @@ class _EvaluationLoop(BaseLoop):
                 self.run_iter(idx, data_batch)
 
     @torch.no_grad()
-    def run_iter(self, idx: int, data_batch: Any) -> None:
+    def run_iter(self, idx: int, data_batch: object) -> None:
         runner, stage = self.runner, self.stage
         runner.call_hook(f'before_{stage}_iter', batch_idx=idx, data_batch=data_batch)
         with self._precision():
@@ -258,7 +258,7 @@ class _EvaluationLoop(BaseLoop):
         device = next(bare(self.runner.model).parameters()).device.type
         return torch.autocast(device)  # float16 on CUDA, bfloat16 on the CPU
 
-    def _without_losses(self, outputs: Any) -> Any:
+    def _without_losses(self, outputs: Any) -> object:
         """The predictions of a model that gives its losses as the last of them."""
         last = outputs[-1] if isinstance(outputs, (list, tuple)) and outputs else None
         if not isinstance(last, BaseDataElement) or last.keys() != ['loss']:
@@ -295,7 +295,7 @@ class ValLoop(_EvaluationLoop):
 
     def __init__(
         self,
-        runner: Any,
+        runner: object,
         dataloader: DataLoader | dict,
         evaluator: Evaluator | dict | list,
         fp16: bool = False,
@@ -304,7 +304,7 @@ class ValLoop(_EvaluationLoop):
         super().__init__(runner, dataloader, evaluator, fp16)
         self.with_loss = val_loss
 
-    def _scores(self) -> dict[str, Any]:
+    def _scores(self) -> dict[str, object]:
         try:
             return super()._scores()
         except Exception:  # an error of the validation is not to cost what was trained

@@ -4,8 +4,6 @@ In training by iterations mmengine also logs at the end of each pass over the da
 of the dataset's size ("Iter 8/30" at an interval of 10); here every ``interval`` iterations only.
 """
 
-from typing import Any
-
 from mmengine.hooks import LoggerHook as MMLoggerHook
 
 from segkit.registry import HOOKS
@@ -22,7 +20,7 @@ class LoggerHook(MMLoggerHook):
     """
 
     def __init__(
-        self, interval: int = 50, log_metric_by_epoch: bool = False, **kwargs: Any
+        self, interval: int = 50, log_metric_by_epoch: bool = False, **kwargs: object
     ) -> None:
         super().__init__(interval=interval, log_metric_by_epoch=log_metric_by_epoch, **kwargs)
 
@@ -30,5 +28,5 @@ class LoggerHook(MMLoggerHook):
         # An iteration-based run is one long epoch: its dataset's passes end nothing.
         return self.log_metric_by_epoch and super().end_of_epoch(dataloader, batch_idx)
 
-    def after_test_iter(self, *args: Any, **kwargs: Any) -> None:
+    def after_test_iter(self, *args: object, **kwargs: object) -> None:
         """Nothing: the progress bar tells it."""
