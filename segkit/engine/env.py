@@ -24,11 +24,6 @@ from mmengine.utils.dl_utils import set_multi_processing
 import segkit
 from segkit.engine.dist import from_first_rank
 
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
-
 _used_timestamps: set[str] = set()
 
 _PACKAGES = ('mmengine', 'mmcv', 'numpy', 'opencv', 'pillow')
@@ -100,6 +95,18 @@ def collect_env() -> dict[str, str]:
     return env
 
 
+def _allow_open_files(count: int) -> None:
+    """As many as the system lets a process have, up to ``count``: each batch of a worker is some."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = max(count, soft)
+    wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def prepare(env_cfg: Mapping[str, Any], distributed: bool) -> str:
     """Set what ``env_cfg`` says for this process; returns the time as the name of the run.
 
@@ -108,11 +115,7 @@ def prepare(env_cfg: Mapping[str, Any], distributed: bool) -> str:
     if env_cfg.get('cudnn_benchmark'):
         torch.backends.cudnn.benchmark = True
     set_multi_processing(**_possible(env_cfg.get('mp_cfg', {})), distributed=distributed)
-    if resource is not None:  # open files: each batch of a worker is some
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = max(env_cfg.get('resource_limit', 4096), soft)
-        wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    _allow_open_files(env_cfg.get('resource_limit', 4096))
     stamp = _unlike(from_first_rank(time.strftime('%Y%m%d_%H%M%S')), _used_timestamps.__contains__)
     _used_timestamps.add(stamp)
     return stamp

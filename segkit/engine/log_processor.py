@@ -12,11 +12,6 @@ from mmengine.runner import LogProcessor as MMLogProcessor
 
 from segkit.registry import LOG_PROCESSORS
 
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
-
 if TYPE_CHECKING:
     from segkit.engine.runner import Runner
 
@@ -26,7 +21,9 @@ def peak_memory_mb() -> int:
     the system does not tell."""
     if torch.cuda.is_available():
         return int(torch.cuda.max_memory_allocated() / 1024**2)
-    if resource is None:
+    try:
+        import resource
+    except ImportError:  # Windows
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak // 1024**2 if sys.platform == 'darwin' else peak // 1024

@@ -16,6 +16,8 @@ from segkit.models.decode_heads.psp_head import PyramidPooling
 from segkit.models.layers import Config, ConvModule, constant_init, resize, resize_to
 from segkit.models.losses.reduction import weight_reduce_loss
 
+Configs = dict[str, Any]
+
 
 class TIMMBackbone(TimmBackbone):
     """`TimmBackbone` under the older name and with its arguments; ``init_cfg`` is timm's to do."""
@@ -76,7 +78,7 @@ class PPM(PyramidPooling):
         align_corners: bool = False,
         **kwargs: Any,
     ) -> None:
-        cfgs: dict[str, Any] = {'conv_cfg': conv_cfg, 'norm_cfg': norm_cfg, 'act_cfg': act_cfg}
+        cfgs: Configs = {'conv_cfg': conv_cfg, 'norm_cfg': norm_cfg, 'act_cfg': act_cfg}
         super().__init__(
             pool_scales, lambda: ConvModule(in_channels, channels, 1, **cfgs, **kwargs)
         )
@@ -102,7 +104,7 @@ class ASPPModule(nn.ModuleList):
         norm_cfg: Config | None = None,
         act_cfg: Config | None = None,
     ) -> None:
-        cfgs: dict[str, Any] = {'conv_cfg': conv_cfg, 'norm_cfg': norm_cfg, 'act_cfg': act_cfg}
+        cfgs: Configs = {'conv_cfg': conv_cfg, 'norm_cfg': norm_cfg, 'act_cfg': act_cfg}
         super().__init__(
             ConvModule(
                 in_channels,
@@ -164,7 +166,7 @@ class SelfAttentionBlock(nn.Module):
         self.channels, self.out_channels = channels, out_channels
         self.key_in_channels, self.query_in_channels = key_in_channels, query_in_channels
         self.share_key_query, self.matmul_norm = share_key_query, matmul_norm
-        cfgs: dict[str, Any] = {'conv_cfg': conv_cfg, 'norm_cfg': norm_cfg, 'act_cfg': act_cfg}
+        cfgs: Configs = {'conv_cfg': conv_cfg, 'norm_cfg': norm_cfg, 'act_cfg': act_cfg}
         keys = (channels, key_query_num_convs, key_query_norm)
         self.key_project = self.build_project(key_in_channels, *keys, **cfgs)
         self.query_project = (
@@ -197,7 +199,7 @@ class SelfAttentionBlock(nn.Module):
         act_cfg: Config | None = None,
     ) -> nn.Module:
         """1x1 convolutions, one as it is, several in a Sequential."""
-        cfgs: dict[str, Any] = {'conv_cfg': conv_cfg, 'norm_cfg': norm_cfg, 'act_cfg': act_cfg}
+        cfgs: Configs = {'conv_cfg': conv_cfg, 'norm_cfg': norm_cfg, 'act_cfg': act_cfg}
         convs = [
             ConvModule(width, channels, 1, **cfgs)
             if use_conv_module

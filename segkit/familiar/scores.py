@@ -19,6 +19,8 @@ __all__ = [
     'pre_eval_to_metrics', 'total_area_to_metrics', 'total_intersect_and_union',
 ]  # fmt: skip
 
+Found = dict[str, Any]  # name of a score -> a number, or one a class
+
 
 def _map_of(given: object) -> Tensor:
     if isinstance(given, str):
@@ -85,7 +87,7 @@ def eval_metrics(
     label_map: Mapping[int, int] | None = None,
     reduce_zero_label: bool = False,
     beta: float = 1,
-) -> dict[str, Any]:
+) -> Found:
     """Scores of predictions against labels."""
     options = (num_classes, ignore_index, label_map, reduce_zero_label)
     total = total_intersect_and_union(results, gt_seg_maps, *options)
@@ -97,7 +99,7 @@ def pre_eval_to_metrics(
     metrics: str | Sequence[str] = ('mIoU',),
     nan_to_num: float | None = None,
     beta: float = 1,
-) -> dict[str, Any]:
+) -> Found:
     """Scores of what ``pre_eval`` gave for each image."""
     return total_area_to_metrics(*_summed(pre_eval_results), metrics, nan_to_num, beta)
 
@@ -110,7 +112,7 @@ def mean_iou(
     nan_to_num: float | None = None,
     label_map: Mapping[int, int] | None = None,
     reduce_zero_label: bool = False,
-) -> dict[str, Any]:
+) -> Found:
     """'aAcc', 'IoU' and 'Acc'."""
     options = (nan_to_num, label_map, reduce_zero_label)
     return eval_metrics(results, gt_seg_maps, num_classes, ignore_index, ['mIoU'], *options)
@@ -124,7 +126,7 @@ def mean_dice(
     nan_to_num: float | None = None,
     label_map: Mapping[int, int] | None = None,
     reduce_zero_label: bool = False,
-) -> dict[str, Any]:
+) -> Found:
     """'aAcc', 'Dice' and 'Acc'."""
     options = (nan_to_num, label_map, reduce_zero_label)
     return eval_metrics(results, gt_seg_maps, num_classes, ignore_index, ['mDice'], *options)
@@ -139,7 +141,7 @@ def mean_fscore(
     label_map: Mapping[int, int] | None = None,
     reduce_zero_label: bool = False,
     beta: float = 1,
-) -> dict[str, Any]:
+) -> Found:
     """'aAcc', 'Fscore', 'Precision' and 'Recall'."""
     options = (nan_to_num, label_map, reduce_zero_label, beta)
     return eval_metrics(results, gt_seg_maps, num_classes, ignore_index, ['mFscore'], *options)

@@ -20,7 +20,7 @@ import zlib
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 import torch
 
@@ -105,7 +105,7 @@ class _Summed:
     def __init__(self, file: BinaryIO) -> None:
         self.file, self.crc, self.tail = file, 0, b''
 
-    def write(self, data: Any) -> int:
+    def write(self, data: bytes | memoryview) -> int:
         view = memoryview(data).cast('B')
         if len(view) >= _END:
             self._put(self.tail)
@@ -117,7 +117,7 @@ class _Summed:
             self.tail = joined[-_END:]
         return len(view)
 
-    def _put(self, data: Any) -> None:
+    def _put(self, data: bytes | memoryview) -> None:
         self.crc = zlib.crc32(data, self.crc)
         self.file.write(data)
 
@@ -125,7 +125,7 @@ class _Summed:
         self.file.flush()
 
 
-def write_checkpoint(content: Any, file: BinaryIO) -> None:
+def write_checkpoint(content: object, file: BinaryIO) -> None:
     """``torch.save`` with the checksum of the whole file as the archive's comment."""
     summed = _Summed(file)
     torch.save(content, cast(BinaryIO, summed))

@@ -32,6 +32,8 @@ from .loading import Transform
 PUBLISHED = {'img_ratios': (0.5, 0.75, 1.0, 1.25, 1.5, 1.75), 'flip': True}
 
 Size = tuple[int, int]
+Config = MutableMapping[str, Any]
+Settings = Mapping[str, Any]
 
 
 def rescaled_size(size: Size, scale: Sequence[int], keep_ratio: bool = True) -> Size:
@@ -56,7 +58,7 @@ def view_size(size: Size, ratio: float, scale: Sequence[int] | None, keep_ratio:
 
 
 def view_settings(
-    test_pipeline: Sequence[Mapping[str, Any]], aug_test: Mapping[str, Any] | None
+    test_pipeline: Sequence[Settings], aug_test: Settings | None
 ) -> dict[str, object]:
     """Arguments of `MultiScaleViews` for a test pipeline and ``aug_test``."""
     aug = {**PUBLISHED, **(aug_test or {})}
@@ -102,7 +104,7 @@ def views_pipeline(
     return [*map(dict, test_pipeline[:start]), views, *label, packing]
 
 
-def enable_aug_test(cfg: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def enable_aug_test(cfg: Config) -> Config:
     """Turn a config's test into multi-scale and flip testing, in place; returns the config.
 
     Reads ``cfg.aug_test`` (``img_ratios``, ``flip``, ``flip_direction``; the published protocol
@@ -119,7 +121,7 @@ def enable_aug_test(cfg: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     return cfg
 
 
-def datasets_of(dataset: MutableMapping[str, Any]) -> Iterator[MutableMapping[str, Any]]:
+def datasets_of(dataset: Config) -> Iterator[Config]:
     """The datasets that have a pipeline, inside any wrappers."""
     if dataset.get('pipeline') is not None:
         yield dataset

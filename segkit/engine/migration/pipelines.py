@@ -27,7 +27,7 @@ def convert_pipeline(old: Sequence[Mapping[str, Any]]) -> tuple[list[Transform],
     return new, preprocessor
 
 
-def views_of(old: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+def views_of(old: Sequence[Mapping[str, Any]]) -> Transform | None:
     """The ``aug_test`` of a 0.x test pipeline, None where it names no ratios."""
     for transform in old:
         if transform['type'] == 'MultiScaleFlipAug' and transform.get('img_ratios'):

@@ -31,6 +31,7 @@ from torch import Tensor
 
 from .windows import Box, Size, window_counts
 
+Meta = Mapping[str, Any]  # of an image
 P = ParamSpec('P')
 T = TypeVar('T')
 _BODIES: dict[Callable, Callable] = {}  # a step -> its method before `step` made it public
@@ -117,7 +118,7 @@ class Logits(Deferred):
             total[..., y1:y2, x1:x2] += bilinear(window, (y2 - y1, x2 - x1), self.align_corners)
         return total.div_(window_counts(self.boxes, self.size, total.device))
 
-    def images(self, metas: Sequence[Mapping[str, Any]]) -> list['ImageLogits']:
+    def images(self, metas: Sequence[Meta]) -> list['ImageLogits']:
         """Each image's, with the way back that its metainfo tells."""
         return [self.image(i, Geometry.of(meta, self.size)) for i, meta in enumerate(metas)]
 
@@ -159,7 +160,7 @@ class Geometry:
     flip_last: bool = False
 
     @classmethod
-    def of(cls, meta: Mapping[str, Any], size: Size) -> 'Geometry':
+    def of(cls, meta: Meta, size: Size) -> 'Geometry':
         """From a sample's metainfo; ``size`` is the network's input, for samples without any."""
         padding = meta.get('img_padding_size') or meta.get('padding_size') or (0, 0, 0, 0)
         flip = (meta.get('flip_direction') or 'horizontal') if meta.get('flip') else None

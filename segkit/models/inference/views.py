@@ -13,8 +13,8 @@ Two ways to the same classes:
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -27,6 +27,7 @@ from .logits import (
     Geometry,
     ImageLogits,
     Logits,
+    Meta,
     argmax_classes,
     as_deferred,
     row_strips,
@@ -36,8 +37,6 @@ from .logits import (
 
 if TYPE_CHECKING:
     from ..data_preprocessor import Views
-
-Meta = Mapping[str, Any]
 
 
 def each_view(

@@ -40,9 +40,9 @@ class BaseSegmentor(CountsAsModel, nn.Module):
         init_cfg: mmengine's initialisers; the parts' own come after them, 'Pretrained' after all.
     """
 
-    loss: Callable[..., Any]
-    predict: Callable[..., Any]
-    _forward: Callable[..., Any]
+    loss: Callable[..., dict[str, Tensor]]
+    predict: Callable[..., list[SegDataSample]]
+    _forward: Callable[..., Tensor]
     decode_head: object
     align_corners: bool
 
