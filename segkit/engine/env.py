@@ -96,7 +96,7 @@ def collect_env() -> dict[str, str]:
 
 
 def _allow_open_files(count: int) -> None:
-    """As many as the system lets a process have, up to ``count``: each batch of a worker is some."""
+    """Up to ``count``, as far as the system lets a process: each batch of a worker is some."""
     try:
         import resource
     except ImportError:  # Windows
