@@ -5,6 +5,7 @@ import importlib
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from helpers.imports import modules_after
@@ -114,6 +115,14 @@ def test_a_type_that_is_not_here_is_answered():
     cfg.model.type = 'SegTTAModel'
     with pytest.raises(ConfigError, match=r'model.type: SegTTAModel is not in segkit.*aug_test'):
         check_config(cfg)
+
+
+def test_the_guide_has_the_table():
+    from segkit.familiar.guide import with_table
+
+    page = (Path(__file__).parents[2] / 'docs/migration.md').read_text(encoding='utf-8')
+    assert page == with_table(page), 'python -m segkit.familiar.guide docs/migration.md'
+    assert '| `mmseg.datasets.custom` | `CustomDataset` | `segkit.familiar.datasets` |' in page
 
 
 def test_an_unknown_name_is_the_usual_error():
