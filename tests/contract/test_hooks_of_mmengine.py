@@ -105,6 +105,7 @@ def state(left: Left) -> dict:
         scores=left.extra,
         seen=[list(item) for item in left.seen],
         schedules=[s.state_dict() for s in runner.param_schedulers],
+        order=[type(h) for h in runner.hooks if not type(h).__module__.startswith('segkit')],
     )
 
 
