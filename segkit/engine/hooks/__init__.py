@@ -4,17 +4,15 @@ from segkit.old_names import serve
 
 from .certainty import CertaintyHook
 from .checkpoint import CheckpointHook
+from .each_iteration import NonFiniteLossHook, PreemptionHook, RuntimeInfoHook
 from .early_stopping import EarlyStoppingHook
 from .first_batches import FirstBatchesHook
-from .guards import NonFiniteLossHook
 from .logger import LoggerHook
 from .predictions import PredictionFileHook
-from .preemption import PreemptionHook
 from .progress import ProgressHook
 from .report import ReportHook
 from .result_places import ResultPlacesHook
 from .run_card import RunCardHook
-from .runtime_info import RuntimeInfoHook
 from .speed_up import SpeedUpHook
 
 __all__ = [

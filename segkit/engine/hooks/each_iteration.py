@@ -1,0 +1,150 @@
+"""What is watched at each iteration: its losses, its labels, and signals that ask to stop.
+
+mmengine calls ``.item()`` on each loss, a device synchronisation each, and logs rank 0's losses.
+Here they are stacked, averaged over the ranks (as mmsegmentation logged them) and read at once.
+The same message carries the ranks' wish to stop, so that all of them stop at one iteration.
+"""
+
+import math
+import signal
+from typing import TYPE_CHECKING
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.hooks import RuntimeInfoHook as MMRuntimeInfoHook
+
+from segkit.engine import stops
+from segkit.engine.dist import average_over_ranks, leave_dist
+from segkit.engine.errors import TrainingError
+from segkit.models.losses import LabelCheck
+from segkit.registry import HOOKS
+
+if TYPE_CHECKING:
+    from segkit.engine.runner import Runner
+
+
+@HOOKS.register_module()
+class RuntimeInfoHook(MMRuntimeInfoHook):
+    """Writes iteration, learning rates and losses to the message hub."""
+
+    def after_train_iter(
+        self,
+        runner: 'Runner',
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: dict | None = None,
+    ) -> None:
+        outputs = outputs or {}
+        values = [torch.as_tensor(v, dtype=torch.float32).detach() for v in outputs.values()]
+        device = values[0].device if values else 'cpu'
+        stop = torch.tensor(float(stops.asked() is not None), device=device)
+        vector = torch.stack([v.to(device).mean() for v in [*values, stop]])
+        local, mean = average_over_ranks(vector)
+        runner.stop_requested = mean[-1] > 0
+        runner.local_losses = dict(zip(outputs, local))
+        runner.losses = dict(zip(outputs, mean))
+        for key, value in runner.losses.items():
+            runner.message_hub.update_scalar(f'train/{key}', value)
+
+    def before_val_epoch(self, runner: 'Runner') -> None:
+        """What validation publishes belongs to the iterations done, as in the log's own line."""
+        runner.message_hub.update_info('iter', runner.iter)
+
+
+def image_paths(data_batch: dict | None) -> list[str]:
+    """Paths of the images in a batch, where its samples carry them."""
+    samples = (data_batch or {}).get('data_samples') or []
+    return [str(getattr(s, 'img_path', '(generated)')) for s in samples]
+
+
+@HOOKS.register_module()
+class NonFiniteLossHook(Hook):
+    """Stop at a nan or inf loss, before anything is saved: the last checkpoint stays good.
+
+    The same for labels that are no class, which on a GPU are found beside the loss.
+    """
+
+    priority = 'HIGH'
+
+    def before_run(self, runner: 'Runner') -> None:
+        checks = [getattr(m, 'label_check', None) for m in runner.bare_model.modules()]
+        self._label_checks = [check for check in checks if isinstance(check, LabelCheck)]
+
+    def after_train_iter(
+        self,
+        runner: 'Runner',
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: dict | None = None,
+    ) -> None:
+        self._read_label_checks()
+        bad = {k: v for k, v in runner.losses.items() if not math.isfinite(v)}
+        if not bad:
+            return
+        mine = [k for k, v in runner.local_losses.items() if not math.isfinite(v)]
+        rates = {k: v[0] for k, v in runner.optim_wrapper.get_lr().items()}
+        where = ', '.join(image_paths(data_batch)) if mine else '(on another rank)'
+        last = runner.message_hub.get_info('last_good_ckpt') or 'none was saved yet'
+        raise TrainingError(
+            f'the loss is not finite at iteration {runner.iter + 1}: {bad}. Learning rate '
+            f'{rates}; images of this rank: {where}. Nothing was saved after it; the last good '
+            f'checkpoint is {last}. Lower the learning rate, set optim_wrapper.clip_grad, or look '
+            'at these images and their labels'
+        )
+
+    def after_val_epoch(self, runner: 'Runner', metrics: dict | None = None) -> None:
+        self._read_label_checks()
+
+    def _read_label_checks(self) -> None:
+        for check in self._label_checks:
+            check.flush()  # no wait: the losses that came after it have been read
+
+
+@HOOKS.register_module()
+class PreemptionHook(Hook):
+    """SIGTERM, SIGUSR1, Ctrl-C: save after the iteration under way, or between two batches of a
+    validation, and end with status 75 (130 after Ctrl-C).
+
+    Ranks agree through the message that averages the losses, so that a signal to one of them saves
+    on all at the same iteration. Further signals change nothing, so that none throws away what is
+    being saved; a second Ctrl-C leaves at once.
+    """
+
+    # After the checkpoint hook, which may just have saved this very iteration.
+    priority = 'LOWEST'
+
+    def before_train(self, runner: 'Runner') -> None:
+        stops.training_begins()
+
+    def after_train_iter(
+        self,
+        runner: 'Runner',
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: dict | None = None,
+    ) -> None:
+        done, epoch = runner.iter + 1, getattr(runner.train_loop, 'epoch_length', 0)
+        if runner.stop_requested and (not epoch or done % epoch):
+            self._stop(runner, done, f'after iteration {done}')
+
+    def after_train_epoch(self, runner: 'Runner') -> None:
+        """The last iteration of an epoch: after what else is done at its end."""
+        if runner.stop_requested:
+            self._stop(runner, runner.iter, f'after epoch {runner.epoch + 1}')
+
+    def stop_validation(self, runner: 'Runner') -> None:
+        """Called by the loop of a validation that is not finished; a resumed run does it anew."""
+        self._stop(runner, runner.iter, f'in the validation after iteration {runner.iter}')
+
+    def _stop(self, runner: 'Runner', done: int, where: str) -> None:
+        runner.call_hook('save_now', done=done)
+        status = stops.status()
+        name = signal.Signals(stops.asked() or signal.SIGTERM).name
+        runner.logger.info(
+            f'Stopped by {name} {where}; everything is saved in {runner.work_dir}. '
+            f'Exit status {status}: start again with --resume to go on.'
+        )
+        stops.report(status)
+        stops.training_ends()
+        leave_dist()
+        raise SystemExit(status)
