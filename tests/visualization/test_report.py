@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.eval_samples import CLASSES, PALETTE, random_samples
+from sklearn.metrics import jaccard_score
 
 from segkit.evaluation.scalars import read_curves, scalar_files, smooth
 from segkit.evaluation.scores import worst_confusions
@@ -75,6 +76,26 @@ def test_page_is_well_formed_and_asks_for_nothing(page):
     assert tags.addresses
     assert all(address.startswith(('data:', '#')) for address in tags.addresses)
     assert not re.search(r'url\((?!#)|@import|<script', page.read_text())
+
+
+def test_every_picture_is_listed_the_worst_first_with_the_mean_over_pictures(page):
+    table = page.read_text().split('Each picture: mean over pictures of their mIoU')[1]
+    mean = float(table.split('%')[0])
+    rows = re.findall(
+        r'<td class="text">&lt;(.*?)&gt;</td><td>([\d.]+)</td><td>([\d.]+)</td>', table
+    )
+    expected = []
+    for sample in random_samples(7):
+        label, pred = (x.data.flatten().numpy() for x in (sample.gt_sem_seg, sample.pred_sem_seg))
+        known = label != 255
+        present = np.union1d(label[known], pred[known])
+        score = 100 * jaccard_score(label[known], pred[known], average=None, labels=present).mean()
+        expected.append((sample.img_path, score, 100 * (label == pred)[known].mean()))
+    expected.sort(key=lambda row: row[1])
+    assert [name for name, *_ in rows] == [name for name, *_ in expected]
+    found = np.array([[float(x) for x in numbers] for _, *numbers in rows])
+    assert np.abs(found - [numbers for _, *numbers in expected]).max() < 0.006
+    assert abs(mean - np.mean([score for _, score, _ in expected])) < 0.006
 
 
 def test_page_holds_every_part(page):

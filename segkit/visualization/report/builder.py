@@ -45,6 +45,7 @@ class ReportBuilder:
         self._matrix = torch.zeros(len(classes), len(classes), dtype=torch.int64)
         self._rows: list[Tensor] = []
         self._sizes: list[Tensor] = []
+        self._names: list[tuple[str, float]] = []
         self._ranking = Ranking(keep)
         self._keep, self._unlabelled = keep, list[Example]()
 
@@ -65,6 +66,7 @@ class ReportBuilder:
         scores = Scores(matrix.numpy(), self.classes)
         present = np.flatnonzero(counts.sum(0)).tolist()
         name = shareable_text(name)
+        self._names.append((name, 100 * scores.overall))
         example = Example(name, 100 * nanmean(scores.iou), 100 * scores.overall, size, present, {})
         self._ranking.offer(example, draw)
 
@@ -100,6 +102,7 @@ class ReportBuilder:
         all_reduce(self._matrix)
         rows = gather_rows(self._rows, (3, len(self.classes))).numpy()
         sizes = gather_rows(self._sizes, (2,)).numpy()
+        names = [entry for rank in all_gather_object(self._names) for entry in rank]
         self._ranking.merge(all_gather_object(self._ranking)[1:])
         unlabelled = [e for rank in all_gather_object(self._unlabelled) for e in rank]
         if get_rank() != 0:
@@ -111,6 +114,7 @@ class ReportBuilder:
             scores=scores,
             palette=self.palette,
             metrics=metrics or scores.summary(['mIoU', 'mDice']),
+            pictures=[(*entry, score) for entry, score in zip(names, per_image.tolist())],
             image_scores=per_image[~np.isnan(per_image)],
             images_with_class=(rows[:, 1] > 0).sum(0),
             sizes=sizes,

@@ -23,6 +23,7 @@ _PHOTOGRAPHS = ('image', 'errors')
 # Recall is Acc, and the F-score with beta 1 is Dice: each is shown once.
 _COLUMNS = ('IoU', 'Acc', 'Precision', 'Dice')
 _SIZES = 8
+_LISTED = 1000  # pictures of the table, the worst first; all are in the CSV of --per-picture
 
 
 @dataclass
@@ -35,6 +36,7 @@ class Report:
         palette: K colours (R, G, B).
         metrics: headline results in percent.
         image_scores: (N,) mIoU of each image in percent.
+        pictures: name, share of right pixels and mIoU of each image, in percent.
         images_with_class: (K,) images whose labels hold the class.
         sizes: (N, 2) height and width of each image.
         examples: (worst, best) pictures.
@@ -52,6 +54,7 @@ class Report:
     images_with_class: np.ndarray
     sizes: np.ndarray
     examples: tuple[list[Example], list[Example]] = ([], [])
+    pictures: list[tuple[str, float, float]] = field(default_factory=list)
     unlabelled: list[Example] = field(default_factory=list)
     curves: Curves = field(default_factory=dict)
     config: str = ''
@@ -136,6 +139,10 @@ def _of_labels(report: Report) -> dict[str, object]:
             ('Images by score', charts.svg(bars, 'images by score')),
             ('Frequent classes and rare ones', charts.svg(dots, ' and '.join(labels))),
         ],
+        listed=sorted(report.pictures, key=lambda entry: (math.isnan(entry[2]), entry[2]))[
+            :_LISTED
+        ],
+        over_pictures=float(report.image_scores.mean()) if len(report.image_scores) else math.nan,
         sizes=[(w, h, n, 100 * n / len(report.sizes)) for (h, w), n in often[:_SIZES]],
         other_sizes=len(sizes) - _SIZES,
     )
