@@ -15,7 +15,7 @@ from torch import Tensor
 from segkit.errors import UserError
 
 from .logits import ImageLogits, row_strips
-from .views import MeanOfViews, ViewStack
+from .views import MeanOfViews, ViewStack, peak_and_total
 
 UNKNOWN = 255  # in a map of classes, where it also stands for ignored pixels
 
@@ -37,33 +37,17 @@ def confidence(image: ImageLogits | MeanOfViews, threshold: float) -> Tensor:
     Args:
         threshold: at which a binary head's one channel becomes class 1.
     """
-    if _channels(image) == 1:
+    if image.num_channels == 1:
         one = image.scores()
         return torch.where(one > threshold, one, 1 - one)
     if isinstance(image, ImageLogits):
-        return _of_logits(image)[None]
+        return peak_and_total(image)[1].reciprocal_()[None]
     if isinstance(image, ViewStack):
         best = image.score(0)
         for channel in range(1, image.num_channels):
             torch.maximum(best, image.score(channel), out=best)
         return best[None]
     return image.scores().amax(dim=0, keepdim=True)
-
-
-def _channels(image: ImageLogits | MeanOfViews) -> int:
-    return image.num_channels
-
-
-def _of_logits(image: ImageLogits) -> Tensor:
-    """The largest softmax (H, W), one class at a time: 1 over the sum of exp(logit - largest)."""
-    top = image.channels(0, 1)[0].clone()
-    total = torch.ones_like(top)
-    for channel in range(1, image.num_channels):
-        value = image.channels(channel, channel + 1)[0]
-        larger = torch.maximum(top, value)
-        total.mul_(top.sub_(larger).exp_()).add_((value - larger).exp_())
-        top = larger
-    return total.reciprocal_()
 
 
 def unknown_below(test_cfg: Mapping[str, object], num_classes: int) -> float | None:

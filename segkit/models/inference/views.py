@@ -183,6 +183,20 @@ def _probabilities(logits: Tensor) -> Tensor:
     return logits.sigmoid() if len(logits) == 1 else torch.softmax(logits, dim=0)
 
 
+def peak_and_total(logits: ImageLogits) -> tuple[Tensor, Tensor]:
+    """The largest logit of each pixel and the sum of exp(logit - largest), (H, W) each, a class at
+    a time."""
+    top = logits.channels(0, 1)[0].clone()
+    total = torch.ones_like(top)
+    for channel in range(1, logits.num_channels):
+        value = logits.channels(channel, channel + 1)[0]
+        larger = torch.maximum(top, value)
+        total.mul_(top.sub_(larger).exp_()).add_((value - larger).exp_())
+        top = larger
+        del value, larger  # before the next class takes its room
+    return top, total
+
+
 class _View:
     """One view's small logits, and its softmax as a reference and a denominator, (H, W) each."""
 
@@ -190,21 +204,11 @@ class _View:
         self.logits = logits
         if logits.num_channels == 1:
             return
-        top = logits.channels(0, 1)[0].clone()
-        total = torch.ones_like(top)
-        for channel in range(1, logits.num_channels):
-            top = self._add_class(channel, top, total)
+        top, total = peak_and_total(logits)
         # The reference cancels out. The integer next to the maximum keeps the differences of the
         # likely classes small, hence exact, in a byte.
         self.reference = top.round().to(torch.int8) if top.abs().max() < 127 else top
         self.denominator = total.mul_((top - self.reference).exp_())
-
-    def _add_class(self, channel: int, top: Tensor, total: Tensor) -> Tensor:
-        """The maximum with one more class; ``total``, relative to it, is brought up in place."""
-        value = self.logits.channels(channel, channel + 1)[0]
-        new_top = torch.maximum(top, value)
-        total.mul_(top.sub_(new_top).exp_()).add_((value - new_top).exp_())
-        return new_top
 
     def probability(self, channel: int) -> Tensor:
         """Of one class, (H, W)."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 
 DEFAULT_BUDGET_MIB = 1024
+ASKED_OF_CERTAINTY = {'unknown_below', 'keep_confidence', 'keep_probabilities'}  # of test_cfg
 
 
 class BaseSegmentor(CountsAsModel, nn.Module):
@@ -143,7 +144,8 @@ class BaseSegmentor(CountsAsModel, nn.Module):
                 classes = argmax_classes(scores, threshold)
             else:
                 classes = image.classes(threshold, self._memory_budget())
-            self._keep_certainty(image, sample, classes, test_cfg)
+            if not ASKED_OF_CERTAINTY.isdisjoint(test_cfg):
+                self._keep_certainty(image, sample, classes, test_cfg)
             sample.pred_sem_seg = PixelData(data=classes)
         return list(samples)
 
