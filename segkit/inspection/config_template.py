@@ -37,7 +37,7 @@ class Content:
 def config_text(content: Content) -> str:
     """The text of the config; the shipped parts are found wherever segkit is installed."""
     recipe, changes = content.recipe, content.recipe.network.changes()
-    schedule = recipe.schedule or 'sgd'
+    schedule = recipe.schedule or recipe.network.schedule
     parts = recipe.network.base, '_base_/default_runtime.py', f'_base_/schedules/{schedule}.py'
     mean, std = content.statistics or (None, None)
     # Hard ends are none that a name can make: comment() leaves one line of it.

@@ -264,8 +264,9 @@ def _closing(recipe: Recipe, content: Content, out: Path) -> Iterator[str]:
         yield f'begins with {recipe.network.weights}, which training fetches once'
     elif recipe.network.weights:
         yield (
-            'begins from nothing, without a download; --pretrained begins with a ResNet trained on '
-            'ImageNet (fetched once), which learns more from few pictures'
+            'begins from nothing, without a download; --pretrained begins with '
+            f'{recipe.network.encoder} trained on ImageNet (fetched once), which learns more from '
+            'few pictures'
         )
     yield f'{plain(str(out))}: written; training goes to work_dirs/{content.name}. Now:'
     yield '    ' + tool_command('check_dataset', out)

@@ -25,24 +25,39 @@ def written(root, *options):
 
 
 def test_every_name_builds(root):
-    assert len(NETWORKS) == len(HEADS) * len(DEPTHS) == 20
+    assert len(NETWORKS) == len(HEADS) * len(DEPTHS) + 6 == 38
     sizes = []
     for name in NETWORKS:
         cfg = written(root, '--network', name)
         check_config(cfg)
         with torch.device('meta'):
             sizes.append(sum(p.numel() for p in MODELS.build(cfg.model).parameters()))
+    mixed, sizes = sizes[-6:], sizes[:-6]
+    assert mixed == sorted(mixed)
     by_depth = [max(sizes[i : i + len(HEADS)]) for i in range(0, len(sizes), len(HEADS))]
     assert by_depth == sorted(by_depth)
     assert sizes[0] < 13e6  # the smallest first
 
 
-@pytest.mark.parametrize('head', HEADS)
-def test_small_networks_train_and_predict(root, head):
-    cfg = written(root, '--network', f'{head}_r18-d8')
+SMALL = [name for name in NETWORKS if '_r18' in name or name.endswith('b0')]
+
+
+@pytest.mark.parametrize('name', SMALL)
+def test_small_networks_train_and_predict(root, name):
+    cfg = written(root, '--network', name)
     model = revert_sync_bn(MODELS.build(cfg.model))
     out = model.eval()(torch.zeros(1, 3, 48, 64))
     assert out.shape[:2] == (1, 3)
+    assert len(SMALL) == len(HEADS) + 1
+
+
+def test_a_transformer_is_trained_with_adamw(root):
+    cfg = written(root, '--network', 'segformer_mit-b2', '--pretrained', '--batch-size', 4)
+    assert cfg.model.pretrained.endswith('mit_b2_20220624-66e8bf70.pth')
+    assert cfg.model.auxiliary_head is None
+    optimizer, (warm_up, poly) = cfg.optim_wrapper.optimizer, cfg.param_scheduler
+    assert (optimizer.type, optimizer.lr) == ('AdamW', 0.00005)
+    assert (warm_up.end, poly.begin, poly.end) == (20, 20, cfg.train_cfg.max_iters) == (20, 20, 400)
 
 
 def test_sizes_follow_data_and_machine():
