@@ -8,9 +8,11 @@ Which pairs: those named in ``ann_file`` (one stem a line), else all images foun
 known before training starts (folders, empty splits, images without labels) is an error here.
 """
 
+import inspect
 import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,6 +21,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
 from segkit.datasets.cache import DecodedCache, label_reading
+from segkit.datasets.folds import in_fold
 from segkit.datasets.label_maps import subset_label_map
 from segkit.datasets.metainfo import check_subset, choose_palette, one_class
 from segkit.datasets.samplers import SeededIndex
@@ -31,7 +34,16 @@ from segkit.registry import DATASETS
 _MAX_WORKERS = 256
 
 
-def _check_arguments(on_error: str, label_format: str, **ignored: object) -> None:
+_FOLD_KEYS = frozenset(inspect.signature(in_fold).parameters) - {'stems'}
+
+
+def _check_arguments(
+    on_error: str, label_format: str, fold: Mapping[str, object] | None, **ignored: object
+) -> None:
+    if unknown := sorted(set(fold or ()) - _FOLD_KEYS):
+        raise UserError(
+            f'fold: there is no {unknown[0]!r}; its keys are {", ".join(sorted(_FOLD_KEYS))}.'
+        )
     for name, value, known in (
         ('on_error', on_error, ('raise', 'skip')),
         ('label_format', label_format, ('index', 'rgb')),
@@ -58,6 +70,8 @@ class BaseSegDataset(BaseDataset):
             before ``label_map``.
         label_map: old index -> new index, for stored values that are not yet class indices.
         label_format: ``'index'``, or ``'rgb'`` for labels painted in the palette's colours.
+        fold: ``dict(number=0, of=5, part='train' or 'val', seed=0, group_by=None)``: the part of a
+            fold of what is found, see ``folds.py``.
         cache: folder of decoded pictures written by ``tools/cache_dataset.py``.
         fast_pipeline: run the fused form of the pipeline, same bytes (``transforms/compose.py``).
         on_error: ``'raise'``, or ``'skip'`` to take another sample in place of a damaged one;
@@ -94,14 +108,18 @@ class BaseSegDataset(BaseDataset):
         index_cache: str | None = None,
         fast_pipeline: bool = True,
         crop_first: bool = False,
+        fold: Mapping[str, Any] | None = None,
     ) -> None:
-        _check_arguments(on_error, label_format, crop_first=crop_first, index_cache=index_cache)
+        _check_arguments(
+            on_error, label_format, fold, crop_first=crop_first, index_cache=index_cache
+        )
         self.img_suffix, self.seg_map_suffix = img_suffix, seg_map_suffix
         self.ignore_index = ignore_index
         self.reduce_zero_label = reduce_zero_label
         self.label_format = label_format
         self.backend_args = backend_args
         self.on_error = on_error
+        self.fold = fold
         self._cache_folder = cache
         self._cache: DecodedCache | None = None
         # One slot a worker: each writes its own, the trainer reads the sum.
@@ -189,12 +207,23 @@ class BaseSegDataset(BaseDataset):
                 pair['seg_map_path'] = labels + stem + self.seg_map_suffix
         return pairs
 
+    def of_fold(self, stems: Sequence[str]) -> list[str]:
+        """Those of the data set's part of its fold, if it has one."""
+        return list(stems) if self.fold is None else in_fold(stems, **self.fold)
+
     def filter_data(self) -> list[dict]:
-        """Nothing is filtered; the place where a decoded cache is opened and compared."""
+        """The samples of the fold; the place where a decoded cache is opened and compared."""
         if self._cache_folder is not None:
             self._cache = cache = DecodedCache(self._cache_folder, self.data_root)
             cache.check(self.data_list, label_reading(self._common))
-        return self.data_list
+        if self.fold is None:
+            return self.data_list
+        folder = os.path.join(self.data_prefix.get('img_path') or '', '')
+        named = {
+            info['img_path'].removeprefix(folder).removesuffix(self.img_suffix): info
+            for info in self.data_list
+        }
+        return [named[stem] for stem in self.of_fold(list(named))]
 
     def get_data_info(self, idx: int) -> dict:
         """Paths of a sample and what the dataset says about all of them."""

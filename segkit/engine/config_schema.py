@@ -76,6 +76,7 @@ KEYS_OF: dict[str, frozenset[str]] = dict(
     randomness=_words('seed diff_rank_seed deterministic'),
     auto_scale_lr=_words('enable base_batch_size'),
     aug_test=_words('img_ratios flip'),
+    fold=_words('number of part seed group_by'),
     model_test_cfg=_words(
         'mode crop_size stride batch_windows memory_budget keep_logits keep_confidence '
         'keep_probabilities unknown_below aug_test'

@@ -111,7 +111,7 @@ def _list_pairs(leaf: Leaf) -> None:
     stems = _stems(leaf, kinds[0].folder)
     for kind in kinds:
         kind.names = set(list_files(kind.folder, kind.suffix))
-    for stem in stems:
+    for stem in dataset.of_fold(stems) if stems else ():
         info = {kind.key: os.path.join(kind.folder, stem + kind.suffix) for kind in kinds}
         missing = [kind for kind in kinds if stem + kind.suffix not in kind.names]
         for kind in missing:

@@ -3,11 +3,11 @@
 Where the folder has none for validation, a fraction of the training pictures is, by groups.
 """
 
-import re
 from argparse import Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from segkit.datasets.folds import group_key
 from segkit.datasets.scan import list_stems
 from segkit.errors import UserError
 from segkit.evaluation.tables import format_table
@@ -62,7 +62,7 @@ def split_off(
 def group(stems: Sequence[str], group_by: str | None) -> dict[str, list[str]]:
     """Name of each group -> its stems; without ``group_by`` each stem is one."""
     found: dict[str, list[str]] = {}
-    key = _key(group_by)
+    key = group_key(group_by)
     for stem in stems:
         found.setdefault(key(stem), []).append(stem)
     if group_by and len(found) == len(stems) > 1:
@@ -71,25 +71,6 @@ def group(stems: Sequence[str], group_by: str | None) -> dict[str, list[str]]:
             f'as {stems[0]} and {stems[1]}. The first group of the pattern is the video or place.'
         )
     return found
-
-
-def _key(group_by: str | None) -> Callable[[str], str]:
-    if group_by is None:
-        return lambda stem: stem
-    if group_by == 'folder':
-        return lambda stem: stem.rpartition('/')[0]
-    try:
-        pattern = re.compile(group_by)
-    except re.error as error:
-        raise UserError(f'--group-by {group_by}: no regular expression ({error}).') from None
-
-    def key(stem: str) -> str:
-        found = pattern.search(stem)
-        if not found:
-            return stem
-        return next((g for g in found.groups() if g is not None), found.group())
-
-    return key
 
 
 def _groups_for(groups: Mapping[str, Sequence[str]], wanted: float) -> list[str]:
@@ -110,7 +91,7 @@ def frames_hint(stems: Sequence[str]) -> str:
     """A sentence where names look like frames of several videos, else ''."""
     found: dict[str, int] = {}
     for stem in stems:
-        name = _key(FRAMES)(stem)
+        name = group_key(FRAMES)(stem)
         found[name] = found.get(name, 0) + 1
     videos = [name for name, count in found.items() if count >= _FEWEST_FRAMES]
     if len(videos) < 2 or sum(found[name] for name in videos) < len(stems) / 2:
