@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from segkit.errors import UserError
-from segkit.inspection.class_tables import Entry, colour_of, read_lines, read_table
+from segkit.visualization.class_tables import Entry, colour_of, read_lines, read_table
 
 
 def read_palette(file: str | Path, classes: Sequence[str]) -> list[list[int]]:

@@ -6,7 +6,7 @@
     judgement.py    what the sums mean for this config: errors, warnings, notes
     check_report.py the same findings as text and as one HTML page with pictures
     layout.py       an unknown folder -> its splits: words.py, files.py, pairing.py, splits.py
-    classes.py      stored values and colours -> classes: labels.py, class_tables.py
+    classes.py      stored values and colours -> classes: labels.py, visualization/class_tables.py
     new_config.py   from an unknown folder to a ready config
 
 The layer above datasets and visualization, below the tools. Used by tools/check_dataset.py,

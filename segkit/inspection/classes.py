@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from segkit.errors import UserError
 from segkit.evaluation.tables import format_table
+from segkit.visualization.class_tables import ClassTable, Colour, colour_of, hex_of
 
-from .class_tables import ClassTable, Colour, colour_of, hex_of
 from .labels import Stored
 
 IGNORE = 255

@@ -11,8 +11,8 @@ from PIL import Image
 
 from segkit.datasets.decode import decode_image, decode_label, orientation, png_kind
 from segkit.errors import UserError
+from segkit.visualization.class_tables import Colour
 
-from .class_tables import Colour
 from .examine import value_counts
 
 _MAX_COLOURS = 256

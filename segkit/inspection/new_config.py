@@ -16,9 +16,9 @@ from segkit.datasets.scan import SPLIT_WRITER, write_split
 from segkit.engine.config import shipped_home
 from segkit.errors import UserError
 from segkit.outputs import check_outputs
+from segkit.visualization.class_tables import ClassTable, Entry, find_table, parse_given, read_table
 from segkit.whole_file import write_text
 
-from .class_tables import ClassTable, Entry, find_table, parse_given, read_table
 from .classes import Wish, classes_table, name_classes, words_of
 from .config_template import Content, config_text
 from .examine import Examiner

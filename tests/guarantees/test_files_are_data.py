@@ -300,7 +300,7 @@ ENTERED = {
         'segkit/evaluation/predictions.py:read_pickle', 'segkit/evaluation/scalars.py:*',
         'segkit/models/losses/*:_read',
         'segkit/model_zoo/catalog.py:*', 'segkit/model_zoo/measured.py:*',
-        'segkit/datasets/cache.py:*',
+        'segkit/datasets/cache.py:*', 'segkit/models/backbones/timm_weights.py:*',
         'segkit/datasets/transforms/loading.py:*',
         'tools/publish_model.py:*',
     ],
@@ -319,7 +319,8 @@ ENTERED = {
         'segkit/familiar/names.py:datafrombytes', 'segkit/familiar/scores.py:_map_of',
     ],
     'files of the package, of this process or of its own making': [
-        'segkit/outputs.py:*', 'segkit/datasets/metainfo.py:*',
+        'segkit/outputs.py:*', 'segkit/datasets/metainfo.py:*', 'segkit/__main__.py:*',
+        'segkit/engine/migration/leaf.py:_nearest',
         'segkit/datasets/row_codec.py:*', 'segkit/engine/hooks/run_card.py:*',
         'segkit/engine/rendezvous.py:*', 'segkit/whole_file.py:*', 'segkit/engine/stops.py:*',
         'segkit/engine/launch.py:*', 'segkit/engine/run_lock.py:*',

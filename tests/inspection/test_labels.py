@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from segkit.datasets.label_maps import label_table
-from segkit.inspection.class_tables import ClassTable, Entry, parse_given
 from segkit.inspection.classes import Wish, classes_table, even_greys, name_classes, words_of
 from segkit.inspection.labels import Stored, gather, look
+from segkit.visualization.class_tables import ClassTable, Entry, parse_given
 
 
 def stored(*values, palette=None) -> Stored:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from segkit.inspection.class_tables import (
+from segkit.visualization.class_tables import (
     Entry,
     colour_of,
     find_table,
