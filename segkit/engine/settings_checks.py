@@ -99,6 +99,7 @@ def known_scores(cfg: Mapping) -> tuple[list[str], list[str]] | None:
         asked = metric.get('iou_metrics', ['mIoU'])
         names = ['aAcc', *(['mBIoU'] if metric.get('boundary') else [])]
         names += ['mIoU_low', 'mIoU_high'] if metric.get('bootstrap') else []
+        names += ['mIoU_pictures'] if metric.get('picture_file') else []
         for group in [asked] if isinstance(asked, str) else asked:
             names += [*METRIC_GROUPS.get(group, {}), *(['FWIoU'] if group == 'mIoU' else [])]
         whole += [prefix + name for name in names]

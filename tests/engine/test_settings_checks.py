@@ -59,6 +59,10 @@ def test_a_fault_is_found_and_its_cure_cures_it(tmp_path, words):
         dict(train_cfg=dict(type='MyLoop')),
         dict(default_hooks__checkpoint__save_best='auto'),
         dict(default_hooks__checkpoint__save_best='IoU.water'),
+        dict(
+            default_hooks__checkpoint__save_best='mIoU_pictures',
+            val_evaluator__picture_file='p.csv',
+        ),
         dict(default_hooks__checkpoint__save_best=['Acc.water', 'mAcc', 'FWIoU']),
         dict(default_hooks__checkpoint__save_best='val_loss', val_cfg__val_loss=True),
         dict(default_hooks__checkpoint__save_best='own', val_evaluator=dict(type='mine.Metric')),
