@@ -253,8 +253,6 @@ class RandomRotate(Transform):
         center: tuple[float, float] | None = None,
         auto_bound: bool = False,
     ) -> None:
-        if not 0 <= prob <= 1:
-            raise UserError(f'prob of RandomRotate must lie in [0, 1], not {prob}.')
         bounds = (-degree, degree) if isinstance(degree, (int, float)) else tuple(degree)
         if len(bounds) != 2 or bounds[0] > bounds[1]:
             raise UserError(
@@ -262,7 +260,7 @@ class RandomRotate(Transform):
             )
         if center is not None and auto_bound:
             raise UserError('RandomRotate takes either center or auto_bound, not both.')
-        self.prob, self.degree = prob, bounds
+        self.prob, self.degree = self._probability(prob), bounds
         self.pad_val, self.seg_pad_val = pad_val, seg_pad_val
         self.center, self.auto_bound = center, auto_bound
 

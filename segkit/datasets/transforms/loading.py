@@ -45,6 +45,12 @@ class Transform(BaseTransform):
         shown = (f'{key}={value!r}' for key, value in vars(self).items() if key[0] != '_')
         return f'{type(self).__name__}({", ".join(shown)})'
 
+    def _probability(self, prob: float) -> float:
+        """The argument ``prob``, if it is one."""
+        if not 0 <= prob <= 1:
+            raise UserError(f'prob of {type(self).__name__} must lie in [0, 1], not {prob}.')
+        return prob
+
 
 def read_bytes(path: str, what: str, backend_args: dict | None = None) -> bytes:
     """A file's content. A missing file is an error that says which kind of file it was."""

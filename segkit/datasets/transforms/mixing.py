@@ -19,11 +19,6 @@ from .resize import nearest_window
 Pair = tuple[float, float]
 
 
-def _check_prob(name: str, prob: float) -> None:
-    if not 0 <= prob <= 1:
-        raise UserError(f'prob of {name} must lie in [0, 1], not {prob}.')
-
-
 @TRANSFORMS.register_module()
 class RandomCutOut(Transform):
     """Rectangles of one colour over the picture (DeVries and Taylor, arXiv:1708.04552).
@@ -45,14 +40,13 @@ class RandomCutOut(Transform):
         fill_in: Sequence[float] = (0, 0, 0),
         seg_fill_in: int | None = None,
     ) -> None:
-        _check_prob('RandomCutOut', prob)
         given = cutout_ratio if cutout_shape is None else cutout_shape
         if given is None or None not in (cutout_shape, cutout_ratio):
             raise UserError('RandomCutOut takes either cutout_shape or cutout_ratio.')
         counts = (n_holes, n_holes) if isinstance(n_holes, int) else tuple(n_holes)
         if len(counts) != 2 or not 0 <= counts[0] <= counts[1]:
             raise UserError(f'n_holes of RandomCutOut must be a count or two, not {n_holes}.')
-        self.prob, self.n_holes = prob, counts
+        self.prob, self.n_holes = self._probability(prob), counts
         self.with_ratio = cutout_shape is None
         self.candidates: list[Any] = [given] if np.isscalar(given[0]) else list(given)
         self.fill_in, self.seg_fill_in = tuple(fill_in), seg_fill_in
@@ -121,8 +115,7 @@ class RandomMosaic(Transform):
         pad_val: float = 0,
         seg_pad_val: int | None = None,
     ) -> None:
-        _check_prob('RandomMosaic', prob)
-        self.prob, self.img_scale = prob, tuple(img_scale)
+        self.prob, self.img_scale = self._probability(prob), tuple(img_scale)
         if not 0 <= center_ratio_range[0] <= center_ratio_range[1] <= 2:
             raise UserError(
                 'center_ratio_range of RandomMosaic must lie in [0, 2], not '

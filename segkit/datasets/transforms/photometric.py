@@ -160,9 +160,7 @@ class RandomGaussianBlur(Transform):
     def __init__(self, prob: float = 0.5, kernel_size: int = 5, sigma: float = 0.0) -> None:
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise UserError(f'kernel_size of RandomGaussianBlur must be odd, not {kernel_size}.')
-        if not 0 <= prob <= 1:
-            raise UserError(f'prob of RandomGaussianBlur must lie in [0, 1], not {prob}.')
-        self.prob, self.kernel_size, self.sigma = prob, kernel_size, sigma
+        self.prob, self.kernel_size, self.sigma = self._probability(prob), kernel_size, sigma
 
     def transform(self, results: dict) -> dict:
         if np.random.rand() < self.prob:
