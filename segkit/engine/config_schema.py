@@ -28,7 +28,7 @@ HELPER_KEYS = _words("""
 """)
 HOOK_NAMES = _words("""
     runtime_info timer sampler_seed logger param_scheduler checkpoint visualization
-    non_finite preemption run_card progress first_batches result_places
+    shared_losses non_finite preemption run_card progress first_batches result_places
 """)
 DATALOADER_KEYS = _words("""
     dataset sampler batch_sampler collate_fn worker_init_fn num_batch_per_epoch

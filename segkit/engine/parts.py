@@ -52,6 +52,7 @@ DEFAULT_HOOKS = dict(
     logger='LoggerHook',
     param_scheduler='ParamSchedulerHook',
     checkpoint='CheckpointHook',
+    shared_losses='SharedLossesHook',
     non_finite='NonFiniteLossHook',
     preemption='PreemptionHook',
     run_card='RunCardHook',

@@ -127,7 +127,7 @@ class Runner(Parts):
         self._has_loaded = self._built_training = False
         self._resumed: tuple[Path, dict] | None = None  # found before the data is set up
         self._purpose = 'finetune'
-        # Of the iteration under way; told by RuntimeInfoHook.
+        # Of the iteration under way; told by SharedLossesHook.
         self.stop_requested = False
         self.losses: dict[str, float] = {}
         self.local_losses: dict[str, float] = {}

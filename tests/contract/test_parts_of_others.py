@@ -73,6 +73,14 @@ def test_a_loop_of_others_trains_as_under_mmengines_runner(tmp_path, by_epoch):
     assert differences(weights(plain), weights(ours))
 
 
+def test_a_signal_is_heard_with_mmengines_hooks_in_the_place_of_ours(tmp_path):
+    given = dict(settings(False), default_hooks=dict(runtime_info=mm.RuntimeInfoHook()))
+    runner = Runner(**given, work_dir=str(tmp_path), custom_hooks=[Signal(2)])
+    with pytest.raises(SystemExit):
+        runner.train()
+    assert read(tmp_path / 'iter_2.pth')['meta']['iter'] == 2
+
+
 def test_a_loop_of_others_is_stopped_by_a_signal_saves_and_goes_on(tmp_path):
     def runner(*hooks, **more):
         given = settings(False)

@@ -4,7 +4,12 @@ from segkit.old_names import serve
 
 from .certainty import CertaintyHook
 from .checkpoint import CheckpointHook
-from .each_iteration import NonFiniteLossHook, PreemptionHook, RuntimeInfoHook
+from .each_iteration import (
+    NonFiniteLossHook,
+    PreemptionHook,
+    RuntimeInfoHook,
+    SharedLossesHook,
+)
 from .early_stopping import EarlyStoppingHook
 from .first_batches import FirstBatchesHook
 from .logger import LoggerHook
@@ -29,6 +34,7 @@ __all__ = [
     'ResultPlacesHook',
     'RunCardHook',
     'RuntimeInfoHook',
+    'SharedLossesHook',
     'SpeedUpHook',
 ]
 

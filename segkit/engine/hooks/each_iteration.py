@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
 
 @HOOKS.register_module()
-class RuntimeInfoHook(MMRuntimeInfoHook):
-    """Writes iteration, learning rates and losses to the message hub."""
+class SharedLossesHook(Hook):
+    """Tells the Runner the losses of this rank and of all, and whether any rank is to stop."""
+
+    priority = 'HIGHEST'
 
     def after_train_iter(
         self,
@@ -43,8 +45,22 @@ class RuntimeInfoHook(MMRuntimeInfoHook):
         runner.stop_requested = mean[-1] > 0
         runner.local_losses = dict(zip(outputs, local))
         runner.losses = dict(zip(outputs, mean))
-        for key, value in runner.losses.items():
-            runner.message_hub.update_scalar(f'train/{key}', value)
+
+
+@HOOKS.register_module()
+class RuntimeInfoHook(MMRuntimeInfoHook):
+    """Writes iteration, learning rates and losses to the message hub."""
+
+    def after_train_iter(
+        self,
+        runner: 'Runner',
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: dict | None = None,
+    ) -> None:
+        """Those of all ranks; under mmengine's Runner, which does not ask them, of this one."""
+        losses = getattr(runner, 'losses', None) or outputs
+        super().after_train_iter(runner, batch_idx, data_batch, losses)
 
     def before_val_epoch(self, runner: 'Runner') -> None:
         """What validation publishes belongs to the iterations done, as in the log's own line."""
