@@ -37,6 +37,12 @@ _MORE_STEPS = (
 )
 _BUILDERS = 'build_dataset build_dataloader'
 _MULTI = 'MultiImageMixDataset'
+_WEIGHTS = (  # where they stood in segkit 0.9
+    'CheckpointError CheckpointNotFoundError DownloadError LoadReport Undrawn '
+    'UnsafeCheckpointError apply_init_cfg build_undrawn dataset_meta_of inflate_stem initialise '
+    'load_backbone_weights load_checkpoint load_into local_file read_verified state_dict_of '
+    'to_our_names use_in_mmengine without_pretrained write_checkpoint write_safetensors'
+)
 
 SERVED = {
     'mmengine.utils': 'digit_version',
@@ -69,6 +75,7 @@ SERVED = {
         'DATASETS PIPELINES=TRANSFORMS OPTIMIZER_BUILDERS=OPTIM_WRAPPER_CONSTRUCTORS '
         'OPTIMIZER_CONSTRUCTORS=OPTIM_WRAPPER_CONSTRUCTORS'
     ),
+    'weights': _WEIGHTS,
     'visualization': 'SegVisualizationHook SegLocalVisualizer',
     'evaluation': 'IoUMetric',
     'familiar.metrics': 'CityscapesMetric',
@@ -142,6 +149,7 @@ PLACES = {
     ),
     'datasets.voc': 'PascalVOCDataset',
     'engine': 'SegVisualizationHook',
+    'engine.checkpoint': _WEIGHTS,
     'engine.hooks': 'SegVisualizationHook',
     'engine.hooks.visualization_hook': 'SegVisualizationHook',
     'evaluation': 'CityscapesMetric',
