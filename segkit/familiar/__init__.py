@@ -45,10 +45,10 @@ def names_of(module: str) -> list[str]:
 
 def instead(module: str, name: str) -> str:
     """A sentence for what ``module`` or one of its submodules had and nothing here replaces."""
-    area, sentence = _sentences().get(name, ('', ''))
-    place = _place(module)
-    below = f'{place}.'.startswith(f'{area}.') or f'{area}.'.startswith(f'{place}.')
-    return sentence if area and place and below else ''
+    areas, sentence = _sentences().get(name, ('', ''))
+    place = f'{_place(module)}.'
+    near = (place.startswith(f'{a}.') or f'{a}.'.startswith(place) for a in areas.split())
+    return sentence if any(near) else ''
 
 
 def find(module: str, name: str) -> object:

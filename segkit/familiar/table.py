@@ -4,7 +4,7 @@ SERVED   module here (below segkit, or of mmengine or mmcv) -> names it serves, 
          they differ
 PLACES   module there -> names that are served in it; '' is the package. A place that is no module
          here is made one; at the others only the names that they lack are looked up
-LACKING  module there -> what to use instead -> names of classes, functions and modules below it
+LACKING  modules there -> what to use instead -> names of classes, functions and modules below it
 TYPES    registry -> names that a config may have as ``type``, besides those always registered
 """
 
@@ -50,7 +50,7 @@ SERVED = {
     'mmengine.dist': 'sync_random_seed',
     'mmcv.transforms': 'Normalize to_tensor ImageToTensor ToTensor RandomResize',
     'mmcv.cnn.bricks.transformer': 'PatchEmbed PatchMerging AdaptivePadding',
-    'familiar.versions': '__version__ version_info',
+    'familiar.versions': '__version__ version_info parse_version_info',
     'apis': 'init_model init_segmentor inference_model inference_segmentor',
     'familiar.inferencer': 'MMSegInferencer',
     'familiar.show_result_pyplot': 'show_result_pyplot',
@@ -101,7 +101,7 @@ SERVED = {
 
 PLACES = {
     '': 'digit_version version_info',
-    'version': '__version__ version_info',
+    'version': '__version__ version_info parse_version_info',
     'apis': f'MMSegInferencer show_result_pyplot {_TESTING} {_TRAINING} get_root_logger',
     'apis.inference': 'init_model init_segmentor show_result_pyplot',
     'apis.mmseg_inferencer': 'MMSegInferencer',
@@ -119,9 +119,15 @@ PLACES = {
     'core.seg': _SAMPLERS,
     'core.seg.builder': 'build_pixel_sampler',
     'core.seg.sampler': 'BasePixelSampler OHEMPixelSampler',
+    'core.seg.sampler.base_pixel_sampler': 'BasePixelSampler',
+    'core.seg.sampler.ohem_pixel_sampler': 'OHEMPixelSampler',
     'core.utils': 'add_prefix sync_random_seed check_dist_init',
+    'core.utils.dist_util': 'sync_random_seed check_dist_init',
     'core.utils.misc': 'add_prefix',
-    'datasets': f'CustomDataset {_BUILDERS} DATASETS PIPELINES LoadImageFromNDArray Resize Pad',
+    'datasets': (
+        f'CustomDataset {_BUILDERS} DATASETS PIPELINES LoadImageFromNDArray Resize Pad '
+        f'{_MORE_STEPS}'
+    ),
     'datasets.ade': 'ADE20KDataset',
     'datasets.basesegdataset': 'BaseSegDataset',
     'datasets.builder': f'{_BUILDERS} DATASETS PIPELINES',
@@ -130,7 +136,7 @@ PLACES = {
     'datasets.dataset_wrappers': f'{_MULTI} ConcatDataset RepeatDataset',
     'datasets.night_driving': 'NightDrivingDataset',
     'datasets.potsdam': 'PotsdamDataset',
-    'datasets.pipelines': _STEPS,
+    'datasets.pipelines': f'{_STEPS} {_MORE_STEPS}',
     'datasets.pipelines.compose': 'Compose',
     'datasets.pipelines.formatting': 'to_tensor ImageToTensor ToTensor PackSegInputs',
     'datasets.pipelines.loading': 'LoadAnnotations LoadImageFromFile LoadImageFromNDArray',
@@ -160,6 +166,7 @@ PLACES = {
     'models.builder': 'MODELS ATTENTION',
     'models.backbones': 'TIMMBackbone',
     'models.backbones.mit': 'MixVisionTransformer',
+    'models.backbones.timm_backbone': 'TIMMBackbone',
     'models.decode_heads.aspp_head': 'ASPPModule',
     'models.decode_heads.psp_head': 'PPM',
     'models.losses': 'mask_cross_entropy get_class_weight reduce_loss weighted_loss',
@@ -215,7 +222,10 @@ _VOLUMES = 'Pictures of two dimensions are read here; use MONAI for volumes.'
 LACKING = {
     'apis': {
         'Cut the picture into tiles and give inference_model a generator of them, or set '
-        "model.test_cfg to mode='slide'.": 'RSImage RSInferencer remote_sense_inferencer'
+        "model.test_cfg to mode='slide'.": 'RSImage RSInferencer remote_sense_inferencer',
+        'inference_model reads pictures, and segkit.evaluation.IoUMetric keeps no arrays.': (
+            'LoadImage np2tmp'
+        ),
     },
     'core': {
         "Validation runs by train_cfg=dict(val_interval=...) and val_cfg=dict(type='ValLoop').": (
@@ -226,6 +236,8 @@ LACKING = {
         ),
     },
     'datasets': {
+        'MMSegInferencer and inference_model read what they are given.': 'InferencerLoader',
+        'The Runner seeds each sample by its number (randomness=dict(seed=...)).': 'worker_init_fn',
         _ANY_FOLDERS: (
             'BDD100KDataset ChaseDB1Dataset DRIVEDataset DSDLSegDataset HRFDataset LIPDataset '
             'MapillaryDataset_v1 MapillaryDataset_v2 NYUDataset REFUGEDataset STAREDataset '
@@ -254,12 +266,16 @@ LACKING = {
             'Collect DefaultFormatBundle ToDataContainer Transpose'
         ),
     },
-    'engine': {
+    'models ops': {
+        'Its layer is part of EncNet, which is not here; take PSPHead.': 'Encoding encoding'
+    },
+    'engine core': {
         "Rates for single layers are set by optim_wrapper.paramwise_cfg=dict(custom_keys={'"
         "backbone.layer1': dict(lr_mult=0.1)}).": (
             'LearningRateDecayOptimizerConstructor LayerDecayOptimizerConstructor '
             'ForceDefaultOptimWrapperConstructor optimizers layer_decay_optimizer_constructor '
-            'force_default_constructor'
+            'force_default_constructor get_layer_id_for_convnext get_stage_id_for_convnext '
+            'get_layer_id_for_vit'
         ),
         'PolyLR(eta_min=..., power=...) is the schedule here.': 'PolyLRRatio schedulers',
     },
@@ -269,6 +285,12 @@ LACKING = {
         )
     },
     'models': {
+        'torch.nn.KLDivLoss in a loss of yours takes its place.': 'KLDivLoss kldiv_loss',
+        'segkit.models.backbones.mix_transformer and segkit.models.decode_heads.sep_aspp_head have '
+        'blocks of their own.': (
+            'MixFFN EfficientMultiheadAttention TransformerEncoderLayer '
+            'DepthwiseSeparableASPPModule'
+        ),
         _TIMM.format('resnext50_32x4d'): 'ResNeXt resnext ResNeSt resnest',
         _TIMM.format('hrnet_w18'): 'HRNet hrnet',
         _TIMM.format('mobilenetv2_100'): 'MobileNetV2 MobileNetV3 mobilenet_v2 mobilenet_v3',
@@ -293,7 +315,7 @@ LACKING = {
             'SegmenterMaskTransformerHead segmenter_mask_head '
             'DepthwiseSeparableFCNHead sep_fcn_head '
             'SETRMLAHead setr_mla_head SETRUPHead setr_up_head STDCHead stdc_head '
-            'VPDDepthHead vpd_depth_head Encoding encoding'
+            'VPDDepthHead vpd_depth_head'
         ),
         'A head that refines another one takes its place in a subclass of EncoderDecoder whose '
         '_init_decode_head builds both.': (
@@ -328,6 +350,13 @@ LACKING = {
             'ppm get_uncertain_point_coords_with_randomness point_sample san_layers MLP '
             'LayerNorm2d cross_attn_layer'
         ),
+    },
+    'utils core.evaluation': {
+        'Give the classes and the palette in the metainfo of a BaseSegDataset.': (
+            'bdd100k_classes bdd100k_palette stare_classes stare_palette synapse_classes '
+            'synapse_palette lip_classes lip_palette mapillary_v1_classes mapillary_v1_palette '
+            'mapillary_v2_classes mapillary_v2_palette'
+        )
     },
     'utils': {
         'open_clip.get_tokenizer (`pip install open_clip_torch`) makes tokens of words.': (

@@ -22,7 +22,8 @@ LISTED = [
 OLDER = [(registry, name) for registry, names in TYPES.items() for name in names.split()]
 MISSING = [
     (area, name)
-    for area, groups in LACKING.items()
+    for areas, groups in LACKING.items()
+    for area in areas.split()
     for names in groups.values()
     for name in names.split()
 ]

@@ -327,7 +327,9 @@ USES: dict[str, Callable[[Any], object]] = {
     'dataset_aliases': lambda d: 'voc12aug' in d['voc'],
     'get_classes': lambda f: len(f('ade')) == 150,
     'get_palette': lambda f: f('voc')[0] == [0, 0, 0], '__version__': lambda v: v.count('.') == 2,
-    'version_info': lambda v: len(v) >= 3, 'digit_version': lambda f: f('1.2.0') > f('1.1.9'),
+    'version_info': lambda v: len(v) >= 3,
+    'parse_version_info': lambda f: f('1.2.0rc1') == (1, 2, 0, 'rc1'),
+    'digit_version': lambda f: f('1.2.0') > f('1.1.9'),
     **dict.fromkeys(
         ['ConfigType', 'OptConfigType', 'MultiConfig', 'OptMultiConfig', 'SampleList',
          'OptSampleList', 'TensorDict', 'TensorList', 'ForwardResults'], is_a_type),

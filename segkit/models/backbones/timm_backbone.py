@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from segkit.compat import CountsAsModule
 from segkit.errors import CheckpointError, UserError
+from segkit.old_names import serve
 
 from ..layers import resize_to
 from .import_timm import import_timm
@@ -159,3 +160,6 @@ def _create(timm: Any, start: bool | str, **kwargs: object) -> nn.Module:
             f"backbone.model_name: timm's '{name}' gives no feature maps with "
             f'{given or "these arguments"}: {error}'
         ) from error
+
+
+serve(__name__)

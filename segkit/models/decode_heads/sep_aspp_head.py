@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from segkit.models.layers import ConvModule, resize_to
+from segkit.old_names import serve
 
 from .aspp_head import ASPPHead
 
@@ -73,3 +74,6 @@ class DepthwiseSeparableASPPHead(ASPPHead):
             detail = self.c1_bottleneck(self._chosen(inputs, [self.c1_index], 'c1_index')[0])
             x = torch.cat([resize_to(x, detail.shape[2:], self.align_corners), detail], dim=1)
         return self.sep_bottleneck(x)
+
+
+serve(__name__)
