@@ -270,8 +270,9 @@ LACKING = {
         'Its layer is part of EncNet, which is not here; take PSPHead.': 'Encoding encoding'
     },
     'engine core': {
-        "Rates for single layers are set by optim_wrapper.paramwise_cfg=dict(custom_keys={'"
-        "backbone.layer1': dict(lr_mult=0.1)}).": (
+        'Rates that fall by layer are asked for in a config: optim_wrapper=dict(constructor='
+        "'LearningRateDecayOptimizerConstructor', paramwise_cfg=dict(decay_rate=0.9)); rates of "
+        "single ones by paramwise_cfg=dict(custom_keys={'backbone.layer1': dict(lr_mult=0.1)}).": (
             'LearningRateDecayOptimizerConstructor LayerDecayOptimizerConstructor '
             'ForceDefaultOptimWrapperConstructor optimizers layer_decay_optimizer_constructor '
             'force_default_constructor get_layer_id_for_convnext get_stage_id_for_convnext '
