@@ -109,7 +109,7 @@ class ConvModule(nn.Module):
         )  # fmt: skip
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size, self.stride = self.conv.kernel_size, self.conv.stride
-        self.padding, self.dilation = self.conv.padding, self.conv.dilation
+        self.padding, self.dilation = padding, self.conv.dilation
         self.groups = self.conv.groups
         self.norm_name: str | None = None
         if norm_cfg is not None:
