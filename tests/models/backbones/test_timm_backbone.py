@@ -289,3 +289,14 @@ def test_a_segmentor_on_a_plain_transformer(head, tmp_path):
         assert classes.shape == (1, 48, 56)
     made.test_cfg = dict(mode='whole')
     export_model(made, tmp_path / 'net.onnx', shape=(56, 64))
+
+
+def test_the_shipped_linear_head_learns_alone():
+    """As it is shipped, but for the weights, which a test does not fetch."""
+    base = ROOT / 'configs/_base_/models/linear_vit-s14-dinov2.py'
+    model = MODELS.build(without_pretrained(Config.fromfile(base).model))
+    inputs, samples = batch()
+    model.train()(inputs, samples, mode='loss')['decode.loss_ce'].backward()
+    learning = {name for name, p in model.named_parameters() if p.grad is not None}
+    assert learning == {'decode_head.conv_seg.weight', 'decode_head.conv_seg.bias'}
+    assert model.backbone.channels == [model.decode_head.in_channels]
