@@ -23,10 +23,9 @@ MORE = {
 
 def tools_with_options() -> list[str]:
     tools = found.tools()
+    adding = ("'--cfg-options'", 'add_common_arguments(', 'tool_parser(__doc__, config=True)')
     taking = [
-        name
-        for name, path in tools.items()
-        if "'--cfg-options'" in path.read_text() or 'add_common_arguments(' in path.read_text()
+        name for name, path in tools.items() if any(call in path.read_text() for call in adding)
     ]
     assert len(taking) >= 9, taking
     return taking
