@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -39,3 +40,13 @@ def signals_restored() -> Iterator[None]:
             signal.signal(number, handler)
     stops._Stop.asked, stops._Stop.training, stops._Stop.tool = None, False, False
     stops._Stop.previous = {}
+
+
+@pytest.fixture(autouse=True)
+def determinism_restored() -> Iterator[None]:
+    """A deterministic run sets it for its process, where later tests would train in other bits."""
+    yield
+    torch = sys.modules.get('torch')
+    if torch is not None and torch.are_deterministic_algorithms_enabled():
+        torch.use_deterministic_algorithms(False)
+        torch.backends.cudnn.deterministic = False
