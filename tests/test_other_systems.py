@@ -46,6 +46,7 @@ def run(folder, more, workers):
     code = HIDDEN.format(more=more, modules=modules, folder=str(folder), workers=workers)
     done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
+    assert 'Traceback' not in done.stdout + done.stderr, 'of a thread or a worker'
     assert done.stdout.endswith('all of it\n')
 
 

@@ -161,7 +161,7 @@ def test_turned_shapes_of_cvat_cover_what_geometry_says(tmp_path, monkeypatch):
 
     picture(tmp_path / 'a.jpg')
     shapes = (
-        '<box label="box" xtl="10" ytl="15" xbr="30" ybr="25" rotation="90.0"/>'
+        '<box label="box" xtl="10" ytl="15" xbr="30" ybr="25" rotation="30.0"/>'
         '<ellipse label="ellipse" cx="45" cy="20" rx="4" ry="12" rotation="90"/>'
     )
     (tmp_path / 'x.xml').write_text(
@@ -171,11 +171,13 @@ def test_turned_shapes_of_cvat_cover_what_geometry_says(tmp_path, monkeypatch):
     label = draw(drawing)
     assert names == ['box', 'ellipse']
     y, x = np.mgrid[:40, :60] + 0.5
-    box = (abs(x - 20) < 5) & (abs(y - 20) < 10)
+    sin, cos = 0.5, 3**0.5 / 2  # 30 degrees clockwise, as the picture is seen
+    along, across = (x - 20) * cos + (y - 20) * sin, (y - 20) * cos - (x - 20) * sin
+    box = (abs(along) < 10) & (abs(across) < 5)
     ellipse = ((x - 45) / 12) ** 2 + ((y - 20) / 4) ** 2 < 1
     assert ((label == 1) != box).sum() <= 40  # the outline
     assert ((label == 2) != ellipse).sum() <= 40
-    assert (label[15:25, 18:22] == 1).all()
+    assert (label[box & (abs(along) < 9) & (abs(across) < 4)] == 1).all()
     assert (label[19:21, 36:54] == 2).all()
 
 
