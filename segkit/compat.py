@@ -118,13 +118,15 @@ def shipped_bases(home: Callable[[], Path]) -> None:
     Config._get_cfg_path = staticmethod(find)
 
 
-def wrappers_of(optim_wrapper: Any) -> list[Any]:
+def wrappers_of(optim_wrapper: object) -> list[Any]:
     """The OptimWrappers in an OptimWrapperDict, or the one that is given."""
     values = getattr(optim_wrapper, 'values', None)
     return [optim_wrapper] if values is None else list(values())
 
 
-def set_accumulation(optim_wrapper: Any, batches: int, model: Any, done: int, total: int) -> None:
+def set_accumulation(
+    optim_wrapper: Any, batches: int, model: object, done: int, total: int
+) -> None:
     """Tell the optimizer's wrapper that its batches come ``batches`` to a step.
 
     Args:
@@ -135,7 +137,7 @@ def set_accumulation(optim_wrapper: Any, batches: int, model: Any, done: int, to
         wrapper.initialize_count_status(model, done, total)
 
 
-def accumulation_of(optim_wrapper: Any) -> int:
+def accumulation_of(optim_wrapper: object) -> int:
     """Iterations per step that the optimizer's wrapper, or its config, asks for."""
     if isinstance(optim_wrapper, dict):
         return optim_wrapper.get('accumulative_counts', 1)
@@ -176,12 +178,12 @@ def make_current(*instances: Any) -> None:
                 made.move_to_end(instance.instance_name)
 
 
-def settings_of(cfg: Any) -> dict[str, Any]:
+def settings_of(cfg: Any) -> dict[str, object]:
     """A config as plain dicts, what a lazy one imports as names."""
     return cfg._to_lazy_dict() if hasattr(cfg, '_to_lazy_dict') else cfg.to_dict()
 
 
-def parse_option(text: str) -> Any:
+def parse_option(text: str) -> object:
     """The value of ``--cfg-options KEY=text``: a number, a text, or a list or tuple of them."""
     from mmengine.config import DictAction
 

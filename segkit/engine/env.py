@@ -36,7 +36,7 @@ _DISTRIBUTIONS = {
 }
 
 
-def _possible(mp_cfg: Mapping[str, Any]) -> dict[str, Any]:
+def _possible(mp_cfg: Mapping[str, object]) -> dict[str, object]:
     """``mp_cfg`` with a way to start processes that this system has; Windows cannot fork."""
     known = multiprocessing.get_all_start_methods()
     method = mp_cfg.get('mp_start_method', 'fork')
