@@ -1,4 +1,4 @@
-"""Imports at the head of a file point one way, as the README says."""
+"""Imports at the head of a file point one way, as CONTRIBUTING.md says."""
 
 import ast
 import re
@@ -8,8 +8,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def levels() -> dict[str, int]:
-    """Package -> its level in the README's chain, 0 the lowest."""
-    page = (ROOT / 'README.md').read_text()
+    """Package -> its level in the chain of CONTRIBUTING.md, 0 the lowest."""
+    page = (ROOT / 'CONTRIBUTING.md').read_text()
     chain = re.search(r'Imports at the head of a file point one way: (.*?)\.\n', page, re.DOTALL)[1]
     groups = enumerate(chain.split('<'))
     return {name: level for level, group in groups for name in re.findall(r'`(\w+)`', group)}
@@ -38,7 +38,7 @@ def test_a_package_imports_those_below_it_alone():
     assert not upward
 
 
-def test_the_names_of_the_older_toolbox_are_imported_by_nobody():
+def test_the_names_of_mmsegmentation_are_imported_by_nobody():
     files = [path for path in ROOT.glob('segkit/**/*.py') if path.parent.name != 'familiar']
     assert len(files) >= 200
     named = [path.name for path in files if 'segkit.familiar' in path.read_text()]

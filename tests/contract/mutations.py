@@ -19,7 +19,14 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ('segkit', 'tools', 'configs', 'tests', 'docs', 'requirements')
-FILES = ('pyproject.toml', 'setup.py', 'README.md', 'model_zoo.md', 'CHANGELOG.md')
+FILES = (
+    'pyproject.toml',
+    'setup.py',
+    'README.md',
+    'CONTRIBUTING.md',
+    'model_zoo.md',
+    'CHANGELOG.md',
+)
 
 
 class Mutation(NamedTuple):
