@@ -40,9 +40,9 @@ class Mutation(NamedTuple):
 LOSSES, HEADS = 'segkit/models/losses', 'segkit/models/decode_heads'
 LOSS_TEST = 'tests/models/losses/test_cross_entropy_loss.py'
 MUTATIONS = [
-    Mutation('loss: mean over labelled pixels', f'{LOSSES}/labels.py',
+    Mutation('loss: mean over labelled pixels', f'{LOSSES}/stray_labels.py',
              'return label.numel()', 'return (label != ignore_index).sum()', LOSS_TEST),
-    Mutation('loss: weighted mean over all', f'{LOSSES}/utils.py',
+    Mutation('loss: weighted mean over all', f'{LOSSES}/reduction.py',
              'return loss.sum() / (avg_factor', 'return loss.mean() / (avg_factor', LOSS_TEST),
     Mutation('loss: bands half a pixel off', f'{LOSSES}/cross_entropy_loss.py',
              'return (i + 0.5) * (small / large) - 0.5', 'return i * (small / large)', LOSS_TEST),
@@ -60,7 +60,7 @@ MUTATIONS = [
              'top, left = more_h // 2, more_w // 2', 'top, left = 0, 0',
              'tests/models/decode_heads/test_isa_head.py'),
     Mutation('head: PSP pools once', f'{HEADS}/psp_head.py',
-             'CellPool(s), self._conv', 'CellPool(1), self._conv',
+             'CellPool(scale), mixer()', 'CellPool(1), mixer()',
              'tests/models/decode_heads/test_psp_head.py'),
     Mutation('head: the last of two losses counts', f'{HEADS}/decode_head.py',
              'losses[name] + value if name in losses else value', 'value',
