@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from segkit.engine.optim import AmpOptimWrapper, choose_amp_dtype
+from segkit.engine.amp import AmpOptimWrapper, choose_amp_dtype
 
 
 def wrapper(model: nn.Module, **kwargs) -> AmpOptimWrapper:
