@@ -40,7 +40,7 @@ def test_the_network_is_changed_in_place(wrap, caplog):
 def test_arguments_add_the_hook_only_when_one_is_given(given):
     names = (
         'out', 'eval', 'format_only', 'show', 'show_dir', 'aug_test', 'fuse_bn', 'channels_last',
-        'bf16', 'report',
+        'bf16', 'report', 'unknown_below', 'probabilities', 'certainty_dir', 'per_picture',
     )  # fmt: skip
     args = argparse.Namespace(checkpoint='a.pth', opacity=0.5, **{**dict.fromkeys(names), **given})
     parts = {'model': {}, 'test_dataloader': {'dataset': {}}}

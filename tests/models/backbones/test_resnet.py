@@ -15,7 +15,8 @@ D8 = {'strides': (1, 2, 1, 1), 'dilations': (1, 1, 2, 4), 'contract_dilation': T
 def test_state_dict_is_that_of_the_published_checkpoints_in_order(depth, count):
     with torch.device('meta'):
         net = ResNetV1c(depth, norm_cfg={'type': 'SyncBN', 'requires_grad': True}, **D8)
-    recipe = {'depth': str(depth), 'num_classes': '19', 'mask_size': ''}
+    name = f'pspnet_r{depth}-d8_512x1024_40k_cityscapes'
+    recipe = {'config': name, 'depth': str(depth), 'num_classes': '19', 'mask_size': ''}
     published = published_shapes('pspnet', recipe)
     want = [(k.removeprefix('backbone.'), v) for k, v in published.items() if 'backbone.' in k]
     assert [(k, tuple(v.shape)) for k, v in net.state_dict().items()] == want
