@@ -88,7 +88,7 @@ def test_flags_reach_the_config_that_is_saved(call):
     assert saved.optim_wrapper.dtype == 'bf16'
     assert saved.randomness.seed == 5
     assert saved.randomness.deterministic is True
-    assert saved.accumulate == 2
+    assert saved.train_cfg.accumulate == 2
     assert saved.val_dataloader is None
     assert read(work_dir / 'iter_2.pth')['meta']['effective_batch'] == 4
     assert not list(work_dir.glob('best_*'))
