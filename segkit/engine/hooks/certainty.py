@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
 from segkit.datasets.places import image_root
+from segkit.engine.model_setup import bare
 from segkit.outputs import picture_png
 from segkit.registry import HOOKS
 from segkit.visualization.certainty import CONFIDENCE, PROBABILITIES, write_certainty
@@ -44,7 +44,7 @@ class CertaintyHook(Hook):
         return f'--certainty-dir {self.out_dir}', str(self.out_dir), paths
 
     def before_test_epoch(self, runner: 'Runner') -> None:
-        model: Any = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model: Any = bare(runner.model)
         wanted = dict(keep_confidence=self.confidence, keep_probabilities=self.probabilities)
         model.test_cfg = {**model.test_cfg, **wanted}
         self._root = image_root(runner.test_dataloader.dataset)
