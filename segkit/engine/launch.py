@@ -31,8 +31,11 @@ _FILE_ERRORS = (
 )
 
 
-def tool_parser(doc: str | None, config: bool = False) -> argparse.ArgumentParser:
-    """A parser that prints ``doc`` as it is; ``config``: with a config and --cfg-options."""
+def tool_parser(
+    doc: str | None, config: bool = False, overwrite: str = ''
+) -> argparse.ArgumentParser:
+    """A parser that prints ``doc`` as it is; ``config``: with a config and --cfg-options;
+    ``overwrite``: with the --workers and --overwrite of a converter, and the help of the latter."""
     parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -41,6 +44,9 @@ def tool_parser(doc: str | None, config: bool = False) -> argparse.ArgumentParse
         parser.add_argument(
             '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='change settings'
         )
+    if overwrite:
+        parser.add_argument('--workers', type=int, help='processes (default: one a core)')
+        parser.add_argument('--overwrite', action='store_true', help=overwrite)
     return parser
 
 

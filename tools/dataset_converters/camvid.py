@@ -31,13 +31,11 @@ COLOURS = (
 
 
 def parse_args() -> argparse.Namespace:
-    parser = tool_parser(__doc__)
+    parser = tool_parser(__doc__, overwrite='write again')
     parser.add_argument('source', type=Path, help='folder with the pictures and labels below it')
     parser.add_argument(
         '--out', type=Path, default=Path('data/CamVid'), help='default: %(default)s'
     )
-    parser.add_argument('--workers', type=int, help='processes (default: one a core)')
-    parser.add_argument('--overwrite', action='store_true', help='write again')
     return parser.parse_args()
 
 

@@ -18,11 +18,9 @@ POLYGONS, LABELS = '_polygons.json', '_labelTrainIds.png'
 
 
 def parse_args() -> argparse.Namespace:
-    parser = tool_parser(__doc__)
+    parser = tool_parser(__doc__, overwrite='draw labels again that are there')
     parser.add_argument('root', type=Path, help='folder with leftImg8bit and gtFine')
     parser.add_argument('--gt-dir', default='gtFine', help='default: %(default)s')
-    parser.add_argument('--workers', type=int, help='processes (default: one a core)')
-    parser.add_argument('--overwrite', action='store_true', help='draw labels again that are there')
     return parser.parse_args()
 
 

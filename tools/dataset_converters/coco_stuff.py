@@ -25,10 +25,8 @@ SPLITS_10K = ('train', 'test')
 
 
 def parse_args() -> argparse.Namespace:
-    parser = tool_parser(__doc__)
+    parser = tool_parser(__doc__, overwrite='write labels again')
     parser.add_argument('root', type=Path, help='folder with annotations')
-    parser.add_argument('--workers', type=int, help='processes (default: one a core)')
-    parser.add_argument('--overwrite', action='store_true', help='write labels again')
     return parser.parse_args()
 
 

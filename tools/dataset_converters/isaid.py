@@ -21,13 +21,11 @@ LABEL = '_instance_color_RGB'
 
 
 def parse_args() -> argparse.Namespace:
-    parser = tool_parser(__doc__)
+    parser = tool_parser(__doc__, overwrite='write tiles again')
     parser.add_argument('source', type=Path, help='folder with train and val')
     parser.add_argument('--out', type=Path, default=Path('data/iSAID'), help='default: %(default)s')
     parser.add_argument('--tile', type=int, default=896, help='side (default: %(default)s)')
     parser.add_argument('--overlap', type=int, default=384, help='default: %(default)s')
-    parser.add_argument('--workers', type=int, help='processes (default: one a core)')
-    parser.add_argument('--overwrite', action='store_true', help='write tiles again')
     return parser.parse_args()
 
 

@@ -35,13 +35,11 @@ NAMES = {
 
 
 def parse_args() -> argparse.Namespace:
-    parser = tool_parser(__doc__)
+    parser = tool_parser(__doc__, overwrite='write tiles again')
     parser.add_argument('city', choices=sorted(NAMES))
     parser.add_argument('source', type=Path, help='folder with the TIFF files somewhere below')
     parser.add_argument('--out', type=Path, help='default: data/CITY')
     parser.add_argument('--tile', type=int, default=512, help='side (default: %(default)s)')
-    parser.add_argument('--workers', type=int, help='processes (default: one a core)')
-    parser.add_argument('--overwrite', action='store_true', help='write tiles again')
     return parser.parse_args()
 
 

@@ -16,13 +16,11 @@ FOLDERS = {'images_png': 'img_dir', 'masks_png': 'ann_dir'}
 
 
 def parse_args() -> argparse.Namespace:
-    parser = tool_parser(__doc__)
+    parser = tool_parser(__doc__, overwrite='copy again')
     parser.add_argument('source', type=Path, help='folder with Train, Val and perhaps Test')
     parser.add_argument(
         '--out', type=Path, default=Path('data/loveDA'), help='default: %(default)s'
     )
-    parser.add_argument('--workers', type=int, help='processes (default: one a core)')
-    parser.add_argument('--overwrite', action='store_true', help='copy again')
     return parser.parse_args()
 
 

@@ -22,12 +22,10 @@ SPLITS = ('train', 'val')
 
 
 def parse_args() -> argparse.Namespace:
-    parser = tool_parser(__doc__)
+    parser = tool_parser(__doc__, overwrite='write labels again')
     parser.add_argument('devkit', type=Path, help='folder with VOC2010')
     parser.add_argument('source', type=Path, help='trainval_merged.json, or a folder of labels')
     parser.add_argument('--names', type=Path, help='names of the values in a folder of labels')
-    parser.add_argument('--workers', type=int, help='processes (default: one a core)')
-    parser.add_argument('--overwrite', action='store_true', help='write labels again')
     return parser.parse_args()
 
 

@@ -24,10 +24,8 @@ from segkit.engine.launch import run_script, tool_parser
 
 
 def parse_args() -> argparse.Namespace:
-    parser = tool_parser(__doc__)
+    parser = tool_parser(__doc__, overwrite='write labels again')
     parser.add_argument('folder', type=Path, help='folder with the export somewhere below')
-    parser.add_argument('--workers', type=int, help='processes (default: one a core)')
-    parser.add_argument('--overwrite', action='store_true', help='write labels again')
     return parser.parse_args()
 
 

@@ -19,12 +19,10 @@ FULL = 10582
 
 
 def parse_args() -> argparse.Namespace:
-    parser = tool_parser(__doc__)
+    parser = tool_parser(__doc__, overwrite='write labels again')
     parser.add_argument('devkit', type=Path, help='folder with VOC2012')
     parser.add_argument('sbd', type=Path, help='folder of SBD: benchmark_RELEASE')
     parser.add_argument('--out-dir', default='SegmentationClassAug', help='default: %(default)s')
-    parser.add_argument('--workers', type=int, help='processes (default: one a core)')
-    parser.add_argument('--overwrite', action='store_true', help='write labels again')
     return parser.parse_args()
 
 
