@@ -60,7 +60,12 @@ PartitionName=urgent Nodes=n[1-2] MaxTime=INFINITE State=UP PriorityTier=10 Pree
 
 
 def sh(*words: str, check: bool = True) -> str:
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    except subprocess.TimeoutExpired as error:
+        if not check:
+            return ''
+        raise RuntimeError(f'{" ".join(words)}: no answer within a minute') from error
     if check and done.returncode:
         raise RuntimeError(f'{" ".join(words)}: {done.stderr.strip()}')
     return done.stdout
@@ -72,6 +77,7 @@ class Slurm:
     def __init__(self, state: Path) -> None:
         self.state = state
         self.hosts = state / 'hosts'
+        self.own_munge = False
 
     def up(self) -> None:
         (self.state / 'state').mkdir()
@@ -90,15 +96,21 @@ class Slurm:
             self._in(node, f'sk{node}', 'slurmd', '-N', node)
         end = time.monotonic() + 60
         while sh('sinfo', '-h', '-N', '-p', 'main', '-o', '%T', check=False).count('idle') < 2:
-            assert time.monotonic() < end, sh('sinfo', check=False)
+            if time.monotonic() > end:
+                logs = [log.read_text()[-500:] for log in sorted(self.state.glob('*.log'))]
+                raise RuntimeError('the nodes are not idle after a minute: ' + ' | '.join(logs))
             time.sleep(0.5)
 
     def _munge(self) -> None:
-        if not Path('/run/munge/munge.socket.2').exists():
+        """A socket alone says nothing: that of a daemon which was killed stays behind."""
+        if subprocess.run(['munge', '-n'], capture_output=True).returncode:
             sh('install', '-d', '-m', '755', '-o', 'munge', '-g', 'munge', '/run/munge')
             sh('su', '-s', '/bin/sh', 'munge', '-c', '/usr/sbin/munged --force')
+            self.own_munge = True
+            sh('munge', '-n')
 
     def _network(self) -> None:
+        self._remove_network()  # what a test run that was killed has left
         sh('ip', 'link', 'add', BRIDGE, 'type', 'bridge')
         sh('ip', 'addr', 'add', f'{CONTROL}/24', 'dev', BRIDGE)
         sh('ip', 'link', 'set', BRIDGE, 'up')
@@ -124,6 +136,11 @@ class Slurm:
         for file in self.state.glob('*.pid'):
             sh('kill', file.read_text().strip(), check=False)
         time.sleep(1)
+        self._remove_network()
+        if self.own_munge:
+            sh('su', '-s', '/bin/sh', 'munge', '-c', '/usr/sbin/munged --stop', check=False)
+
+    def _remove_network(self) -> None:
         for node in NODES:
             sh('ip', 'link', 'del', f'skv{node}', check=False)
             sh('ip', 'netns', 'del', f'sk{node}', check=False)
