@@ -1,33 +1,13 @@
-"""How many operations attention issues on a device, where each is a launch. No device is needed:
-on 'meta' every operation is dispatched, none computed, and the budget is that of a GPU."""
-
-from collections import Counter
+"""How many operations attention issues on a device, where each is a launch."""
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from helpers.operations import Operations
 
 from segkit.ops import psa_patches
 from segkit.ops.psa_grouped_passes import grouped_forward
 
-NO_LAUNCH = ('empty', 'new_empty', 'empty_like', '_unsafe_view', 'promote_types')
 MASKS = ((193, 193), (97, 97), (24, 25))  # all in reach, truncated, the closed form
-
-
-class Operations(TorchDispatchMode):
-    """Counts what would be launched: no views, and no memory that is only taken."""
-
-    def __init__(self):
-        super().__init__()
-        self.issued = Counter()
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        aliases = [returned.alias_info for returned in func._schema.returns]
-        view = any(alias is not None and not alias.is_write for alias in aliases)
-        name = func._schema.name.split('::')[1]
-        if not view and name not in NO_LAUNCH:
-            self.issued[name] += 1
-        return func(*args, **(kwargs or {}))
 
 
 def inputs_of(n, side, mask, dtype=torch.float32):

@@ -1,9 +1,10 @@
 """softmax(Q^T K) V over pixels without keeping the L x L matrix.
 
-At 97x97 that matrix takes 354 MB an image. On a CPU a chunk of queries at a time goes through the
-written-out formula in small buffers; the backward recomputes each chunk from the saved log of the
-softmax's sum (as flash attention does, arXiv:2205.14135), so only inputs and output are kept.
-On CUDA a fused kernel does the same where one accepts the channel counts.
+At 97x97 that matrix takes 354 MB an image. A chunk of queries at a time goes through the
+written-out formula, in small buffers on a CPU and in few large ones on any other device; the
+backward recomputes each chunk from the saved log of the softmax's sum (as flash attention does,
+arXiv:2205.14135), so only inputs and output are kept. On CUDA a fused kernel does the same where
+one accepts the channel counts.
 
 Legend: query, key (N, D, L), value (N, C, L) for L pixels; one chunk of scores (N, T, L).
 """
@@ -17,7 +18,8 @@ from torch.autograd.function import once_differentiable
 
 from segkit.ops.gemm import sum_of_channel_products
 
-CHUNK = 256
+CHUNK = 256  # queries at once on a CPU
+DEVICE_BYTES = 2**30  # three maps of scores at once on any other device
 
 
 def _work_dtype(x: Tensor) -> torch.dtype:
@@ -25,13 +27,22 @@ def _work_dtype(x: Tensor) -> torch.dtype:
     return torch.promote_types(x.dtype, torch.float32)
 
 
+def _parts(query: Tensor) -> list[slice]:
+    """The queries (N, D, L) in chunks that fit the device."""
+    count, pixels = query.shape[0], query.shape[2]
+    chunk = CHUNK
+    if query.device.type != 'cpu':
+        row = 3 * count * pixels * _work_dtype(query).itemsize
+        chunk = max(chunk, DEVICE_BYTES // max(row, 1))
+    return [slice(first, first + chunk) for first in range(0, pixels, chunk)]
+
+
 def _forward_chunks(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
     """Context (N, C, L) and log-sum-exp of the scores (N, L)."""
     out = torch.empty_like(value)
     logs = query.new_empty((query.shape[0], query.shape[2]), dtype=_work_dtype(query))
     rows = value.transpose(1, 2)
-    for first in range(0, query.shape[2], CHUNK):
-        part = slice(first, first + CHUNK)
+    for part in _parts(query):
         score = (query[:, :, part].transpose(1, 2) @ key).to(logs.dtype)  # (N, T, L)
         top = score.amax(-1, keepdim=True)
         weight = score.sub_(top).exp_()
@@ -56,8 +67,7 @@ class _ChunkedAttention(torch.autograd.Function):
         grads = [torch.zeros_like(x, dtype=logs.dtype) for x in (key, value)]
         d_query, (d_key, d_value) = torch.empty_like(query), grads
         mean = sum_of_channel_products(grad, out, logs.dtype)  # (N, L): expectation of d_weight
-        for first in range(0, query.shape[2], CHUNK):
-            part = slice(first, first + CHUNK)
+        for part in _parts(query):
             own, above = query[:, :, part], grad[:, :, part]  # (N, D, T), (N, C, T)
             weight = (own.transpose(1, 2) @ key).to(logs.dtype)
             weight.sub_(logs[:, part, None]).exp_()

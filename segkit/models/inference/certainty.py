@@ -14,7 +14,7 @@ from torch import Tensor
 
 from segkit.errors import UserError
 
-from .logits import ImageLogits, row_strips
+from .logits import ImageLogits, bytes_at_once, row_strips
 from .views import MeanOfViews, ViewStack, peak_and_total
 
 UNKNOWN = 255  # in a map of classes, where it also stands for ignored pixels
@@ -41,12 +41,10 @@ def confidence(image: ImageLogits | MeanOfViews, threshold: float) -> Tensor:
         one = image.scores()
         return torch.where(one > threshold, one, 1 - one)
     if isinstance(image, ImageLogits):
-        return peak_and_total(image)[1].reciprocal_()[None]
+        chunk = image.chunk(bytes_at_once(image.logits.small))
+        return peak_and_total(image, chunk)[1].reciprocal_()[None]
     if isinstance(image, ViewStack):
-        best = image.score(0)
-        for channel in range(1, image.num_channels):
-            torch.maximum(best, image.score(channel), out=best)
-        return best[None]
+        return image.confidence()[None]
     return image.scores().amax(dim=0, keepdim=True)
 
 

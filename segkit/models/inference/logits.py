@@ -36,8 +36,9 @@ P = ParamSpec('P')
 T = TypeVar('T')
 _BODIES: dict[Callable, Callable] = {}  # a step -> its method before `step` made it public
 FLIP_AXES = {'horizontal': (-1,), 'vertical': (-2,), 'diagonal': (-2, -1)}
-# Rows of a strip are chosen so that a strip of all classes fits a core's second-level cache.
-STRIP_BYTES = {'cpu': 1 << 20, 'cuda': 1 << 27}
+# What is gone over at once: a CPU's core keeps it in its second-level cache, while any other device
+# wants few large launches.
+CPU_BYTES, DEVICE_BYTES = 1 << 20, 1 << 27
 
 
 class Deferred(ABC):
@@ -199,7 +200,8 @@ class ImageLogits:
     def scores(self) -> Tensor:
         """All classes at the original size, (K, H, W); probabilities for a binary head's one."""
         shape = (self.num_channels, *self.geometry.ori_shape)
-        full = self.fill(self.logits.small.new_empty(shape), 1)
+        small = self.logits.small
+        full = self.fill(small.new_empty(shape), self.chunk(bytes_at_once(small)))
         return full.sigmoid() if len(full) == 1 else full
 
     def classes(self, threshold: float, budget: int) -> Tensor:
@@ -274,11 +276,15 @@ def argmax_classes(scores: Tensor, threshold: float) -> Tensor:
     return classes
 
 
+def bytes_at_once(x: Tensor) -> int:
+    """How much the device of ``x`` goes over in one operation."""
+    return CPU_BYTES if x.device.type == 'cpu' else DEVICE_BYTES
+
+
 def row_strips(scores: Tensor) -> list[slice]:
-    """Slices of rows of (K, H, W) whose K-channel strip fits the cache (`STRIP_BYTES`)."""
+    """Slices of rows of (K, H, W), as many as `bytes_at_once` holds of all K."""
     count, height, width = scores.shape
-    budget = STRIP_BYTES.get(scores.device.type, STRIP_BYTES['cpu'])
-    rows = max(1, budget // (count * width * scores.element_size()))
+    rows = max(1, bytes_at_once(scores) // (count * width * scores.element_size()))
     return [slice(start, min(start + rows, height)) for start in range(0, height, rows)]
 
 

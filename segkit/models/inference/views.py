@@ -9,9 +9,11 @@ Two ways to the same classes:
                 how many views there are.
     by class    above the memory budget: keeps each view's *small* logits and two (H, W) maps, a
                 value near its largest logit and the softmax denominator relative to that, then sums
-                the views' probabilities one class at a time. K full-size maps are never held.
+                the views' probabilities one class at a time, or as many as fit the budget of a
+                device other than a CPU. K full-size maps are never held.
 """
 
+import functools
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -144,24 +146,33 @@ class ViewStack(MeanOfViews):
         self.views: list[_View] = []
 
     def add(self, logits: ImageLogits, chunk: int) -> None:
-        self.num_channels = logits.num_channels
-        self.views.append(_View(logits))
+        self.num_channels, self.chunk = logits.num_channels, chunk
+        self.views.append(run_shrinking(lambda size: _View(logits, size), chunk, 'classes'))
 
-    def score(self, channel: int) -> Tensor:
-        """Mean probability of one class, (H, W)."""
-        total = self.views[0].probability(channel)
+    def score(self, start: int, stop: int) -> Tensor:
+        """Mean probabilities of classes [start, stop), (c, H, W)."""
+        total = self.views[0].probability(start, stop)
         for view in self.views[1:]:
-            total += view.probability(channel)
+            total += view.probability(start, stop)
         return total.div_(len(self.views))
 
     def scores(self) -> Tensor:
-        return torch.stack([self.score(channel) for channel in range(self.num_channels)])
+        return torch.cat([self.score(*part) for part in parts_of(self.num_channels, self.chunk)])
 
     def classes(self, threshold: float, budget: int) -> Tensor:
         count = self.num_channels
         if count == 1:
             return argmax_classes(self.scores(), threshold)
-        return running_maximum(lambda start, _: self.score(start)[None], count, 1)[None]
+        run = functools.partial(running_maximum, self.score, count)
+        return run_shrinking(run, self.chunk, 'classes')[None]
+
+    def confidence(self) -> Tensor:
+        """The highest mean probability of each pixel, (H, W)."""
+        first, *rest = parts_of(self.num_channels, self.chunk)
+        best = highest(self.score(*first))
+        for part in rest:
+            torch.maximum(best, highest(self.score(*part)), out=best)
+        return best
 
 
 def merge_views(views: Iterable[ImageLogits], budget: int) -> MeanOfViews:
@@ -183,36 +194,48 @@ def _probabilities(logits: Tensor) -> Tensor:
     return logits.sigmoid() if len(logits) == 1 else torch.softmax(logits, dim=0)
 
 
-def peak_and_total(logits: ImageLogits) -> tuple[Tensor, Tensor]:
-    """The largest logit of each pixel and the sum of exp(logit - largest), (H, W) each, a class at
-    a time."""
-    top = logits.channels(0, 1)[0].clone()
-    total = torch.ones_like(top)
-    for channel in range(1, logits.num_channels):
-        value = logits.channels(channel, channel + 1)[0]
-        larger = torch.maximum(top, value)
-        total.mul_(top.sub_(larger).exp_()).add_((value - larger).exp_())
+def parts_of(count: int, chunk: int) -> list[tuple[int, int]]:
+    """[0, count) as (start, stop) of at most ``chunk``."""
+    return [(start, min(start + chunk, count)) for start in range(0, count, chunk)]
+
+
+def highest(x: Tensor) -> Tensor:
+    """The largest of each pixel, (c, H, W) -> (H, W); a view where there is one class."""
+    return x[0] if len(x) == 1 else x.amax(0)
+
+
+def peak_and_total(logits: ImageLogits, chunk: int) -> tuple[Tensor, Tensor]:
+    """The largest logit of each pixel and the sum of exp(logit - largest), (H, W) each, ``chunk``
+    classes at a time."""
+    top = total = torch.empty(0)
+    for start, stop in parts_of(logits.num_channels, chunk):
+        value = logits.channels(start, stop)
+        peak = highest(value)
+        larger = torch.maximum(top, peak) if start else peak.clone()  # a view of the small logits
+        new = value - larger
+        new = new[0].exp_() if len(new) == 1 else new.exp_().sum(0)
+        total = total.mul_(top.sub_(larger).exp_()).add_(new) if start else new
         top = larger
-        del value, larger  # before the next class takes its room
+        del value, peak, larger, new  # before the next classes take their room
     return top, total
 
 
 class _View:
     """One view's small logits, and its softmax as a reference and a denominator, (H, W) each."""
 
-    def __init__(self, logits: ImageLogits) -> None:
+    def __init__(self, logits: ImageLogits, chunk: int) -> None:
         self.logits = logits
         if logits.num_channels == 1:
             return
-        top, total = peak_and_total(logits)
+        top, total = peak_and_total(logits, chunk)
         # The reference cancels out. The integer next to the maximum keeps the differences of the
         # likely classes small, hence exact, in a byte.
         self.reference = top.round().to(torch.int8) if top.abs().max() < 127 else top
         self.denominator = total.mul_((top - self.reference).exp_())
 
-    def probability(self, channel: int) -> Tensor:
-        """Of one class, (H, W)."""
-        value = self.logits.channels(channel, channel + 1)[0]
+    def probability(self, start: int, stop: int) -> Tensor:
+        """Of classes [start, stop), (c, H, W)."""
+        value = self.logits.channels(start, stop)
         if self.logits.num_channels == 1:
             return value.sigmoid()
         return (value - self.reference).exp_().div_(self.denominator)

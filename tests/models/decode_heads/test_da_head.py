@@ -3,6 +3,7 @@
 import pytest
 import torch
 from helpers.heads import SMALL, check_head, random_labels, samples_of, with_random_state
+from helpers.operations import Operations
 
 from segkit.models.decode_heads import DAHead, pixel_attention
 from segkit.models.decode_heads.da_head import CAM
@@ -171,6 +172,23 @@ def test_chunked_attention_passes_gradcheck(monkeypatch):
     monkeypatch.setattr(pixel_attention, 'CHUNK', 3)
     tensors = [torch.randn(2, c, 7, dtype=torch.float64, requires_grad=True) for c in (2, 2, 3)]
     assert torch.autograd.gradcheck(CHUNKED, tensors)
+
+
+@pytest.mark.parametrize('n', [1, 2])
+def test_a_device_without_a_fused_kernel_is_sent_few_operations(n):
+    """At 97x97; a CPU takes 37 chunks of ten and more operations."""
+    shapes = (n, 64, 97 * 97), (n, 64, 97 * 97), (n, 512, 97 * 97)
+    tensors = [torch.empty(shape, device='meta') for shape in shapes]
+    with Operations() as forward:
+        out, logs = pixel_attention._forward_chunks(*tensors)
+    assert forward.issued['bmm'] in (2, 4)
+    assert forward.issued.total() <= 40
+    saved = type('Saved', (), {'saved_tensors': (*tensors, out, logs)})
+    with Operations() as backward:
+        grads = pixel_attention._ChunkedAttention.backward(saved, out)
+    assert [g.shape for g in grads] == [t.shape for t in tensors]
+    assert backward.issued['bmm'] >= 5
+    assert backward.issued.total() <= 60
 
 
 def test_large_scores_do_not_overflow():
