@@ -3,7 +3,9 @@
 Each message is a sentence: it names the file or setting, says what is wrong and what to do.
 """
 
+import difflib
 import pickle
+from collections.abc import Iterable
 
 
 class UserError(ValueError):
@@ -53,3 +55,22 @@ class UnsafeCheckpointError(CheckpointError, pickle.UnpicklingError):
 
 class DownloadError(CheckpointError):
     """A transfer failed, or what arrived is not what the file name promises."""
+
+
+def nearest(name: str, known: Iterable[str], count: int = 3, cutoff: float = 0.6) -> list[str]:
+    """The ``count`` names most like ``name``, ignoring case."""
+    by_lower = {str(k).lower(): str(k) for k in known}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=count, cutoff=cutoff)
+    return [by_lower[c] for c in close]
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """' Did you mean ...?' or, when nothing is near, what there is to choose from."""
+    known = sorted(set(known))
+    close = nearest(name, known)
+    if close:
+        return f' Did you mean {" or ".join(repr(c) for c in close)}?'
+    if not known:
+        return ''
+    shown = ', '.join(known[:30]) + (', ...' if len(known) > 30 else '')
+    return f' It may be: {shown}.'

@@ -13,8 +13,8 @@ from mmengine.dataset import InfiniteSampler
 from segkit.datasets.decode import Header, picture_header
 from segkit.datasets.samplers import InfiniteSeededSampler
 from segkit.engine import settings_checks
+from segkit.engine.config_check import accepted_arguments
 from segkit.engine.findings import ERROR, WARNING, Finding, by_level
-from segkit.engine.signatures import accepted_arguments
 from segkit.errors import CheckpointError
 from segkit.registry import DATA_SAMPLERS, MODELS
 from segkit.weights.sources import cached_at, resolve_url

@@ -1,29 +1,32 @@
-"""One reader for each kind of config file: Python, JSON, YAML. What cannot be read is named.
+"""Config files read, one reader for each kind (Python, JSON, YAML), and written as text.
 
 Python configs go through mmengine's reader. JSON and YAML are data of whoever wrote them: parsed
 here, without anything that a file could call, and let through the gate. A ``.py`` of the user's
-own may take one up by ``_base_`` as it is, which is how to train from one.
+own may take one up by ``_base_`` as it is, which is how to train from one. What cannot be read is
+named.
 """
 
 import ast
 import json
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
+from pprint import pformat
 from typing import Any
+from unittest.mock import patch
 
 import yaml
 from mmengine.config import Config
-from mmengine.fileio import register_handler
-from mmengine.fileio.handlers import BaseFileHandler, YamlHandler
+from mmengine.fileio.handlers import YamlHandler, file_handlers
 
+from segkit.compat import settings_of
 from segkit.errors import ConfigError
 from segkit.json_file import JsonError, read_json
 
 ENDINGS = ('.py', '.json', '.yaml', '.yml')
 _LARGEST = 10 << 20  # bytes; the configs of a whole run take some kB
 _BRACKETS = 10_000
+_WIDTH = 100
 
 
 def read_config_file(path: Path) -> Config:
@@ -123,7 +126,7 @@ def _literal(node: ast.expr) -> Any:
 
 def _read_python(path: Path) -> Config:
     try:
-        with _safe_yaml():
+        with patch.dict(file_handlers, yaml=_SafeYaml(), yml=_SafeYaml()):  # of its _base_
             return Config.fromfile(path)
     except SyntaxError as error:  # mmengine does not say in which file of a chain
         said = f', line {error.lineno}: {error.msg}' if error.lineno else f': {error.msg}'
@@ -143,27 +146,11 @@ def _read_python(path: Path) -> Config:
         raise ConfigError(f'{_reading(error, path)}: cannot be merged: {why}') from None
 
 
-class _SafeYaml(BaseFileHandler):
+class _SafeYaml(YamlHandler):
     """mmengine's reader of YAML would run what a tag names."""
 
     def load_from_fileobj(self, file: object, **kwargs: object) -> object:
         return yaml.safe_load(file)
-
-    def dump_to_fileobj(self, obj: object, file: object, **kwargs: object) -> None:
-        YamlHandler().dump_to_fileobj(obj, file, **kwargs)
-
-    def dump_to_str(self, obj: object, **kwargs: object) -> str:
-        return YamlHandler().dump_to_str(obj, **kwargs)
-
-
-@contextmanager
-def _safe_yaml() -> Iterator[None]:
-    """While a ``.py`` is read, whose ``_base_`` may be YAML."""
-    register_handler(['yaml', 'yml'])(_SafeYaml)
-    try:
-        yield
-    finally:
-        register_handler(['yaml', 'yml'])(YamlHandler)
 
 
 def _frames(error: BaseException) -> list[Any]:
@@ -182,3 +169,32 @@ def _reading(error: BaseException, path: Path) -> Path:
 def _of_the_reader(error: BaseException) -> bool:
     """Whether mmengine raised it, over what the config says, and not the config's own code."""
     return '/mmengine/config/' in _frames(error)[-1].f_code.co_filename.replace('\\', '/')
+
+
+# -- as text ---------------------------------------------------------------------------------------
+
+
+def literal(value: object, width: int = _WIDTH) -> str:
+    """``value`` as source text, without the two braces in which mmengine fills in names and
+    variables of the environment before it parses a config: a folder may be called so."""
+    return pformat(value, width=width, sort_dicts=False).replace('{{', '{\\x7b')
+
+
+class PlainConfig(Config):
+    """mmengine's ``Config`` with a ``pretty_text``, which ``dump`` writes, made in a millisecond.
+
+    mmengine formats it with yapf, half a second for a usual config, several times at each start.
+    """
+
+    @property
+    def pretty_text(self) -> str:
+        items = settings_of(self).items()
+        return ''.join(f'{key} = {literal(value, _WIDTH - len(key) - 3)}\n' for key, value in items)
+
+
+def plain_config(cfg: Config) -> Config:
+    """``cfg`` itself, from now on with the fast text. Everything else about it stays."""
+    if type(cfg) is Config:
+        # Config's own __setattr__ would make a setting named __class__.
+        object.__setattr__(cfg, '__class__', PlainConfig)
+    return cfg

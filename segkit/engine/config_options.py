@@ -1,16 +1,19 @@
-"""Settings put on top of a config that has been read: ``--cfg-options``.
+"""Settings by their dotted keys: put on top of a config (``--cfg-options``), found by their values.
 
 A setting that nothing would read is an error which names the one that does.
 """
 
+import contextlib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from mmengine.config import Config, ConfigDict
 
-from segkit.engine.signatures import nearest
-from segkit.errors import ConfigError
+from segkit.engine.config_schema import RUNNER_KEYS
+from segkit.errors import ConfigError, UserError, nearest
 
 _MANY = 8  # places with the same value; more are a coincidence
+_TOLD = 4  # places that an error may speak of; more would not help
 
 # Where settings of mmsegmentation 0.x are today: the longest beginning of a key counts.
 MOVED = {
@@ -80,7 +83,7 @@ def merge_options(cfg: Config, options: Mapping[str, object]) -> None:
 def flat_config(config: object, prefix: str = '') -> dict[str, object]:
     """Nested dicts and lists of dicts -> 'a.b.0.c': value, as options are written."""
     items: Iterable[tuple[object, object]]
-    if isinstance(config, dict):
+    if isinstance(config, dict) and (config or not prefix):
         items = config.items()
     elif isinstance(config, (list, tuple)) and any(isinstance(v, dict) for v in config):
         items = enumerate(config)
@@ -93,8 +96,6 @@ def flat_config(config: object, prefix: str = '') -> dict[str, object]:
 
 
 def _refuse_idle(key: str, cfg: Config) -> None:
-    from segkit.engine.config_schema import RUNNER_KEYS
-
     top = key.partition('.')[0]
     if top in RUNNER_KEYS or key == 'data_root' or _is_old(cfg) or cfg.get('custom_imports'):
         return  # code of one's own may read any key
@@ -110,8 +111,6 @@ def _is_old(cfg: Config) -> bool:
 
 
 def _cure(key: str, cfg: Config) -> str:
-    from segkit.engine.config_schema import RUNNER_KEYS
-
     moved = [old for old in MOVED if key == old or key.startswith(f'{old}.')]
     if moved:
         old = max(moved, key=len)
@@ -140,10 +139,8 @@ def _named(leaf: str, cfg: Config) -> list[str]:
     return places if len(places) <= _MANY else []
 
 
-def _settings(cfg: Config) -> dict[str, object]:
-    from segkit.engine.config_schema import RUNNER_KEYS
-
-    return flat_config({name: part for name, part in cfg.to_dict().items() if name in RUNNER_KEYS})
+def _settings(cfg: Mapping) -> dict[str, object]:
+    return flat_config({name: cfg[name] for name in cfg if name in RUNNER_KEYS})
 
 
 def _dicts(node: object) -> Iterator[ConfigDict]:
@@ -154,3 +151,36 @@ def _dicts(node: object) -> Iterator[ConfigDict]:
     if isinstance(node, (list, tuple)):
         for child in node:
             yield from _dicts(child)
+
+
+@contextlib.contextmanager
+def places_named(cfg: Mapping) -> Iterator[None]:
+    """Add to errors of our own, raised in the block, the settings that they speak of.
+
+    A constructor knows its argument, not its place: where the message has the name and the value of
+    a setting, the dotted key is added.
+    """
+    try:
+        yield
+    except UserError as error:
+        places = list(_spoken_of(str(error), cfg))
+        if error.args and 0 < len(places) <= _TOLD:
+            error.args = (f'{error.args[0]} In the config: {", ".join(places)}', *error.args[1:])
+        raise
+
+
+def _spoken_of(said: str, cfg: Mapping) -> Iterator[str]:
+    words = set(re.findall(r'\w+', said))
+    for key, value in _settings(cfg).items():
+        if key in said or key.rpartition('.')[2] not in words:
+            continue
+        if isinstance(value, bool) or value is None or not _shown(value, said):
+            continue
+        yield f'{key}={value!r}'
+
+
+def _shown(value: object, said: str) -> bool:
+    forms = {repr(value), str(value)}
+    if isinstance(value, (list, tuple)):
+        forms |= {repr(tuple(value)), repr(list(value))}
+    return any(re.search(rf'(?<![\w.]){re.escape(form)}(?![\w])', said) for form in forms)

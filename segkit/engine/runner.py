@@ -34,8 +34,8 @@ from torch.utils.data import DataLoader
 from segkit.compat import make_current, place_loop
 from segkit.engine import checkpoints, env, model_setup, stops
 from segkit.engine.config import config_differences
-from segkit.engine.config_places import places_named
-from segkit.engine.config_text import plain_config
+from segkit.engine.config_files import plain_config
+from segkit.engine.config_options import places_named
 from segkit.engine.dist import from_first_rank, resolve_launcher
 from segkit.engine.folders import check_start, check_work_dir, is_given, make_folder
 from segkit.engine.parts import Parts

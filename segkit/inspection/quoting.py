@@ -8,7 +8,7 @@ import os
 import re
 import shlex
 
-from segkit.engine.config_text import literal
+from segkit.engine.config_files import literal
 
 __all__ = ['command', 'comment', 'literal', 'plain', 'shell_word']
 

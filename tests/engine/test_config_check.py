@@ -8,7 +8,7 @@ from torch import nn
 
 from segkit.engine import ConfigError, check_config
 from segkit.engine.config import load_config, shipped_configs
-from segkit.engine.signatures import accepted_arguments
+from segkit.engine.config_check import accepted_arguments
 from segkit.registry import MODELS
 
 

@@ -294,7 +294,7 @@ ENTERED = {
         'segkit/weights/*', 'segkit/json_file.py:*', 'segkit/safe_pickle.py:*',
         'segkit/engine/config_files.py:parse', 'segkit/engine/config_files.py:read_dumped',
         'segkit/engine/config_files.py:_SafeYaml.load_from_fileobj',
-        'segkit/engine/checkpoints.py:*', 'segkit/engine/config.py:config_differences',
+        'segkit/engine/checkpoints.py:*',
         'segkit/engine/runner.py:*',
         'segkit/apis/export/saved.py:model_of', 'segkit/apis/hub.py:pull_from_hub',
         'segkit/evaluation/predictions.py:read_pickle', 'segkit/evaluation/scalars.py:*',
@@ -305,7 +305,7 @@ ENTERED = {
         'tools/publish_model.py:*',
     ],
     'Python configs that the user named': [
-        'segkit/engine/config_files.py:_read_python', 'segkit/engine/config_variables.py:*',
+        'segkit/engine/config_files.py:_read_python', 'segkit/engine/config.py:*',
         'segkit/engine/migration/convert.py:convert', 'tools/convert_config.py:*',
     ],
     'formats of other runtimes, read back where they were written': [

@@ -16,7 +16,7 @@ from helpers.run_tool import TOOLS
 from mmengine.config import Config
 
 from segkit.engine.config import load_config
-from segkit.engine.config_text import plain_config
+from segkit.engine.config_files import plain_config
 from segkit.inspection.new_config import write_config
 from segkit.inspection.quoting import comment, literal, plain, shell_word
 
