@@ -4,22 +4,52 @@
 its files. Everything here is cheap: the config, the length of the data set, a few file headers.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from mmengine.dataset import InfiniteSampler
 
-from segkit.datasets.decode import Header, picture_header
+from segkit.datasets.decode import Header
 from segkit.datasets.samplers import InfiniteSeededSampler
-from segkit.engine import settings_checks
-from segkit.engine.config_check import accepted_arguments
-from segkit.engine.findings import ERROR, WARNING, Finding, by_level
+from segkit.datasets.transforms.aug_test import datasets_of
 from segkit.errors import CheckpointError
-from segkit.registry import DATA_SAMPLERS, MODELS
+from segkit.evaluation.scores import COLUMNS, METRIC_GROUPS
+from segkit.registry import DATA_SAMPLERS, DATASETS, MODELS
+from segkit.weights import without_pretrained
 from segkit.weights.sources import cached_at, resolve_url
 
-_PROBED = 16  # picture files whose headers are read when training starts
+_NAMES = 30  # of classes or parameters in a sentence
+
+ERROR, WARNING, NOTE = 'error', 'warning', 'note'
+LEVELS = (ERROR, WARNING, NOTE)
+
+
+@dataclass
+class Finding:
+    """One statement about a run that has not begun.
+
+    An error stops training, a warning spoils it, a note is good to know.
+
+    text: what is wrong and what to do.
+    files: messages of the files it is about, each beginning with a path.
+    options: settings that cure it, as typed behind ``--cfg-options``.
+    pictures: image files that show it.
+    """
+
+    level: str
+    text: str
+    files: list[str] = field(default_factory=list)
+    options: list[str] = field(default_factory=list)
+    pictures: list[str] = field(default_factory=list)
+
+    @property
+    def sentence(self) -> str:
+        """The text with its cure."""
+        if not self.options:
+            return self.text
+        return f'{self.text} Add: --cfg-options {" ".join(self.options)}'
 
 
 @dataclass
@@ -42,9 +72,20 @@ class Plan:
         return loader if isinstance(loader, Mapping) else {}
 
 
+def by_level(found: Iterable[Finding]) -> list[Finding]:
+    """Errors first, in the order found."""
+    return sorted(found, key=lambda finding: LEVELS.index(finding.level))
+
+
 def findings(plan: Plan) -> list[Finding]:
     """All that is found, errors first."""
     return by_level(finding for check in CHECKS for finding in check(plan))
+
+
+def _items(value: Any) -> list[Mapping]:
+    """A dict or a list of dicts as a list of dicts."""
+    items = [value] if isinstance(value, Mapping) else list(value or [])
+    return [item for item in items if isinstance(item, Mapping)]
 
 
 # -- the loader against the loop -------------------------------------------------------------------
@@ -54,11 +95,6 @@ def _endless(loader: Mapping) -> bool:
     kind = (loader.get('sampler') or {}).get('type', '')
     kind = DATA_SAMPLERS.get(kind) if isinstance(kind, str) and kind else kind
     return isinstance(kind, type) and issubclass(kind, (InfiniteSeededSampler, InfiniteSampler))
-
-
-def _by_epoch(cfg: Mapping) -> bool:
-    loop = cfg.get('train_cfg') or {}
-    return bool(loop.get('by_epoch')) or loop.get('type') == 'EpochBasedTrainLoop'
 
 
 def loader_gives_batches(plan: Plan) -> Iterator[Finding]:
@@ -80,7 +116,9 @@ def loader_gives_batches(plan: Plan) -> Iterator[Finding]:
 
 def epochs_end(plan: Plan) -> Iterator[Finding]:
     """Epochs over a sampler without an end: the first one lasts for ever and nothing validates."""
-    if _by_epoch(plan.cfg) and _endless(plan.loader):
+    loop = plan.cfg.get('train_cfg') or {}
+    by_epoch = loop.get('by_epoch') or loop.get('type') == 'EpochBasedTrainLoop'
+    if by_epoch and _endless(plan.loader):
         kind = plan.loader['sampler']['type']
         yield Finding(
             ERROR,
@@ -131,64 +169,18 @@ def no_batch_of_one(plan: Plan) -> Iterator[Finding]:
 # -- pictures against the network ------------------------------------------------------------------
 
 
-def leaf_configs(dataset: Mapping, times: int = 1) -> Iterator[tuple[Mapping, int]]:
-    """The data sets inside ConcatDataset and RepeatDataset, and how often each is repeated."""
-    times *= dataset.get('times', 1)
-    for part in dataset.get('datasets', [dataset['dataset']] if 'dataset' in dataset else []):
-        yield from leaf_configs(part, times)
-    if 'datasets' not in dataset and 'dataset' not in dataset:
-        yield dataset, times
-
-
-def loading(pipeline: Sequence[Mapping]) -> tuple[Mapping, Mapping]:
-    """The configs of the two loading transforms, since they decide how files are read."""
-    image = next((t for t in pipeline if t['type'] == 'LoadImageFromFile'), None)
-    label = next((t for t in pipeline if t['type'] == 'LoadAnnotations'), None)
-    return image or {'type': 'LoadImageFromFile'}, label or {'type': 'LoadAnnotations'}
-
-
-def network_channels(model: Mapping | None) -> int | None:
-    """Channels of a picture that the backbone of a config takes; None where nothing says."""
-    backbone = (model or {}).get('backbone')
-    if not isinstance(backbone, Mapping):
-        return None
-    if 'in_channels' in backbone:
-        return backbone['in_channels']
-    kind = backbone.get('type')
-    kind = MODELS.get(kind) if isinstance(kind, str) else kind
-    taken = accepted_arguments(kind) if kind is not None else None
-    return 3 if taken is not None and 'in_channels' in taken else None
-
-
-def channels_fit(model: Mapping | None, channels: int, file: str) -> Iterator[Finding]:
-    """Pictures of ``channels`` as loaded, for a backbone that takes another number."""
-    wanted = network_channels(model)
-    if wanted is None or wanted == channels:
-        return
-    text = (
-        f'the pictures are loaded with {channels} channels, but model.backbone.in_channels is '
-        f'{wanted}'
-    )
-    if wanted == 1 and channels == 3:
-        text += (
-            ": make it 3, or load grey with LoadImageFromFile(color_type='grayscale') in both "
-            'pipelines and give data_preprocessor one mean and one std.'
-        )
-    else:
-        text += ': make them equal, and give data_preprocessor as many means and stds.'
-    yield Finding(ERROR, text, [file], [f'model.backbone.in_channels={channels}'], [file])
-
-
 def bit_depth(plan: Plan) -> Iterator[Finding]:
     """Files of more than 8 bits a channel, read as 8."""
     deep = [header for header in plan.headers if header.bits > 8]
     if not deep or not isinstance(plan.loader.get('dataset'), Mapping):
         return
-    kept = [
-        loading(part.get('pipeline') or ())[0].get('color_type', 'color') == 'unchanged'
-        for part, _ in leaf_configs(plan.loader['dataset'])
+    readers = [
+        step
+        for part in datasets_of(plan.loader['dataset'])
+        for step in part['pipeline']
+        if step['type'] == 'LoadImageFromFile'
     ]
-    if not all(kept):
+    if any(step.get('color_type') != 'unchanged' for step in readers):
         yield Finding(
             WARNING,
             f'{len(deep)} of {len(plan.headers)} pictures looked at have more than 8 bits a '
@@ -204,8 +196,9 @@ def bit_depth(plan: Plan) -> Iterator[Finding]:
 # -- what is fetched -------------------------------------------------------------------------------
 
 
-def _weights(cfg: Mapping) -> Iterator[tuple[str, str]]:
-    """(key, source) of the weights that a config starts from."""
+def weights_are_here(plan: Plan) -> Iterator[Finding]:
+    """Weights that are still to be downloaded, and files of weights that are not there."""
+    cfg = plan.cfg
     model = cfg.get('model')
     model = model if isinstance(model, Mapping) else {}
     backbone = model.get('backbone')
@@ -219,12 +212,9 @@ def _weights(cfg: Mapping) -> Iterator[tuple[str, str]]:
     }
     if isinstance(start, Mapping):
         places['model.backbone.init_cfg.checkpoint'] = start.get('checkpoint')
-    yield from ((key, source) for key, source in places.items() if isinstance(source, str))
-
-
-def weights_are_here(plan: Plan) -> Iterator[Finding]:
-    """Weights that are still to be downloaded, and files of weights that are not there."""
-    for key, source in _weights(plan.cfg):
+    for key, source in places.items():
+        if not isinstance(source, str):
+            continue
         cure = f'{key.removesuffix(".checkpoint")}=None'
         try:
             url, place = resolve_url(source), cached_at(source)
@@ -244,26 +234,204 @@ def weights_are_here(plan: Plan) -> Iterator[Finding]:
             )
 
 
+# -- schedules, scores, names ----------------------------------------------------------------------
+
+# Schedules that reach their last value at ``end``, as against those that go on as they are.
+_ENDING = ('PolyLR', 'PolyMomentum', 'CosineAnnealingLR', 'CosineAnnealingMomentum', 'LinearLR')
+_WARM_UP = ('LinearLR', 'ConstantLR', 'LinearMomentum', 'ConstantMomentum')
+_NEVER = 10**9  # mmengine's end of a schedule that has none
+
+
+def schedules_end(plan: Plan) -> Iterator[Finding]:
+    """A rate that stops falling long before training ends, or has not fallen when it does."""
+    schedulers, loop = plan.cfg.get('param_scheduler'), plan.cfg.get('train_cfg') or {}
+    in_epochs = not isinstance(loop.get('max_iters'), int)
+    unit, name = ('epochs', 'max_epochs') if in_epochs else ('iterations', 'max_iters')
+    total, key = loop.get(name), f'train_cfg.{name}'
+    if not isinstance(total, int) or not isinstance(schedulers, Mapping | list | tuple):
+        return
+    many = not isinstance(schedulers, Mapping)
+    latest: tuple[int, str] | None = None
+    for i, item in enumerate(_items(schedulers)):
+        if bool(item.get('by_epoch', True)) != in_epochs:
+            continue
+        path = f'param_scheduler.{i}' if many else 'param_scheduler'
+        kind, begin, end = str(item.get('type')), item.get('begin', 0), item.get('end', _NEVER)
+        if begin >= total:
+            text = f'{path} begins at {begin}, when training, {total} {unit} long, is over'
+            yield Finding(WARNING, f'{text}: it changes nothing.', options=[f'{path}.begin=0'])
+        elif kind in _ENDING and end > total and not item.get('T_max'):
+            said = 'has no end' if end >= _NEVER else f'ends at {end}'
+            yield Finding(
+                WARNING,
+                f'{path} ({kind}) {said}, but training ends after {total} {unit} ({key}): it '
+                'never comes to its last value.',
+                options=[f'{path}.end={total}'],
+            )
+        if kind not in _WARM_UP and (latest is None or end > latest[0]):
+            latest = end, path
+    if latest is not None and latest[0] < total:
+        end, path = latest
+        yield Finding(
+            WARNING,
+            f'{path} ends at {end}, but training goes on for {total} {unit} ({key}): for the rest '
+            'the rate stays at its last value.',
+            options=[f'{path}.end={total}'],
+        )
+
+
+def class_names(dataset: object) -> list[str]:
+    """Classes of the first part of a data set's config, as far as no file is needed for them."""
+    while isinstance(dataset, Mapping) and not (dataset.get('metainfo') or {}).get('classes'):
+        inner = dataset.get('dataset') or next(iter(dataset.get('datasets') or []), None)
+        if inner is None:
+            kind = dataset.get('type')
+            kind = DATASETS.get(kind) if isinstance(kind, str) else kind
+            return list(getattr(kind, 'METAINFO', {}).get('classes', ()))
+        dataset = inner
+    return list(dataset['metainfo']['classes']) if isinstance(dataset, Mapping) else []
+
+
+def known_scores(cfg: Mapping) -> tuple[list[str], list[str]] | None:
+    """Names of what validation will measure: of the whole, and of single classes.
+
+    None where a metric or a data set is not ours, and so may measure anything.
+    """
+    evaluators = _items(cfg.get('val_evaluator'))
+    if any(metric.get('type') not in ('IoUMetric', 'segkit.IoUMetric') for metric in evaluators):
+        return None
+    classes = class_names((cfg.get('val_dataloader') or {}).get('dataset'))
+    whole, single = [], []
+    for metric in evaluators:
+        prefix = f'{metric["prefix"]}/' if metric.get('prefix') else ''
+        asked = metric.get('iou_metrics', ['mIoU'])
+        names = ['aAcc', *(['mBIoU'] if metric.get('boundary') else [])]
+        names += ['mIoU_low', 'mIoU_high'] if metric.get('bootstrap') else []
+        names += ['mIoU_pictures'] if metric.get('picture_file') else []
+        for group in [asked] if isinstance(asked, str) else asked:
+            names += [*METRIC_GROUPS.get(group, {}), *(['FWIoU'] if group == 'mIoU' else [])]
+        whole += [prefix + name for name in names]
+        single += [f'{prefix}{head}.{name}' for head in COLUMNS for name in classes]
+    return whole, single
+
+
+def scores_exist(plan: Plan) -> Iterator[Finding]:
+    """A score that decides what is kept, or when to stop, and that no validation measures."""
+    cfg = plan.cfg
+    best = ((cfg.get('default_hooks') or {}).get('checkpoint') or {}).get('save_best')
+    names = [best] if isinstance(best, str) else best or []
+    watched = [('default_hooks.checkpoint.save_best', name) for name in names if name != 'auto']
+    for i, hook in enumerate(cfg.get('custom_hooks') or []):
+        if isinstance(hook, Mapping) and str(hook.get('type')).endswith('EarlyStoppingHook'):
+            watched.append((f'custom_hooks.{i}.monitor', str(hook.get('monitor'))))
+    known = known_scores(cfg) if watched and cfg.get('val_dataloader') is not None else None
+    if known is None:
+        return
+    whole, single = known
+    losses = bool((cfg.get('val_cfg') or {}).get('val_loss'))
+    for key, name in watched:
+        if name in {*whole, *single} or (losses and name.startswith('val_')):
+            continue
+        there = [*whole, *(['val_loss'] if losses else []), *single[:_NAMES]]
+        cure = next((n for n in ('mIoU', *whole) if n in whole), None)
+        yield Finding(
+            ERROR,
+            f'{key}={name!r} is not among the scores of validation: {", ".join(there)}'
+            f'{", ..." if len(single) > _NAMES else ""}.',
+            options=[f'{key}={cure}'] if cure else [],
+        )
+
+
+def custom_keys_match(plan: Plan) -> Iterator[Finding]:
+    """Parts of the network with a rate of their own that no parameter is called after."""
+    model: Any = plan.cfg.get('model')
+    wrapper = plan.cfg.get('optim_wrapper')
+    settings = (wrapper.get('paramwise_cfg') or {}) if isinstance(wrapper, Mapping) else {}
+    keys = settings.get('custom_keys')
+    if not keys or not isinstance(model, Mapping):
+        return
+    import torch
+
+    with torch.device('meta'):  # no memory for them
+        built = MODELS.build(without_pretrained(model))
+    names = [name for name, _ in built.named_parameters()]
+    parts = {'.'.join(name.split('.')[:2]) for name in names}
+    for key in keys:
+        if not any(key in name for name in names):
+            shown = ', '.join(itertools.islice(sorted(parts), _NAMES))
+            yield Finding(
+                WARNING,
+                f'optim_wrapper.paramwise_cfg.custom_keys: {key!r} is in the name of no parameter '
+                f'and changes nothing. Names begin with {shown}.',
+            )
+
+
+def heads_of(model: Mapping) -> Iterator[tuple[str, Mapping]]:
+    """(dotted path, config) of each head of a model, those for training alone last."""
+    for name in ('decode_head', 'auxiliary_head'):
+        part = model.get(name)
+        many = isinstance(part, list | tuple)
+        for number, head in enumerate(_items(part)):
+            yield f'model.{name}.{number}' if many else f'model.{name}', head
+
+
+_WIDTHS = ('depth', 'base_channels', 'out_indices', 'num_stages')
+
+
+def channels_match(plan: Plan) -> Iterator[Finding]:
+    """A head that takes other channels than the map it is given, or a map that there is not."""
+    model = plan.cfg.get('model')
+    if not isinstance(model, Mapping) or model.get('neck') is not None:
+        return
+    maps = _maps_of(model)
+    if maps is None:
+        return
+    backbone = model['backbone']
+    why = ', '.join(f'model.backbone.{key}={backbone[key]!r}' for key in _WIDTHS if key in backbone)
+    for path, head in heads_of(model):
+        index, channels = head.get('in_index', -1), head.get('in_channels')
+        wanted = list(index) if isinstance(index, list | tuple) else [index]
+        given = list(channels) if isinstance(channels, list | tuple) else [channels]
+        for place, own in zip(wanted, given):
+            if not isinstance(place, int) or not isinstance(own, int):
+                continue
+            if not -len(maps) <= place < len(maps):
+                yield Finding(
+                    ERROR,
+                    f'{path}.in_index: {index!r} is none of the {len(maps)} maps of the backbone '
+                    f'({why}).',
+                )
+            elif maps[place] != own:
+                yield Finding(
+                    ERROR,
+                    f'{path}.in_channels: {channels!r} does not fit map {place} of the backbone, '
+                    f'which has {maps[place]} ({why}).',
+                    options=[f'{path}.in_channels={maps[place]}'] if len(given) == 1 else [],
+                )
+
+
+def _maps_of(model: Mapping) -> list[int] | None:
+    """Channels of the backbone's maps; None where it does not say what it gives."""
+    import torch
+
+    backbone = dict(model.get('backbone') or {}, pretrained=None, init_cfg=None)
+    try:
+        with torch.device('meta'):
+            built = MODELS.build({k: v for k, v in backbone.items() if v is not None})
+            maps = built.eval()(torch.zeros(1, backbone.get('in_channels', 3), 64, 64))
+        return [len(feature[0]) for feature in maps]
+    except Exception:  # of another's backbone; what is wrong with ours is said when it is built
+        return None
+
+
 CHECKS: tuple[Callable[[Plan], Iterator[Finding]], ...] = (
     loader_gives_batches,
     epochs_end,
     no_batch_of_one,
     bit_depth,
     weights_are_here,
-    lambda plan: settings_checks.channels_match(plan.cfg),
-    lambda plan: settings_checks.schedules_end(plan.cfg),
-    lambda plan: settings_checks.scores_exist(plan.cfg),
-    lambda plan: settings_checks.custom_keys_match(plan.cfg),
+    channels_match,
+    schedules_end,
+    scores_exist,
+    custom_keys_match,
 )
-
-
-def some_headers(dataset: Any) -> list[Header]:
-    """Headers of a few local pictures of a built data set, evenly spread."""
-    count = len(dataset)
-    info = getattr(dataset, 'get_data_info', None)
-    if info is None or not count:
-        return []
-    places = sorted({i * count // _PROBED for i in range(_PROBED)})
-    paths = (info(i).get('img_path') for i in places)
-    found = (picture_header(path) for path in paths if isinstance(path, str))
-    return [header for header in found if header is not None]

@@ -1,12 +1,26 @@
-"""Folders that a run writes into, made before anything else is: after hours is too late to learn
-that one cannot be made."""
+"""Folders that a run writes into, made before anything else is (after hours is too late to learn
+that one cannot be made), and one folder for one run.
 
+Two trainings in one work directory delete each other's checkpoints. The first rank holds a lock of
+the operating system on a small file, which says who it is. The lock goes with the process, however
+that ends; it holds over NFS too.
+"""
+
+import contextlib
 import os
 import re
+import socket
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from segkit.errors import ConfigError
 from segkit.outputs import OutputError, is_run
+
+try:
+    import fcntl
+except ImportError:  # Windows: nothing is locked
+    fcntl = None  # type: ignore[assignment]
 
 _NUMBERED = re.compile(r'(best_.+_)?(iter|epoch)_\d+\.pth')
 
@@ -79,3 +93,37 @@ def ends_like_file(path: str | os.PathLike) -> bool:
     """Whether a name that is no folder yet has the ending of a file; that of a version is none."""
     ending = r'\.(?!v\d)[A-Za-z][A-Za-z0-9]{1,4}'
     return bool(re.fullmatch(ending, Path(path).suffix)) and not Path(path).is_dir()
+
+
+@contextlib.contextmanager
+def locked(folder: str | os.PathLike) -> Iterator[None]:
+    """Hold ``folder`` while training in it.
+
+    Raises:
+        ConfigError: another run holds it; says which host and process, and since when.
+    """
+    path, held = Path(folder) / '.running', fcntl is not None
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            if held:
+                # A record lock: a forked data worker does not inherit it, and cannot keep it alive.
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            who = path.read_text().strip() or 'it does not say which'
+            raise ConfigError(
+                f'work_dir: {folder} is in use by another run ({who}): wait for it to end, or '
+                'choose another folder with --work-dir'
+            ) from None
+        except OSError:  # this file system knows no locks
+            held = False
+        if held:
+            os.ftruncate(file, 0)
+            since = time.strftime('%Y-%m-%d %H:%M:%S')
+            me = f'host {socket.gethostname()}, process {os.getpid()}, since {since}'
+            os.pwrite(file, me.encode(), 0)
+        yield
+        if held:
+            path.unlink(missing_ok=True)
+    finally:
+        os.close(file)

@@ -37,9 +37,8 @@ from segkit.engine.config import config_differences
 from segkit.engine.config_files import plain_config
 from segkit.engine.config_options import places_named
 from segkit.engine.dist import from_first_rank, resolve_launcher
-from segkit.engine.folders import check_start, check_work_dir, is_given, make_folder
+from segkit.engine.folders import check_start, check_work_dir, is_given, locked, make_folder
 from segkit.engine.parts import Parts
-from segkit.engine.run_lock import locked
 from segkit.engine.sharding import is_sharded
 from segkit.errors import ConfigError
 from segkit.registry import RUNNERS

@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass, field
 from mmengine.config import Config
 
 from segkit.datasets.parallel import Failure, parallel
-from segkit.engine.before_training import Plan, channels_fit, findings
+from segkit.engine.before_training import ERROR, WARNING, Finding, Plan, by_level, findings
 from segkit.engine.config_check import check_part
-from segkit.engine.findings import ERROR, WARNING, Finding, by_level
+from segkit.engine.hooks.first_batches import channels_fit
 from segkit.errors import UserError
 
 from .duplicates import duplicate_findings

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segkit.engine.findings import ERROR, Finding
+from segkit.engine.before_training import ERROR, Finding
 from segkit.evaluation.tables import format_table
 from segkit.visualization.overlays import fit
 from segkit.visualization.web_page import data_uri, fill

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segkit.engine.findings import WARNING, Finding
+from segkit.engine.before_training import WARNING, Finding
 
 _ALIKE = 0.97
 _FLAT = 1.0  # grey levels of standard deviation below which a look says nothing

@@ -10,8 +10,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from segkit.engine.batch import accumulation
-from segkit.engine.findings import ERROR, NOTE, WARNING, Finding, by_level
-from segkit.engine.settings_checks import heads_of
+from segkit.engine.before_training import ERROR, NOTE, WARNING, Finding, by_level, heads_of
 from segkit.errors import ConfigError
 from segkit.models.losses.stray_labels import mask_cure, stray_sentence
 

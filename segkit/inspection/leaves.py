@@ -5,7 +5,7 @@ check wants all of them, so the lists are made here from the same functions.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +13,6 @@ from mmengine.config import Config
 
 from segkit.datasets import BaseSegDataset
 from segkit.datasets.scan import check_folder, is_local, list_files, list_stems, split_stems
-from segkit.engine.before_training import leaf_configs, loading
 from segkit.errors import UserError
 from segkit.registry import DATASETS, TRANSFORMS
 from segkit.visualization.images import viewable
@@ -65,6 +64,22 @@ def leaves_of(cfg: Config, split: str) -> list[Leaf]:
     parts = list(leaf_configs(loader['dataset']))
     names = [split if len(parts) == 1 else f'{split} {i + 1}' for i in range(len(parts))]
     return [_open(part, name, times) for (part, times), name in zip(parts, names)]
+
+
+def leaf_configs(dataset: Mapping, times: int = 1) -> Iterator[tuple[Mapping, int]]:
+    """The data sets inside ConcatDataset and RepeatDataset, and how often each is repeated."""
+    times *= dataset.get('times', 1)
+    for part in dataset.get('datasets', [dataset['dataset']] if 'dataset' in dataset else []):
+        yield from leaf_configs(part, times)
+    if 'datasets' not in dataset and 'dataset' not in dataset:
+        yield dataset, times
+
+
+def loading(pipeline: Sequence[Mapping]) -> tuple[Mapping, Mapping]:
+    """The configs of the two loading transforms, since they decide how files are read."""
+    image = next((t for t in pipeline if t['type'] == 'LoadImageFromFile'), None)
+    label = next((t for t in pipeline if t['type'] == 'LoadAnnotations'), None)
+    return image or {'type': 'LoadImageFromFile'}, label or {'type': 'LoadAnnotations'}
 
 
 def _open(cfg: Mapping, name: str, times: int) -> Leaf:

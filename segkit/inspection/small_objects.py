@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from segkit.datasets.parallel import Failure, parallel
-from segkit.engine.findings import WARNING, Finding
+from segkit.engine.before_training import WARNING, Finding
 from segkit.registry import TRANSFORMS
 
 from .leaves import Leaf

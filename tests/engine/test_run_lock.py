@@ -7,12 +7,12 @@ import sys
 
 import pytest
 
-from segkit.engine.run_lock import locked
+from segkit.engine.folders import locked
 from segkit.errors import ConfigError
 
 HOLD = """
 import sys
-from segkit.engine.run_lock import locked
+from segkit.engine.folders import locked
 with locked(sys.argv[1]):
     print('held', flush=True)
     sys.stdin.read()

@@ -6,12 +6,17 @@ import pytest
 from helpers.tiny_config import tiny_config
 
 from segkit.engine import Runner
-from segkit.engine.before_training import Plan, findings
+from segkit.engine.before_training import (
+    Plan,
+    class_names,
+    custom_keys_match,
+    findings,
+    known_scores,
+)
 from segkit.engine.config import load_config, shipped_configs
 from segkit.engine.config_options import merge_options
 from segkit.engine.hooks.rules import better_rule
 from segkit.engine.launch import parse_options
-from segkit.engine.settings_checks import class_names, custom_keys_match, known_scores
 from segkit.errors import ConfigError
 
 
@@ -97,7 +102,7 @@ def test_nothing_is_said_of_the_shipped_schedules_and_scores():
 def test_parts_that_no_parameter_is_called_after(tmp_path):
     keys = {'head': dict(lr_mult=10.0), 'decode_haed': dict(lr_mult=10.0), 'norm': dict(x=1)}
     cfg = tiny_config(tmp_path, optim_wrapper__paramwise_cfg=dict(custom_keys=keys))
-    texts = [finding.text for finding in custom_keys_match(cfg)]
+    texts = [finding.text for finding in custom_keys_match(Plan(cfg, None))]
     assert [text.split("'")[1] for text in texts] == ['decode_haed', 'norm']
     assert 'decode_head.conv_seg' in texts[0]
 

@@ -323,7 +323,7 @@ ENTERED = {
         'segkit/engine/migration/leaf.py:_nearest',
         'segkit/datasets/row_codec.py:*', 'segkit/engine/hooks/run_card.py:*',
         'segkit/engine/rendezvous.py:*', 'segkit/whole_file.py:*', 'segkit/engine/stops.py:*',
-        'segkit/engine/launch.py:*', 'segkit/engine/run_lock.py:*',
+        'segkit/engine/launch.py:*', 'segkit/engine/folders.py:*',
         'segkit/ops/*', 'tools/benchmarks/*',
         'segkit/visualization/*',
     ],

@@ -5,7 +5,7 @@ import numpy as np
 from helpers.checks import config
 from helpers.make_data import smooth_image, write_dataset
 
-from segkit.engine.findings import WARNING
+from segkit.engine.before_training import WARNING
 from segkit.inspection.check import check
 from segkit.inspection.duplicates import duplicate_findings, near_duplicates
 from segkit.inspection.examine import look_of

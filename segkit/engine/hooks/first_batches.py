@@ -8,7 +8,7 @@ the check beside the loss speaks after the step.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,16 +16,18 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.structures import BaseDataElement
 
-from segkit.engine.before_training import Plan, channels_fit, findings, some_headers
+from segkit.datasets.decode import Header, picture_header
+from segkit.engine.before_training import ERROR, WARNING, Finding, Plan, findings
+from segkit.engine.config_check import accepted_arguments
 from segkit.engine.errors import TrainingError
-from segkit.engine.findings import ERROR, WARNING, Finding
 from segkit.errors import ConfigError
 from segkit.models.losses.stray_labels import check_labels, ignored_apart, labelled, mask_cure
-from segkit.registry import HOOKS
+from segkit.registry import HOOKS, MODELS
 
 if TYPE_CHECKING:
     from segkit.engine.runner import Runner
 
+_PROBED = 16  # picture files whose headers are read when training starts
 _TOOL = 'tools/check_dataset.py looks at all of the data'
 
 
@@ -105,6 +107,50 @@ class FirstBatchesHook(Hook):
                 'current',
                 logging.WARNING,
             )
+
+
+def network_channels(model: Mapping | None) -> int | None:
+    """Channels of a picture that the backbone of a config takes; None where nothing says."""
+    backbone = (model or {}).get('backbone')
+    if not isinstance(backbone, Mapping):
+        return None
+    if 'in_channels' in backbone:
+        return backbone['in_channels']
+    kind = backbone.get('type')
+    kind = MODELS.get(kind) if isinstance(kind, str) else kind
+    taken = accepted_arguments(kind) if kind is not None else None
+    return 3 if taken is not None and 'in_channels' in taken else None
+
+
+def channels_fit(model: Mapping | None, channels: int, file: str) -> Iterator[Finding]:
+    """Pictures of ``channels`` as loaded, for a backbone that takes another number."""
+    wanted = network_channels(model)
+    if wanted is None or wanted == channels:
+        return
+    text = (
+        f'the pictures are loaded with {channels} channels, but model.backbone.in_channels is '
+        f'{wanted}'
+    )
+    if wanted == 1 and channels == 3:
+        text += (
+            ": make it 3, or load grey with LoadImageFromFile(color_type='grayscale') in both "
+            'pipelines and give data_preprocessor one mean and one std.'
+        )
+    else:
+        text += ': make them equal, and give data_preprocessor as many means and stds.'
+    yield Finding(ERROR, text, [file], [f'model.backbone.in_channels={channels}'], [file])
+
+
+def some_headers(dataset: Any) -> list[Header]:
+    """Headers of a few local pictures of a built data set, evenly spread."""
+    count = len(dataset)
+    info = getattr(dataset, 'get_data_info', None)
+    if info is None or not count:
+        return []
+    places = sorted({i * count // _PROBED for i in range(_PROBED)})
+    paths = (info(i).get('img_path') for i in places)
+    found = (picture_header(path) for path in paths if isinstance(path, str))
+    return [header for header in found if header is not None]
 
 
 def _tell(found: Iterable[Finding]) -> None:
