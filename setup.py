@@ -44,7 +44,7 @@ class BuildWithConfigs(build_py):
 
 
 version = re.search(r"__version__ = '(.+)'", (ROOT / 'segkit/__init__.py').read_text()).group(1)
-extras = {name: requirements(name) for name in ('tests', 'optional', 'docs', 'albu')}
+extras = {name: requirements(name) for name in ('tests', 'optional', 'docs', 'albu', 's3')}
 extras['all'] = sorted(set(extras['tests'] + extras['optional']))
 
 ext_modules, commands = [], {'build_py': BuildWithConfigs}

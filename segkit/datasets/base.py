@@ -20,12 +20,13 @@ import torch
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
+from segkit import storage
 from segkit.datasets.cache import DecodedCache, label_reading
 from segkit.datasets.folds import in_fold
 from segkit.datasets.label_maps import subset_label_map
 from segkit.datasets.metainfo import check_subset, choose_palette, one_class
 from segkit.datasets.samplers import SeededIndex
-from segkit.datasets.scan import find_stems
+from segkit.datasets.scan import find_pairs
 from segkit.datasets.transforms.compose import Compose
 from segkit.datasets.transforms.loading import LoadAnnotations
 from segkit.errors import DataError, UserError
@@ -60,6 +61,8 @@ class BaseSegDataset(BaseDataset):
     """Images (H, W, 3) and labels (H, W) from two folders.
 
     Args:
+        data_root: a folder; an address of an object store, ``s3://bucket/ade20k``; or of shards,
+            ``shards://folder`` (``segkit/storage``).
         ann_file: split file, one stem a line; '' takes every image found.
         img_suffix, seg_map_suffix: what follows the stem in each folder.
         metainfo: ``dict(classes=..., palette=...)``. A subset of a dataset's own classes maps the
@@ -82,6 +85,8 @@ class BaseSegDataset(BaseDataset):
     """
 
     METAINFO: dict = {}
+    data_root: str
+    ann_file: str
 
     def __init__(
         self,
@@ -197,15 +202,32 @@ class BaseSegDataset(BaseDataset):
     def load_data_list(self) -> list[dict]:
         """``dict(img_path, seg_map_path)`` for each pair, sorted by path or as the split has it."""
         folders = self.data_prefix.get('img_path', ''), self.data_prefix.get('seg_map_path')
-        stems = find_stems(
+        found = find_pairs(
             *folders, self.img_suffix, self.seg_map_suffix, self.ann_file, self.backend_args
         )
+        stems = found.stems
         images, labels = (os.path.join(folder or '', '') for folder in folders)
         pairs = [dict(img_path=images + stem + self.img_suffix) for stem in stems]
         if folders[1] is not None:
             for pair, stem in zip(pairs, stems):
                 pair['seg_map_path'] = labels + stem + self.seg_map_suffix
+        kinds = ('img_version', found.images), ('seg_map_version', found.labels)
+        for key, versions in kinds if found.images or found.labels else ():
+            for pair, stem in zip(pairs, stems):
+                pair[key] = versions.get(stem, '')
         return pairs
+
+    def _join_prefix(self) -> None:
+        """As mmengine's, for addresses of stores and of shards too, which it knows not to join."""
+        root = self.data_root = storage.on_disk(self.data_root)
+        paths = [root, self.ann_file, *self.data_prefix.values()]
+        if not any('://' in str(path) for path in paths):
+            super()._join_prefix()
+            return
+        if self.ann_file:
+            self.ann_file = storage.on_disk(storage.join(root, self.ann_file))
+        for key, folder in self.data_prefix.items():
+            self.data_prefix[key] = storage.on_disk(storage.join(root, folder))
 
     def of_fold(self, stems: Sequence[str]) -> list[str]:
         """Those of the data set's part of its fold, if it has one."""

@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from segkit import storage
 from segkit.datasets.row_codec import CODECS, DamagedBlockError, checksum, decode_rows
 from segkit.errors import DataError, UserError
 from segkit.json_file import read_json
@@ -53,8 +54,17 @@ def sample_key(img_path: str, data_root: str) -> int:
 def source_stamp(info: dict) -> tuple[list[int], list[int]]:
     """Sizes and modification times of the sample's image and label file (0 without a label)."""
     paths = [info['img_path'], info.get('seg_map_path')]
-    stats = [os.stat(path) if path else None for path in paths]
-    return [s.st_size if s else 0 for s in stats], [s.st_mtime_ns if s else 0 for s in stats]
+    stamps = [_stamp(path) if path else (0, 0) for path in paths]
+    return [size for size, _ in stamps], [time for _, time in stamps]
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    """Size and time of a file; of an object, which has no time to trust, a hash of its version."""
+    if storage.is_remote(path):
+        size, _, tag = storage.version_of(path).partition('-')
+        return int(size or 0), int(tag or '0', 16)
+    found = os.stat(path)
+    return found.st_size, found.st_mtime_ns
 
 
 def label_reading(info: Mapping[str, Any]) -> dict[str, Any]:

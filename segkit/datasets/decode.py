@@ -23,6 +23,8 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image
 
+from segkit import storage
+
 try:
     import pyspng
 except ImportError:
@@ -255,19 +257,25 @@ class Header:
 
 
 def picture_header(path: str) -> Header | None:
-    """The header of a local picture, None for what is none."""
+    """The header of a picture, None for what is none."""
     bits = 0
     try:
-        with open(path, 'rb') as file:
+        with open_picture(path) as file:
             kind = png_kind(file.read(26))
             bits = kind[0] if kind else _bits_of_tiff(file)
-        with Image.open(path) as image:
+            file.seek(0)
+            image = Image.open(file)
             turn = image.getexif().get(ExifTags.Base.Orientation)
             bits = bits or _BITS_OF_MODE.get(image.mode, 8)
     except (OSError, ValueError, SyntaxError, struct.error):
         # Pillow does not know 16-bit colour TIFF, which OpenCV reads.
         return Header(path, bits, 1) if bits else None
     return Header(path, bits, turn if turn in _TURNS else 1)
+
+
+def open_picture(path: str) -> BinaryIO:
+    """A picture's file to read from; of a store or of shards, its content."""
+    return io.BytesIO(storage.read(path)) if storage.is_remote(path) else open(path, 'rb')
 
 
 def _bits_of_tiff(file: BinaryIO) -> int:

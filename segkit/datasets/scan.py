@@ -13,16 +13,18 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import NamedTuple, ParamSpec, TypeVar
 
 from mmengine import dist, fileio
 from mmengine.logging import print_log
 
+from segkit import storage
 from segkit.errors import DataError, UserError
 from segkit.outputs import output_file
 
 SPLIT_WRITER = 'dataset_converters'  # as the list of written files has it
 _SHOWN = 3
+_UNLISTED = ('http://', 'https://')  # what such a server lists is a page, if anything
 _ENDINGS = {'.jpg', '.jpeg', '.png', '.tif', '.tiff', '.bmp', '.webp'}
 # By their byte order mark; what is no UTF-8 keeps its bytes, as names of files do.
 _MARKS = ((b'\xef\xbb\xbf', 'utf-8'), (b'\xff\xfe', 'utf-16-le'), (b'\xfe\xff', 'utf-16-be'))
@@ -68,7 +70,7 @@ def _of_rank_zero(find: Callable[_P, _T]) -> Callable[_P, _T]:
 
 def is_local(path: str, backend_args: dict | None = None) -> bool:
     """Whether a path is of the local file system rather than of a storage service."""
-    return backend_args is None and '://' not in path
+    return backend_args is None and not storage.is_remote(path)
 
 
 def is_hidden(name: str) -> bool:
@@ -119,13 +121,30 @@ def list_stems(
     if is_local(root, backend_args):
         names = list_files(root, suffix, others)
     else:
-        every = fileio.list_dir_or_file(
-            dir_path=root, list_dir=False, suffix=suffix, recursive=True, backend_args=backend_args
-        )
-        names = [name for name in every if not is_hidden(name)]
+        names = list(list_objects(root, suffix, backend_args, others))
     cut = -len(suffix) or None
     # By full name, as published splits are ordered: "a-1.jpg" comes before "a.jpg".
     return [name[:cut] for name in sorted(names)]
+
+
+def list_objects(
+    root: str,
+    suffix: str,
+    backend_args: dict | None = None,
+    others: list[str] | None = None,
+) -> dict[str, str]:
+    """As ``list_files`` does of a storage service: path -> version, '' where it tells none."""
+    if backend_args is not None:
+        names: Iterable[str] = fileio.list_dir_or_file(
+            dir_path=root, list_dir=False, recursive=True, backend_args=backend_args
+        )
+        every = dict.fromkeys(names, '')
+    else:
+        every = storage.list_folder(root)
+    seen = {name: version for name, version in every.items() if name and not is_hidden(name)}
+    if others is not None:
+        others += [name for name in seen if not name.endswith(suffix)]
+    return {name: version for name, version in seen.items() if name.endswith(suffix)}
 
 
 def _stems(names: Iterable[str], suffix: str) -> set[str]:
@@ -135,12 +154,13 @@ def _stems(names: Iterable[str], suffix: str) -> set[str]:
 
 def read_split(ann_file: str, backend_args: dict | None = None) -> list[str]:
     """Lines of a split file without the blank ones, in UTF-8 or UTF-16, ended in any way."""
-    if is_local(ann_file, backend_args) and not os.path.isfile(ann_file):
+    try:
+        data = read_file(ann_file, backend_args)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         raise FileNotFoundError(
             f'{ann_file}: the split file (ann_file) does not exist. Check data_root and '
             "ann_file, or set ann_file='' to use every image of the folder."
-        )
-    data = fileio.get(ann_file, backend_args=backend_args)
+        ) from error
     mark, code = next(((m, c) for m, c in _MARKS if data.startswith(m)), (b'', 'utf-8'))
     if not mark and b'\0' in data[:64]:  # UTF-16 without a mark: every second byte of ASCII is 0
         code = 'utf-16-be' if data[:1] == b'\0' else 'utf-16-le'
@@ -152,6 +172,13 @@ def read_split(ann_file: str, backend_args: dict | None = None) -> list[str]:
         ) from error
     lines = text.replace('\r', '\n').split('\n')
     return [line.strip() for line in lines if line.strip()]
+
+
+def read_file(path: str, backend_args: dict | None = None, version: str = '') -> bytes:
+    """The content of a file: through ``segkit.storage``, or a backend of mmengine's."""
+    if backend_args is None:
+        return storage.read(path, version)
+    return fileio.get(path, backend_args=backend_args)
 
 
 def write_split(path: Path, stems: Iterable[str]) -> int:
@@ -220,7 +247,7 @@ def _spellings(name: str, suffix: str, folder: Sequence[str]) -> Iterator[str]:
 
 def check_folder(folder: str, key: str, backend_args: dict | None = None) -> None:
     """A local folder named by ``data_prefix[key]`` must exist."""
-    if is_local(folder, backend_args) and not os.path.isdir(folder or '.'):
+    if is_local(folder, backend_args) and not os.path.isdir(storage.on_disk(folder) or '.'):
         unlabelled = ' A test set without labels takes tools/test.py --format-only --out DIR.'
         raise FileNotFoundError(
             f'{folder}: the folder of data_prefix.{key} does not exist. Set data_root (and '
@@ -259,7 +286,14 @@ def _say_left_out(folder: str, suffix: str, others: Iterable[str]) -> None:
         )
 
 
-@_of_rank_zero
+class Pairs(NamedTuple):
+    """The samples of two folders: their stems, and stem -> version of the objects of a store."""
+
+    stems: list[str]
+    images: dict[str, str]
+    labels: dict[str, str]
+
+
 def find_stems(
     image_dir: str,
     label_dir: str | None,
@@ -268,21 +302,38 @@ def find_stems(
     ann_file: str = '',
     backend_args: dict | None = None,
 ) -> list[str]:
-    """Stems of the complete pairs of two folders, in the split's order or sorted.
+    """The stems of ``find_pairs``."""
+    folders = image_dir, label_dir
+    return find_pairs(*folders, img_suffix, seg_map_suffix, ann_file, backend_args).stems
+
+
+@_of_rank_zero
+def find_pairs(
+    image_dir: str,
+    label_dir: str | None,
+    img_suffix: str,
+    seg_map_suffix: str,
+    ann_file: str = '',
+    backend_args: dict | None = None,
+) -> Pairs:
+    """The complete pairs of two folders, in the split's order or sorted.
 
     Raises FileNotFoundError for a missing folder, split file, image or label (naming them), and
     ValueError for an empty split.
     """
     check_folder(image_dir, 'img_path', backend_args)
-    local = is_local(image_dir, backend_args)
     others: list[str] = []
     if ann_file:
-        present = _stems(list_files(image_dir or '.', img_suffix), img_suffix) if local else None
+        present = _present(image_dir or '.', img_suffix, backend_args)
         stems = split_stems(ann_file, image_dir, img_suffix, present, backend_args)
         if present is not None:
             _check_present(image_dir, stems, img_suffix, 'image', present)
+    elif is_local(image_dir, backend_args):
+        stems, present = list_stems(image_dir or '.', img_suffix, backend_args, others), None
     else:
-        stems = list_stems(image_dir or '.', img_suffix, backend_args, others)
+        present = _versions(list_objects(image_dir, img_suffix, backend_args, others), img_suffix)
+        stems = _in_order(present, img_suffix)
+    if not ann_file:
         if label_dir and os.path.join(label_dir, '').startswith(os.path.join(image_dir, '')):
             others = [name for name in others if not name.endswith(seg_map_suffix)]
         _say_left_out(image_dir, img_suffix, others)
@@ -291,9 +342,29 @@ def find_stems(
             f'{ann_file or image_dir}: no sample found (images end in {img_suffix!r}), the split '
             'is empty. Check ann_file, data_root, data_prefix and img_suffix of the dataset.'
         )
+    labels = None
     if label_dir is not None:
         check_folder(label_dir, 'seg_map_path', backend_args)
-        if is_local(label_dir, backend_args):
-            labels = _stems(list_files(label_dir, seg_map_suffix), seg_map_suffix)
+        labels = _present(label_dir, seg_map_suffix, backend_args)
+        if labels is not None:
             _check_present(label_dir, stems, seg_map_suffix, 'label', labels)
-    return stems
+    return Pairs(stems, *({s: p[s] for s in stems if p and p.get(s)} for p in (present, labels)))
+
+
+def _present(folder: str, suffix: str, backend_args: dict | None) -> dict[str, str] | None:
+    """Stem -> version of all files of a folder; None where listing it is not for granted."""
+    if is_local(folder, backend_args):
+        return dict.fromkeys(_stems(list_files(folder, suffix), suffix), '')
+    if backend_args is not None or folder.startswith(_UNLISTED):
+        return None
+    return _versions(list_objects(folder, suffix), suffix)
+
+
+def _versions(found: dict[str, str], suffix: str) -> dict[str, str]:
+    cut = -len(suffix) or None
+    return {name[:cut]: version for name, version in found.items()}
+
+
+def _in_order(stems: Iterable[str], suffix: str) -> list[str]:
+    """As ``list_stems`` orders them."""
+    return sorted(stems, key=lambda stem: stem + suffix)

@@ -4,11 +4,11 @@ import io
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from segkit import storage
 from segkit.datasets.decode import decode_image, decode_label, orientation, png_kind
 from segkit.errors import UserError
 from segkit.visualization.class_tables import Colour
@@ -48,7 +48,7 @@ def look(paths: tuple[str, str | None]) -> Pair:
     pair = Pair(image.shape[:2], None, channels, str(image.dtype))
     if paths[1] is None:
         return pair
-    data = Path(paths[1]).read_bytes()
+    data = storage.read(paths[1])
     if data.startswith(_LOSSY):
         raise UserError(
             f'{paths[1]}: the label is a JPEG or WebP, a lossy format: compression has changed its '
@@ -56,7 +56,7 @@ def look(paths: tuple[str, str | None]) -> Pair:
             'keeps the changed values.'
         )
     if orientation(data) is None:
-        pair.turned = orientation(Path(paths[0]).read_bytes()) or 1
+        pair.turned = orientation(storage.read(paths[0])) or 1
     label = _decoded(paths[1], decode_label)
     pair.label_size = label.shape[:2]
     if label.ndim == 3:
@@ -69,7 +69,7 @@ def look(paths: tuple[str, str | None]) -> Pair:
 
 def _decoded(path: str, decode: Callable[[bytes], np.ndarray]) -> np.ndarray:
     try:
-        return decode(Path(path).read_bytes())
+        return decode(storage.read(path))
     except ValueError as error:
         raise UserError(f'{path}: {error}') from None
 

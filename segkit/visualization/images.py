@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from segkit import storage
 from segkit.errors import UserError
 from segkit.structures import ImageViews, SegDataSample
 
@@ -24,7 +25,8 @@ def read_rgb(path: str | Path) -> np.ndarray:
     import cv2
 
     # imread does not read paths with non-ASCII letters everywhere; bytes it always does.
-    data = np.fromfile(path, np.uint8) if Path(path).is_file() else None
+    there = storage.exists(str(path))
+    data = np.frombuffer(storage.read(str(path)), np.uint8) if there else None
     image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data is not None and data.size else None
     if image is None:
         why = 'is not an image that OpenCV reads' if data is not None else 'does not exist'
@@ -40,7 +42,7 @@ def image_of(sample: SegDataSample, data_batch: dict | None, index: int) -> np.n
     """
     path = str(sample.get('img_path', None) or '')
     inputs = (data_batch or {}).get('inputs')
-    if path and Path(path).is_file():
+    if path and storage.exists(path):
         try:
             return read_rgb(path)
         except ImageReadError:

@@ -27,6 +27,7 @@ from segkit.datasets.decode import (
     orientation,
 )
 from segkit.datasets.label_maps import colours_to_indices, fit_a_byte, label_table
+from segkit.datasets.scan import read_file
 from segkit.errors import DataError, UserError
 from segkit.old_names import serve
 from segkit.registry import TRANSFORMS
@@ -52,13 +53,13 @@ class Transform(BaseTransform):
         return prob
 
 
-def read_bytes(path: str, what: str, backend_args: dict | None = None) -> bytes:
-    """A file's content. A missing file is an error that says which kind of file it was."""
+def read_bytes(path: str, what: str, backend_args: dict | None = None, version: str = '') -> bytes:
+    """A file's content. A missing file is an error that says which kind of file it was.
+
+    ``version``: of an object of a store, where it is known.
+    """
     try:
-        if backend_args is None and '://' not in path:
-            with open(path, 'rb') as file:
-                return file.read()
-        return fileio.get(path, backend_args=backend_args)
+        return read_file(path, backend_args, version)
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f'{path}: the {what} does not exist. Check data_root, data_prefix and the suffixes '
@@ -113,7 +114,11 @@ class LoadImageFromFile(mmcv.transforms.LoadImageFromFile):
         cached = self._cached(results)
         if cached is not None:
             return cached.image()
-        return self._decode(read_bytes(results['img_path'], 'image', self.backend_args), results)
+        return self._decode(self._bytes(results), results)
+
+    def _bytes(self, results: dict) -> bytes:
+        place = results['img_path'], 'image', self.backend_args
+        return read_bytes(*place, results.get('img_version', ''))
 
     def _decode(self, data: bytes, results: dict) -> np.ndarray:
         path = results['img_path']
@@ -161,7 +166,7 @@ class LoadImageFromFile(mmcv.transforms.LoadImageFromFile):
         if cached is not None:
             return cached.image(stop=rows), cached.shape
         if self.imdecode_backend == 'cv2' and self.color_type == 'color':
-            data = read_bytes(results['img_path'], 'image', self.backend_args)
+            data = self._bytes(results)
             top = decode_top(data, rows)
             if top is not None:
                 return top
@@ -226,7 +231,8 @@ class LoadAnnotations(Transform):
                 'dataset has none: give data_prefix.seg_map_path, or take the step out.'
             )
         path, palette = results['seg_map_path'], results.get('label_palette')
-        data = read_bytes(path, 'label', self.backend_args)
+        version = results.get('seg_map_version', '')
+        data = read_bytes(path, 'label', self.backend_args, version)
         results['label_orientation'] = orientation(data)
         try:
             label = decode_label(data) if palette is None else decode_colours(data)

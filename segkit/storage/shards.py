@@ -1,0 +1,206 @@
+"""Pictures and labels in a few large tar files, read at their places through an index.
+
+    ade20k-shards/
+      train-00000.tar, ...   the webdataset layout: the files of one sample follow one another,
+                             under one key; splits.tar holds the split files
+      index.npy              a record a file: hash of its path, shard, offset, size, CRC-32
+      names.txt              its path below the data root, in the same order, that of the hashes
+      index.json             the shards with their sizes, checksums of the two above; written last
+
+To all who read, ``shards://ade20k-shards`` is the folder that was packed: the paths below it are
+those of the original files, so that data sets keep their prefixes, suffixes, split files and
+classes, and the one sampler serves. A read is one ``pread`` (or one request for a range) and shares
+no place in a file with anybody. What is not as it was written is an error that names shard and
+file.
+"""
+
+import io
+import json
+import os
+import zlib
+from functools import lru_cache
+from hashlib import blake2b
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+
+from segkit.errors import DataError
+from segkit.storage import stores
+from segkit.storage.object_cache import through_cache
+
+SCHEME = 'shards://'
+VERSION = 1
+INDEX_DTYPE = np.dtype(
+    [('key', '<u8'), ('shard', '<u4'), ('crc', '<u4'), ('offset', '<u8'), ('size', '<u8')]
+)
+_CURE = 'Copy the shards anew, or write them again with tools/dataset_converters/to_shards.py.'
+_OPEN_FILES = 256  # shards that stay open; others are opened for each read
+_open: dict[str, int] = {}
+
+
+def is_shards(path: str) -> bool:
+    """Whether it is an address of shards, or of a file in them."""
+    return path.startswith(SCHEME)
+
+
+def path_key(path: str) -> int:
+    """64 bits that name a file by its path below the data root."""
+    name = path.encode('utf-8', 'surrogateescape')
+    return int.from_bytes(blake2b(name, digest_size=8).digest(), 'little')
+
+
+def read(address: str) -> bytes:
+    """The content of a file of the shards; raises as ``segkit.storage.read`` does."""
+    index, path = _index_of(address)
+    return index.read(index.record(path, address), address)
+
+
+def version_of(address: str) -> str:
+    """Size and checksum of a file of the shards."""
+    index, path = _index_of(address)
+    return _version(index.record(path, address))
+
+
+def find(address: str) -> dict[str, str]:
+    """The files below a folder of the shards: path from there -> version."""
+    index, folder = _index_of(address)
+    start = f'{folder}/' if folder else ''
+    return {
+        name[len(start) :]: _version(index.table[place])
+        for place, name in enumerate(index.names())
+        if name.startswith(start)
+    }
+
+
+def _version(record: np.void) -> str:
+    return f'{record["size"]}-{record["crc"]:08x}'
+
+
+class Index:
+    """Of one folder of shards. ``table``: its records, in the order of their keys."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        try:
+            meta = json.loads(_content(f'{folder}/index.json'))
+            data = _content(f'{folder}/index.npy')
+            sound = meta['version'] == VERSION and zlib.crc32(data) == meta['index_crc']
+            self.shards = [(str(name), int(size)) for name, size in meta['shards']]
+            self._names_crc = int(meta['names_crc'])
+            self.table = np.load(io.BytesIO(data), allow_pickle=False)
+            sound &= self.table.dtype == INDEX_DTYPE
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._damaged(f'index.json and index.npy cannot be read ({error})') from error
+        if not sound:
+            raise self._damaged('index.npy is not what index.json says, or of another version')
+        self._check_sizes()
+
+    def _damaged(self, problem: str) -> DataError:
+        return DataError(f'{SCHEME}{self.folder}', problem, _CURE)
+
+    def _check_sizes(self) -> None:
+        """Every shard is there, as long as it was."""
+        remote = '://' in self.folder
+        found = (
+            {n: stores.size_of(v) for n, v in stores.find(self.folder).items()} if remote else {}
+        )
+        for name, size in self.shards:
+            path = f'{self.folder}/{name}'
+            there = found.get(name) if remote else _size(path)
+            if there != size:
+                said = 'is not there' if there is None else f'has {there} bytes'
+                raise DataError(path, f'this shard {said}, and the index says {size} bytes', _CURE)
+
+    def names(self) -> list[str]:
+        """The paths of all files, in the order of ``table``."""
+        data = _content(f'{self.folder}/names.txt')
+        names = data.decode('utf-8', 'surrogateescape').split('\n')[:-1]
+        if zlib.crc32(data) != self._names_crc or len(names) != len(self.table):
+            raise self._damaged('names.txt is not what index.json says')
+        return names
+
+    def record(self, path: str, address: str) -> np.void:
+        """That of a file; raises FileNotFoundError."""
+        key = path_key(path)
+        place = int(np.searchsorted(self.table['key'], np.uint64(key)))
+        if place == len(self.table) or int(self.table['key'][place]) != key:
+            raise FileNotFoundError(f'{address}: the shards in {self.folder} hold no such file.')
+        return self.table[place]
+
+    def read(self, record: np.void, address: str) -> bytes:
+        """The bytes of a file, which are those that were packed."""
+        name, _ = self.shards[int(record['shard'])]
+        shard, offset, size = f'{self.folder}/{name}', int(record['offset']), int(record['size'])
+        crc = int(record['crc'])
+        if '://' in self.folder:
+            key = f'{shard} {offset} {size} {crc:08x}'
+            return through_cache(key, lambda: stores.read(shard, offset, offset + size, crc))
+        data = _pread(shard, size, offset)
+        if len(data) != size or zlib.crc32(data) != crc:
+            problem = f'{len(data)} of {size} bytes at {offset} of {shard} are not what was packed'
+            raise DataError(address, problem, _CURE)
+        return data
+
+
+def _index_of(address: str) -> tuple[Index, str]:
+    """The index in one of the folders of an address, and the path from there."""
+    parts = address[len(SCHEME) :].rstrip('/').split('/')
+    first = parts.index('') + 2 if '://' in address[len(SCHEME) :] else 1
+    for folder in list(accumulate(parts, lambda a, b: f'{a}/{b}'))[first - 1 :]:
+        if folder and _is_root(folder):
+            return _opened(folder), address[len(SCHEME) + len(folder) :].strip('/')
+    raise FileNotFoundError(
+        f'{address}: there is no index.json in this folder or one above it. Write shards with '
+        'tools/dataset_converters/to_shards.py, and give their folder as '
+        'data_root=shards://FOLDER (shards:///a/b, shards://s3://bucket/b).'
+    )
+
+
+@lru_cache(maxsize=4096)
+def _is_root(folder: str) -> bool:
+    if '://' not in folder:
+        return os.path.isfile(f'{folder}/index.json')
+    try:
+        return bool(stores.version_of(f'{folder}/index.json'))
+    except FileNotFoundError:
+        return False
+
+
+@lru_cache(maxsize=64)
+def _opened(folder: str) -> Index:
+    return Index(folder)
+
+
+def forget() -> None:
+    """Look anew for indices: shards were written, or moved, while this process ran."""
+    _is_root.cache_clear()
+    _opened.cache_clear()
+    while _open:
+        os.close(_open.popitem()[1])
+
+
+def _content(path: str) -> bytes:
+    if '://' in path:
+        return stores.read(path, 0, stores.size_of(stores.version_of(path)))
+    with open(path, 'rb') as file:
+        return file.read()
+
+
+def _size(path: str) -> int | None:
+    return os.path.getsize(path) if os.path.isfile(path) else None
+
+
+def _pread(path: str, size: int, offset: int) -> bytes:
+    """``pread`` leaves no place behind that workers, which share the open file, could trip over."""
+    handle: Any = _open.get(path)
+    kept = handle is not None
+    if not kept:
+        handle = os.open(path, os.O_RDONLY)
+        if len(_open) < _OPEN_FILES:
+            kept = _open.setdefault(path, handle) == handle
+    try:
+        return os.pread(handle, size, offset)
+    finally:
+        if not kept:
+            os.close(handle)
