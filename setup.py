@@ -44,7 +44,8 @@ class BuildWithConfigs(build_py):
 
 
 version = re.search(r"__version__ = '(.+)'", (ROOT / 'segkit/__init__.py').read_text()).group(1)
-extras = {name: requirements(name) for name in ('tests', 'optional', 'docs', 'albu', 's3')}
+groups = ('tests', 'optional', 'engines', 'docs', 'albu', 's3')
+extras = {name: requirements(name) for name in groups}
 extras['all'] = sorted(set(extras['tests'] + extras['optional']))
 
 ext_modules, commands = [], {'build_py': BuildWithConfigs}

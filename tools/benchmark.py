@@ -3,6 +3,7 @@
 
     python tools/benchmark.py pspnet_r50-d8_512x1024_40k_cityscapes --shape 1024 2048 --device cuda
     python tools/benchmark.py CONFIG --train --shape 512 512 --batch-size 2
+    python tools/benchmark.py CONFIG --backend openvino --precision bf16
 
 Testing is measured from normalised input to class map, training with its backward pass; data
 loading is not. The median of the repetitions counts. Memory is what CUDA's allocator reports; on a
@@ -12,7 +13,13 @@ CPU the resident size of the process.
 import argparse
 import json
 
-from segkit.engine.launch import parse_options, run_script, tool_parser
+from segkit.engine.launch import (
+    add_engine_arguments,
+    engine_options,
+    parse_options,
+    run_script,
+    tool_parser,
+)
 from segkit.outputs import own_outputs
 from segkit.whole_file import write_text
 
@@ -34,11 +41,14 @@ def parse_args() -> argparse.Namespace:
     add('--channels-last', action='store_true')
     add('--bf16', action='store_true', help='bfloat16 autocast')
     add('--out', help='also write the result as JSON')
+    add_engine_arguments(parser)
     args = parser.parse_args()
     if min(args.repeats, args.batch_size, *args.shape) < 1:
         parser.error('--repeats, --batch-size and --shape must be positive')
     if args.train and args.fuse_bn:
         parser.error('--fuse-bn is for testing: training takes its statistics from the batch')
+    if args.train and args.backend not in (None, 'torch'):
+        parser.error(f'--backend {args.backend} runs a trained network: leave out --train')
     return args
 
 
@@ -57,7 +67,8 @@ def benchmark(args: argparse.Namespace) -> None:
         torch.set_num_threads(args.threads)
     switches = {name: getattr(args, name) for name in SWITCHES}
     options = parse_options(args.cfg_options)
-    model = init_model(args.config, args.checkpoint, args.device, options, **switches)
+    engine = engine_options(args)
+    model = init_model(args.config, args.checkpoint, args.device, options, **switches, **engine)
     device = next(model.parameters()).device
     if device.type == 'cuda':
         torch.cuda.set_device(device)  # whose work is waited for, and whose memory is read
@@ -138,6 +149,7 @@ def measure(step, args: argparse.Namespace) -> dict:
         'config': str(args.config),
         'mode': 'train' if args.train else 'test',
         **{name: getattr(args, name) for name in SWITCHES},
+        **engine_options(args),
         'cfg_options': parse_options(args.cfg_options),
         'input': f'{args.batch_size} x 3 x {args.shape[0]} x {args.shape[1]}',
         'images_per_second': round(args.batch_size / median, 3),

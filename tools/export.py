@@ -26,6 +26,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--opset', type=int, help="of ONNX (default: torch's)")
     parser.add_argument('--argmax', action='store_true', help='classes out instead of logits')
     parser.add_argument('--normalize', action='store_true', help='grey levels (0-255, RGB) in')
+    parser.add_argument('--grid', action='store_true', help='logits as the head has them, small')
     parser.add_argument('--images', nargs='*', default=[], help='real images to compare on')
     parser.add_argument('--tolerance', type=float, default=1e-4, help='of the relative difference')
     parser.add_argument('--agreement', type=float, default=0.999, help='least share of classes')
@@ -61,6 +62,7 @@ def write(args: argparse.Namespace) -> None:
         opset=args.opset,
         argmax=args.argmax,
         normalize=args.normalize,
+        grid=args.grid,
         images=args.images,
         tolerance=args.tolerance,
         agreement=args.agreement,

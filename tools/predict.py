@@ -17,12 +17,12 @@ from segkit.engine.launch import run_script, tool_parser
 
 
 def parse_args() -> argparse.Namespace:
-    from segkit.engine.launch import add_weights_arguments
+    from segkit.engine.launch import add_engine_arguments, add_weights_arguments
 
     parser = tool_parser(__doc__)
     parser.add_argument('images', nargs='+', help='images, folders, globs, videos, streams, 0')
     parser.add_argument('--config', required=True, help='path or name of a shipped config')
-    parser.add_argument('--checkpoint', required=True, help='path or URL')
+    parser.add_argument('--checkpoint', required=True, help='path, URL or exported .onnx')
     parser.add_argument('--out-dir', help='folder for masks, overlays and predictions.json')
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--aug-test', action='store_true', help='multi-scale and flip')
@@ -45,6 +45,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--fuse-bn', action='store_true', help='fold batch norms (exact)')
     parser.add_argument('--channels-last', action='store_true', help='memory layout (exact)')
     parser.add_argument('--bf16', action='store_true', help='bfloat16 autocast (not exact)')
+    add_engine_arguments(parser)
     add_weights_arguments(parser)
     args = parser.parse_args()
     if bool(args.out_dir) == bool(args.film):
@@ -69,6 +70,7 @@ def main() -> None:
 def predict(args: argparse.Namespace) -> None:
     from segkit.apis import init_model
     from segkit.apis.predict import predict_to_folder
+    from segkit.engine.launch import engine_options
 
     model = init_model(
         args.config,
@@ -77,6 +79,7 @@ def predict(args: argparse.Namespace) -> None:
         fuse_bn=args.fuse_bn,
         channels_last=args.channels_last,
         bf16=args.bf16,
+        **engine_options(args),
     )
     colours = None
     if args.palette:

@@ -4,6 +4,8 @@
 python tools/test.py CONFIG CHECKPOINT
 python tools/test.py CONFIG CHECKPOINT --aug-test             the published ms+flip protocol
 python tools/test.py CONFIG CHECKPOINT --show-dir overlays --report
+python tools/test.py CONFIG CHECKPOINT --backend openvino --precision int8
+python tools/test.py CONFIG model.onnx                        what segkit export wrote
 """
 
 import argparse
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING
 from segkit.compat import import_distributed_optim
 from segkit.engine.launch import (
     add_common_arguments,
+    add_engine_arguments,
     add_weights_arguments,
     read_config,
     run_script,
@@ -26,7 +29,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Test a network')
     add_common_arguments(parser)
     add = parser.add_argument
-    add('checkpoint', help='a file, a work directory, or a URL')
+    add('checkpoint', help='a file, a work directory, a URL, or an exported .onnx')
     add('--aug-test', '--tta', action='store_true', help='multi-scale and flip, as published')
     add('--out', metavar='FILE.pkl|DIR', help='predictions: one pickle, or a PNG of ids each')
     add('--eval', nargs='+', metavar='METRIC', help='mIoU, mDice, mFscore')
@@ -48,6 +51,7 @@ def parse_args() -> argparse.Namespace:
     add('--gpu-collect', action='store_true', help=argparse.SUPPRESS)
     add('--tmpdir', help=argparse.SUPPRESS)
     add('--eval-options', nargs='+', default=[], help=argparse.SUPPRESS)
+    add_engine_arguments(parser)
     add_weights_arguments(parser)
     return parser.parse_args()
 

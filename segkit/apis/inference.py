@@ -233,7 +233,11 @@ class InferencePipeline:
 
 
 def input_channels(model: nn.Module) -> int:
-    """Channels of the images that a network takes: those of its first convolution, else 3."""
+    """Channels of the images that a network takes: those of its first convolution, or what the
+    engine that runs it says; else 3."""
+    told = getattr(getattr(model, 'backbone', None), 'input_channels', None)
+    if told is not None:
+        return told
     convolutions = (module for module in model.modules() if isinstance(module, nn.Conv2d))
     return next((first.in_channels for first in convolutions), 3)
 

@@ -9,6 +9,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
+from segkit.apis.engines.settings import chosen, is_exported, with_engine
 from segkit.datasets.metainfo import make_palette
 from segkit.engine.config import load_config
 from segkit.errors import UserError
@@ -41,6 +42,10 @@ def init_model(
     bf16: bool = False,
     dtype: str | torch.dtype | None = None,
     key_map: Mapping[str, str] | None = None,
+    backend: str | None = None,
+    precision: str = 'fp32',
+    fixed_sizes: bool = False,
+    calibration: int = 32,
 ) -> nn.Module:
     """Build a segmentor, load its weights and set it to evaluation.
 
@@ -48,7 +53,8 @@ def init_model(
         config: path, Config, or the name of a shipped config; one of mmsegmentation 0.x is
             converted.
         checkpoint: path, URL or known name of any published format, or a folder: the work directory
-            of a run, for its best, or one with model.safetensors; None leaves random weights.
+            of a run, for its best, or one with model.safetensors; None leaves random weights. An
+            .onnx file of ``segkit export`` is run by an engine; the config says how to predict.
         cfg_options: values to change first, e.g. ``{'model.test_cfg.mode': 'whole'}``.
         fuse_bn: fold each batch norm into its convolution (same result to float32 rounding).
         channels_last: lay maps out channels last, which many CPUs and GPUs convolve faster.
@@ -56,6 +62,12 @@ def init_model(
         dtype: of the weights, 'bfloat16' or 'float16' for half the memory; pictures are turned to
             it as well, logits back to float32. Results change more than with ``bf16``.
         key_map: which weights of a file with several sets, e.g. ``{'model_ema.': ''}``.
+        backend: what runs the network: 'torch' (the default), 'compile', 'onnxruntime' (the default
+            of an .onnx file) or 'openvino'. The last two run an export that is made once and kept
+            beside the checkpoint. Pictures are prepared, resized and averaged by the same code.
+        precision: 'fp32', exact to rounding; 'bf16' (not onnxruntime); 'int8' (the last two).
+        fixed_sizes: make the network for each size of its input, instead of once for all sizes.
+        calibration: int8: how many pictures of the training set ranges of values are taken from.
 
     Returns:
         The model, with ``cfg`` (the Config) and ``dataset_meta`` (``classes`` and ``palette``, the
@@ -63,27 +75,41 @@ def init_model(
 
     Raises:
         FileNotFoundError: no such config. CheckpointError: the file does not fit, with a table.
-        ValueError: this machine, or this torch, has no such device; an unknown ``dtype``.
+        ValueError: this machine, or this torch, has no such device; an unknown ``dtype``; an engine
+            that is not installed or cannot run this network.
     """
     device, kind = _usable(device), _floating(dtype)
     if kind is not None and bf16:
         raise UserError(
             'init_model: bf16=True leaves weights in float32, dtype changes them; choose'
         )
+    settings = chosen(backend, checkpoint, precision, fixed_sizes, calibration)
+    if settings.backend != 'torch' and (channels_last or bf16 or kind is not None):
+        raise UserError(
+            f'init_model: channels_last, bf16 and dtype are of PyTorch, and backend='
+            f"{settings.backend!r} was chosen; its precision is 'fp32', 'bf16' or 'int8'."
+        )
     cfg = _of_today(load_config(config, cfg_options))
     if checkpoint is not None and Path(checkpoint).is_dir():
         from segkit.engine.testing import require_checkpoint
 
         checkpoint = require_checkpoint(str(checkpoint), cfg)
-    model = _with_weights(cfg, checkpoint, device, key_map)
+    exported = is_exported(checkpoint)
+    model = (
+        build_undrawn(cfg.model).to(device)
+        if exported
+        else _with_weights(cfg, checkpoint, device, key_map)
+    )
     network = cast(ReadyNetwork, model)
     network.cfg = cfg
     if getattr(network, 'dataset_meta', None) is None:
         network.dataset_meta = _meta_of_dataset(cfg)
-    _name_every_class(model, checkpoint)
+    if not exported:
+        _name_every_class(model, checkpoint)
     # SyncBatchNorm serves training alone: with stored statistics it computes what BN does.
     model = revert_sync_bn(model).to(device).eval()
-    return speed_up(model, fuse_bn=fuse_bn, channels_last=channels_last, bf16=bf16, weights=kind)
+    speed_up(model, fuse_bn=fuse_bn, channels_last=channels_last, bf16=bf16, weights=kind)
+    return with_engine(model, settings, checkpoint)
 
 
 def _of_today(cfg: Config) -> Config:

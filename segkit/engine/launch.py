@@ -105,6 +105,36 @@ def add_weights_arguments(parser: argparse.ArgumentParser, renaming: bool = True
         )
 
 
+def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """What runs the network; ``engine_options`` gives them as arguments of ``init_model``."""
+    add = parser.add_argument_group('what runs the network').add_argument
+    add(
+        '--backend',
+        choices=('torch', 'compile', 'onnxruntime', 'openvino'),
+        help='default: torch, and onnxruntime for an .onnx file',
+    )
+    add(
+        '--precision',
+        choices=('fp32', 'bf16', 'int8'),
+        default='fp32',
+        help='fp32 is exact; bf16 not for onnxruntime; int8 for onnxruntime and openvino',
+    )
+    add('--fixed-sizes', action='store_true', help='make the network for each size of its input')
+    add(
+        '--calibration',
+        type=int,
+        default=32,
+        metavar='N',
+        help='int8: pictures of the training set that ranges are taken from (default: 32)',
+    )
+
+
+def engine_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of ``add_engine_arguments`` by name."""
+    names = ('backend', 'precision', 'fixed_sizes', 'calibration')
+    return {name: getattr(args, name) for name in names}
+
+
 def parse_options(pairs: Iterable[str]) -> dict:
     """``['a.b=1', 'c=[2,3]']`` -> ``{'a.b': 1, 'c': [2, 3]}``; values are data, never evaluated."""
     from segkit.compat import parse_option

@@ -7,12 +7,14 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
 from segkit.engine.checkpoints import candidates
 from segkit.engine.config_schema import averages_weights
 from segkit.engine.folders import ends_like_file, make_folder
+from segkit.engine.launch import engine_options
 from segkit.errors import ConfigError
 from segkit.weights import CheckpointNotFoundError
 from segkit.weights.sources import cached_at
@@ -84,7 +86,9 @@ def apply_test_arguments(args: argparse.Namespace, cfg: Config) -> None:
         raise ConfigError(
             f'{cfg.filename}: test_dataloader or test_evaluator is missing; set both to test'
         )
-    cfg.load_from, cfg.resume = args.checkpoint, False
+    engine = _engine(args, [name for name in _SWITCHES if getattr(args, name)])
+    exported = args.checkpoint.lower().endswith('.onnx')
+    cfg.load_from, cfg.resume = None if exported else args.checkpoint, False
     if cfg.get('test_cfg') is None:
         cfg.test_cfg = dict(type='TestLoop')
     _leave_out_averaging(cfg)
@@ -98,14 +102,36 @@ def apply_test_arguments(args: argparse.Namespace, cfg: Config) -> None:
 
         enable_aug_test(cfg)
     switches = {name: True for name in _SWITCHES if getattr(args, name)}
-    if switches:
-        _add_hook(cfg, dict(type='SpeedUpHook', **switches))
-    protocol = ', '.join([_protocol(cfg, args.aug_test), *switches])
+    if switches or engine:
+        _add_hook(cfg, dict(type='SpeedUpHook', **switches, **engine))
+    named = [f'{engine["backend"]} {engine["precision"]}'] if engine else []
+    protocol = ', '.join([_protocol(cfg, args.aug_test), *switches, *named])
     for evaluator in _evaluators(cfg):
         if evaluator.get('type') == 'IoUMetric':
             evaluator.result_info = dict(
                 config=str(cfg.filename), checkpoint=args.checkpoint, protocol=protocol
             )
+
+
+def _engine(args: argparse.Namespace, switches: list[str]) -> dict[str, Any]:
+    """What of the SpeedUpHook says what runs the network; nothing for PyTorch as it is.
+
+    Raises:
+        EngineError: before anything is built, for what cannot be.
+    """
+    from segkit.apis.engines import EngineError, chosen
+
+    options = engine_options(args)
+    settings = chosen(options.pop('backend'), args.checkpoint, **options)
+    others = sorted(set(switches) - {'fuse_bn'})
+    if settings.backend != 'torch' and others:
+        option = others[0].replace('_', '-')
+        raise EngineError(
+            f'--{option} is of PyTorch, and --backend {settings.backend} was chosen; choose one.'
+        )
+    if settings.plain:
+        return {}
+    return dict(options, backend=settings.backend, checkpoint=args.checkpoint)
 
 
 def _protocol(cfg: Config, aug_test: bool) -> str:

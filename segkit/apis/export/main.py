@@ -30,6 +30,7 @@ def export_model(
     opset: int | None = None,
     argmax: bool = False,
     normalize: bool = False,
+    grid: bool = False,
     images: Sequence[str | Path] = (),
     tolerance: float = 1e-4,
     agreement: float = 0.999,
@@ -43,6 +44,7 @@ def export_model(
             axes are called batch, height and width.
         opset: of ONNX, the version of its operators; what torch writes unless given.
         argmax: classes out, not logits. normalize: grey levels in, mean and std in the graph.
+        grid: logits as the head has them out, mostly at one eighth; who reads them resizes.
         images: files to compare on, beside two random images.
         tolerance: of the largest difference of logits, relative to the largest logit.
         agreement: least share of pixels with equal classes.
@@ -54,12 +56,12 @@ def export_model(
         ExportError: an unknown format, options it does not take, what went wrong, or by how much
             the file was off. Nothing is left behind.
     """
-    _check_options(format, dynamic or open_batch, argmax, normalize, opset)
+    _check_options(format, dynamic or open_batch, argmax, normalize, grid, opset)
     _check_weights(format, model)
     file = Path(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_name(f'.draft-{file.stem}{SUFFIXES[format]}')  # readers go by the suffix
-    net = _on_cpu(ExportedNetwork(model, normalize, argmax).eval())
+    net = _on_cpu(ExportedNetwork(model, normalize, argmax, grid).eval())
     sizes = _sizes(shape) if dynamic else [(shape[0], shape[1])]
     axes = (0,) * open_batch + (2, 3) * dynamic
     versions = {} if opset is None else {'opset': opset}
@@ -67,7 +69,7 @@ def export_model(
         examples = list(_examples(net, model, sizes, images))
         # torch.export takes a batch of one for a constant.
         image = torch.cat(examples[:2]) if open_batch else examples[0]
-        _write(net, image, draft, format, axes, metadata(model), **versions)
+        _write(net, image, draft, format, axes, metadata(model, net), **versions)
         if open_batch:
             examples += [image, torch.cat([image, examples[0]])]
         found = agreements(net, load_exported(draft, format), examples)
@@ -90,7 +92,7 @@ def _refuse_difference(
 
 
 def _check_options(
-    format: str, opened: bool, argmax: bool, normalize: bool, opset: int | None
+    format: str, opened: bool, argmax: bool, normalize: bool, grid: bool, opset: int | None
 ) -> None:
     if format not in FORMATS:
         raise ExportError(f"format: '{format}' is none of {', '.join(FORMATS)}.")
@@ -103,10 +105,12 @@ def _check_options(
             'format torchscript holds the one size it was traced at; for open sizes or an open '
             'batch choose onnx or torch_export.'
         )
-    if format == 'safetensors' and (opened or argmax or normalize):
+    if argmax and grid:
+        raise ExportError('argmax, grid: classes are of the size of the picture; choose one.')
+    if format == 'safetensors' and (opened or argmax or normalize or grid):
         raise ExportError(
             'format safetensors holds weights, which take any size; it has no graph to put argmax, '
-            'normalisation or open sizes into.'
+            'normalisation, a grid or open sizes into.'
         )
 
 

@@ -2,8 +2,9 @@
 
 Legend: image (1, C, H, W) float32, RGB. With ``normalize`` its values are 0 to 255 and mean and
 std are in the graph; without, they are what the data preprocessor gives. Out: logits
-(1, K, H, W) float32 at the size of the image, or classes (1, H, W) int64 with ``argmax``: those
-that testing gives, so one channel is cut at the threshold of its head.
+(1, K, H, W) float32 at the size of the image, with ``grid`` (1, K, h, w) as the head has them, or
+classes (1, H, W) int64 with ``argmax``: those that testing gives, so one channel is cut at the
+threshold of its head.
 """
 
 from typing import cast
@@ -22,13 +23,19 @@ class ExportedNetwork(nn.Module):
     exported as the network each window goes through.
     """
 
-    def __init__(self, model: nn.Module, normalize: bool = False, argmax: bool = False) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        normalize: bool = False,
+        argmax: bool = False,
+        grid: bool = False,
+    ) -> None:
         super().__init__()
         parts = cast(EncoderDecoder, model)  # or what has its parts
         self.backbone: nn.Module = parts.backbone
         self.decode_head: BaseDecodeHead = parts.decode_head
         self.neck = getattr(model, 'neck', None) or nn.Identity()
-        self.normalize, self.argmax = normalize, argmax
+        self.normalize, self.argmax, self.grid = normalize, argmax, grid
         self.mean: Tensor | None  # buffers: both there or neither
         self.std: Tensor | None
         mean, std = parts.data_preprocessor.mean, parts.data_preprocessor.std
@@ -39,6 +46,9 @@ class ExportedNetwork(nn.Module):
         if self.normalize:
             image = self.normalised(image)
         logits = self.decode_head(self.neck(self.backbone(image)))
+        if self.grid:
+            logits = logits[0] if isinstance(logits, tuple | list) else logits
+            return logits.float()
         size, align_corners = (image.shape[2], image.shape[3]), self.decode_head.align_corners
         logits = resize(logits, size, mode='bilinear', align_corners=align_corners)
         return self.classes(logits) if self.argmax else logits.float()

@@ -147,11 +147,13 @@ def load_exported(file: str | Path, format: str) -> Runner:
     return FORMATS[format][1](Path(file))
 
 
-def metadata(model: nn.Module) -> dict[str, str]:
-    """Classes, palette and the model's config as JSON: data that a reader parses, never code."""
+def metadata(model: nn.Module, net: ExportedNetwork) -> dict[str, str]:
+    """Classes, palette, the model's config and what goes in and out as JSON: data that a reader
+    parses, never code."""
     network = cast('ReadyNetwork', model)
     meta = network.dataset_meta or {}
     entries: dict[str, object] = {k: list(meta[k]) for k in ('classes', 'palette') if meta.get(k)}
+    entries['segkit_export'] = dict(normalize=net.normalize, argmax=net.argmax, grid=net.grid)
     entries['segkit_model'] = shareable(without_reach(network.cfg.model))
     entries['segkit_test_pipeline'] = shareable(without_reach(pipeline_of(network.cfg)))
     return {'format': 'pt', **{key: json.dumps(value) for key, value in entries.items()}}

@@ -42,7 +42,9 @@ def test_arguments_add_the_hook_only_when_one_is_given(given):
         'out', 'eval', 'format_only', 'show', 'show_dir', 'aug_test', 'fuse_bn', 'channels_last',
         'bf16', 'report', 'unknown_below', 'probabilities', 'certainty_dir', 'per_picture',
     )  # fmt: skip
-    args = argparse.Namespace(checkpoint='a.pth', opacity=0.5, **{**dict.fromkeys(names), **given})
+    engine = dict(backend=None, precision='fp32', fixed_sizes=False, calibration=32)
+    options = {**dict.fromkeys(names), **engine, **given}
+    args = argparse.Namespace(checkpoint='a.pth', opacity=0.5, **options)
     parts = {'model': {}, 'test_dataloader': {'dataset': {}}}
     cfg = Config({**parts, 'test_evaluator': {'type': 'IoUMetric'}})
     apply_test_arguments(args, cfg)

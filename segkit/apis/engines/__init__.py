@@ -1,0 +1,10 @@
+"""Other engines than PyTorch run the network; everything around it stays as it is.
+
+An engine is one function from pictures to logits on the grid of the head. It takes the place of the
+backbone, and the head hands on what it is given, so resizing, sliding windows, views, certainty and
+evaluation are those of PyTorch.
+"""
+
+from .settings import ENGINES, PRECISIONS, EngineError, Settings, chosen, with_engine
+
+__all__ = ['ENGINES', 'PRECISIONS', 'EngineError', 'Settings', 'chosen', 'with_engine']

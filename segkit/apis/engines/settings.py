@@ -1,0 +1,121 @@
+"""Which engine runs a network, in which precision, and what of it cannot be."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from segkit.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# What each computes in; the first is exact to float32 rounding and the default.
+ENGINES = {
+    'torch': ('fp32', 'bf16'),
+    'compile': ('fp32', 'bf16'),
+    'onnxruntime': ('fp32', 'int8'),
+    'openvino': ('fp32', 'bf16', 'int8'),
+}
+PRECISIONS = ('fp32', 'bf16', 'int8')
+# What pip has to install for an engine that works on exported networks.
+PACKAGES = {
+    'onnxruntime': ('onnx', 'onnxscript', 'onnxruntime'),
+    'openvino': ('onnx', 'onnxscript', 'openvino'),
+}
+SUFFIX = '.onnx'
+
+
+class EngineError(UserError):
+    """An engine that is not there, or that cannot run this network as asked."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """An engine and how it is to run.
+
+    Args:
+        backend: of ENGINES.
+        precision: 'fp32' gives PyTorch's results to rounding, 'bf16' and 'int8' change them.
+        fixed_sizes: make the network anew for each size of its input, instead of once for all.
+        calibration: int8: pictures of the training set that ranges of values are taken from.
+    """
+
+    backend: str = 'torch'
+    precision: str = 'fp32'
+    fixed_sizes: bool = False
+    calibration: int = 32
+
+    def __post_init__(self) -> None:
+        if self.backend not in ENGINES:
+            raise EngineError(f'backend={self.backend!r} is none of {", ".join(ENGINES)}.')
+        if self.precision not in PRECISIONS:
+            raise EngineError(f'precision={self.precision!r} is none of {", ".join(PRECISIONS)}.')
+        if self.precision not in ENGINES[self.backend]:
+            able = [name for name, known in ENGINES.items() if self.precision in known]
+            raise EngineError(
+                f'precision={self.precision!r}: backend={self.backend!r} computes in '
+                f'{" or ".join(ENGINES[self.backend])}; choose one of them, or the backend '
+                f'{" or ".join(able)}.'
+            )
+        if self.calibration < 1:
+            raise EngineError(f'calibration={self.calibration} must be 1 or more pictures.')
+        if self.backend == 'torch' and self.fixed_sizes:
+            raise EngineError(
+                "fixed_sizes: backend='torch' takes any size as it is; leave it out, or choose "
+                'another backend.'
+            )
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is PyTorch as it is."""
+        return (self.backend, self.precision) == ('torch', 'fp32')
+
+    @property
+    def name(self) -> str:
+        """'onnxruntime, int8'."""
+        return f'{self.backend}, {self.precision}'
+
+
+def is_exported(checkpoint: str | Path | None) -> bool:
+    """Whether it is a file of an exported network, not one of weights."""
+    return checkpoint is not None and Path(str(checkpoint)).suffix.lower() == SUFFIX
+
+
+def chosen(
+    backend: str | None,
+    checkpoint: str | Path | None,
+    precision: str = 'fp32',
+    fixed_sizes: bool = False,
+    calibration: int = 32,
+) -> Settings:
+    """The settings; without a ``backend`` PyTorch, and onnxruntime for an exported network.
+
+    Raises:
+        EngineError: they contradict each other, or the file.
+    """
+    exported = is_exported(checkpoint)
+    backend = backend or ('onnxruntime' if exported else 'torch')
+    if exported and backend not in PACKAGES:
+        raise EngineError(
+            f'{checkpoint}: an exported network is run by {" or ".join(PACKAGES)}, and backend='
+            f'{backend!r} was asked for; choose one of them, or give the checkpoint.'
+        )
+    if exported and fixed_sizes:
+        raise EngineError(
+            f'{checkpoint}: has the sizes it was exported with; leave fixed_sizes out, or give the '
+            'checkpoint.'
+        )
+    return Settings(backend, precision, fixed_sizes, calibration)
+
+
+def with_engine(
+    model: 'nn.Module', settings: Settings, checkpoint: str | Path | None
+) -> 'nn.Module':
+    """``model``, run as ``settings`` say; nothing is imported for PyTorch as it is."""
+    if settings.plain:
+        return model
+    from .install import use_engine, use_file
+
+    if checkpoint is not None and is_exported(checkpoint):
+        return use_file(model, checkpoint, settings)
+    return use_engine(model, settings, checkpoint)

@@ -1,0 +1,67 @@
+"""Each engine predicts what PyTorch predicts, whatever the way of predicting; what cannot be says
+so."""
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from helpers import found
+from helpers.short_net import HEADS, short_config
+
+from segkit.apis import inference_model, init_model
+from segkit.apis.engines import ENGINES
+
+SIZES = ((64, 64), (73, 101), (41, 160), (136, 88))
+WAYS = (
+    (dict(mode='whole'), False),
+    (dict(mode='slide', crop_size=(64, 64), stride=(43, 43)), False),
+    (dict(mode='slide', crop_size=(64, 64), stride=(43, 43)), True),
+    (dict(mode='whole'), True),
+)
+EXPORTED = [name for name in ENGINES if name not in ('torch', 'compile')]
+
+
+def saved(cfg, folder):
+    """A checkpoint of random weights whose classes vary from pixel to pixel."""
+    torch.manual_seed(0)
+    model = init_model(cfg)
+    torch.nn.init.normal_(model.decode_head.conv_seg.weight)
+    path = folder / 'weights.pth'
+    torch.save(dict(state_dict=model.state_dict()), path)
+    return path
+
+
+def pictures():
+    random = np.random.default_rng(0)
+    return [random.integers(0, 256, (*size, 3), dtype=np.uint8) for size in SIZES]
+
+
+def same(expected, got, differing=0):
+    """Classes but for ``differing`` pixels, and confidences to rounding."""
+    for one, other in zip(expected, got, strict=True):
+        assert (one.pred_sem_seg.data != other.pred_sem_seg.data).sum() <= differing
+        torch.testing.assert_close(one.confidence.data, other.confidence.data, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize('name', HEADS)
+def test_an_engine_predicts_what_pytorch_predicts(name, tmp_path, capsys):
+    cfg = short_config(name)
+    weights = saved(cfg, tmp_path)
+    models = {e: init_model(cfg, weights, backend=e) for e in ('torch', *EXPORTED)}
+    assert capsys.readouterr().out.count('exporting the network, once') == 1
+    (file,) = tmp_path.glob('*.onnx')
+    assert {node.domain for node in onnx.load(file).graph.node} <= {'', 'ai.onnx'}
+    for test_cfg, views in WAYS:
+        results = {}
+        for engine, model in models.items():
+            model.test_cfg = test_cfg
+            images = pictures()[: 2 if views else 4]
+            results[engine] = inference_model(model, images, views, confidence=True)
+        assert len(results['torch'][1].pred_sem_seg.data.unique()) > 1
+        for engine in EXPORTED:
+            same(results['torch'], results[engine])
+
+
+def test_every_head_and_engine_is_swept():
+    assert {head['type'] for head in HEADS.values()} == set(found.heads())
+    assert EXPORTED == ['onnxruntime', 'openvino']
