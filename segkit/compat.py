@@ -198,3 +198,16 @@ def clip_gradients(optim_wrapper: Any) -> None:
 def place_loop(loop: Any, epoch: int, iteration: int) -> None:
     """Have a loop of mmengine go on from there; its Runner sets the same two attributes."""
     loop._epoch, loop._iter = epoch, iteration
+
+
+_PASSED_ON = ('_before_epoch', '_after_epoch', '_before_iter', '_after_iter')
+
+
+def does_nothing(hook: object, stage: str) -> bool:
+    """Whether a hook has no more for a stage than mmengine's base class: an empty method, or one
+    that passes on to four others, as empty."""
+    from mmengine.hooks import Hook
+
+    names = (stage, *_PASSED_ON) if hasattr(Hook, stage) else ()
+    theirs = [getattr(getattr(hook, name, None), '__func__', None) for name in names]
+    return bool(names) and theirs == [getattr(Hook, name) for name in names]

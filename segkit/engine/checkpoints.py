@@ -75,7 +75,7 @@ def meta_of(runner: 'Runner', epoch: int, iteration: int) -> dict[str, object]:
     return dict(
         epoch=epoch,
         iter=iteration,
-        cfg=runner.config_text,
+        cfg=runner.cfg.pretty_text,
         config_json=runner.config_json(),
         seed=runner.seed,
         experiment_name=runner.experiment_name,

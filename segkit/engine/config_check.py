@@ -102,6 +102,11 @@ def _check_names(cfg: Mapping[str, object], read: Collection[str]) -> None:
         close = nearest(key, RUNNER_KEYS, count=1, cutoff=0.84)
         if close and not _is_variable(key, close):
             raise ConfigError(f'{key}: there is no such key. Did you mean {close[0]!r}?')
+    check_triples(cfg)
+
+
+def check_triples(cfg: Mapping[str, object]) -> None:
+    """Training, validation and testing take three parts each: all or none are set."""
     for names in _TRIPLES:
         missing = [name for name in names if cfg.get(name) is None]
         if 0 < len(missing) < len(names):

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import metadata
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -34,13 +35,6 @@ _DISTRIBUTIONS = {
     'opencv': ('opencv-python-headless', 'opencv-python'),
     'pillow': ('pillow',),
 }
-
-
-def _possible(mp_cfg: Mapping[str, object]) -> dict[str, object]:
-    """``mp_cfg`` with a way to start processes that this system has; Windows cannot fork."""
-    known = multiprocessing.get_all_start_methods()
-    method = mp_cfg.get('mp_start_method', 'fork')
-    return {**mp_cfg, 'mp_start_method': method if method in known else known[0]}
 
 
 def _or_unknown(question: Callable[[], object]) -> str:
@@ -95,18 +89,6 @@ def collect_env() -> dict[str, str]:
     return env
 
 
-def _allow_open_files(count: int) -> None:
-    """Up to ``count``, as far as the system lets a process: each batch of a worker is some."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = max(count, soft)
-    wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
 def prepare(env_cfg: Mapping[str, Any], distributed: bool) -> str:
     """Set what ``env_cfg`` says for this process; returns the time as the name of the run.
 
@@ -114,8 +96,19 @@ def prepare(env_cfg: Mapping[str, Any], distributed: bool) -> str:
     """
     if env_cfg.get('cudnn_benchmark'):
         torch.backends.cudnn.benchmark = True
-    set_multi_processing(**_possible(env_cfg.get('mp_cfg', {})), distributed=distributed)
-    _allow_open_files(env_cfg.get('resource_limit', 4096))
+    mp_cfg = dict(env_cfg.get('mp_cfg', {}))
+    known = multiprocessing.get_all_start_methods()
+    if mp_cfg.setdefault('mp_start_method', 'fork') not in known:  # Windows cannot fork
+        mp_cfg['mp_start_method'] = known[0]
+    set_multi_processing(**mp_cfg, distributed=distributed)
+    if find_spec('resource') is not None:  # Windows has none
+        import resource
+
+        # As many open files as the system lets us: each batch of a worker is some.
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = max(env_cfg.get('resource_limit', 4096), soft)
+        wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     stamp = _unlike(from_first_rank(time.strftime('%Y%m%d_%H%M%S')), _used_timestamps.__contains__)
     _used_timestamps.add(stamp)
     return stamp

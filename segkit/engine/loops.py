@@ -108,38 +108,35 @@ class TrainLoop(BaseLoop):
 
     def run(self) -> torch.nn.Module:
         with explained(lambda: f'iteration {min(self._iter + 1, self.max_iters)}'):
-            return self._run()
-
-    def _run(self) -> torch.nn.Module:
-        runner = self.runner
-        self.start_at(self._iter, self.samples_seen)  # which mmengine's Runner may have set
-        if self.samples_seen is None:
-            self.samples_seen = self._iter * self.samples_per_iter
-        runner.call_hook('before_train')
-        if self._iter and runner.message_hub.get_info('last_val_iter', 0) != self._iter:
-            # The checkpoint was written before the validation that is due at this iteration.
-            self._validate_if_due()
-        if self.accumulate > 1:
-            counts = self._iter * self.accumulate, self.max_iters * self.accumulate
-            set_accumulation(runner.optim_wrapper, self.accumulate, runner.model, *counts)
-        batches: Iterator | None = None
-        in_epoch = False
-        while self._iter < self.max_iters and not self.stop_training:
-            if not in_epoch:
-                runner.call_hook('before_train_epoch')
-            batches = batches or endless_batches(
-                self.dataloader, self.samples_seen, runner.world_size
-            )  # after a hook that tells the sampler the epoch
-            self._train_one_iteration(batches)
-            in_epoch = not self.by_epoch or self._iter % self.epoch_length > 0
-            if not in_epoch:
+            runner = self.runner
+            self.start_at(self._iter, self.samples_seen)  # which mmengine's Runner may have set
+            if self.samples_seen is None:
+                self.samples_seen = self._iter * self.samples_per_iter
+            runner.call_hook('before_train')
+            if self._iter and runner.message_hub.get_info('last_val_iter', 0) != self._iter:
+                # The checkpoint was written before the validation that is due at this iteration.
+                self._validate_if_due()
+            if self.accumulate > 1:
+                counts = self._iter * self.accumulate, self.max_iters * self.accumulate
+                set_accumulation(runner.optim_wrapper, self.accumulate, runner.model, *counts)
+            batches: Iterator | None = None
+            in_epoch = False
+            while self._iter < self.max_iters and not self.stop_training:
+                if not in_epoch:
+                    runner.call_hook('before_train_epoch')
+                batches = batches or endless_batches(
+                    self.dataloader, self.samples_seen, runner.world_size
+                )  # after a hook that tells the sampler the epoch
+                self._train_one_iteration(batches)
+                in_epoch = not self.by_epoch or self._iter % self.epoch_length > 0
+                if not in_epoch:
+                    runner.call_hook('after_train_epoch')
+                    self._epoch += 1
+                self._validate_if_due()
+            if in_epoch:
                 runner.call_hook('after_train_epoch')
-                self._epoch += 1
-            self._validate_if_due()
-        if in_epoch:
-            runner.call_hook('after_train_epoch')
-        runner.call_hook('after_train')
-        return runner.model
+            runner.call_hook('after_train')
+            return runner.model
 
     def _train_one_iteration(self, batches: Iterator) -> None:
         """Train on ``accumulate`` batches; hooks see the last and the mean of the logs."""
@@ -244,19 +241,15 @@ class _EvaluationLoop(BaseLoop):
     def run_iter(self, idx: int, data_batch: object) -> None:
         runner, stage = self.runner, self.stage
         runner.call_hook(f'before_{stage}_iter', batch_idx=idx, data_batch=data_batch)
-        with self._precision():
+        device = next(bare(runner.model).parameters()).device.type if self.fp16 else ''
+        # float16 on CUDA, bfloat16 on the CPU
+        with torch.autocast(device) if self.fp16 else contextlib.nullcontext():
             outputs = getattr(runner.model, f'{stage}_step')(data_batch)
         outputs = self._without_losses(outputs)
         self.evaluator.process(data_samples=outputs, data_batch=data_batch)
         runner.call_hook(
             f'after_{stage}_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs
         )
-
-    def _precision(self) -> contextlib.AbstractContextManager:
-        if not self.fp16:
-            return contextlib.nullcontext()
-        device = next(bare(self.runner.model).parameters()).device.type
-        return torch.autocast(device)  # float16 on CUDA, bfloat16 on the CPU
 
     def _without_losses(self, outputs: Any) -> object:
         """The predictions of a model that gives its losses as the last of them."""

@@ -17,18 +17,19 @@ from mmengine.hooks import Hook
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper, OptimWrapperDict, _ParamScheduler, build_optim_wrapper
+from mmengine.registry import DefaultScope
 from mmengine.runner import BaseLoop, get_priority
 from mmengine.runner import LogProcessor as MMLogProcessor
 from mmengine.visualization import Visualizer
 from torch import nn
 from torch.utils.data import DataLoader
 
-from segkit.compat import accumulation_of, keep_last_values, restore_find_loader
+from segkit.compat import accumulation_of, does_nothing, keep_last_values, restore_find_loader
 from segkit.engine import env, model_setup
 from segkit.engine.batch import batch_of, scale_rates
 from segkit.engine.checkpoints import KEPT_VALUES
 from segkit.engine.data_order import make_deterministic, seed_everything
-from segkit.engine.dist import init_dist
+from segkit.engine.dist import init_dist, resolve_launcher
 from segkit.engine.loaders import build_loader, guard_workers
 from segkit.engine.sharding import is_sharded
 from segkit.errors import ConfigError
@@ -66,10 +67,7 @@ class Parts:
     """The parts of a run; :class:`segkit.engine.Runner` is this and the way through them."""
 
     cfg: Config
-    launcher: str
-    distributed: bool
-    experiment_name: str
-    log_dir: str
+    work_dir: str
     model: nn.Module
     logger: MMLogger
     message_hub: MessageHub
@@ -89,6 +87,22 @@ class Parts:
     _test_evaluator: object
 
     # -- the process ---------------------------------------------------------------------------
+
+    def _enter(
+        self, launcher: str, env_cfg: dict, randomness: dict, name: str, scope: str | None
+    ) -> None:
+        """Join the job, seed, and make what the run is known by: its name, logs and scope."""
+        self.launcher = resolve_launcher(launcher)
+        self.distributed = self.launcher != 'none'
+        self.setup_env(env_cfg)
+        self._randomness_cfg = randomness
+        self.set_randomness(**randomness)
+        self.experiment_name = env.unused_name(f'{name}_{self.timestamp}'.removeprefix('_'))
+        self.log_dir = self._log_dir = str(Path(self.work_dir) / self.timestamp)
+        Path(self.log_dir).mkdir(parents=True, exist_ok=True)
+        self.default_scope = scope and DefaultScope.get_instance(
+            self.experiment_name, scope_name=scope
+        )
 
     def setup_env(self, env_cfg: dict) -> None:
         """Join the job, and set what holds for the whole process."""
@@ -255,10 +269,11 @@ class Parts:
     # -- hooks ---------------------------------------------------------------------------------
 
     def call_hook(self, fn_name: str, **kwargs: object) -> None:
-        """Call the method of that name of each hook that has it, in order of priority."""
+        """Call the method of that name of each hook that has one of its own, in order of
+        priority."""
         for hook in self.hooks:
             method = getattr(hook, fn_name, None)
-            if method is not None:
+            if method is not None and not does_nothing(hook, fn_name):
                 method(self, **kwargs)
 
     def register_hook(self, hook: Hook | dict, priority: str | int | None = None) -> None:
@@ -345,26 +360,23 @@ class Parts:
     def val_begin(self) -> int:
         return self.train_loop.val_begin
 
-    def _of_train_loop(self, name: str) -> int:
-        return getattr(self.train_loop, name, 0)  # 0 for a Runner that does not train
-
     @property
     def iter(self) -> int:
-        """Iterations done."""
-        return self._of_train_loop('iter')
+        """Iterations done; 0, as the next three are, for a Runner that does not train."""
+        return getattr(self.train_loop, 'iter', 0)
 
     @property
     def epoch(self) -> int:
         """Epochs done."""
-        return self._of_train_loop('epoch')
+        return getattr(self.train_loop, 'epoch', 0)
 
     @property
     def max_iters(self) -> int:
-        return self._of_train_loop('max_iters')
+        return getattr(self.train_loop, 'max_iters', 0)
 
     @property
     def max_epochs(self) -> int:
-        return self._of_train_loop('max_epochs')
+        return getattr(self.train_loop, 'max_epochs', 0)
 
     @property
     def effective_batch(self) -> int:

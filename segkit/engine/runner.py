@@ -24,7 +24,6 @@ from mmengine.dist import is_main_process
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
-from mmengine.registry import DefaultScope
 from mmengine.runner import BaseLoop
 from mmengine.runner import LogProcessor as MMLogProcessor
 from mmengine.visualization import Visualizer
@@ -32,11 +31,12 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from segkit.compat import make_current, place_loop
-from segkit.engine import checkpoints, env, model_setup, stops
+from segkit.engine import checkpoints, model_setup, stops
 from segkit.engine.config import config_differences
+from segkit.engine.config_check import check_triples
 from segkit.engine.config_files import plain_config
 from segkit.engine.config_options import places_named
-from segkit.engine.dist import from_first_rank, resolve_launcher
+from segkit.engine.dist import from_first_rank
 from segkit.engine.folders import check_start, check_work_dir, is_given, locked, make_folder
 from segkit.engine.parts import Parts
 from segkit.engine.sharding import is_sharded
@@ -105,13 +105,7 @@ class Runner(Parts):
         cfg: Config | dict | None = None,
     ) -> None:
         self.cfg = plain_config(copy.deepcopy(cfg) if isinstance(cfg, Config) else Config(cfg))
-        _all_or_none(
-            train_dataloader=train_dataloader, train_cfg=train_cfg, optim_wrapper=optim_wrapper
-        )
-        _all_or_none(val_dataloader=val_dataloader, val_cfg=val_cfg, val_evaluator=val_evaluator)
-        _all_or_none(
-            test_dataloader=test_dataloader, test_cfg=test_cfg, test_evaluator=test_evaluator
-        )
+        check_triples(locals())  # which hold the arguments
         if param_scheduler is not None and optim_wrapper is None:
             raise ConfigError('param_scheduler: there is no optim_wrapper whose rates it would set')
         # Configs until ``train``, ``val`` or ``test`` builds what it needs.
@@ -133,18 +127,10 @@ class Runner(Parts):
 
         self.work_dir = str(Path(work_dir).absolute())
         Path(self.work_dir).mkdir(parents=True, exist_ok=True)
-        self.launcher = resolve_launcher(launcher)
-        self.distributed = self.launcher != 'none'
-        self.setup_env(dict(env_cfg or {}))
-        self._randomness_cfg = dict(randomness or {})
-        self.set_randomness(**self._randomness_cfg)
-        name = experiment_name or Path(self.cfg.filename or '').stem
-        self.experiment_name = env.unused_name(f'{name}_{self.timestamp}'.removeprefix('_'))
-        self.log_dir = self._log_dir = str(Path(self.work_dir) / self.timestamp)
-        Path(self.log_dir).mkdir(parents=True, exist_ok=True)
-        self.default_scope = default_scope and DefaultScope.get_instance(
-            self.experiment_name, scope_name=default_scope
-        )
+        self._enter(
+            launcher, dict(env_cfg or {}), dict(randomness or {}),
+            experiment_name or Path(self.cfg.filename or '').stem, default_scope,
+        )  # fmt: skip
         self.log_processor = self.build_log_processor(log_processor or {})
         self.logger = self.build_logger(log_level)
         self.message_hub = self.build_message_hub()
@@ -164,8 +150,15 @@ class Runner(Parts):
         """A Runner of the config, of the class that its ``runner_type`` names; ``cfg`` itself stays
         as it is."""
         cfg = copy.deepcopy(cfg) if isinstance(cfg, Config) else Config(copy.deepcopy(dict(cfg)))
-        kind = _runner_class(cfg.get('runner_type'))
-        if kind is not None and not issubclass(cls, kind):
+        name = cfg.get('runner_type') or cls
+        kind = RUNNERS.get(name) if isinstance(name, str) else name
+        if not (isinstance(kind, type) and issubclass(kind, Runner)):
+            why = 'no subclass of segkit.engine.Runner' if kind else 'not registered in RUNNERS'
+            raise ConfigError(
+                f'runner_type: {name!r} is {why}: make it one, import its file by custom_imports, '
+                'or leave runner_type out'
+            )
+        if not issubclass(cls, kind):
             return kind.from_cfg(cfg)
         cfg.setdefault('default_scope', 'segkit')
         check_work_dir(cfg['work_dir'], cfg.filename)
@@ -377,11 +370,6 @@ class Runner(Parts):
         seen = getattr(loop, 'samples_seen', None)
         return iteration * self.effective_batch if seen is None else seen
 
-    @property
-    def config_text(self) -> str:
-        """The whole config as the text of a config file."""
-        return self.cfg.pretty_text
-
     def config_json(self) -> str:
         """The resolved config as JSON: data that can be compared and never executed."""
         return json.dumps(self.cfg.to_dict(), default=str, sort_keys=True)
@@ -397,28 +385,6 @@ class Runner(Parts):
             return
         name = Path(given).name if given else f'{self.timestamp}.py'
         self.cfg.dump(str(Path(self.work_dir) / name))
-
-
-def _runner_class(name: Any) -> type[Runner] | None:
-    if name is None:
-        return None
-    found = RUNNERS.get(name) if isinstance(name, str) else name
-    if isinstance(found, type) and issubclass(found, Runner):
-        return found
-    why = 'is no subclass of segkit.engine.Runner' if found else 'is not registered in RUNNERS'
-    raise ConfigError(
-        f'runner_type: {name!r} {why}: make it one, import its file by custom_imports, or leave '
-        'runner_type out'
-    )
-
-
-def _all_or_none(**parts: Any) -> None:
-    missing = [name for name, part in parts.items() if part is None]
-    if 0 < len(missing) < len(parts):
-        raise ConfigError(
-            f'{", ".join(missing)}: not set, but {", ".join(sorted(set(parts) - set(missing)))} '
-            'is: set all of them or none'
-        )
 
 
 def _needed(loop: Any, name: str) -> Any:

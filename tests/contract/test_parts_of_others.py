@@ -1,5 +1,7 @@
 """Loops, steps, optimizers and Runners that others wrote for mmengine run under our Runner."""
 
+from collections import Counter
+
 import pytest
 import torch
 from contract.both_runners import Net, Points, Right, run_both, settings
@@ -14,6 +16,7 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, ValLoop
 from mmengine.structures import BaseDataElement
 from torch.utils.data import DataLoader
 
+from segkit.compat import does_nothing
 from segkit.engine import ConfigError, Runner, stops
 from segkit.registry import RUNNERS
 
@@ -281,3 +284,50 @@ def test_batches_of_an_epoch_may_be_limited():
     assert len(loader.dataset) == 6
     assert loader.dataset.metainfo == Points.metainfo
     assert len(list(loader)) == 2
+
+
+class _Generic(Hook):
+    """Says all it does in the four methods that mmengine's stages pass on to."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def _before_epoch(self, runner, mode='train'):
+        self.said.append(f'before {mode} epoch')
+
+    def _after_iter(self, runner, batch_idx, data_batch=None, outputs=None, mode='train'):
+        self.said.append(f'after {mode} iter')
+
+
+class _NoHook:
+    """Has a stage, and is no subclass of anything."""
+
+    priority = 'NORMAL'
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def before_run(self, runner):
+        self.said.append('before run')
+
+
+def test_hooks_are_called_for_what_they_do_themselves(tmp_path):
+    runner = Runner.from_cfg(tiny_config(tmp_path))
+    generic, duck, empty, patched = _Generic(), _NoHook(), Hook(), Hook()
+    patched.said = []
+    patched.after_train = lambda runner: patched.said.append('after train')
+    for hook in (generic, duck, empty, patched):
+        runner.register_hook(hook)
+    runner.train()
+    counts = Counter(generic.said)
+    validations = counts['before val epoch']
+    assert validations > 0
+    assert counts == {
+        'before train epoch': 1, 'after train iter': runner.max_iters,
+        'before val epoch': validations, 'after val iter': 3 * validations,
+    }  # fmt: skip
+    assert duck.said == ['before run']
+    assert patched.said == ['after train']
+    stages = [stage for stage in Hook.stages if not does_nothing(empty, stage)]
+    assert stages == []
+    assert len(Hook.stages) >= 22
