@@ -134,7 +134,7 @@ def measure(step, args: argparse.Namespace) -> dict:
 
     import torch
 
-    from segkit.engine.log_processor import peak_memory_mb
+    from segkit.engine.env import peak_memory_mb
 
     cuda = torch.device(args.device).type == 'cuda'
     seconds = []

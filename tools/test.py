@@ -60,7 +60,8 @@ def build_runner(args: argparse.Namespace) -> 'Runner':
     cfg = read_config(args)
 
     import_distributed_optim()  # before the Runner does
-    from segkit.engine import Runner, check_config
+    from segkit.engine.config_check import check_config
+    from segkit.engine.runner import Runner
     from segkit.engine.testing import (
         apply_test_arguments,
         require_checkpoint,

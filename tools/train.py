@@ -96,7 +96,8 @@ def build_runner(args: argparse.Namespace) -> 'Runner':
     apply_arguments(args, cfg)
 
     import_distributed_optim()  # before the Runner does
-    from segkit.engine import Runner, check_config
+    from segkit.engine.config_check import check_config
+    from segkit.engine.runner import Runner
 
     check_config(cfg)
     return Runner.from_cfg(cfg)

@@ -114,6 +114,19 @@ def prepare(env_cfg: Mapping[str, Any], distributed: bool) -> str:
     return stamp
 
 
+def peak_memory_mb() -> int:
+    """Peak memory of this process in MB: allocated by torch on CUDA, resident size on CPU; 0 where
+    the system does not tell."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated() / 1024**2)
+    if find_spec('resource') is None:  # Windows
+        return 0
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // 1024**2 if sys.platform == 'darwin' else peak // 1024
+
+
 def unused_name(name: str) -> str:
     """``name``, or with a number behind it: loggers, hubs and visualizers of one name are one for
     the whole process, and a second run would write into the log of the first."""

@@ -15,7 +15,7 @@ from segkit.engine.before_training import (
 )
 from segkit.engine.config import load_config, shipped_configs
 from segkit.engine.config_options import merge_options
-from segkit.engine.hooks.rules import better_rule
+from segkit.engine.hooks.checkpoint import better_rule
 from segkit.engine.launch import parse_options
 from segkit.errors import ConfigError
 

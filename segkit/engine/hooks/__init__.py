@@ -12,9 +12,8 @@ from .each_iteration import (
 )
 from .early_stopping import EarlyStoppingHook
 from .first_batches import FirstBatchesHook
-from .logger import LoggerHook
+from .logger import LoggerHook, ProgressHook
 from .predictions import PredictionFileHook
-from .progress import ProgressHook
 from .report import ReportHook
 from .result_places import ResultPlacesHook
 from .run_card import RunCardHook

@@ -5,6 +5,7 @@ that a crash while writing may leave none and a moved work directory cannot be r
 """
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,8 @@ from mmengine.hooks import Hook
 
 from segkit.engine.checkpoints import POINTER
 from segkit.engine.errors import TrainingError
-from segkit.engine.hooks.rules import better_rule, watched_score
+from segkit.errors import UserError
+from segkit.evaluation.scores import COLUMNS
 from segkit.registry import HOOKS
 from segkit.whole_file import remove_leftovers, write_text
 
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 
 _BEST = 'best_checkpoints'
 _KEPT = 'kept_checkpoints'
+
+
+_GREATER = ('miou', 'macc', 'aacc', 'mdice', 'mfscore', 'acc', 'iou', 'dice', 'precision', 'recall')
+_LESS = ('loss', 'error')
 
 
 @HOOKS.register_module()
@@ -222,3 +228,44 @@ class CheckpointHook(Hook):
         runner.save_checkpoint(str(self.folder), file, meta=meta, **lean)
         runner.logger.info(f'Best {name} so far, {score:.4f}: saved {file}.')
         return [self.folder / old] if old and old != file else []
+
+
+# -- the scalar of validation that a hook watches --------------------------------------------------
+
+
+def better_rule(name: str, rule: str | None = None) -> str:
+    """'greater' or 'less'.
+
+    Raises:
+        ValueError: the rule is neither, or it is not given and the name does not tell.
+    """
+    if rule in ('greater', 'less'):
+        return rule
+    if rule is not None:
+        raise UserError(f"rule={rule!r} for {name!r} must be 'greater' or 'less'")
+    head, _, of_class = name.rpartition('/')[2].partition('.')
+    lower = (head if of_class and head in COLUMNS else name).lower()
+    if any(word in lower for word in _LESS):
+        return 'less'
+    if any(word in lower for word in _GREATER):
+        return 'greater'
+    raise UserError(f"whether more {name!r} is better is unknown: set rule='greater' or 'less'")
+
+
+def watched_score(runner: 'Runner', metrics: Mapping, name: str) -> float | None:
+    """A scalar of a validation, or the score of a single class ('IoU.water') in percent.
+
+    None where it was not measured; nan for a class that was in no label and no prediction.
+    """
+    if name in metrics:
+        return float(metrics[name])
+    evaluator = getattr(getattr(runner, 'val_loop', None), 'evaluator', None)
+    for metric in getattr(evaluator, 'metrics', []):
+        scores, prefix = getattr(metric, 'scores', None), getattr(metric, 'prefix', None)
+        if scores is None:
+            continue
+        columns = scores.per_class()
+        head, dot, of_class = name.removeprefix(f'{prefix}/' if prefix else '').partition('.')
+        if dot and head in columns and of_class in scores.classes:
+            return float(columns[head][list(scores.classes).index(of_class)])
+    return None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from mmengine.hooks import Hook
 
 from segkit.engine.errors import TrainingError
-from segkit.engine.hooks.rules import better_rule, watched_score
+from segkit.engine.hooks.checkpoint import better_rule, watched_score
 from segkit.registry import HOOKS
 
 if TYPE_CHECKING:

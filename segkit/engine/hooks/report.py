@@ -10,8 +10,7 @@ import numpy as np
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
-from segkit.engine.env import collect_env
-from segkit.engine.log_processor import peak_memory_mb
+from segkit.engine.env import collect_env, peak_memory_mb
 from segkit.outputs import note
 from segkit.registry import HOOKS
 

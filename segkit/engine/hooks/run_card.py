@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
-from segkit.engine.env import collect_env, commit
-from segkit.engine.log_processor import peak_memory_mb
+from segkit.engine.env import collect_env, commit, peak_memory_mb
 from segkit.registry import HOOKS
 from segkit.shared_text import shareable
 from segkit.whole_file import write_text
