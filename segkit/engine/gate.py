@@ -41,7 +41,16 @@ KINDS: dict[str, frozenset[str]] = dict(
     neck=frozenset(),
     decode_head=_HEADS,
     auxiliary_head=_HEADS,
-    loss_decode=frozenset({'CrossEntropyLoss'}),
+    loss_decode=frozenset(
+        {
+            'BoundaryLoss',
+            'CrossEntropyLoss',
+            'DiceLoss',
+            'FocalLoss',
+            'LovaszLoss',
+            'TverskyLoss',
+        }
+    ),  # fmt: skip
     sampler=frozenset({'OHEMPixelSampler'}),
     norm_cfg=frozenset(NORMS),
     act_cfg=frozenset(ACTIVATIONS),

@@ -85,7 +85,9 @@ SERVED = {
     'models.backbones': 'MixVisionTransformer',
     'models.backbones.resnet': 'BasicBlock Bottleneck ResLayer',
     'models.layers': 'resize',
-    'models.losses': 'CrossEntropyLoss accuracy Accuracy',
+    'models.losses': (
+        'CrossEntropyLoss DiceLoss TverskyLoss FocalLoss LovaszLoss BoundaryLoss accuracy Accuracy'
+    ),
     'models.losses.reduction': 'weight_reduce_loss get_class_weight=load_class_weight',
     'models.hard_pixels': _SAMPLERS,
     'familiar.bricks': (
@@ -171,6 +173,8 @@ PLACES = {
     'models.decode_heads.psp_head': 'PPM',
     'models.losses': 'mask_cross_entropy get_class_weight reduce_loss weighted_loss',
     'models.losses.cross_entropy_loss': 'mask_cross_entropy',
+    'models.losses.dice_loss': 'DiceLoss',
+    'models.losses.tversky_loss': 'TverskyLoss',
     'models.losses.utils': 'weight_reduce_loss get_class_weight reduce_loss weighted_loss',
     'models.utils': (
         f'resize Upsample SelfAttentionBlock ResLayer BasicBlock Bottleneck PatchEmbed {_SHAPES} '
@@ -334,9 +338,7 @@ LACKING = {
         'A loss is any nn.Module whose forward takes (pred, label, weight=None, '
         'ignore_index=255) and that has a loss_name: wrap the one of '
         'segmentation_models_pytorch.losses and register it in MODELS.': (
-            'DiceLoss dice_loss FocalLoss focal_loss LovaszLoss lovasz_loss TverskyLoss '
-            'tversky_loss BoundaryLoss boundary_loss HuasdorffDisstanceLoss '
-            'huasdorff_distance_loss SiLogLoss silog_loss'
+            'HuasdorffDisstanceLoss huasdorff_distance_loss SiLogLoss silog_loss'
         ),
         "CrossEntropyLoss with the head's sampler=dict(type='OHEMPixelSampler', thresh=0.7, "
         'min_kept=100000) trains the same pixels.': ('OhemCrossEntropy ohem_cross_entropy_loss'),

@@ -86,11 +86,22 @@ class OHEMPixelSampler(BasePixelSampler):
         return own < floor.clamp(min=self.thresh)
 
     def _losses(self, seg_logit: Tensor, label: Tensor) -> Tensor:
-        """Sum of the head's losses per pixel, (N, H, W); of a sigmoid loss over its classes too."""
+        """Sum of the head's losses per pixel, (N, H, W); of a sigmoid loss over its classes too.
+
+        Losses of whole images say nothing of a pixel.
+        """
         ignore, losses = self.context.ignore_index, self.context.loss_decode
+        several = list(losses) if isinstance(losses, nn.ModuleList) else [losses]
+        ranking = [loss for loss in several if getattr(loss, 'per_pixel', True)]
+        if not ranking:
+            raise UserError(
+                f'OHEMPixelSampler without thresh ranks pixels by their loss, and '
+                f'{type(several[0]).__name__} is one of whole images: set thresh=0.7 in the '
+                "sampler, or add dict(type='CrossEntropyLoss') to loss_decode."
+            )
         each = [
             loss(seg_logit, label, weight=None, ignore_index=ignore, reduction_override='none')
-            for loss in (losses if isinstance(losses, nn.ModuleList) else [losses])
+            for loss in ranking
         ]
         return torch.as_tensor(sum(x.sum(1) if x.dim() > label.dim() else x for x in each))
 

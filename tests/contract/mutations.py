@@ -44,7 +44,7 @@ MUTATIONS = [
              'return label.numel()', 'return (label != ignore_index).sum()', LOSS_TEST),
     Mutation('loss: weighted mean over all', f'{LOSSES}/reduction.py',
              'return loss.sum() / (avg_factor', 'return loss.mean() / (avg_factor', LOSS_TEST),
-    Mutation('loss: bands half a pixel off', f'{LOSSES}/cross_entropy_loss.py',
+    Mutation('loss: bands half a pixel off', f'{LOSSES}/bands.py',
              'return (i + 0.5) * (small / large) - 0.5', 'return i * (small / large)', LOSS_TEST),
     Mutation('loss: least likely classes count', f'{LOSSES}/accuracy.py',
              'descending=True, stable=True', 'descending=False, stable=True',

@@ -13,6 +13,7 @@ from helpers.heads import random_labels, samples_of, with_random_state
 from helpers.untouched import untouched
 from torchmetrics.functional.classification import multiclass_accuracy
 
+from segkit.errors import UserError
 from segkit.models.losses import Accuracy
 from segkit.registry import MODELS, TASK_UTILS
 from segkit.structures import PixelData
@@ -28,8 +29,22 @@ LOSSES = {
         {'reduction': 'sum', 'loss_weight': 0},
         {'use_sigmoid': True},
         {'use_sigmoid': True, 'class_weight': WEIGHTS, 'avg_non_ignore': True},
-    ]
+    ],
+    'DiceLoss': [{}, {'use_sigmoid': False, 'naive_dice': True, 'ignore_index': 1}],
+    'TverskyLoss': [{}, {'class_weight': WEIGHTS, 'ignore_index': 2, 'smooth': 0, 'alpha': 0.6}],
+    'FocalLoss': [
+        {},
+        {'gamma': 0.5, 'alpha': [0.2, 0.5, 0.7, 0.9, 0.4], 'class_weight': WEIGHTS},
+        {'reduction': 'sum', 'avg_non_ignore': True},
+    ],
+    'LovaszLoss': [
+        {},
+        {'per_image': True, 'class_weight': WEIGHTS, 'classes': 'all'},
+        {'per_image': True, 'loss_type': 'binary'},
+    ],
 }
+# Losses whose values without a reduction are those of the batch, or hang on all of it.
+OF_THE_BATCH = [{'type': 'LovaszLoss'}, {'type': 'BoundaryLoss'}]
 SAMPLERS = {
     'OHEMPixelSampler': [{'min_kept': 40}, {'thresh': 0.3, 'min_kept': 40}],
 }
@@ -70,6 +85,17 @@ def loss_configs():
     return [{'type': name, **args} for name, many in every.items() for args in many]
 
 
+def channels(config):
+    """Of the head that has the loss: 1 where it takes no more."""
+    one = config['type'] == 'BoundaryLoss' or config.get('loss_type') == 'binary'
+    return 1 if one else 5
+
+
+def labels_of(config, batch, size):
+    """Random ones that are classes of a head with the loss."""
+    return random_labels(batch, size, classes=max(channels(config), 2))
+
+
 def sampler_configs():
     every = {name: SAMPLERS.get(name, [{}]) for name in found.pixel_samplers()}
     return [{'type': name, **args} for name, many in every.items() for args in many]
@@ -77,12 +103,16 @@ def sampler_configs():
 
 def head_configs():
     """Every head with each loss, with two losses, with each sampler, and with one channel."""
-    losses = loss_configs()
-    choices = [{'loss_decode': loss} for loss in losses]
-    choices += [
-        {'loss_decode': [losses[0], {**loss, 'loss_name': 'loss_b'}]} for loss in losses[:2]
+    every = loss_configs()
+    losses = [c for c in every if c['type'] == 'CrossEntropyLoss' or len(c) == 1]
+    losses += [c for c in every if channels(c) == 1 and len(c) > 1]
+    choices = [
+        {'loss_decode': loss} if channels(loss) > 1 else {**BINARY, 'loss_decode': loss}
+        for loss in losses
     ]
-    choices += [{'loss_decode': [losses[0], losses[-1]]}]
+    usual = [{'type': 'CrossEntropyLoss', **args} for args in LOSSES['CrossEntropyLoss'][:2]]
+    choices += [{'loss_decode': [usual[0], {**loss, 'loss_name': 'loss_b'}]} for loss in usual]
+    choices += [{'loss_decode': [loss for loss in losses if channels(loss) > 1]}]
     choices += [{'sampler': sampler} for sampler in sampler_configs()]
     choices += [{**BINARY, 'loss_decode': SIGMOID}]
     choices += [
@@ -124,8 +154,9 @@ def differing(got, want):
 def test_the_sweep_is_over_everything():
     heads = list(head_configs())
     assert len({config['type'] for config in heads}) == len(found.heads()) >= 5
-    assert len(heads) >= 5 * (7 + 3 + 2 + 1 + 2)
-    assert len(loss_configs()) >= 7
+    assert len(heads) >= 9 * (13 + 3 + 2 + 1 + 2)
+    assert len(loss_configs()) >= 18
+    assert {config['type'] for config in loss_configs()} == set(found.losses())
     assert len(sampler_configs()) >= 2
     assert len(list(every_kind(torch.zeros(1, 2, 2)))) == 12
 
@@ -151,7 +182,7 @@ def test_heads(name):
             want = want or found_
             assert not differing(found_, want), (config, what)
             swept += 1
-    assert swept >= 15 * len(FEW)
+    assert swept >= 21 * len(FEW)
 
 
 @pytest.mark.parametrize('name', found.heads())
@@ -159,7 +190,7 @@ def test_heads(name):
 def test_losses_of_training_are_those_of_validation_with_any_ignored_label(name, ignored):
     """Nothing in these heads tells the modes apart but dropout and batch norm, and none is here."""
     configs = [config for config in head_configs() if config['type'] == name]
-    assert len(configs) >= 15
+    assert len(configs) >= 21
     for config in configs:
         head = built({**config, 'ignore_index': ignored})
         labels, ignores = labels_for(config, ignored), {**config}
@@ -182,12 +213,13 @@ def test_losses_of_training_are_those_of_validation_with_any_ignored_label(name,
 @pytest.mark.parametrize('config', loss_configs(), ids=lambda config: str(config))
 @pytest.mark.parametrize('shape', [(2, 5, 8, 9), (2, 5, 7), (30, 5)])
 def test_losses(config, shape):
+    shape = (shape[0], channels(config), *shape[2:])
     with untouched(config=config):
         loss = MODELS.build(config)
     torch.manual_seed(0)
     logits = torch.randn(shape, requires_grad=True)
     weight = torch.rand(shape[:1] + shape[2:])
-    given = random_labels(shape[0], shape[2:])
+    given = labels_of(config, shape[0], shape[2:])
     for options in ({}, {'weight': weight}, {'reduction_override': 'none', 'weight': weight}):
         want = None
         for what, labels in every_kind(given):
@@ -199,12 +231,14 @@ def test_losses(config, shape):
             assert torch.equal(gradient, want[1]), what
 
 
-@pytest.mark.parametrize('config', loss_configs(), ids=lambda config: str(config))
+@pytest.mark.parametrize(
+    'config', [c for c in loss_configs() if c not in OF_THE_BATCH], ids=lambda config: str(config)
+)
 def test_a_batch_is_its_images(config):
     """The loss of each pixel does not hang on the images beside it."""
     loss = MODELS.build(config)
     torch.manual_seed(0)
-    logits, labels = torch.randn(3, 5, 8, 9), random_labels(3, (8, 9))
+    logits, labels = torch.randn(3, channels(config), 8, 9), labels_of(config, 3, (8, 9))
     options = {'ignore_index': 255, 'reduction_override': 'none'}
     whole = loss(logits, labels, **options)
     parts = [loss(logits[i : i + 1], labels[i : i + 1], **options) for i in range(3)]
@@ -224,7 +258,8 @@ def test_losses_in_half_precision_are_added_up_in_float32(config, dtype):
     """Within float32 of float64, for the same rounded logits; 90,000 pixels pass float16's end."""
     loss = MODELS.build(config)
     torch.manual_seed(0)
-    logits, labels = torch.randn(1, 5, 300, 300).to(dtype), random_labels(1, (300, 300))
+    logits = torch.randn(1, channels(config), 300, 300).to(dtype)
+    labels = labels_of(config, 1, (300, 300))
     want = MODELS.build(config).double()(logits.double(), labels, ignore_index=255)
     for autocast in (True, False):
         with torch.autocast('cpu', torch.bfloat16, enabled=autocast):
@@ -254,7 +289,7 @@ def test_heads_compute_losses_of_half_precision_in_float32(dtype, autocast):
 def test_losses_where_nothing_is_labelled(config):
     loss = MODELS.build(config)
     for dtype in DTYPES:
-        logits = torch.randn(2, 5, 4, 4, requires_grad=True)
+        logits = torch.randn(2, channels(config), 4, 4, requires_grad=True)
         value = loss(logits, torch.full((2, 4, 4), 255, dtype=dtype), ignore_index=255)
         (gradient,) = torch.autograd.grad(value.sum(), logits)
         assert value.sum() == 0
@@ -289,7 +324,12 @@ class Context:
 def test_samplers(config, loss):
     sampler = TASK_UTILS.build({**config, 'context': Context(loss)})
     torch.manual_seed(0)
-    logits, given, want = torch.randn(2, 5, 9, 8), random_labels(2, (9, 8))[:, None], None
+    logits, want = torch.randn(2, channels(loss), 9, 8), None
+    given = labels_of(loss, 2, (9, 8))[:, None]
+    if 'thresh' not in config and not sampler.context.loss_decode.per_pixel:
+        with pytest.raises(UserError, match='ranks pixels by their loss, and .* set thresh=0.7'):
+            sampler.sample(logits, given)
+        return
     for what, labels in every_kind(given):
         with untouched(logits=logits, labels=labels, context=sampler.context.loss_decode):
             weight = sampler.sample(logits, labels)

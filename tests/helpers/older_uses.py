@@ -297,7 +297,9 @@ USES: dict[str, Callable[[Any], object]] = {
     **dict.fromkeys(['OPTIMIZER_BUILDERS', 'OPTIMIZER_CONSTRUCTORS'],
                     kind_of('DefaultOptimWrapperConstructor')),
     # losses and samplers
-    'CrossEntropyLoss': loss, 'Accuracy': lambda cls: cls()(torch.eye(3)[None], torch.ones(1, 3)),
+    **dict.fromkeys(
+        ['CrossEntropyLoss', 'DiceLoss', 'FocalLoss', 'LovaszLoss', 'TverskyLoss'], loss),
+    'Accuracy': lambda cls: cls()(torch.eye(3)[None], torch.ones(1, 3)),
     'accuracy': lambda f: f(torch.eye(3), torch.arange(3)) == 100,
     'cross_entropy': lambda f: f(torch.zeros(1, 2, 4), torch.ones(1, 4).long()) > 0.69,
     'binary_cross_entropy': lambda f: f(torch.zeros(1, 2, 4), torch.ones(1, 4).long()) > 0.69,
@@ -386,8 +388,10 @@ SHARED = {
     'models.decode_heads.isa_head': 'ISAHead SelfAttentionBlock',
     'models.losses': (
         'CrossEntropyLoss accuracy Accuracy cross_entropy binary_cross_entropy weight_reduce_loss '
-        'weighted_loss reduce_loss'
+        'weighted_loss reduce_loss DiceLoss FocalLoss LovaszLoss TverskyLoss'
     ),
+    'models.losses.focal_loss': 'FocalLoss',
+    'models.losses.lovasz_loss': 'LovaszLoss',
     'models.losses.accuracy': 'accuracy',
     'models.losses.cross_entropy_loss': 'CrossEntropyLoss cross_entropy',
     'models.segmentors': 'EncoderDecoder BaseSegmentor',

@@ -34,7 +34,10 @@ LOSSES = {
         {}, {'class_weight': [0.5, 1.0, 2.0, 0.1, 3.0]}, {'avg_non_ignore': True},
         {'use_sigmoid': True},
     ],
+    'DiceLoss': [{}, {'use_sigmoid': False}],
+    'LovaszLoss': [{}, {'loss_type': 'binary', 'per_image': True}],
 }  # fmt: skip
+BINARY = {'num_classes': 2, 'out_channels': 1, 'threshold': 0.4}
 SAMPLERS = {'OHEMPixelSampler': [{'min_kept': 100}, {'thresh': 0.3, 'min_kept': 100}]}
 IMAGE, MAP, CLASSES, IGNORED = (72, 88), (9, 11), 5, 255
 Answers = dict[str, Tensor]
@@ -204,8 +207,12 @@ def losses() -> Iterator[Case]:
     common = {'in_channels': 8, 'channels': 8, 'num_convs': 1, 'num_classes': CLASSES}
     for choice in choices:
         torch.manual_seed(0)
-        head = MODELS.build({'type': 'FCNHead', **common, **copy.deepcopy(choice)})
-        inputs = torch.randn(2, 8, *MAP, requires_grad=True), random_labels(IMAGE, CLASSES)
+        loss = choice.get('loss_decode', {'type': ''})
+        one = loss['type'] == 'BoundaryLoss' or loss.get('loss_type') == 'binary'
+        args = {**common, **(BINARY if one else {}), **copy.deepcopy(choice)}
+        head = MODELS.build({'type': 'FCNHead', **args})
+        labels = random_labels(IMAGE, 2 if one else CLASSES)
+        inputs = torch.randn(2, 8, *MAP, requires_grad=True), labels
         swept = frozenset(_names_in(choice))
         yield Case(f'loss {choice}', head.eval(), inputs, _head_loss, swept)
 

@@ -80,7 +80,7 @@ class BaseDecodeHead(CountsAsModule, nn.Module):
         self.acc_interval, self._steps = acc_interval, 0
         self.label_check = LabelCheck(num_classes, ignore_index)
         self.loss_decode = _build_losses(loss_decode)
-        self._refuse_softmax_of_one()
+        self._refuse_losses()
         self.sampler = build_pixel_sampler(sampler, context=self) if sampler else None
         self.conv_seg = nn.Conv2d(channels, self.out_channels, kernel_size=1)
         self.dropout = nn.Dropout2d(dropout_ratio) if dropout_ratio > 0 else None
@@ -124,14 +124,23 @@ class BaseDecodeHead(CountsAsModule, nn.Module):
         self.num_classes, self.out_channels = num_classes, out_channels
         self.threshold: float | Any = threshold  # None with more channels than one, where none asks
 
-    def _refuse_softmax_of_one(self) -> None:
-        """The softmax of a single channel is 1 whatever the logit: nothing would be learnt."""
+    def _refuse_losses(self) -> None:
+        """Losses of one channel cannot compare several; and the softmax of a single channel is 1
+        whatever the logit: nothing would be learnt."""
+        single = [loss for loss in self._each_loss() if getattr(loss, 'one_channel', False)]
+        if self.out_channels > 1 and single:
+            raise UserError(
+                f'{type(self).__name__}: {type(single[0]).__name__} compares one channel with '
+                f'labels of 0 and 1, and the head predicts {self.out_channels}. Set num_classes=2 '
+                'and out_channels=1, or take another loss.'
+            )
         softmax = [loss for loss in self._each_loss() if _is_softmax(loss)]
         if self.out_channels == 1 and softmax:
+            cure = getattr(softmax[0], 'binary_cure', BINARY_CURE)
             raise UserError(
                 f'{type(self).__name__}: one channel cannot be trained with the softmax of '
                 f'{type(softmax[0]).__name__}. For background and one class set num_classes=2 '
-                f'and leave out_channels out, or set {BINARY_CURE}.'
+                f'and leave out_channels out{cure and f", or set {cure}"}.'
             )
 
     def extra_repr(self) -> str:

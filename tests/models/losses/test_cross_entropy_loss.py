@@ -17,9 +17,7 @@ from segkit.models.losses import (
     load_class_weight,
     weighted_loss,
 )
-from segkit.models.losses import (
-    cross_entropy_loss as banded,
-)
+from segkit.models.losses import bands as banded
 from segkit.models.losses.cross_entropy_loss import banded_cross_entropy
 
 WEIGHTS = [0.5, 1.0, 2.0, 0.1, 3.0]

@@ -1,0 +1,265 @@
+"""Losses by bands of label rows: the resize of small logits and its adjoint, a band at a time.
+
+A band is upsampled, used, and forgotten: logits of label size never exist as a whole.
+
+Legend: logits (N, K, h, w), label (N, H, W), a band (N, K, R, W) with R rows of the label.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from segkit.models.layers import at_least_float32
+
+from .stray_labels import comparable, labelled
+
+
+class BandedLoss(NamedTuple):
+    """``loss``: the sum over pixels; ``correct``: how many have their label on top, or None."""
+
+    loss: Tensor
+    correct: Tensor | None
+
+
+class AtOnce(NamedTuple):
+    """How much is done at once: bytes of a band, label columns of one product back, and whether
+    hits are counted by an argmax over classes."""
+
+    bytes: int
+    columns: int
+    argmax: bool
+
+
+# On a CPU a band stays in a core's caches, a block of columns meets few zeros of the matrix, and an
+# argmax over classes takes longer than all the rest. What launches kernels wants few large ones.
+CPU, DEVICE = AtOnce(4 << 20, 256, argmax=False), AtOnce(128 << 20, 1 << 30, argmax=True)
+LEAST_ROWS = 8
+
+
+def at_once(device: torch.device) -> AtOnce:
+    """What fits the device."""
+    return CPU if device.type == 'cpu' else DEVICE
+
+
+class BandedResize:
+    """The resize of logits (N, K, h, w) to (H, W) and its adjoint, a band of rows at a time.
+
+    The adjoint is a product with the interpolation matrices, (H, h) and (W, w): faster on a CPU
+    than scattering, and on a GPU the same in every run.
+    """
+
+    def __init__(self, logits: Tensor, size: tuple[int, int], align: bool) -> None:
+        self.logits, self.size, self.align = logits, size, align
+        self.bytes, self.columns, self.argmax = at_once(logits.device)
+
+    def bands(self) -> Iterator[tuple[int, int]]:
+        """First row and the one after the last of each band."""
+        row = self.logits.shape[:2].numel() * self.size[1] * self.logits.element_size()
+        rows = max(self.bytes // max(row, 1), LEAST_ROWS)
+        for first in range(0, self.size[0], rows):
+            yield first, min(first + rows, self.size[0])
+
+    def _source(self, i: Any, axis: int) -> Any:
+        """Where output ``i``, a number or a tensor of them, reads, in units of the input."""
+        small, large = self.logits.shape[2 + axis], self.size[axis]
+        if self.align:
+            return i * ((small - 1) / (large - 1) if large > 1 else 0.0)
+        return (i + 0.5) * (small / large) - 0.5
+
+    def band(self, first: int, last: int) -> Tensor:
+        """Rows [first, last) at label size (N, K, R, W), in memory of their own."""
+        if (first, last) == (0, self.size[0]):
+            return self._interpolate(self.logits, self.size)
+        rows = torch.arange(first, last, device=self.logits.device, dtype=torch.float64)
+        at, end = self._source(rows, 0).clamp_(min=0), self.logits.shape[2] - 1
+        top = at.long().clamp_(max=end)
+        part = (at - top).clamp_(0, 1).to(self.logits.dtype)[:, None]
+        below = (top + 1).clamp_(max=end)
+        tall = torch.lerp(self.logits[:, :, top], self.logits[:, :, below], part)
+        return self._interpolate(tall, (last - first, self.size[1]))
+
+    def _interpolate(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        if x.shape[2:] == size:
+            return x.clone() if x is self.logits else x
+        return F.interpolate(x, size, mode='bilinear', align_corners=self.align)
+
+    def matrix(self, axis: int) -> Tensor | None:
+        """The resize of an axis as a matrix (small, large): torch's own resize of the identity.
+
+        None where the axis keeps its size.
+        """
+        small = self.logits.shape[2 + axis]
+        if small == self.size[axis]:
+            return None
+        identity = torch.eye(small, device=self.logits.device, dtype=self.logits.dtype)[None]
+        size = self.size[axis]
+        return F.interpolate(identity, size, mode='linear', align_corners=self.align)[0]
+
+    def _span(self, start: int, stop: int, axis: int) -> slice:
+        """Sources of outputs [start, stop) of an axis; the matrix is 0 beyond.
+
+        One more on each side than needed, for rounding.
+        """
+        low = max(int(self._source(start, axis)) - 1, 0)
+        return slice(low, min(int(self._source(stop - 1, axis)) + 3, self.logits.shape[2 + axis]))
+
+    def add_back(
+        self, grad: Tensor, band_grad: Tensor, first: int, last: int, matrices: list[Tensor | None]
+    ) -> None:
+        """Add the adjoint of ``band`` into ``grad`` (N, K, h, w)."""
+        rows, columns = matrices
+        narrow = band_grad if columns is None else self._narrow(band_grad, columns)
+        if rows is None:
+            grad[:, :, first:last].add_(narrow)
+            return
+        span = self._span(first, last, 0)
+        grad[:, :, span].add_(rows[span, first:last] @ narrow)
+
+    def _narrow(self, band_grad: Tensor, columns: Tensor) -> Tensor:
+        """The adjoint of the resize of columns, (N, K, R, w)."""
+        small, large = columns.shape
+        if large <= self.columns:
+            return band_grad @ columns.t()
+        narrow = band_grad.new_zeros((*band_grad.shape[:3], small))
+        for start in range(0, large, self.columns):
+            stop = min(start + self.columns, large)
+            span = self._span(start, stop, 1)
+            narrow[..., span] += band_grad[..., start:stop] @ columns[span, start:stop].t()
+        return narrow
+
+
+def count_hits(band: Tensor, label: Tensor, argmax: bool) -> Tensor:
+    """Where the label (N, 1, R, W) is the argmax of the band: the first of the highest scores.
+
+    Comparing the own score with the highest of the others says so too, wherever the two differ.
+    """
+    if argmax:
+        return band.argmax(1, keepdim=True) == label
+    own = band.gather(1, label)
+    others = band.scatter_(1, label, -torch.inf).amax(1, keepdim=True)
+    band.scatter_(1, label, own)
+    hits = own > others
+    image, _, row, column = (own == others).nonzero(as_tuple=True)
+    if len(image):
+        first = band[image, :, row, column].argmax(1)
+        hits[image, 0, row, column] = first == label[image, 0, row, column]
+    return hits
+
+
+# A band (N, K, R, W), its labels (N, 1, R, W) int64 with 0 where ignored, and the weight of each
+# pixel (N, 1, R, W), 0 where ignored -> sums over the pixels of the band, of any shape.
+Terms = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+class _BandedSums(torch.autograd.Function):
+    """Bands are made anew for the gradient, which hangs on what is made of the sums."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        logits: Tensor,
+        label: Tensor,
+        weight: Tensor | None,
+        ignore_index: int,
+        align: bool,
+        accurate: bool,
+        terms: Terms,
+    ) -> tuple[Tensor, Tensor | None]:
+        ctx.save_for_backward(logits, label, weight)
+        ctx.set_materialize_grads(False)
+        ctx.ignore_index, ctx.align, ctx.terms = ignore_index, align, terms
+        small = at_least_float32(logits.detach())
+        resize = BandedResize(small, (label.shape[1], label.shape[2]), align)
+        sums, hits = [], []
+        for first, last in resize.bands():
+            target, weights = _targets(label, weight, ignore_index, first, last, small)
+            band = resize.band(first, last)
+            if accurate:
+                valid = labelled(label[:, None, first:last], ignore_index)
+                hits.append((count_hits(band, target, resize.argmax) & valid).sum())
+            sums.append(terms(band, target, weights))
+        correct = torch.stack(hits).sum() if accurate else None
+        if accurate:
+            ctx.mark_non_differentiable(correct)
+        return torch.stack(sums).sum(0), correct
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_sums: Tensor | None, _: Tensor | None) -> tuple[Tensor | None, ...]:
+        if grad_sums is None:
+            return (None,) * 7
+        logits, label, weight = ctx.saved_tensors
+        small = at_least_float32(logits.detach())
+        resize = BandedResize(small, (label.shape[1], label.shape[2]), ctx.align)
+        grad, matrices = torch.zeros_like(small), [resize.matrix(0), resize.matrix(1)]
+        with torch.autocast(logits.device.type, enabled=False):
+            for first, last in resize.bands():
+                target, weights = _targets(label, weight, ctx.ignore_index, first, last, small)
+                band = resize.band(first, last).requires_grad_()
+                with torch.enable_grad():
+                    part = ctx.terms(band, target, weights)
+                (band_grad,) = torch.autograd.grad(part, band, grad_sums)
+                resize.add_back(grad, band_grad, first, last, matrices)
+        return grad.to(logits.dtype), None, None, None, None, None, None
+
+
+def _targets(
+    label: Tensor, weight: Tensor | None, ignore_index: int, first: int, last: int, like: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Labels and weights of the rows of a band, as ``Terms`` takes them."""
+    rows = label[:, None, first:last]
+    valid = labelled(rows, ignore_index)
+    weights = valid.to(like)
+    if weight is not None:
+        weights = weights * weight[:, None, first:last]
+    return (rows * valid).long(), weights
+
+
+def banded_sums(
+    terms: Terms,
+    logits: Tensor,
+    label: Tensor,
+    weight: Tensor | None = None,
+    ignore_index: int = 255,
+    align_corners: bool = False,
+    accurate: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """``terms`` of ``logits`` resized bilinearly to the label, added up over bands of its rows.
+
+    Args:
+        logits: (N, K, h, w), or (N, K, ...) of any dimensions that are those of the label.
+        label: (N, H, W), or (N, ...); integers in [0, K) or ``ignore_index``.
+        weight: of each pixel, in the shape of the label.
+        accurate: also count the pixels whose own class scores highest.
+
+    Returns:
+        The sums, whose first derivatives with respect to ``logits`` are known, and the count, None
+        if it is not asked for or there is one channel alone.
+    """
+    label = comparable(label).contiguous()  # sums in one order
+    if logits.dim() != 4:
+        logits = logits.reshape(*logits.shape[:2], 1, -1)
+    if label.dim() != 3:
+        label = label.reshape(len(label), 1, -1)
+    weight = None if weight is None else weight.detach().reshape(label.shape)
+    counts = accurate and logits.shape[1] > 1
+    with torch.autocast(logits.device.type, enabled=False):
+        sums, correct = _BandedSums.apply(
+            logits, label, weight, ignore_index, align_corners, counts, terms
+        )
+    return sums, correct
+
+
+def own_channel(target: Tensor, channels: int) -> Tensor:
+    """Where each of the channels is that of the label (N, 1, ...): bool (N, channels, ...).
+
+    One channel alone is that of label 1.
+    """
+    if channels == 1:
+        return target == 1
+    index = torch.arange(channels, device=target.device)
+    return target == index.view(-1, *[1] * (target.dim() - 2))

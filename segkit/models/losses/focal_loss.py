@@ -1,0 +1,124 @@
+"""Cross-entropy of each class by itself, of which easy pixels count little (arXiv:1708.02002).
+
+Legend: pred (N, K, ...) logits, label (N, ...) class indices; z is the logit of the right answer.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from segkit.errors import UserError
+from segkit.models.layers import at_least_float32
+
+from .bands import BandedLoss, banded_sums, own_channel
+from .head_loss import HeadLoss, of_pixels
+from .reduction import weight_reduce_loss
+from .stray_labels import comparable, labelled
+
+
+class FocalLoss(HeadLoss):
+    """alpha (1 - p)^gamma times the cross-entropy of each class's yes or no.
+
+    Args:
+        use_sigmoid: True; a loss over all classes together is not among the known ones.
+        gamma: How little easy pixels count; with 0 they count as the others.
+        alpha: Weight of the pixels of a class against 1 - alpha of all others; a list has one for
+            each class.
+        class_weight: One factor per class, or the path of a .npy, .json or .pkl file with them.
+        avg_non_ignore: Average over labelled pixels only.
+    """
+
+    def __init__(
+        self,
+        use_sigmoid: bool = True,
+        gamma: float = 2.0,
+        alpha: float | Sequence[float] = 0.5,
+        reduction: str = 'mean',
+        class_weight: Sequence[float] | str | None = None,
+        loss_weight: float = 1.0,
+        loss_name: str = 'loss_focal',
+        avg_non_ignore: bool = False,
+    ) -> None:
+        super().__init__(loss_weight, loss_name, class_weight, reduction)
+        if not use_sigmoid:
+            raise UserError(
+                'FocalLoss: use_sigmoid=False is not there: each class is a yes or no of its own. '
+                'Leave use_sigmoid out.'
+            )
+        self.use_sigmoid, self.gamma, self.avg_non_ignore = use_sigmoid, gamma, avg_non_ignore
+        self.alpha = alpha
+        several = list(alpha) if isinstance(alpha, Sequence) else [alpha]
+        self.register_buffer('_alpha', torch.tensor(several), persistent=False)
+
+    _alpha: Tensor
+
+    def _elements(self, pred: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        """Loss (N, K, ...) of labels and weights (N, 1, ...)."""
+        count, shape = pred.shape[1], (-1, *[1] * (pred.dim() - 2))
+        if len(self._alpha) not in (1, count):
+            raise UserError(
+                f'FocalLoss: alpha has {len(self._alpha)} values, the head predicts {count} '
+                'classes. Give one value per class, or one for all.'
+            )
+        own, alpha = own_channel(target, count), self._alpha.to(pred).reshape(shape)
+        z = torch.where(own, pred, -pred)
+        hard = (self.gamma * F.logsigmoid(-z)).exp()
+        loss = -F.logsigmoid(z) * hard * torch.where(own, alpha, 1 - alpha) * weight
+        factors = self.weights_beside(pred)
+        return loss if factors is None else loss * factors.to(pred).reshape(shape)
+
+    def _sum(self, band: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        return self._elements(band, target, weight).sum()
+
+    def _mean(self, total: Tensor, pred: Tensor, label: Tensor, ignore_index: int) -> Tensor:
+        """Over all pixels and classes, as published, or over labelled pixels."""
+        count = labelled(label, ignore_index).sum() if self.avg_non_ignore else label.numel()
+        return total / (count * pred.shape[1] + torch.finfo(torch.float32).eps)
+
+    def forward(
+        self,
+        pred: Tensor,
+        label: Tensor,
+        weight: Tensor | None = None,
+        avg_factor: float | Tensor | None = None,
+        reduction_override: str | None = None,
+        ignore_index: int = 255,
+    ) -> Tensor:
+        """Loss of logits (N, K, ...) at label size; (N, K, ...) with reduction 'none'."""
+        self.check_shapes(pred, label, weight)
+        label, reduction = comparable(label), reduction_override or self.reduction
+        if reduction == 'none':
+            valid = labelled(label, ignore_index)
+            counted = valid if weight is None else valid * of_pixels(weight, label)
+            target = (label * valid).long().unsqueeze(1)
+            pred = at_least_float32(pred)
+            return self.loss_weight * self._elements(pred, target, counted.to(pred).unsqueeze(1))
+        weight = None if weight is None else of_pixels(weight, label)
+        total, _ = banded_sums(self._sum, pred, label, weight, ignore_index)
+        if reduction == 'mean' and avg_factor is None:
+            return self.loss_weight * self._mean(total, pred, label, ignore_index)
+        return self.loss_weight * weight_reduce_loss(total, None, reduction, avg_factor)
+
+    @property
+    def takes_small_logits(self) -> bool:
+        """Whether ``forward_small`` can replace upsampling and ``forward``."""
+        return self.reduction in ('mean', 'sum')
+
+    def forward_small(
+        self,
+        logits: Tensor,
+        label: Tensor,
+        ignore_index: int = 255,
+        align_corners: bool = False,
+        accurate: bool = False,
+    ) -> BandedLoss:
+        """``forward`` of the logits (N, K, h, w) resized to the label (N, H, W), by bands."""
+        label = comparable(label)
+        loss, correct = banded_sums(
+            self._sum, logits, label, None, ignore_index, align_corners, accurate
+        )
+        if self.reduction == 'mean':
+            loss = self._mean(loss, logits, label, ignore_index)
+        return BandedLoss(self.loss_weight * loss, correct)
