@@ -17,7 +17,7 @@ $(VENV)/.ready: setup.py $(wildcard requirements/*.txt)
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --upgrade pip
 	$(PIP) install -c requirements/constraints.txt -r requirements/runtime.txt -r requirements/tests.txt \
-		-r requirements/docs.txt wheel
+		-r requirements/tests-app.txt -r requirements/docs.txt wheel
 	$(PIP) install --no-deps -r requirements/tests-no-deps.txt
 	$(PY) -c 'import cv2' 2>/dev/null || $(PIP) install --force-reinstall --no-deps \
 		-c requirements/constraints.txt opencv-python-headless

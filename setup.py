@@ -44,9 +44,11 @@ class BuildWithConfigs(build_py):
 
 
 version = re.search(r"__version__ = '(.+)'", (ROOT / 'segkit/__init__.py').read_text()).group(1)
-groups = ('tests', 'optional', 'engines', 'docs', 'albu', 's3')
+groups = ('tests', 'optional', 'engines', 'docs', 'albu', 'app', 's3')
 extras = {name: requirements(name) for name in groups}
-extras['all'] = sorted(set(extras['tests'] + extras['optional']))
+# Not albu, which brings a second OpenCV, nor what develops segkit.
+everything = ('optional', 'engines', 'app', 's3')
+extras['all'] = sorted({line for name in everything for line in extras[name]})
 
 ext_modules, commands = [], {'build_py': BuildWithConfigs}
 if os.environ.get('SEGKIT_BUILD_EXT', '0') not in ('', '0') or 'build_ext' in sys.argv:
@@ -58,19 +60,20 @@ if os.environ.get('SEGKIT_BUILD_EXT', '0') not in ('', '0') or 'build_ext' in sy
 setup(
     name='segkit',
     version=version,
-    description='Config-driven semantic segmentation: PSPNet, PSANet, DANet, ISANet and FCN',
+    description='Semantic segmentation that loads the checkpoints published since 2020',
     long_description=(ROOT / 'README.md').read_text(),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     license_files=['LICENSE', 'NOTICE'],
     author='The segkit developers',
-    keywords='semantic segmentation, PSPNet, PSANet, DANet, ISANet, FCN, Cityscapes, ADE20K',
+    keywords='semantic segmentation, PSPNet, PSANet, DANet, ISANet, DeepLabV3+, UPerNet, SegFormer',
     classifiers=[
         'Development Status :: 4 - Beta',
         'Intended Audience :: Developers',
         'Intended Audience :: Science/Research',
         'Operating System :: POSIX :: Linux',
         'Programming Language :: Python :: 3',
+        'Programming Language :: Python :: 3 :: Only',
         *(f'Programming Language :: Python :: 3.{minor}' for minor in range(10, 15)),
         'Topic :: Scientific/Engineering :: Artificial Intelligence',
         'Topic :: Scientific/Engineering :: Image Recognition',
