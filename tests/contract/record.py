@@ -27,6 +27,7 @@ from mmengine.config import Config
 
 from segkit.engine.config import load_config
 from segkit.registry import MODELS
+from segkit.weights import without_pretrained
 
 FOLDER = Path(__file__).resolve().parent / 'snapshots'
 
@@ -47,7 +48,7 @@ def keys() -> dict[str, dict[str, list[int]]]:
         text = json.dumps(parts, default=str, sort_keys=True)
         if text not in models:
             with torch.device('meta'):
-                built = MODELS.build(model)
+                built = MODELS.build(without_pretrained(model))
             models[text] = {k: list(v.shape) for k, v in built.state_dict().items()}
         answer[name] = models[text]
     return answer

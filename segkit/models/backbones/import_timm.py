@@ -33,7 +33,7 @@ def import_timm() -> ModuleType:
         first = error
     _forget('timm', 'torchvision')
     try:
-        with _stand_in():
+        with torchvision_stood_in():
             timm = importlib.import_module('timm')
     except (ImportError, RuntimeError, AttributeError) as error:
         raise ImportError(
@@ -82,7 +82,8 @@ class _Finder(MetaPathFinder, Loader):
 
 
 @contextmanager
-def _stand_in() -> Iterator[None]:
+def torchvision_stood_in() -> Iterator[None]:
+    """Within it ``torchvision.*`` is empty classes under any name that is asked for."""
     finder = _Finder()
     sys.meta_path.insert(0, finder)
     try:

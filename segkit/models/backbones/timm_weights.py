@@ -14,7 +14,7 @@ from unittest.mock import patch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from segkit.weights import CheckpointError, load_checkpoint, state_dict_of
+from segkit.weights import CheckpointError, Undrawn, load_checkpoint, state_dict_of
 from segkit.weights.loading import compare
 
 _COUNTERS = ('num_batches_tracked',)
@@ -52,14 +52,24 @@ def filled_from(create: Any, source: str, **kwargs: object) -> nn.Module:
             f'{report.table(12)}\nThe file is not of {kwargs.get("model_name")}: give the weights '
             'of that model under the names that timm has for them.'
         )
-    if report.unexpected:
+    strange = _strange(create, str(kwargs['model_name']), report.unexpected)
+    if strange:
         print_log(
-            f'{source}: {len(report.unexpected)} weights were not used, {report.unexpected[0]} '
-            'first: the feature maps have no such part. Is it of the model that was meant?',
+            f'{source}: {len(strange)} weights were not used, {strange[0]} first: '
+            f'{kwargs["model_name"]} has no such part. Is it of the model that was meant?',
             'current',
             logging.WARNING,
         )
     return made
+
+
+def _strange(create: Any, model_name: str, unexpected: list[str]) -> list[str]:
+    """Those that the whole model lacks, too: what classifies after the last map is none of them."""
+    if not unexpected:
+        return []
+    with Undrawn():
+        whole = create(model_name).state_dict()
+    return [name for name in unexpected if name not in whole]
 
 
 @contextmanager

@@ -109,10 +109,19 @@ FILLED = {
 }
 
 
+@pytest.fixture
+def said(monkeypatch):
+    """What is logged while weights are filled in."""
+    texts = []
+    logger = 'segkit.models.backbones.timm_weights.print_log'
+    monkeypatch.setattr(logger, lambda text, *_: texts.append(text))
+    return texts
+
+
 @pytest.mark.parametrize('ending', ['pth', 'safetensors'])
 @pytest.mark.parametrize('name', FILLED)
-def test_a_local_file_fills_every_part(name, ending, timm, tmp_path):
-    """A whole classifier's file; its classifier is left out by name."""
+def test_a_local_file_fills_every_part(name, ending, timm, tmp_path, said):
+    """A whole classifier's file; its classifier is left out by name, and nothing is said of it."""
     full = timm.create_model(name, **FILLED[name])
     with torch.no_grad():
         for value in full.state_dict().values():
@@ -129,6 +138,7 @@ def test_a_local_file_fills_every_part(name, ending, timm, tmp_path):
         held = {tensor_id(value) for value in full.state_dict().values()}
         assert all(tensor_id(value) in held for value in backbone.timm_model.state_dict().values())
         assert 'state_dict' not in backbone.timm_model.pretrained_cfg
+    assert said == []
 
 
 def tensor_id(value):
@@ -173,10 +183,7 @@ def matched_lines(call):
         raise CheckpointError(str(error).replace('\n', ' ')) from error
 
 
-def test_more_weights_than_there_are_parts_are_told(timm, tmp_path, monkeypatch):
-    said = []
-    logger = 'segkit.models.backbones.timm_weights.print_log'
-    monkeypatch.setattr(logger, lambda text, *_: said.append(text))
+def test_more_weights_than_there_are_parts_are_told(timm, tmp_path, said):
     path = str(tmp_path / 'r34.pth')
     torch.save(timm.create_model('resnet34').state_dict(), path)
     TimmBackbone('resnet18', path)
