@@ -200,14 +200,13 @@ def place_loop(loop: Any, epoch: int, iteration: int) -> None:
     loop._epoch, loop._iter = epoch, iteration
 
 
-_PASSED_ON = ('_before_epoch', '_after_epoch', '_before_iter', '_after_iter')
-
-
 def does_nothing(hook: object, stage: str) -> bool:
-    """Whether a hook has no more for a stage than mmengine's base class: an empty method, or one
-    that passes on to four others, as empty."""
+    """Whether a hook has no more for a stage than mmengine's base class: an empty method, or for
+    epochs and iterations one that passes on to another, as empty."""
     from mmengine.hooks import Hook
 
-    names = (stage, *_PASSED_ON) if hasattr(Hook, stage) else ()
-    theirs = [getattr(getattr(hook, name, None), '__func__', None) for name in names]
-    return bool(names) and theirs == [getattr(Hook, name) for name in names]
+    when, unit = stage.partition('_')[0], stage.rpartition('_')[2]
+    names = [stage, f'_{when}_{unit}'] if unit in ('epoch', 'iter') else [stage]
+    theirs = [getattr(Hook, name, None) for name in names]
+    own = [getattr(getattr(hook, name, None), '__func__', None) for name in names]
+    return None not in theirs and own == theirs

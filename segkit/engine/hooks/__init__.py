@@ -5,6 +5,7 @@ from segkit.old_names import serve
 from .certainty import CertaintyHook
 from .checkpoint import CheckpointHook
 from .each_iteration import (
+    IterTimerHook,
     NonFiniteLossHook,
     PreemptionHook,
     RuntimeInfoHook,
@@ -24,6 +25,7 @@ __all__ = [
     'CheckpointHook',
     'EarlyStoppingHook',
     'FirstBatchesHook',
+    'IterTimerHook',
     'LoggerHook',
     'NonFiniteLossHook',
     'PreemptionHook',

@@ -7,6 +7,8 @@ The same message carries the ranks' wish to stop, so that all of them stop at on
 
 import math
 import signal
+import time
+from functools import partialmethod
 from typing import TYPE_CHECKING
 
 import torch
@@ -65,6 +67,54 @@ class RuntimeInfoHook(MMRuntimeInfoHook):
     def before_val_epoch(self, runner: 'Runner') -> None:
         """What validation publishes belongs to the iterations done, as in the log's own line."""
         runner.message_hub.update_info('iter', runner.iter)
+
+
+@HOOKS.register_module()
+class IterTimerHook(Hook):
+    """Seconds of each iteration (``time``), those of waiting for its data (``data_time``), and the
+    ``eta``: mmengine's hook, without its two methods for each."""
+
+    def __init__(self) -> None:
+        self._spent = dict.fromkeys(('train', 'val', 'test'), 0.0)
+        self._first = 0
+
+    def before_train(self, runner: 'Runner') -> None:
+        self._first = runner.iter
+
+    def _epoch_begins(self, runner: 'Runner', mode: str) -> None:
+        self._last = time.time()
+        if mode != 'train':
+            self._spent[mode] = 0.0
+
+    def _data_came(
+        self, runner: 'Runner', batch_idx: int, data_batch: object = None, *, mode: str
+    ) -> None:
+        runner.message_hub.update_scalar(f'{mode}/data_time', time.time() - self._last)
+
+    def _iteration_done(
+        self, runner: 'Runner', batch_idx: int, data_batch: object = None, outputs: object = None,
+        *, mode: str,
+    ) -> None:  # fmt: skip
+        now = time.time()
+        seconds, self._last = now - self._last, now
+        self._spent[mode] += seconds
+        if mode == 'train':
+            done, total = runner.iter + 1 - self._first, runner.max_iters - self._first
+        else:
+            loader = runner.val_dataloader if mode == 'val' else runner.test_dataloader
+            done, total = batch_idx + 1, len(loader)
+        runner.message_hub.update_scalar(f'{mode}/time', seconds)
+        runner.message_hub.update_info('eta', self._spent[mode] / done * (total - done))
+
+    before_train_epoch = partialmethod(_epoch_begins, mode='train')
+    before_train_iter = partialmethod(_data_came, mode='train')
+    after_train_iter = partialmethod(_iteration_done, mode='train')
+    before_val_epoch = partialmethod(_epoch_begins, mode='val')
+    before_val_iter = partialmethod(_data_came, mode='val')
+    after_val_iter = partialmethod(_iteration_done, mode='val')
+    before_test_epoch = partialmethod(_epoch_begins, mode='test')
+    before_test_iter = partialmethod(_data_came, mode='test')
+    after_test_iter = partialmethod(_iteration_done, mode='test')
 
 
 def image_paths(data_batch: dict | None) -> list[str]:
