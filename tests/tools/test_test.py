@@ -7,13 +7,19 @@ import shutil
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import torch
+from helpers import short_net
+from helpers.run_tool import run_tool
 from helpers.runs import train
 from helpers.tiny_config import write_tiny_config
 from mmengine.config import Config
 from PIL import Image
 
+from segkit.apis import init_model
+from segkit.apis.export import export_model
 from segkit.engine.testing import require_checkpoint
 
 SCRIPT = Path(__file__).resolve().parents[2] / 'tools' / 'test.py'
@@ -235,3 +241,56 @@ def test_mistakes_end_with_one_sentence(
     said = capfd.readouterr().err
     assert message in said
     assert 'Traceback' not in said
+
+
+_SHORT = """
+_base_ = './tiny.py'
+model = dict(
+    backbone=dict(_delete_=True, type='ShortBackbone'),
+    decode_head=dict(
+        _delete_=True, type='FCNHead', in_channels=32, in_index=-1, channels=16, num_convs=1,
+        num_classes=13, norm_cfg=dict(type='BN')),
+    auxiliary_head=None)
+"""
+
+
+def test_engines_and_exported_files_give_the_scores_of_pytorch(tmp_path, monkeypatch):
+    assert short_net.ShortBackbone, 'its import registers what the config names'
+    monkeypatch.chdir(tmp_path)
+    write_tiny_config(tmp_path)
+    config, weights = tmp_path / 'short.py', tmp_path / 'weights.pth'
+    config.write_text(_SHORT)
+    model = init_model(config)
+    torch.save(dict(state_dict=model.state_dict()), weights)
+    export_model(model, 'model.onnx', shape=(64, 64), dynamic=True)
+
+    def scores(*arguments):
+        status, said = run_tool('test', config, *arguments, '--work-dir', 'w')
+        assert status == 0, said
+        found = json.loads(Path('w/results.json').read_text())
+        return {k: v for k, v in found.items() if k not in ('checkpoint', 'protocol')}, found[
+            'protocol'
+        ]
+
+    expected, protocol = scores(weights)
+    assert expected['mean']['IoU'] > 0
+    for arguments, named in (
+        (['weights.pth', '--backend', 'openvino'], 'openvino fp32'),
+        (['model.onnx'], 'onnxruntime fp32'),
+        (['model.onnx', '--backend', 'openvino'], 'openvino fp32'),
+    ):
+        assert scores(*arguments) == (expected, f'{protocol}, {named}')
+    slide = ['--aug-test', '--cfg-options', 'model.test_cfg.mode=slide']
+    slide += ['model.test_cfg.crop_size=[48,48]', 'model.test_cfg.stride=[32,32]']
+    assert scores('model.onnx', *slide)[0] == scores(weights, *slide)[0]
+
+    status, said = run_tool('test', config, 'model.onnx', '--bf16')
+    assert (status, said.count('EngineError: --bf16 is of PyTorch')) == (1, 1)
+    out = ['--config', config, '--checkpoint', 'model.onnx', '--out-dir', 'out']
+    cv2.imwrite('a.png', np.full((64, 64, 3), 99, np.uint8))
+    assert run_tool('predict', 'a.png', *out)[0] == 0
+    assert Path('out/masks/a.png').exists()
+    size = ['--shape', 64, 64, '--repeats', 1, '--warmup', 0, '--checkpoint', 'model.onnx']
+    assert "backend:                openvino" in run_tool(
+        'benchmark', config, *size, '--backend', 'openvino'
+    )[1]  # fmt: skip

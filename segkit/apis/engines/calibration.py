@@ -18,7 +18,6 @@ from mmengine.dataset import pseudo_collate
 from torch import Tensor, nn
 
 from segkit.apis.inference import pipeline_of
-from segkit.datasets.transforms.aug_test import datasets_of
 from segkit.registry import DATASETS
 
 from .exported import drafted
@@ -65,7 +64,9 @@ def _training_set(cfg: Config) -> dict[str, Any]:
             'precision int8: is calibrated on pictures of train_dataloader.dataset, and the config '
             'has none; give the config that the network was trained with.'
         )
-    dataset = dict(next(iter(datasets_of(loader['dataset']))))
+    dataset = dict(loader['dataset'])
+    while inner := dataset.get('dataset') or dataset.get('datasets'):  # what is wrapped around it
+        dataset = dict(inner[0] if isinstance(inner, list | tuple) else inner)
     steps = [dict(step) for step in pipeline_of(cfg) if step['type'] != 'LoadAnnotations']
     return {**dataset, 'pipeline': steps, 'test_mode': True}
 

@@ -1,0 +1,221 @@
+"""What is exported is kept and found again; a file that was exported stands for its network."""
+
+import sys
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from helpers.short_net import build, short_config
+from torch import nn
+
+from segkit.apis import inference_model, init_model
+from segkit.apis.engines import EngineError, Settings, exported, install, with_engine
+from segkit.apis.export import export_model
+from segkit.models.segmentors import EncoderDecoder
+from segkit.registry import MODELS
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def weights(tmp_path):
+    return _saved(tmp_path / 'run' / 'weights.pth', build('fcn'))
+
+
+def _saved(path, model):
+    path.parent.mkdir(exist_ok=True)
+    torch.save(dict(state_dict=model.state_dict()), path)
+    return path
+
+
+def _written(folder):
+    return sorted(path.name for path in folder.glob('*.onnx'))
+
+
+def _classes(model, image=IMAGE):
+    return inference_model(model, image).pred_sem_seg.data
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """What is exported is noted in place of being written."""
+    made = []
+
+    def export(model, file, format, shape, **options):
+        made.append((file.name, tuple(shape), options))
+        file.write_bytes(b'a graph')
+
+    monkeypatch.setattr(exported, 'export_model', export)
+    monkeypatch.setattr(install, 'open_session', lambda file, settings: (None, ['n', 3, 'h', 'w']))
+    return made
+
+
+def test_a_network_is_exported_again_when_what_it_is_made_of_changed(weights, quick, monkeypatch):
+    def count(cfg=None, path=weights, **options):
+        init_model(cfg or short_config('fcn'), path, backend='onnxruntime', **options)
+        return len(quick)
+
+    assert count() == 1
+    assert count() == 1, 'nothing changed'
+    init_model(short_config('fcn'), weights, backend='openvino', precision='bf16')
+    assert len(quick) == 1, 'all engines read one file'
+    assert count(short_config('fcn', align_corners=True)) == 2
+    other = build('fcn')
+    with torch.no_grad():
+        other.decode_head.conv_seg.bias[0] += 1
+    assert count(path=_saved(weights, other)) == 3, 'other weights under the same name'
+    monkeypatch.setattr('onnxscript.__version__', '99.0')
+    assert count() == 4
+    monkeypatch.setattr(exported, '_code', lambda model: iter(['another source']))
+    assert count() == 5
+    assert _written(weights.parent) == sorted(name for name, *_ in quick)
+    assert all(options['grid'] and options['dynamic'] for *_, options in quick)
+
+
+def test_a_folder_that_cannot_be_written_to_is_left_alone(weights, quick, tmp_path, monkeypatch):
+    monkeypatch.setenv('SEGKIT_CACHE', str(tmp_path / 'cache'))
+    monkeypatch.setattr(exported.os, 'access', lambda folder, mode: False)
+    init_model(short_config('fcn'), weights, backend='onnxruntime')
+    assert _written(weights.parent) == []
+    assert len(_written(tmp_path / 'cache')) == 1
+
+
+def test_random_weights_leave_nothing_behind(quick, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('SEGKIT_CACHE', str(tmp_path))
+    init_model(short_config('fcn'), backend='onnxruntime')
+    assert len(quick) == 1
+    assert list(tmp_path.rglob('*.onnx')) == []
+
+
+def test_an_export_that_fails_leaves_no_file(weights, monkeypatch):
+    def export(model, file, *args, **options):
+        file.write_bytes(b'half a gra')
+        raise exported.ExportError('a module branches on values')
+
+    monkeypatch.setattr(exported, 'export_model', export)
+    with pytest.raises(EngineError, match="branches on values .*fixed_sizes=True.*backend='torch'"):
+        init_model(short_config('fcn'), weights, backend='onnxruntime')
+    assert [path.name for path in weights.parent.iterdir()] == ['weights.pth']
+
+
+def test_a_size_each_has_a_network_of_its_own(weights):
+    model = init_model(short_config('fcn'), weights, backend='onnxruntime', fixed_sizes=True)
+    plain = init_model(short_config('fcn'), weights)
+    for image in (IMAGE, IMAGE[:48], IMAGE):
+        assert torch.equal(_classes(model, image), _classes(plain, image))
+    names = _written(weights.parent)
+    assert [name.split('-')[1] for name in names] == ['48x80', '64x80']
+
+
+@pytest.mark.parametrize('options', [{}, dict(normalize=True), dict(grid=True, open_batch=True)])
+def test_an_exported_file_stands_for_its_network(options, weights, tmp_path):
+    cfg = short_config('fcn')
+    plain = init_model(cfg, weights)
+    plain.dataset_meta = dict(classes=list('abcde'))
+    file = tmp_path / 'net.onnx'
+    export_model(plain, file, shape=(64, 80), **options)
+    model = init_model(cfg, file)
+    assert model.backbone.name == 'onnxruntime, fp32'
+    assert model.dataset_meta == plain.dataset_meta
+    batch = [IMAGE, IMAGE[::-1].copy()]
+    for one, other in zip(*(inference_model(m, batch, batch_size=2) for m in (plain, model))):
+        assert torch.equal(one.pred_sem_seg.data, other.pred_sem_seg.data)
+    with pytest.raises(EngineError, match=r'takes pictures of 3x64x80 .* given 3x48x80.*slide'):
+        inference_model(model, IMAGE[:48])
+
+
+def test_eight_bits_are_calibrated_once_on_the_training_set(tmp_path, capsys):
+    cfg = short_config('fcn')
+    cfg.train_dataloader = dict(
+        dataset=dict(type='ShapesDataset', split='train', num_images=5, size=(64, 64))
+    )
+    weights = _saved(tmp_path / 'w.pth', build('fcn'))
+    exact = init_model(cfg, weights)
+    for backend in ('onnxruntime', 'openvino'):
+        model = init_model(cfg, weights, backend=backend, precision='int8', calibration=3)
+        same = (_classes(model) == _classes(exact)).float().mean()
+        assert 0.9 < same <= 1
+    said = capsys.readouterr().out
+    assert said.count('quantising the network with 3 pictures, once') == 1
+    (file,) = tmp_path.glob('*-int8-*.onnx')
+    kinds = {node.op_type for node in onnx.load(file).graph.node}
+    assert 'QuantizeLinear' in kinds
+    init_model(cfg, weights, backend='openvino', precision='int8', calibration=2)
+    assert len(list(tmp_path.glob('*-int8-*.onnx'))) == 2, 'other pictures, other ranges'
+
+
+@MODELS.register_module()
+class OwnSteps(EncoderDecoder):
+    def extract_feat(self, inputs):
+        return super().extract_feat(inputs)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(backend='tensorrt'), "'tensorrt' is none of torch, compile, onnxruntime, openvino"),
+        (dict(precision='fp16'), "'fp16' is none of fp32, bf16, int8"),
+        (dict(precision='int8'), "backend='torch' computes in fp32 or bf16.*onnxruntime or openv"),
+        (dict(backend='onnxruntime', precision='bf16'), 'the backend torch or compile or openvino'),
+        (dict(backend='compile', precision='int8'), 'computes in fp32 or bf16'),
+        (dict(backend='openvino', precision='int8', calibration=0), 'calibration=0 must be 1'),
+        (dict(fixed_sizes=True), "backend='torch' takes any size"),
+        (dict(backend='openvino', bf16=True), "its precision is 'fp32', 'bf16' or 'int8'"),
+        (dict(backend='openvino', channels_last=True), 'channels_last, bf16 and dtype are of'),
+        (dict(backend='openvino', dtype='bfloat16'), 'channels_last, bf16 and dtype are of'),
+        (dict(backend='onnxruntime', precision='int8'), 'train_dataloader.dataset, and the config'),
+        (dict(checkpoint='net.onnx', backend='torch'), 'run by onnxruntime or openvino'),
+        (dict(checkpoint='net.onnx', fixed_sizes=True), 'has the sizes it was exported with'),
+        (dict(checkpoint='net.onnx'), 'net.onnx: is no ONNX file'),
+    ],
+)
+def test_what_cannot_be_says_what_can(options, message, quick, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'net.onnx').write_bytes(b'no graph')
+    with pytest.raises(ValueError, match=message):
+        init_model(short_config('fcn'), **options)
+
+
+@pytest.mark.parametrize('missing', ['onnx', 'onnxscript', 'onnxruntime', 'openvino'])
+def test_what_is_not_installed_is_named_with_its_cure(missing, weights, monkeypatch):
+    backend = missing if missing in ('onnxruntime', 'openvino') else 'openvino'
+    monkeypatch.setitem(sys.modules, missing, None)
+    monkeypatch.setattr(exported, 'export_model', lambda model, file, *_, **__: file.touch())
+    monkeypatch.setattr(exported, 'key_of', lambda model, sizes: 'key')
+    cure = f'needs {missing}, .*pip install onnx onnxscript {backend}'
+    with pytest.raises(EngineError, match=cure):
+        init_model(short_config('fcn'), weights, backend=backend)
+
+
+def test_a_network_whose_steps_are_written_anew_stays_with_pytorch(quick):
+    cfg = short_config('fcn')
+    cfg.model.type = 'OwnSteps'
+    with pytest.raises(EngineError, match=r"OwnSteps.extract_feat is written anew.*'torch'"):
+        init_model(cfg, backend='onnxruntime')
+    model = build('fcn')
+    model.decode_head.predict = lambda *args: None
+    with pytest.raises(EngineError, match=r'FCNHead.predict is written anew'):
+        with_engine(model, Settings('openvino'), None)
+    with pytest.raises(EngineError, match='runs an EncoderDecoder, and this is a Linear'):
+        with_engine(nn.Linear(1, 1), Settings('openvino'), None)
+    with pytest.raises(EngineError, match="device='meta' was asked"):
+        with_engine(build('fcn').to('meta'), Settings('openvino'), None)
+
+
+def test_classes_are_no_logits_and_training_is_none_of_an_engine(weights, tmp_path):
+    cfg = short_config('fcn')
+    plain = init_model(cfg, weights)
+    export_model(plain, tmp_path / 'net.onnx', shape=(64, 80), argmax=True)
+    with pytest.raises(EngineError, match='gives classes.*export it without --argmax'):
+        init_model(cfg, tmp_path / 'net.onnx')
+    with pytest.raises(EngineError, match='gives classes.*export it without --argmax'):
+        init_model(cfg, tmp_path / 'net.onnx', backend='openvino', precision='int8')
+
+
+def test_an_engine_trains_nothing_and_holds_no_weights(weights, quick):
+    model = init_model(short_config('fcn'), weights, backend='onnxruntime')
+    assert sum(weight.numel() for weight in model.parameters()) == 0
+    with pytest.raises(EngineError, match='train with PyTorch'):
+        model.train()(torch.zeros(1, 3, 64, 64))
