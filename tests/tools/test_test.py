@@ -273,7 +273,7 @@ def test_engines_and_exported_files_give_the_scores_of_pytorch(tmp_path, monkeyp
         ]
 
     expected, protocol = scores(weights)
-    assert expected['mean']['IoU'] > 0
+    assert expected['metrics']['mIoU'] > 0
     for arguments, named in (
         (['weights.pth', '--backend', 'openvino'], 'openvino fp32'),
         (['model.onnx'], 'onnxruntime fp32'),

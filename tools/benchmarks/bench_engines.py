@@ -3,8 +3,8 @@
     python tools/benchmarks/bench_engines.py CONFIG CHECKPOINT [--pictures 200] [--csv NAME]
 
 The pictures are those of test_dataloader, or with --splits of others, each predicted by every
-engine in turn. Of the pixels that change their class the largest margin is kept: how far the two largest
-logits of PyTorch are apart there. Exact engines change none but where that is nothing.
+engine in turn. Of the pixels that change their class the largest margin is kept: how far the two
+largest logits of PyTorch are apart there. Exact engines change none but where that is nothing.
 """
 
 import argparse

@@ -46,6 +46,7 @@ STEPS = {
     'SegFormer MiT-b0': (2, 64),
 }
 FOLDER = Path(tempfile.gettempdir()) / 'segkit-bench-peers'  # weights and exports, for a next time
+TABLE = RESULTS / 'peers.csv'
 NEEDED = {'compile': 'torch', 'onnxruntime': 'onnxruntime', 'openvino': 'openvino'}
 
 
@@ -92,6 +93,11 @@ def rows_of(network: str, task: str, args: argparse.Namespace) -> Iterator[dict]
     wanted = (*args.variants, PEER)
     there = variants(task == 'training step')
     names = [v for v in there if not args.variants or any(part in v for part in wanted)]
+    if args.missing:
+        done = {variant for *case, variant in kept(TABLE) if case == [network, task]}
+        names = names[:1] + [v for v in names[1:] if v not in done]
+    if len(names) < 2:
+        return
     calls = {name: prepare(network, name, task) for name in names}
     answers = {name: call() for name, call in calls.items()}
     seconds = interleaved(calls, args.repeats, warmup=0)
@@ -134,6 +140,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--only', nargs='+', default=[], metavar='PART', help='of "NETWORK, TASK"')
     parser.add_argument('--variants', nargs='+', default=[], metavar='PART', help='of their names')
+    parser.add_argument('--missing', action='store_true', help='only rows that are not there yet')
     parser.add_argument('--repeats', type=int, default=3)
     parser.add_argument('--memory', action='store_true', help='also the peak of each, alone')
     parser.add_argument('--csv', action='store_true', help='put the rows into results/peers.csv')
@@ -148,7 +155,7 @@ def main() -> None:
             print(markdown_table(rows))
         if rows and args.csv:
             new = {(row['network'], row['task'], row['variant']): row for row in rows}
-            print(write_csv('peers', {**kept(RESULTS / 'peers.csv'), **new}.values()))
+            print(write_csv('peers', {**kept(TABLE), **new}.values()))
 
 
 if __name__ == '__main__':

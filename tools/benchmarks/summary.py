@@ -22,6 +22,8 @@ PAGES = {
 WHOLE = '<!-- speed table: tools/benchmarks/summary.py writes it -->'
 SHORT = '<!-- speed in six rows: tools/benchmarks/summary.py writes it -->'
 GPU = '<!-- gpu table: tools/benchmarks/summary.py writes it -->'
+PEERS = '<!-- speed beside mmsegmentation: tools/benchmarks/summary.py writes it -->'
+BEST = '<!-- speed beside mmsegmentation, in short: tools/benchmarks/summary.py writes it -->'
 END = '<!-- end -->'
 
 # What, file, the text its rows contain, column of the speed ratio, column of the memory ratio.
@@ -87,6 +89,66 @@ def table(root: str = '', chosen: tuple[str, ...] = ()) -> str:
     for what, rows in {} if chosen else _gpu_rows().items():
         where = f'[{what}, {rows[0]["machine"]}]({root}tools/benchmarks/results/gpu.csv)'
         lines.append(f'| {where} | {_least(rows, "ratio")} | {_most_memory(rows)} |')
+    return '\n'.join(lines)
+
+
+PEER = 'mmsegmentation'
+# What the short table of peers has a row for: task, ending of the variants, what it is called.
+KINDS = [
+    ('inference', '', 'inference, same classes'),
+    ('inference', 'bf16', 'inference, bf16'),
+    ('inference', 'int8', 'inference, int8'),
+    ('training step', '', 'training step'),
+]
+
+
+def _beside(task: str) -> list[dict[str, str]]:
+    """Rows of peers.csv of a task that are compared with mmsegmentation."""
+    path = RESULTS / 'peers.csv'
+    found = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
+    return [row for row in found if row['compared with'] == PEER and row['task'] == task]
+
+
+def peers_table(root: str = '') -> str:
+    """Markdown: a line a variant and task, a column a network."""
+    lines = []
+    for task in ('inference', 'training step'):
+        rows = _beside(task)
+        networks = list(dict.fromkeys(row['network'] for row in rows))
+        if not rows:
+            continue
+        link = f'[{task}]({root}tools/benchmarks/results/peers.csv)'
+        lines += [f'| {link} | {" | ".join(networks)} |', '| --- |' + ' ---: |' * len(networks)]
+        for variant in dict.fromkeys(row['variant'] for row in rows):
+            by_network = {r['network']: r['times faster'] for r in rows if r['variant'] == variant}
+            cells = [by_network.get(network, '') for network in networks]
+            lines.append(f'| {variant} | {" | ".join(cells)} |')
+        lines.append('')
+    return '\n'.join(lines).strip() or 'Nothing has been measured yet.'
+
+
+def best_table(root: str = '') -> str:
+    """Markdown: the best of each kind, from the network that gains least to the one that gains
+    most."""
+    lines = ['| | compared with | times faster |', '| --- | --- | ---: |']
+    versions = [re.search(rf'{PEER} [\d.]+', row['versions']) for row in _beside('training step')]
+    peer = versions[0][0] if versions and versions[0] else PEER
+    for task, ending, what in KINDS:
+        best: dict[str, float] = {}
+        for row in _beside(task):
+            inexact = row['variant'].endswith(('bf16', 'int8', 'autocast'))
+            if row['variant'].endswith(ending) if ending else not inexact:
+                best[row['network']] = max(
+                    best.get(row['network'], 0.0), float(row['times faster'])
+                )
+        if not best:
+            continue
+        least, most = min(best, key=best.__getitem__), max(best, key=best.__getitem__)
+        span = f'{best[least]:.2f} ({least}) to {best[most]:.2f} ({most})'
+        if least == most:
+            span = f'{best[least]:.2f} ({least})'
+        link = f'[{what}]({root}tools/benchmarks/results/peers.csv)'
+        lines.append(f'| {link} | {peer}, float32 | {span} |')
     return '\n'.join(lines)
 
 
@@ -156,6 +218,7 @@ def _worst(rows: list[dict[str, str]], column: str, worst) -> str:
 def with_table(page: str, root: str = '') -> str:
     """``page`` with the text between the marks replaced."""
     tables = {WHOLE: table(root), SHORT: table(root, CHOSEN), GPU: gpu_table()}
+    tables |= {PEERS: peers_table(root), BEST: best_table(root)}
     for mark, text in tables.items():
         if mark in page:
             before, rest = page.split(mark)
