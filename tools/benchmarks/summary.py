@@ -24,6 +24,7 @@ SHORT = '<!-- speed in six rows: tools/benchmarks/summary.py writes it -->'
 GPU = '<!-- gpu table: tools/benchmarks/summary.py writes it -->'
 PEERS = '<!-- speed beside mmsegmentation: tools/benchmarks/summary.py writes it -->'
 BEST = '<!-- speed beside mmsegmentation, in short: tools/benchmarks/summary.py writes it -->'
+ENGINES = '<!-- engines on a trained network: tools/benchmarks/summary.py writes it -->'
 END = '<!-- end -->'
 
 # What, file, the text its rows contain, column of the speed ratio, column of the memory ratio.
@@ -152,6 +153,25 @@ def best_table(root: str = '') -> str:
     return '\n'.join(lines)
 
 
+def engines_table() -> str:
+    """Markdown of what each engine and precision does to a trained network."""
+    path = RESULTS / 'engines_camvid.csv'
+    rows = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
+    if not rows:
+        return 'Nothing has been measured yet.'
+    columns = ('times faster', 'mIoU', 'mIoU lost', 'of a million', 'largest margin')
+    heads = ('times faster', 'mIoU', 'lost', 'pixels of a million that change', 'largest margin')
+    lines = [
+        f'{rows[0]["network"]}, {rows[0]["pictures"]} pictures; {rows[0]["machine"]}.\n',
+        f'| engine, precision | {" | ".join(heads)} |',
+        '| --- |' + ' ---: |' * len(heads),
+    ]
+    for row in rows:
+        cells = ' | '.join(row[column] for column in columns)
+        lines.append(f'| {row["engine"]}, {row["precision"]} | {cells} |')
+    return '\n'.join(lines)
+
+
 def gpu_table() -> str:
     """Markdown of what `make gpu` found, the machine first."""
     path = RESULTS / 'gpu.csv'
@@ -218,7 +238,7 @@ def _worst(rows: list[dict[str, str]], column: str, worst) -> str:
 def with_table(page: str, root: str = '') -> str:
     """``page`` with the text between the marks replaced."""
     tables = {WHOLE: table(root), SHORT: table(root, CHOSEN), GPU: gpu_table()}
-    tables |= {PEERS: peers_table(root), BEST: best_table(root)}
+    tables |= {PEERS: peers_table(root), BEST: best_table(root), ENGINES: engines_table()}
     for mark, text in tables.items():
         if mark in page:
             before, rest = page.split(mark)

@@ -28,7 +28,7 @@ from .settings import SUFFIX, EngineError, Settings
 if TYPE_CHECKING:
     from segkit.apis.model import ReadyNetwork
 
-EXAMPLE = (256, 256)  # size of the pictures that an export of open sizes is made and compared with
+EXAMPLE = (128, 160)  # size of the pictures that an export of open sizes is made and compared with
 _CODE = ('models', 'ops', 'apis/export', 'apis/engines')  # folders of segkit a graph comes from
 _temporary: list[tempfile.TemporaryDirectory] = []  # of networks without a checkpoint
 

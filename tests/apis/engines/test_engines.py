@@ -61,7 +61,7 @@ def test_an_engine_predicts_what_pytorch_predicts(name, tmp_path, capsys):
             model.test_cfg = test_cfg
             images = pictures()[: 2 if views else 4]
             results[engine] = inference_model(model, images, views, probabilities=True)
-        assert len(results['torch'][1].pred_sem_seg.data.unique()) > 1
+        assert all(r.probabilities.data.std(dim=(1, 2)).amax() > 1e-3 for r in results['torch'])
         for engine in EXPORTED:
             same(results['torch'], results[engine])
 
