@@ -28,7 +28,7 @@ from torch import nn
 
 import segkit
 from segkit.engine.errors import TrainingError
-from segkit.engine.sharding import (
+from segkit.engine.model_setup import (
     is_sharded,
     load_whole_optimizer_state,
     load_whole_state,

@@ -45,10 +45,7 @@ def mix(*numbers: int) -> int:
 
 def seed_iteration(seed: int, rank: int, iteration: int) -> None:
     """Seed torch (all devices), NumPy and ``random`` for one iteration of one rank."""
-    value = mix(seed, rank, iteration)
-    torch.manual_seed(value)
-    np.random.seed(value & 0xFFFFFFFF)
-    random.seed(value)
+    seed_everything(mix(seed, rank, iteration))
 
 
 def seed_everything(seed: int | None, offset: int = 0) -> int:
@@ -61,7 +58,7 @@ def seed_everything(seed: int | None, offset: int = 0) -> int:
         seed = from_first_rank(int(np.random.randint(2**31)))
     seed += offset
     random.seed(seed)
-    np.random.seed(seed)
+    np.random.seed(seed & 0xFFFFFFFF)
     torch.manual_seed(seed)
     return seed
 

@@ -25,9 +25,8 @@ from segkit.engine.batch import accumulation, batch_of
 from segkit.engine.data_order import endless_batches, preserved_randomness, seed_iteration
 from segkit.engine.dist import any_rank, means_over_ranks
 from segkit.engine.errors import explained
-from segkit.engine.model_setup import bare, share_buffers
+from segkit.engine.model_setup import bare, gathered, share_buffers
 from segkit.engine.rendezvous import beat
-from segkit.engine.sharding import gathered
 from segkit.errors import ConfigError
 from segkit.registry import LOOPS
 

@@ -31,7 +31,7 @@ from segkit.engine.checkpoints import KEPT_VALUES
 from segkit.engine.data_order import make_deterministic, seed_everything
 from segkit.engine.dist import init_dist, resolve_launcher
 from segkit.engine.loaders import build_loader, guard_workers
-from segkit.engine.sharding import is_sharded
+from segkit.engine.model_setup import is_sharded
 from segkit.errors import ConfigError
 from segkit.registry import (
     EVALUATOR,

@@ -38,8 +38,8 @@ from segkit.engine.config_files import plain_config
 from segkit.engine.config_options import places_named
 from segkit.engine.dist import from_first_rank
 from segkit.engine.folders import check_start, check_work_dir, is_given, locked, make_folder
+from segkit.engine.model_setup import is_sharded
 from segkit.engine.parts import Parts
-from segkit.engine.sharding import is_sharded
 from segkit.errors import ConfigError
 from segkit.registry import RUNNERS
 from segkit.weights import initialise, load_into, read_verified

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from segkit.engine.runner import Runner
 
 
+Given = dict | None
+
+
 @HOOKS.register_module()
 class SharedLossesHook(Hook):
     """Tells the Runner the losses of this rank and of all, and whether any rank is to stop."""
@@ -32,11 +35,7 @@ class SharedLossesHook(Hook):
     priority = 'HIGHEST'
 
     def after_train_iter(
-        self,
-        runner: 'Runner',
-        batch_idx: int,
-        data_batch: dict | None = None,
-        outputs: dict | None = None,
+        self, runner: 'Runner', batch_idx: int, data_batch: Given = None, outputs: Given = None
     ) -> None:
         outputs = outputs or {}
         values = [torch.as_tensor(v, dtype=torch.float32).detach() for v in outputs.values()]
@@ -54,11 +53,7 @@ class RuntimeInfoHook(MMRuntimeInfoHook):
     """Writes iteration, learning rates and losses to the message hub."""
 
     def after_train_iter(
-        self,
-        runner: 'Runner',
-        batch_idx: int,
-        data_batch: dict | None = None,
-        outputs: dict | None = None,
+        self, runner: 'Runner', batch_idx: int, data_batch: Given = None, outputs: Given = None
     ) -> None:
         """Those of all ranks; under mmengine's Runner, which does not ask them, of this one."""
         losses = getattr(runner, 'losses', None) or outputs
@@ -137,11 +132,7 @@ class NonFiniteLossHook(Hook):
         self._label_checks = [check for check in checks if isinstance(check, LabelCheck)]
 
     def after_train_iter(
-        self,
-        runner: 'Runner',
-        batch_idx: int,
-        data_batch: dict | None = None,
-        outputs: dict | None = None,
+        self, runner: 'Runner', batch_idx: int, data_batch: Given = None, outputs: Given = None
     ) -> None:
         self._read_label_checks()
         bad = {k: v for k, v in runner.losses.items() if not math.isfinite(v)}
@@ -183,11 +174,7 @@ class PreemptionHook(Hook):
         stops.training_begins()
 
     def after_train_iter(
-        self,
-        runner: 'Runner',
-        batch_idx: int,
-        data_batch: dict | None = None,
-        outputs: dict | None = None,
+        self, runner: 'Runner', batch_idx: int, data_batch: Given = None, outputs: Given = None
     ) -> None:
         done, epoch = runner.iter + 1, getattr(runner.train_loop, 'epoch_length', 0)
         if runner.stop_requested and (not epoch or done % epoch):

@@ -52,7 +52,9 @@ class ReportHook(Hook):
 
         meta = runner.test_dataloader.dataset.metainfo
         self._palette = palette_of(meta)
-        self._ignore_index = _ignore_index(runner)
+        metrics = getattr(runner.test_evaluator, 'metrics', [])
+        known = (m.ignore_index for m in metrics if hasattr(m, 'ignore_index'))
+        self._ignore_index = next(known, 255)
         self._builder = ReportBuilder(
             meta['classes'], self._palette, self._ignore_index, keep=self.keep
         )
@@ -101,12 +103,19 @@ class ReportHook(Hook):
 
     def after_test_epoch(self, runner: 'Runner', metrics: dict | None = None) -> None:
         seconds = time.monotonic() - self._start
+        # The curves are in the checkpoint's folder where a run logged there.
+        trained = Path(str(runner.cfg.get('load_from') or '')).parent
+        logged = list(trained.glob('*/vis_data/scalars.json'))
+        told = [
+            getattr(m, 'result_info', {}) for m in getattr(runner.test_evaluator, 'metrics', [])
+        ]
+        protocol = [str(info['protocol']) for info in told if 'protocol' in info]
         path = self.path or str(Path(runner.work_dir) / 'report.html')
         rate = self._images * runner.world_size / max(seconds, 1e-9)
         self._builder.write(
             path,
             title=Path(runner.cfg.filename or runner.experiment_name).stem,
-            work_dir=_folder_of_training(runner),
+            work_dir=trained if logged else Path(runner.work_dir),
             metrics={k: float(v) for k, v in (metrics or {}).items()} or None,
             config=runner.cfg.pretty_text,
             environment=collect_env(),
@@ -118,29 +127,10 @@ class ReportHook(Hook):
             facts={
                 'data set': type(runner.test_dataloader.dataset).__name__,
                 'checkpoint': str(runner.cfg.get('load_from') or 'as trained'),
-                **_protocol(runner),
+                **({'protocol': protocol[0]} if protocol else {}),
                 'written': time.strftime('%Y-%m-%d %H:%M'),
             },
         )
         if is_main_process():
             note(path, type(self).__name__)
             runner.logger.info(f'Report: {path}')
-
-
-def _folder_of_training(runner: 'Runner') -> Path:
-    """The checkpoint's folder where a run logged there, else the work directory."""
-    folder = Path(str(runner.cfg.get('load_from') or '')).parent
-    return folder if list(folder.glob('*/vis_data/scalars.json')) else Path(runner.work_dir)
-
-
-def _protocol(runner: 'Runner') -> dict[str, str]:
-    """How tools/test.py was asked to test, where it was."""
-    metrics = getattr(runner.test_evaluator, 'metrics', [])
-    infos = [metric.result_info for metric in metrics if hasattr(metric, 'result_info')]
-    said = [str(info['protocol']) for info in infos if 'protocol' in info]
-    return {'protocol': said[0]} if said else {}
-
-
-def _ignore_index(runner: 'Runner') -> int:
-    metrics = getattr(runner.test_evaluator, 'metrics', [])
-    return next((m.ignore_index for m in metrics if hasattr(m, 'ignore_index')), 255)

@@ -43,8 +43,9 @@ class ResultPlacesHook(Hook):
         if not writers:
             return
         files = list(files_of(dataset))
+        given = [x for x in (runner.cfg.filename, runner.cfg.get('load_from')) if x]
         images = [image for image, _ in files]
-        read = {*images, *(label for _, label in files if label), *_given(runner)}
+        read = {*images, *(label for _, label in files if label), *map(str, given)}
         planned: dict[str, str] = {}
         for writer in writers:
             place, folder, paths = writer.planned_files(images, root)
@@ -56,8 +57,3 @@ class ResultPlacesHook(Hook):
                     raise OutputError(
                         f'{place}: {path} is also written by {planned[path]}. Choose two folders'
                     )
-
-
-def _given(runner: 'Runner') -> list[str]:
-    """The files that the run was given by name."""
-    return [str(x) for x in (runner.cfg.filename, runner.cfg.get('load_from')) if x]
