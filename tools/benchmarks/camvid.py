@@ -106,7 +106,7 @@ class StepsHook(Hook):
             self.steps = Steps(self.path)
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        self.steps.add(float(outputs['loss']), self.rate, data_batch['inputs'])
+        self.steps.add(outputs['loss'].item(), self.rate, data_batch['inputs'])
 
 
 def train_segkit(args: argparse.Namespace) -> None:
