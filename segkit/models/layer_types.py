@@ -42,7 +42,7 @@ _KIN: tuple[tuple[type[nn.Module], str], ...] = (
 _NO_INPLACE = {'Tanh', 'PReLU', 'Sigmoid', 'GELU'}
 
 
-def _look_up(kind: str, cfg: Config, table: Mapping[str, object]) -> tuple[Any, dict[str, Any]]:
+def look_up(kind: str, cfg: Config, table: Mapping[str, object]) -> tuple[Any, dict[str, Any]]:
     """The table's entry (or the registered class) named by ``cfg['type']``, and its arguments."""
     if not isinstance(cfg, Mapping) or 'type' not in cfg:
         raise TypeError(f"{kind} must be a dict with the key 'type', got {cfg!r}.")
@@ -62,18 +62,12 @@ def _look_up(kind: str, cfg: Config, table: Mapping[str, object]) -> tuple[Any, 
     return found, args
 
 
-def build_conv(cfg: Config | None, *args: object, **kwargs: object) -> Conv:
-    """A convolution of ``cfg['type']`` (None: Conv2d); the other arguments go to its class."""
-    cls, extra = _look_up('conv_cfg', cfg or {'type': 'Conv2d'}, CONVS)
-    return cls(*args, **kwargs, **extra)
-
-
 def build_norm(cfg: Config, channels: int, postfix: int | str = '') -> tuple[str, nn.Module]:
     """The attribute name ('bn', 'gn', ... + postfix) and the norm layer over ``channels``.
 
     ``requires_grad=False`` in the config freezes the affine parameters, as in mmcv.
     """
-    found, args = _look_up('norm_cfg', cfg, NORMS)
+    found, args = look_up('norm_cfg', cfg, NORMS)
     prefix, cls = found if isinstance(found, tuple) else (_norm_prefix(found), found)
     requires_grad = args.pop('requires_grad', True)
     args.setdefault('eps', 1e-5)
@@ -100,7 +94,7 @@ def _norm_prefix(cls: type[nn.Module]) -> str:
 
 def build_activation(cfg: Config, inplace: bool | None = None) -> nn.Module:
     """The activation of ``cfg['type']``; ``inplace`` is dropped where the class has no such."""
-    cls, args = _look_up('act_cfg', cfg, ACTIVATIONS)
+    cls, args = look_up('act_cfg', cfg, ACTIVATIONS)
     if inplace is not None and cfg['type'] not in _NO_INPLACE:
         args.setdefault('inplace', inplace)
     return cls(**args)

@@ -13,6 +13,7 @@ Shapes: x (N, C0, H, W); a low map (N, Ci, h, w); conv.weight (Cout, C0 + sum Ci
 1-D interpolation matrices (H, 3 * h) and (W, 3 * w), one block for each tap.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segkit.ops import winograd
 from segkit.ops.gemm import inner_product, takes
 
 TAPS = 3
@@ -64,7 +66,10 @@ def conv_cat_upsampled(
         else:  # nothing to gain where the map is not smaller than the output
             full.append(F.interpolate(low, size, mode='bilinear', align_corners=align_corners))
             full_weight.append(weight)
-    out = F.conv2d(_cat(full), _cat(full_weight), conv.bias, padding=1)
+    x, weight = _cat(full), _cat(full_weight)
+    wide = weight.shape[:2].numel() >= winograd.LEAST_PAIRS
+    convolve = winograd.conv2d if wide else functools.partial(F.conv2d, padding=1)
+    out = convolve(x, weight, conv.bias)
     if not small:
         return out
     return out + _upsampled_share(small, small_weight, size, align_corners)
@@ -90,7 +95,9 @@ def _mix_and_raise(low: Tensor, weight: Tensor, height: int, align_corners: bool
     out_channels = weight.shape[0]
     taps = weight.permute(3, 0, 2, 1).reshape(TAPS, out_channels * TAPS, channels)  # dx, (Cout, dy)
     tokens = low.flatten(2).transpose(1, 2).reshape(n * h * w, channels)
-    parts = [product_nt(tap, tokens).view(-1, n, h, w).transpose(0, 1) for tap in taps]
+    parts = []
+    for tap in taps:
+        parts.append(product_nt(tap, tokens).view(-1, n, h, w).transpose(0, 1))
     mixed = torch.stack(parts, dim=3)  # (N, Cout * dy, h, dx, w)
     matrix = shifted_interpolation(h, height, align_corners, low)  # (H, dy * h)
     mixed = mixed.view(n * out_channels, TAPS * h, TAPS * w)

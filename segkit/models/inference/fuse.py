@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from ..backbones.resnet import BasicBlock, Bottleneck, ResNet, ResNetV1c, ResNetV1d
-from ..layers import ConvModule, is_untouched
+from ..layers import ConvModule, is_plain, is_untouched
 
 # In these and no subclass of theirs, which may have a forward of its own, a convolution followed
 # by a norm among the children is so in the forward pass too, and nobody else has its output.
@@ -53,8 +53,7 @@ def _fold(conv: nn.Module | None, norm: nn.Module | None) -> bool:
     """
     if not isinstance(conv, nn.Conv2d) or not isinstance(norm, NORMS):
         return False
-    plain = type(conv) is nn.Conv2d and type(norm) in NORMS
-    if not plain or not (is_untouched(conv, nn.Conv2d) and is_untouched(norm, type(norm))):
+    if not is_plain(conv) or type(norm) not in NORMS or not is_untouched(norm, type(norm)):
         return False
     mean, var = norm.running_mean, norm.running_var
     if mean is None or var is None or norm.training or len(mean) != conv.out_channels:
