@@ -15,7 +15,7 @@ import re
 import shlex
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -268,26 +268,34 @@ def load_hub_state(hub: MessageHub, state: dict) -> None:
 # -- which file ------------------------------------------------------------------------------------
 
 
-def candidates(work_dir: str | Path, say: Callable[[str], None] = print) -> list[Path]:
-    """Checkpoints of ``work_dir``, the one to try first in front.
+def candidates(
+    work_dir: str | Path,
+    say: Callable[[str], None] = print,
+    names: Collection[str] | None = None,
+) -> list[Path]:
+    """Checkpoints of ``work_dir``, the one to try first in front; ``names``: those there are, where
+    its folder does not hold them yet.
 
     ``last_checkpoint`` holds a path relative to the work directory, which may have moved; the
     absolute ones that mmengine writes are looked up by name. Then by falling iteration or epoch.
     """
     work_dir = Path(work_dir)
     numbered = []
-    for path in work_dir.glob('*.pth'):
+    held = work_dir.glob('*.pth') if names is None else (work_dir / name for name in names)
+    for path in held:
         match = re.fullmatch(r'(?:iter|epoch)_(\d+)\.pth', path.name)
         if match:
             numbered.append((int(match[1]), path))
     found = [path for _, path in sorted(numbered, reverse=True)]
-    last = _noted(work_dir, say)
+    last = _noted(work_dir, say, names)
     if last is not None and last in found[1:]:
         say(f'{work_dir / POINTER} names {last.name}, although {found[0].name} is there.')
     return found if last is None else [last] + [p for p in found if p != last]
 
 
-def _noted(work_dir: Path, say: Callable[[str], None]) -> Path | None:
+def _noted(
+    work_dir: Path, say: Callable[[str], None], names: Collection[str] | None = None
+) -> Path | None:
     """The checkpoint that ``last_checkpoint`` names, if it is there."""
     pointer = work_dir / POINTER
     if not pointer.exists():
@@ -295,7 +303,8 @@ def _noted(work_dir: Path, say: Callable[[str], None]) -> Path | None:
     try:
         named = Path(pointer.read_bytes()[:4096].decode().strip())
         places = [work_dir / named, work_dir / named.name]
-        last = next((p for p in places if p.suffix and p.is_file()), None)
+        there = [p.is_file() if names is None else p.name in names for p in places]
+        last = next((p for p, is_there in zip(places, there) if p.suffix and is_there), None)
     except (OSError, ValueError) as error:  # a folder; bytes that are no text, or no name
         last, why = None, str(error)
     else:
@@ -305,18 +314,28 @@ def _noted(work_dir: Path, say: Callable[[str], None]) -> Path | None:
     return last
 
 
-def load_latest(work_dir: str | Path, say: Callable[[str], None]) -> tuple[Path, dict] | None:
+def load_latest(
+    work_dir: str | Path,
+    say: Callable[[str], None],
+    names: Collection[str] | None = None,
+    fetch: Callable[[str], Path] | None = None,
+) -> tuple[Path, dict] | None:
     """The newest whole checkpoint of ``work_dir`` and its content; None if there is none.
 
     A checkpoint counts only if all of it reads back, checksums included, and holds the state of a
     run. When the last one does not, the one before serves, and the log says so.
 
+    Args:
+        names, fetch: the checkpoints of a work directory elsewhere, and what brings one here.
+
     Raises:
         CheckpointError: there are checkpoints and every one of them is damaged.
     """
-    paths = candidates(work_dir, say)
+    paths = candidates(work_dir, say, names)
     for number, path in enumerate(paths):
         try:
+            if fetch is not None:
+                fetch(path.name)
             return path, load_verified(path)
         except (CheckpointError, OSError) as error:  # OSError: a disk that cannot read it
             rest = 'trying the one before' if number + 1 < len(paths) else 'there is none before'

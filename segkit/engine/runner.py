@@ -37,11 +37,13 @@ from segkit.engine.config_check import check_triples
 from segkit.engine.config_files import plain_config
 from segkit.engine.config_options import places_named
 from segkit.engine.dist import from_first_rank
-from segkit.engine.folders import check_start, check_work_dir, is_given, locked, make_folder
+from segkit.engine.folders import check_start, check_work_dir, is_given, make_folder
 from segkit.engine.model_setup import is_sharded
 from segkit.engine.parts import Parts
+from segkit.engine.remote_folder import RemoteFolder, UploadHook, alone_in, local_folder
 from segkit.errors import ConfigError
 from segkit.registry import RUNNERS
+from segkit.storage import is_remote
 from segkit.weights import initialise, load_into, read_verified
 
 
@@ -125,7 +127,8 @@ class Runner(Parts):
         self.losses: dict[str, float] = {}
         self.local_losses: dict[str, float] = {}
 
-        self.work_dir = str(Path(work_dir).absolute())
+        self.remote = RemoteFolder(work_dir) if is_remote(work_dir) else None
+        self.work_dir = str(self.remote.staging if self.remote else Path(work_dir).absolute())
         Path(self.work_dir).mkdir(parents=True, exist_ok=True)
         self._enter(
             launcher, dict(env_cfg or {}), dict(randomness or {}),
@@ -143,6 +146,8 @@ class Runner(Parts):
         self.model_name = type(self.bare_model).__name__
         self.hooks = self._hooks = list[Hook]()
         self.register_hooks(default_hooks, custom_hooks)
+        if self.remote:
+            self.register_hook(UploadHook(self.remote))
         self._log_environment(dict(env_cfg or {}))
 
     @classmethod
@@ -161,8 +166,9 @@ class Runner(Parts):
         if not issubclass(cls, kind):
             return kind.from_cfg(cfg)
         cfg.setdefault('default_scope', 'segkit')
-        check_work_dir(cfg['work_dir'], cfg.filename)
-        make_folder('work_dir', cfg['work_dir'])
+        folder = local_folder(cfg['work_dir'])
+        check_work_dir(folder, cfg.filename)
+        make_folder('work_dir', folder)
         names = set(inspect.signature(Runner).parameters) - {'cfg'}
         given = {name: cfg[name] for name in names if cfg.get(name) is not None}
         with places_named(cfg):
@@ -175,7 +181,8 @@ class Runner(Parts):
         if self._train_loop is None:
             raise ConfigError('train_dataloader, train_cfg, optim_wrapper: set them to train')
         self._make_current()
-        with locked(self.work_dir) if is_main_process() else nullcontext():
+        alone = alone_in(self.work_dir, self.remote, self.logger.warning)
+        with alone if is_main_process() else nullcontext():
             self._find_resumed()
             if self._resumed is None:
                 check_start(self.work_dir, self._load_from)
@@ -247,14 +254,19 @@ class Runner(Parts):
         if is_main_process():
             if self._load_from is not None and self._resume != 'auto':
                 found = Path(self._load_from), checkpoints.load_verified(self._load_from)
+            elif self.remote:
+                found = self.remote.load_latest(self.logger.warning)
             else:
                 found = checkpoints.load_latest(self.work_dir, self.logger.warning)
         path = from_first_rank(found and str(found[0]))
         if path is None:
             self._resume = False
             start = f'from the weights of {self._load_from}' if self._load_from else 'afresh'
-            self.logger.info(f'No checkpoint in {self.work_dir} yet: training starts {start}.')
+            place = self.remote.address if self.remote else self.work_dir
+            self.logger.info(f'No checkpoint in {place} yet: training starts {start}.')
             return
+        if self.remote and not found and Path(path).parent == self.remote.staging:
+            self.remote.fetch(Path(path).name)  # on a node of its own
         self._resumed = found or (Path(path), checkpoints.load_verified(path))
         self._adopt_seed(self._resumed[1]['meta'].get('seed'))
 
@@ -363,6 +375,12 @@ class Runner(Parts):
             self.call_hook('before_save_checkpoint', checkpoint=state)
             checkpoints.write(state, Path(out_dir) / filename)
             self.message_hub.update_info('last_good_ckpt', filename)
+
+    def remove_checkpoint(self, path: Path) -> None:
+        """One that others have taken the place of; in a store with the next upload."""
+        path.unlink(missing_ok=True)
+        if self.remote:
+            self.remote.discard(path.name)
 
     def samples_seen_after(self, iteration: int) -> int:
         """Samples that all ranks together have trained on in so many iterations."""

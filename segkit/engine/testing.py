@@ -5,7 +5,7 @@ import copy
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,14 @@ from segkit.engine.checkpoints import candidates
 from segkit.engine.config_schema import averages_weights
 from segkit.engine.folders import ends_like_file, make_folder
 from segkit.engine.launch import engine_options
+from segkit.engine.remote_folder import RemoteFolder, local_folder
 from segkit.errors import ConfigError
+from segkit.storage import is_remote
 from segkit.weights import CheckpointNotFoundError
-from segkit.weights.sources import cached_at
+from segkit.weights.sources import cached_at, resolve_url
 
 _PICKLES = ('.pkl', '.pickle')
+_FILES = ('.pth', '.pt', '.bin', '.safetensors')
 _SWITCHES = ('fuse_bn', 'channels_last', 'bf16')
 
 
@@ -31,10 +34,12 @@ def require_checkpoint(path: str, cfg: Config | None = None) -> str:
     Raises:
         CheckpointNotFoundError: before anything is built, a local path that is not there.
     """
+    if is_remote(path) and not path.endswith(_FILES) and resolve_url(path) == path:
+        return _in_store(path, cfg)
     if '://' in path or Path(path).is_file():
         return path
     if Path(path).is_dir():
-        found = _best_first(Path(path), cfg) or candidates(path)
+        found = _best_first(Path(path).glob('best_*.pth'), cfg) or candidates(path)
         if found:
             return str(found[0])
         if cached_at(path) != Path(path):
@@ -48,7 +53,19 @@ def require_checkpoint(path: str, cfg: Config | None = None) -> str:
     )
 
 
-def _best_first(folder: Path, cfg: Config | None) -> list[Path]:
+def _in_store(address: str, cfg: Config | None) -> str:
+    """As ``require_checkpoint``, of a work directory in a store."""
+    folder = RemoteFolder(address)
+    names = sorted(folder.checkpoints())
+    best = _best_first([Path(name) for name in names if name.startswith('best_')], cfg)
+    noted = [Path(name) for name in names if name == folder.noted()]
+    found = best or noted or candidates(address, names=names)
+    if not found:
+        raise CheckpointNotFoundError(f'{address}: there is no checkpoint (*.pth) in it')
+    return f'{folder.address}/{found[0].name}'
+
+
+def _best_first(found: Iterable[Path], cfg: Config | None) -> list[Path]:
     """By the place of their scalar in ``save_best``, then by falling iteration or epoch."""
     hook = ((cfg or {}).get('default_hooks') or {}).get('checkpoint') or {}
     wanted = hook.get('save_best') or []
@@ -59,7 +76,7 @@ def _best_first(folder: Path, cfg: Config | None) -> list[Path]:
         name, number = (match[1], int(match[2])) if match else ('', 0)
         return names.index(name) if name in names else len(names), -number
 
-    return sorted(sorted(folder.glob('best_*.pth')), key=order)
+    return sorted(sorted(found), key=order)
 
 
 def translate_old_arguments(args: argparse.Namespace) -> None:
@@ -185,7 +202,7 @@ def _apply_output(args: argparse.Namespace, cfg: Config) -> None:
         if args.format_only:
             evaluator.format_only = True
         elif evaluator.get('type') == 'IoUMetric' and cfg.get('work_dir'):
-            evaluator.setdefault('result_file', str(Path(cfg.work_dir) / 'results'))
+            evaluator.setdefault('result_file', str(Path(local_folder(cfg.work_dir)) / 'results'))
 
 
 def _apply_certainty(args: argparse.Namespace, cfg: Config) -> None:
@@ -203,7 +220,7 @@ def _apply_certainty(args: argparse.Namespace, cfg: Config) -> None:
         _add_hook(cfg, dict(hook, probabilities=args.probabilities))
     if args.per_picture is None:
         return
-    default = str(Path(cfg.work_dir) / 'pictures.csv')
+    default = str(Path(local_folder(cfg.work_dir)) / 'pictures.csv')
     file = _file('--per-picture', args.per_picture, 'pictures.csv') or default
     for evaluator in _evaluators(cfg):
         if evaluator.get('type') == 'IoUMetric':

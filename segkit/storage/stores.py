@@ -21,9 +21,11 @@ from hashlib import blake2b
 from typing import Any, TypeVar
 
 from segkit.errors import DataError, UserError
+from segkit.whole_file import whole_file
 
 _T = TypeVar('_T')
 _PAUSE, _LONGEST_PAUSE = 0.25, 8.0  # seconds
+_PART = 1 << 25  # bytes
 _BUSY, _LOST = ('EBUSY', 'EREMOTEIO', 'EIO', 'EAGAIN'), ('ENETUNREACH', 'ENETDOWN', 'ETIMEDOUT')
 _PASSING = {getattr(errno, name, None) for name in (*_BUSY, *_LOST, 'EHOSTUNREACH')} - {None}
 _CLIENTS = ('aiohttp', 'botocore', 'aiobotocore', 'aiobotocore.httpchecksum')
@@ -114,6 +116,14 @@ def put_file(address: str, path: str) -> None:
     """Write an object from a local file, in parts where it is large."""
     size = os.path.getsize(path)
     patiently(address, lambda: _call(address, 'put_file', size, path, reversed_arguments=True))
+
+
+def get_file(address: str, version: str, path: str | os.PathLike) -> None:
+    """An object as a local file, which appears whole; in parts where it is large."""
+    size = size_of(version)
+    with whole_file(path) as file:
+        for start in range(0, size, _PART):
+            file.write(read(address, start, min(start + _PART, size)))
 
 
 def create(address: str, data: bytes) -> bool:

@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 
 from segkit.errors import CheckpointError
+from segkit.storage import stores
 
 from .downloads import fetch
 from .integrity import expected_hash
@@ -43,6 +44,7 @@ TIMM = {
 }
 
 SCHEMES = ('open-mmlab://', 'openmmlab://', 'torchvision://', 'timm://', 'hf://')
+STORES = ('s3', 's3a', 'gs', 'gcs', 'az', 'abfs', 'memory')
 # owner/name, and then perhaps @revision and a file of the repository
 _HF = re.compile(r'([\w.-]+/[\w.-]+?)(?:@([\w.-]+))?(?:/([\w./-]+))?')
 HF_FILE = 'model.safetensors'
@@ -77,8 +79,10 @@ def resolve_url(source: str) -> str | None:
             raise CheckpointError(f'{source}: write hf://OWNER/NAME, or hf://OWNER/NAME/FILE.')
         host = os.environ.get('HF_ENDPOINT', 'https://huggingface.co').rstrip('/')
         return f'{host}/{found[1]}/resolve/{found[2] or "main"}/{found[3] or HF_FILE}'
+    if scheme in STORES:
+        return source
     raise CheckpointError(
-        f'{source}: the scheme {scheme!r} is unknown; give a path, http(s)://, or one of '
+        f'{source}: the scheme {scheme!r} is unknown; give a path, http(s)://, s3://, or one of '
         f'{", ".join(SCHEMES)}.'
     )
 
@@ -126,4 +130,16 @@ def cached_at(source: str | Path) -> Path:
 def local_file(source: str | Path) -> Path:
     """The local path of ``source``, downloaded into the cache first when it is a name or URL."""
     url = resolve_url(str(source))
+    if url is not None and url.startswith(tuple(f'{scheme}://' for scheme in STORES)):
+        return _from_store(url)
     return cached_at(source) if url is None else fetch(url, cached_at(source))
+
+
+def _from_store(address: str) -> Path:
+    """An object of a store, which may be replaced under its name: the cache knows its version."""
+    version = stores.version_of(address)
+    number = hashlib.sha256(f'{address} {version}'.encode()).hexdigest()[:12]
+    path = cache_dir() / f'{number}_{address.rpartition("/")[2]}'
+    if not path.is_file():
+        stores.get_file(address, version, path)
+    return path

@@ -29,16 +29,24 @@ def _train(work_dir: str, options: dict, log: str, environment: dict) -> None:
     os.dup2(handle, 2)
     sys.stdout, sys.stderr = os.fdopen(1, 'w', 1), os.fdopen(2, 'w', 1)
     torch.set_num_threads(1)
-    Runner.from_cfg(tiny_config(Path(work_dir), **options)).train()
+    cfg = tiny_config(Path('x'), **options)
+    cfg.work_dir = work_dir  # which may be an address
+    Runner.from_cfg(cfg).train()
     leave_dist()
 
 
 class Training:
     """A real training run in a process of its own; ``log`` is what it printed."""
 
-    def __init__(self, work_dir: Path, environment: dict | None = None, **options) -> None:
+    def __init__(
+        self,
+        work_dir: Path | str,
+        environment: dict | None = None,
+        log: Path | None = None,
+        **options,
+    ) -> None:
         environment = environment or {}
-        self.log_file = Path(f'{work_dir}{environment.get("RANK", "")}.log')
+        self.log_file = Path(f'{log or work_dir}{environment.get("RANK", "")}.log')
         options = dict(dict(resume=True), **options)
         arguments = (str(work_dir), options, str(self.log_file), environment)
         self.process: BaseProcess = _SERVER.Process(target=_train, args=arguments)

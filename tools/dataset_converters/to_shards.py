@@ -88,7 +88,7 @@ def known(sample: Sequence['Member'], packed: set[str]) -> bool:
 
 def datasets(cfg: Any, split: str) -> Iterator[Any]:
     """Those of a split, wrappers taken off."""
-    from segkit.engine.before_training import leaf_configs
+    from segkit.inspection.leaves import leaf_configs
     from segkit.registry import DATASETS
 
     loader = cfg.get(f'{split}_dataloader')

@@ -159,7 +159,7 @@ class CheckpointHook(Hook):
         if is_main_process():
             write_text(Path(runner.work_dir) / POINTER, self._pointer(runner, name), durable=True)
             for old in surplus:
-                (self.folder / old).unlink(missing_ok=True)
+                runner.remove_checkpoint(self.folder / old)
         runner.call_hook('after_checkpoint', folder=str(self.folder))
 
     def _rotate(self, kept: list[str], name: str) -> tuple[list[str], list[str]]:
@@ -185,7 +185,7 @@ class CheckpointHook(Hook):
         if self._due is not None:
             self._save(runner, *self._due)
         for old in surplus if is_main_process() else []:
-            old.unlink(missing_ok=True)
+            runner.remove_checkpoint(old)
 
     def validation_failed(self, runner: 'Runner') -> None:
         """Called by the loop; a resumed run validates again."""
