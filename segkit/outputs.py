@@ -117,12 +117,13 @@ def output_file(path: AnyPath, writer: str, place: str = '') -> Iterator[BinaryI
         OutputError: there is one already that ``writer`` did not write.
     """
     path = Path(path)
-    if os.path.lexists(path):
+    there = os.path.lexists(path)
+    if there:
         _refuse_foreign(place or writer, path, writer)
     with whole_file(path) as file:
         yield file
         file.flush()
-        _append(path, writer, _digest(Path(file.name)))
+        _append(path, writer, _digest(Path(file.name)), there)
 
 
 @contextlib.contextmanager
@@ -202,11 +203,14 @@ def _lines(folder: Path) -> set[bytes]:
     return lines
 
 
-def _append(path: Path, writer: str, digest: str) -> None:
+def _append(path: Path, writer: str, digest: str, listed: bool = True) -> None:
     """In one write, as several processes may write into one folder. A home that cannot be written
-    to only means that the file will not be known again."""
+    to only means that the file will not be known again.
+
+    ``listed``: whether the line may be there; the lines of a million new files are not looked at.
+    """
     line = _line(path, writer, digest)
-    if line in _lines(path.parent):
+    if listed and line in _lines(path.parent):
         return
     with contextlib.suppress(OSError):
         target = _list_of(path.parent)

@@ -6,14 +6,20 @@
     python tools/predict.py drive.mp4 --config ... --checkpoint ... --film drive_classes.mp4
     python tools/predict.py rtsp://camera/1 --config ... --checkpoint ... --film a.mp4 --frames 500
 
-Writes OUT_DIR/masks/NAME.png (the class index of each pixel), OUT_DIR/overlays/NAME.png and
-OUT_DIR/predictions.json, or one film of overlays. Sub-folders are kept; files of one name from
+    torchrun --nproc-per-node 8 tools/predict.py names.txt s3://bucket/more --config ... \
+        --checkpoint weights.pth --out-dir out --resume
+
+Images are pictures, folders, globs, text files of paths, addresses of a store or of shards, videos
+or streams. Writes OUT_DIR/masks/NAME.png (the class index of each pixel), OUT_DIR/overlays/NAME.png
+and OUT_DIR/predictions.json, or one film of overlays. Sub-folders are kept; files of one name from
 several sources get a number. Files that cannot be read are left out, and listed at the end.
+Processes started by torchrun, srun (--launcher slurm) or mpirun (--launcher mpi) share the
+pictures; the files are those of one process. --resume skips what is done.
 """
 
 import argparse
 
-from segkit.engine.launch import run_script, tool_parser
+from segkit.engine.launch import LAUNCHERS, run_script, tool_parser
 
 
 def parse_args() -> argparse.Namespace:
@@ -25,6 +31,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--checkpoint', required=True, help='path, URL or exported .onnx')
     parser.add_argument('--out-dir', help='folder for masks, overlays and predictions.json')
     parser.add_argument('--device', default='cpu')
+    parser.add_argument('--resume', action='store_true', help='go on where it was stopped')
+    parser.add_argument(
+        '--launcher',
+        choices=LAUNCHERS,
+        default='none',
+        help='how the processes are started; torchrun is recognised without it',
+    )
+    parser.add_argument('--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)
     parser.add_argument('--aug-test', action='store_true', help='multi-scale and flip')
     parser.add_argument('--batch-size', type=int, default=1, help='default: 1')
     parser.add_argument('--opacity', type=float, default=0.5, help='of the colours, in [0, 1]')
@@ -50,6 +64,8 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if bool(args.out_dir) == bool(args.film):
         parser.error('choose one: --out-dir for files of each picture, or --film for one film')
+    if args.film and args.resume:
+        parser.error('--resume is of --out-dir: a film is written in one go')
     if args.film and (len(args.images) > 1 or args.confidence or args.probabilities):
         parser.error('--film is of one source, and of overlays; for more use --out-dir')
     if not args.film and (args.fps or args.frames):
@@ -67,15 +83,33 @@ def main() -> None:
     predict(parse_args())
 
 
+def join_job(args: argparse.Namespace) -> tuple[int, str]:
+    """This process's rank, and its device."""
+    import os
+
+    from segkit.engine.dist import init_dist, resolve_launcher
+    from segkit.errors import UserError
+
+    launcher = resolve_launcher(args.launcher)
+    if launcher == 'none':
+        return 0, args.device
+    if args.film:
+        raise UserError('--film: a film is written by one process, without torchrun or srun.')
+    init_dist(launcher, 'gloo')
+    rank, local = int(os.environ['RANK']), int(os.environ['LOCAL_RANK'])
+    return rank, f'cuda:{local}' if args.device == 'cuda' else args.device
+
+
 def predict(args: argparse.Namespace) -> None:
     from segkit.apis import init_model
     from segkit.apis.predict import predict_to_folder
     from segkit.engine.launch import engine_options
 
+    rank, device = join_job(args)
     model = init_model(
         args.config,
         args.checkpoint,
-        args.device,
+        device,
         fuse_bn=args.fuse_bn,
         channels_last=args.channels_last,
         bf16=args.bf16,
@@ -108,8 +142,10 @@ def predict(args: argparse.Namespace) -> None:
         probabilities=args.probabilities,
         unknown_below=args.unknown_below,
         palette=colours,
+        resume=args.resume,
     )
-    print(f'{count} predictions in {args.out_dir}')
+    if rank == 0:
+        print(f'{count} predictions in {args.out_dir}')
     if unread:
         raise SystemExit('\n'.join([f'{len(unread)} left out:', *unread]))
 

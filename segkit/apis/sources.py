@@ -1,10 +1,12 @@
-"""Where pictures come from: array, path, list, folder, glob, video, camera, stream or generator.
+"""Where pictures come from: array, path, list, folder, glob, object store, shards, video, camera,
+stream or generator.
 
 Everything becomes one lazy stream of `Picture`, so that a folder of a million images or a long
 video is never in memory at once.
 """
 
 import glob
+import os
 import re
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -13,10 +15,12 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 
+from segkit import storage
 from segkit.datasets.scan import is_hidden
 from segkit.errors import UserError
 
 IMAGE_SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm'}
+LIST_SUFFIX = '.txt'  # of paths, one a line
 VIDEO_SUFFIXES = {'.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg'}
 
 _TENSOR_CURE = ' Of a (3, H, W) RGB tensor of 0-255: t.permute(1, 2, 0).flip(2).byte().numpy().'
@@ -148,7 +152,9 @@ def is_live(source: object) -> bool:
 def _is_many(path: str) -> bool:
     if is_live(path):
         return True
-    if Path(path).suffix.lower() in VIDEO_SUFFIXES or Path(path).is_dir():
+    if storage.is_remote(path):
+        return Path(path).suffix.lower() not in IMAGE_SUFFIXES
+    if Path(path).suffix.lower() in {*VIDEO_SUFFIXES, LIST_SUFFIX} or Path(path).is_dir():
         return True
     return glob.has_magic(path) and not Path(path).exists()
 
@@ -157,11 +163,14 @@ def _from_path(source: str) -> Iterator[Picture]:
     path = Path(source)
     if is_live(source):
         yield from _frames(int(source) if source.isdigit() else source, 'frame')
+    elif storage.is_remote(source):
+        yield from _of_store(source)
     elif path.is_dir():
-        below = (p for p in path.rglob('*') if not is_hidden(p.relative_to(path).as_posix()))
-        yield from _files(below, f"the folder '{source}'", path)
+        yield from _some(_below(str(path), ''), f"the folder '{source}'")
     elif path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
         yield from _frames(str(path), path.stem)
+    elif path.suffix.lower() == LIST_SUFFIX and path.is_file():
+        yield from _some(_listed(path), f"the list '{source}'")
     elif path.is_file():
         if path.suffix.lower() not in IMAGE_SUFFIXES:
             known = ', '.join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))
@@ -181,12 +190,80 @@ def _fixed_part(pattern: Path) -> Path:
     return Path(*parts[:count])
 
 
-def _files(paths: Iterable[Path], where: str, root: Path) -> Iterator[Picture]:
-    found = sorted(path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES)
-    if not found:
+def _below(root: str, folder: str) -> Iterator[Picture]:
+    """The pictures of a folder in the order of their paths; the names of one folder at a time are
+    in memory."""
+    with os.scandir(os.path.join(root, folder)) as entries:
+        # Links to folders are not followed; hidden names are no pictures.
+        names = sorted(
+            entry.name + ('/' if entry.is_dir(follow_symlinks=False) else '')
+            for entry in entries
+            if entry.name[0] != '.'
+        )
+    if any(name[-1] == '/' for name in names):  # sorted as paths: by the name without the slash
+        names.sort(key=lambda name: name.removesuffix('/'))
+    for name in names:
+        if name[-1] == '/':
+            yield from _below(root, folder + name)
+        elif is_picture(name):
+            yield _picture(os.path.join(root, folder + name), folder)
+
+
+def is_picture(name: str) -> bool:
+    """By its suffix."""
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+
+
+def _picture(path: str, folder: str) -> Picture:
+    return Picture(os.path.splitext(path.rpartition('/')[2])[0], path, None, folder.strip('/'))
+
+
+def _listed(file: Path) -> Iterator[Picture]:
+    """The pictures that a text file names, a path or an address a line, in its order.
+
+    Their folders are kept as the lines have them.
+    """
+    with open(file, encoding='utf-8', errors='surrogateescape') as lines:
+        for number, line in enumerate(lines, 1):
+            path = line.strip()
+            if not path:
+                continue
+            if not is_picture(path):
+                known = ', '.join(sorted(IMAGE_SUFFIXES))
+                raise UserError(f'{file}:{number}: {path} is no picture; known are {known}.')
+            folder = path.rpartition('://')[2].rpartition('/')[0]
+            parts = [part for part in folder.split('/') if part not in ('', '.', '..')]
+            yield _picture(path, '/'.join(parts))
+
+
+def _of_store(address: str) -> Iterator[Picture]:
+    """The pictures below an address of a store or of shards, or the one that it is."""
+    if is_picture(address):
+        yield _picture(address, '')
+        return
+    names = sorted(n for n in storage.list_folder(address) if is_picture(n) and not is_hidden(n))
+    root = address.rstrip('/')
+    found = (_picture(f'{root}/{name}', name.rpartition('/')[0]) for name in names)
+    yield from _some(found, address)
+
+
+def _some(found: Iterator[Picture], where: str) -> Iterator[Picture]:
+    """``found``, of which there must be one."""
+    first = next(found, None)
+    if first is None:
         raise FileNotFoundError(
             f'No image in {where}; looked for {", ".join(sorted(IMAGE_SUFFIXES))}.'
         )
+    yield first
+    yield from found
+
+
+def _files(paths: Iterable[Path], where: str, root: Path) -> Iterator[Picture]:
+    found = sorted(path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES)
+    return _some(_of_glob(found, root), where)
+
+
+def _of_glob(found: Iterable[Path], root: Path) -> Iterator[Picture]:
     for path in found:
         below = path.parent.relative_to(root) if path.is_relative_to(root) else Path()
         yield Picture(path.stem, str(path), None, str(below) if below.parts else '')

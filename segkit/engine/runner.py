@@ -376,12 +376,6 @@ class Runner(Parts):
             checkpoints.write(state, Path(out_dir) / filename)
             self.message_hub.update_info('last_good_ckpt', filename)
 
-    def remove_checkpoint(self, path: Path) -> None:
-        """One that others have taken the place of; in a store with the next upload."""
-        path.unlink(missing_ok=True)
-        if self.remote:
-            self.remote.discard(path.name)
-
     def samples_seen_after(self, iteration: int) -> int:
         """Samples that all ranks together have trained on in so many iterations."""
         loop: Any = self.train_loop

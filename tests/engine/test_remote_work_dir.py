@@ -206,7 +206,7 @@ class Job:
         while not ready():
             assert time.monotonic() < end, self.log[-3000:]
             assert all(r.process.is_alive() for r in self.ranks), self.log[-3000:]
-            time.sleep(0.02)
+            time.sleep(0.1)
         for rank in self.ranks:
             assert rank.kill_after(0, signal.SIGKILL)
         for rank in self.ranks:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 BUCKET = 'pictures'
@@ -50,6 +51,7 @@ class Store:
     direct: str = ''
     faults: list[Fault] = field(default_factory=list)
     requests: list[tuple[str, str, str]] = field(default_factory=list)
+    _client: Any = None
 
     def fault(self, kind: str, times: int = 1, match: str = '', method: str = 'GET',
               pause: float = 0.0) -> None:  # fmt: skip
@@ -65,7 +67,9 @@ class Store:
     def client(self):
         import boto3
 
-        return boto3.client('s3', endpoint_url=self.direct, region_name='us-east-1')
+        if self._client is None:
+            self._client = boto3.client('s3', endpoint_url=self.direct, region_name='us-east-1')
+        return self._client
 
     def put(self, key: str, data: bytes) -> str:
         self.client().put_object(Bucket=BUCKET, Key=key, Body=data)

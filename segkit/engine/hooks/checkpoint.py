@@ -159,7 +159,7 @@ class CheckpointHook(Hook):
         if is_main_process():
             write_text(Path(runner.work_dir) / POINTER, self._pointer(runner, name), durable=True)
             for old in surplus:
-                runner.remove_checkpoint(self.folder / old)
+                _remove(runner, self.folder / old)
         runner.call_hook('after_checkpoint', folder=str(self.folder))
 
     def _rotate(self, kept: list[str], name: str) -> tuple[list[str], list[str]]:
@@ -185,7 +185,7 @@ class CheckpointHook(Hook):
         if self._due is not None:
             self._save(runner, *self._due)
         for old in surplus if is_main_process() else []:
-            runner.remove_checkpoint(old)
+            _remove(runner, old)
 
     def validation_failed(self, runner: 'Runner') -> None:
         """Called by the loop; a resumed run validates again."""
@@ -269,3 +269,11 @@ def watched_score(runner: 'Runner', metrics: Mapping, name: str) -> float | None
         if dot and head in columns and of_class in scores.classes:
             return float(columns[head][list(scores.classes).index(of_class)])
     return None
+
+
+def _remove(runner: 'Runner', path: Path) -> None:
+    """A checkpoint that others have taken the place of; in a store with the next upload."""
+    path.unlink(missing_ok=True)
+    remote = getattr(runner, 'remote', None)
+    if remote is not None:
+        remote.discard(path.name)
