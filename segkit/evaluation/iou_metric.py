@@ -28,11 +28,10 @@ from segkit.outputs import is_run, note, picture_png
 from segkit.registry import METRICS
 
 from .areas import area_scores, areas_of, total_area_to_metrics
-from .bootstrap import confidence_interval
 from .boundary import boundary_counts
 from .confusion import count_sample, flat_map, known_pixels
 from .id_images import IdImageWriter, claim
-from .image_counts import counts_of_matrix, gather_rows, sum_over_ranks
+from .image_counts import confidence_interval, counts_of_matrix, gather_rows, sum_over_ranks
 from .picture_scores import PictureScores
 from .scalars import publish_class_scores
 from .scores import METRIC_GROUPS, Scores, iou_of_counts, nanmean
@@ -142,22 +141,22 @@ class IoUMetric(BaseMetric):
     @property
     def writes(self) -> bool:
         """Whether it writes files, other than results into the folder of a run."""
-        return bool(self.output_dir or self._results_apart() or self._pictures_apart())
+        files = (self.result_file, self.picture_file)
+        return bool(self.output_dir or any(map(self._apart, files)))
 
-    def _pictures_apart(self) -> bool:
-        return bool(self.picture_file) and not is_run(os.path.dirname(str(self.picture_file)))
-
-    def _results_apart(self) -> bool:
-        return bool(self.result_file) and not is_run(os.path.dirname(str(self.result_file)))
+    @staticmethod
+    def _apart(path: str | None) -> bool:
+        """Whether a file is asked for in another folder than that of a run."""
+        return bool(path) and not is_run(os.path.dirname(str(path)))
 
     def planned_files(
         self, images: Sequence[str], root: str | None
     ) -> tuple[str, str | None, list[str]]:
         """The option that says where, the folder of pictures, and the files to be."""
         paths = []
-        if self._results_apart():
+        if self._apart(self.result_file):
             paths = [f'{self.result_file}.json', f'{self.result_file}.csv']
-        if self._pictures_apart():
+        if self._apart(self.picture_file):
             paths.append(str(self.picture_file))
         if not self.output_dir:
             return f'result_file={self.result_file!r}', None, paths
@@ -240,7 +239,12 @@ class IoUMetric(BaseMetric):
             size: images in the data set. Where a sampler padded its list to a multiple of the
                 ranks, the surplus images are taken out again.
         """
-        self._compare_names()
+        if self.output_dir and get_world_size() > 1:
+            # No rank's predictions may have overwritten another's; each knows its own names only.
+            merged: dict[str, str] = {}
+            for sources in all_gather_object(self._writer.sources if self._writer else {}):
+                for name, img_path in sources.items():
+                    claim(merged, name, img_path, self.output_dir)
         if self.format_only:
             print_log(f'Predictions are in {self.output_dir}.', 'current')
             return {}
@@ -254,7 +258,20 @@ class IoUMetric(BaseMetric):
         scores.extra.update(self._extras(k))
         self.results.clear()
         self._reset()
-        return self._report(scores, size)
+        self.scores = scores
+        results = self.compute_metrics([])
+        print_log('Per class, in percent:\n' + class_table(scores, self.iou_metrics), 'current')
+        print_log('Summary, in percent:\n' + summary_table(results), 'current')
+        if get_rank() == 0:
+            if self.result_file:
+                write_json(f'{self.result_file}.json', scores, **self.result_info, images=size)
+                write_csv(f'{self.result_file}.csv', scores)
+                note(f'{self.result_file}.json', 'IoUMetric')
+                note(f'{self.result_file}.csv', 'IoUMetric')
+            if self.class_scalars:
+                publish_class_scores(scores)
+        prefix = f'{self.prefix}/' if self.prefix else ''
+        return {prefix + name: value for name, value in results.items()}
 
     def _keeps_areas(self) -> bool:
         """Whether a step of it was replaced that asks for the areas of each image."""
@@ -283,15 +300,6 @@ class IoUMetric(BaseMetric):
             print_log('Per class, in percent:\n' + table, 'current')
         prefix = f'{self.prefix}/' if self.prefix else ''
         return {prefix + name: value for name, value in results.items()}
-
-    def _compare_names(self) -> None:
-        """No rank's predictions may have overwritten another's; each knows its own names only."""
-        if not self.output_dir or get_world_size() == 1:
-            return
-        merged: dict[str, str] = {}
-        for sources in all_gather_object(self._writer.sources if self._writer else {}):
-            for name, img_path in sources.items():
-                claim(merged, name, img_path, self.output_dir)
 
     def _without_padding(self, matrix: Tensor, total: int, size: int) -> Tensor:
         """Take out the image that mmengine's DefaultSampler appends to the last ranks' lists.
@@ -351,22 +359,6 @@ class IoUMetric(BaseMetric):
         if self.scores is None:
             raise EvaluationError('IoUMetric: there are no scores yet; call evaluate(size) first.')
         return self.scores.summary(self.iou_metrics)
-
-    def _report(self, scores: Scores, images: int) -> dict[str, float]:
-        self.scores = scores
-        results = self.compute_metrics([])
-        print_log('Per class, in percent:\n' + class_table(scores, self.iou_metrics), 'current')
-        print_log('Summary, in percent:\n' + summary_table(results), 'current')
-        if get_rank() == 0:
-            if self.result_file:
-                write_json(f'{self.result_file}.json', scores, **self.result_info, images=images)
-                write_csv(f'{self.result_file}.csv', scores)
-                note(f'{self.result_file}.json', 'IoUMetric')
-                note(f'{self.result_file}.csv', 'IoUMetric')
-            if self.class_scalars:
-                publish_class_scores(scores)
-        prefix = f'{self.prefix}/' if self.prefix else ''
-        return {prefix + name: value for name, value in results.items()}
 
 
 def _map_of(sample: object, field: str) -> Tensor | None:

@@ -17,8 +17,7 @@ from segkit.registry import DATASETS
 from segkit.visualization.contact_sheet import contact_sheet, legend
 from segkit.visualization.images import input_rgb
 from segkit.visualization.local_visualizer import write_image
-from segkit.visualization.overlays import overlay
-from segkit.visualization.palette import palette_of
+from segkit.visualization.overlays import overlay, palette_of
 
 from .examine import value_counts
 from .leaves import LOADERS

@@ -4,8 +4,7 @@ from .attention import attention_overlay
 from .contact_sheet import contact_sheet, legend
 from .hook import SegVisualizationHook
 from .local_visualizer import SegLocalVisualizer
-from .overlays import colourise, error_map, overlay, side_by_side
-from .palette import palette_of
+from .overlays import colourise, error_map, overlay, palette_of, side_by_side
 
 __all__ = [
     'SegLocalVisualizer',

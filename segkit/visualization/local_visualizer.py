@@ -19,8 +19,7 @@ from segkit.outputs import output_file
 from segkit.registry import VISUALIZERS
 from segkit.whole_file import whole_file
 
-from .overlays import colourise, fit, overlay, side_by_side
-from .palette import palette_of
+from .overlays import colourise, fit, overlay, palette_of, side_by_side
 
 
 class _FigureToCome:

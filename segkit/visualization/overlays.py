@@ -1,5 +1,6 @@
-"""Label maps as pictures: flat colours, overlays on the image, panels side by side.
+"""Colours of classes, and label maps as pictures in them: flat, over the image, side by side.
 
+Colours are (R, G, B) uint8; index 255 of a table of them means ignored.
 Shapes: image (H, W, 3) uint8 RGB; label (H, W) integer, 255 = ignored. NumPy and OpenCV alone:
 a figure of matplotlib takes 60 times as long for the same picture.
 """
@@ -10,10 +11,32 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .palette import IGNORED, colour_table
+from segkit.datasets.metainfo import make_palette
 
+# Black is a class of Pascal VOC, and near to dark classes elsewhere; no palette here holds white.
+IGNORED = (255, 255, 255)
 _INK = (32, 33, 36)
 _PAPER = (255, 255, 255)
+
+
+def palette_of(meta: dict | None, num_classes: int | None = None) -> list[list[int]]:
+    """The dataset's palette where it has one, else the colours a dataset makes up for its classes.
+
+    A class looks alike in a browsed dataset, in a training report and on a bare checkpoint.
+    """
+    meta = meta or {}
+    if meta.get('palette'):
+        return [list(colour) for colour in meta['palette']]
+    return make_palette(num_classes or len(meta.get('classes') or ()) or 256)
+
+
+def colour_table(
+    palette: Sequence[Sequence[int]], ignored: Sequence[int] = IGNORED, size: int = 256
+) -> np.ndarray:
+    """(size, 3) uint8 lookup table; entries past the palette, 255 among them, get ``ignored``."""
+    table = np.full((max(size, len(palette)), 3), ignored, np.uint8)
+    table[: len(palette)] = palette
+    return table
 
 
 def colourise(

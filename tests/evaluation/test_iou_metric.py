@@ -12,7 +12,7 @@ from helpers.eval_samples import CLASSES, META, random_samples, sample_of
 from sklearn.metrics import confusion_matrix, jaccard_score
 
 from segkit.evaluation import EvaluationError
-from segkit.evaluation.bootstrap import confidence_interval
+from segkit.evaluation.image_counts import confidence_interval
 from segkit.registry import METRICS
 from segkit.visualization.report import ReportBuilder
 

@@ -14,7 +14,7 @@ from segkit.evaluation.scalars import Curves
 from segkit.evaluation.scores import Scores, row_shares, worst_confusions
 
 from .. import charts
-from ..palette import IGNORED
+from ..overlays import IGNORED
 from ..web_page import data_uri, fill
 from .examples import Example
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from segkit.evaluation.bootstrap import bootstrap_miou, confidence_interval
+from segkit.evaluation.image_counts import bootstrap_miou, confidence_interval
 from segkit.evaluation.scores import iou_of_counts, nanmean
 
 
