@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
-from segkit.apis.engines.settings import chosen, is_exported, with_engine
+from segkit.apis.engines.settings import Settings, chosen, is_exported, with_engine
 from segkit.datasets.metainfo import make_palette
 from segkit.engine.config import load_config
 from segkit.errors import UserError
@@ -54,20 +54,14 @@ def init_model(
             converted.
         checkpoint: path, URL or known name of any published format, or a folder: the work directory
             of a run, for its best, or one with model.safetensors; None leaves random weights. An
-            .onnx file of ``segkit export`` is run by an engine; the config says how to predict.
+            exported .onnx is run by an engine; the config says how to predict.
         cfg_options: values to change first, e.g. ``{'model.test_cfg.mode': 'whole'}``.
-        fuse_bn: fold each batch norm into its convolution (same result to float32 rounding).
-        channels_last: lay maps out channels last, which many CPUs and GPUs convolve faster.
-        bf16: run the network under bfloat16 autocast; results change a little, so only on request.
+        fuse_bn, channels_last, bf16: switches of `segkit.models.inference.fuse.speed_up`.
         dtype: of the weights, 'bfloat16' or 'float16' for half the memory; pictures are turned to
             it as well, logits back to float32. Results change more than with ``bf16``.
         key_map: which weights of a file with several sets, e.g. ``{'model_ema.': ''}``.
-        backend: what runs the network: 'torch' (the default), 'compile', 'onnxruntime' (the default
-            of an .onnx file) or 'openvino'. The last two run an export that is made once and kept
-            beside the checkpoint. Pictures are prepared, resized and averaged by the same code.
-        precision: 'fp32', exact to rounding; 'bf16' (not onnxruntime); 'int8' (the last two).
-        fixed_sizes: make the network for each size of its input, instead of once for all sizes.
-        calibration: int8: how many pictures of the training set ranges of values are taken from.
+        backend, precision, fixed_sizes, calibration: what runs the network, instead of PyTorch as
+            it is: `segkit.apis.engines.Settings`. An export is made once, kept by the checkpoint.
 
     Returns:
         The model, with ``cfg`` (the Config) and ``dataset_meta`` (``classes`` and ``palette``, the
@@ -79,37 +73,34 @@ def init_model(
             that is not installed or cannot run this network.
     """
     device, kind = _usable(device), _floating(dtype)
-    if kind is not None and bf16:
-        raise UserError(
-            'init_model: bf16=True leaves weights in float32, dtype changes them; choose'
-        )
     settings = chosen(backend, checkpoint, precision, fixed_sizes, calibration)
-    if settings.backend != 'torch' and (channels_last or bf16 or kind is not None):
-        raise UserError(
-            f'init_model: channels_last, bf16 and dtype are of PyTorch, and backend='
-            f"{settings.backend!r} was chosen; its precision is 'fp32', 'bf16' or 'int8'."
-        )
+    _refuse_contradictions(settings, channels_last, bf16, kind)
     cfg = _of_today(load_config(config, cfg_options))
     if checkpoint is not None and Path(checkpoint).is_dir():
         from segkit.engine.testing import require_checkpoint
 
         checkpoint = require_checkpoint(str(checkpoint), cfg)
-    exported = is_exported(checkpoint)
-    model = (
-        build_undrawn(cfg.model).to(device)
-        if exported
-        else _with_weights(cfg, checkpoint, device, key_map)
-    )
-    network = cast(ReadyNetwork, model)
-    network.cfg = cfg
-    if getattr(network, 'dataset_meta', None) is None:
-        network.dataset_meta = _meta_of_dataset(cfg)
-    if not exported:
-        _name_every_class(model, checkpoint)
+    model = _with_weights(cfg, checkpoint, device, key_map)
+    _name_every_class(model, cfg, checkpoint)
     # SyncBatchNorm serves training alone: with stored statistics it computes what BN does.
     model = revert_sync_bn(model).to(device).eval()
     speed_up(model, fuse_bn=fuse_bn, channels_last=channels_last, bf16=bf16, weights=kind)
     return with_engine(model, settings, checkpoint)
+
+
+def _refuse_contradictions(
+    settings: Settings, channels_last: bool, bf16: bool, kind: torch.dtype | None
+) -> None:
+    """Raise UserError for two arguments of which each would decide the same."""
+    if kind is not None and bf16:
+        raise UserError(
+            'init_model: bf16=True leaves weights in float32, dtype changes them; choose'
+        )
+    if settings.backend != 'torch' and (channels_last or bf16 or kind is not None):
+        raise UserError(
+            'init_model: channels_last, bf16 and dtype are of PyTorch, and backend='
+            f"{settings.backend!r} was chosen; its precision is 'fp32', 'bf16' or 'int8'."
+        )
 
 
 def _of_today(cfg: Config) -> Config:
@@ -127,7 +118,10 @@ def _with_weights(
     device: torch.device,
     key_map: Mapping[str, str] | None,
 ) -> nn.Module:
-    """The model of a config, with random weights where there is no checkpoint."""
+    """The model of a config, with random weights where there is no checkpoint, and with none
+    where an exported network takes its place."""
+    if is_exported(checkpoint):
+        return build_undrawn(cfg.model).to(device)
     if checkpoint is None:
         model = build_ours(without_pretrained(cfg.model))
         model.init_weights()
@@ -168,9 +162,15 @@ def _meta_of_dataset(cfg: Config) -> dict[str, object]:
     return {**getattr(cls, 'METAINFO', {}), **(dataset.get('metainfo') or {})}
 
 
-def _name_every_class(model: nn.Module, checkpoint: str | Path | None) -> None:
-    """Say where there are fewer names than classes, and give the others their number as a name."""
+def _name_every_class(model: nn.Module, cfg: Config, checkpoint: str | Path | None) -> None:
+    """``cfg`` and ``dataset_meta``. Say where there are fewer names than classes, and give the
+    others their number as a name."""
     network = cast(ReadyNetwork, model)
+    network.cfg = cfg
+    if getattr(network, 'dataset_meta', None) is None:
+        network.dataset_meta = _meta_of_dataset(cfg)
+    if is_exported(checkpoint):
+        return  # it names its own
     meta, wanted = network.dataset_meta, getattr(model, 'num_classes', None)
     classes = list(meta.get('classes') or ())
     if not classes or wanted is None or len(classes) == wanted:

@@ -31,11 +31,13 @@ class EngineError(UserError):
 
 @dataclass(frozen=True)
 class Settings:
-    """An engine and how it is to run.
+    """An engine and how it is to run; pictures are prepared, resized and averaged by the same code.
 
     Args:
-        backend: of ENGINES.
-        precision: 'fp32' gives PyTorch's results to rounding, 'bf16' and 'int8' change them.
+        backend: 'torch' (the default), 'compile', 'onnxruntime' (the default of an .onnx file) or
+            'openvino'. The last two run an export, which is made once and kept by the checkpoint.
+        precision: 'fp32' gives PyTorch's results to rounding. 'bf16' (not onnxruntime) and 'int8'
+            (the last two) change them.
         fixed_sizes: make the network anew for each size of its input, instead of once for all.
         calibration: int8: pictures of the training set that ranges of values are taken from.
     """
