@@ -21,6 +21,14 @@ from types import ModuleType
 ENTRY = os.path.join(os.path.dirname(__file__), 'familiar', '<names>')
 
 
+class _Called(ModuleType):
+    """A place under the name of a function of its package's: called, it is that."""
+
+    def __call__(self, *arguments: object, **options: object) -> object:
+        package, _, name = self.__name__.rpartition('.')
+        return sys.modules[package].__getattr__(name)(*arguments, **options)
+
+
 class _Finder(PathEntryFinder, Loader):
     """A path entry finder (PEP 451) for modules of mmsegmentation; their own loader."""
 
@@ -36,8 +44,10 @@ class _Finder(PathEntryFinder, Loader):
             raise ImportError(sentence, name=fullname)
         return None
 
-    def create_module(self, spec: ModuleSpec) -> None:
-        """The usual module."""
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        """The usual module, unless the name is that of a function of ours as well."""
+        package, _, name = spec.name.rpartition('.')
+        return _Called(spec.name) if name in getattr(sys.modules[package], '_HOMES', ()) else None
 
     def exec_module(self, module: ModuleType) -> None:
         """A place has no code: all its names are looked up."""

@@ -8,11 +8,12 @@ written only if they agree. CHECKPOINT `none` exports random weights.
 """
 
 import argparse
+from collections.abc import Sequence
 
 from segkit.engine.launch import run_script, tool_parser
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(words: Sequence[str] | None = None) -> argparse.Namespace:
     from segkit.engine.launch import add_weights_arguments
 
     parser = tool_parser(__doc__)
@@ -32,7 +33,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--agreement', type=float, default=0.999, help='least share of classes')
     parser.add_argument('--out', required=True)
     add_weights_arguments(parser)
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ python tools/test.py CONFIG model.onnx                        what segkit export
 """
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from segkit.compat import import_distributed_optim
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from segkit.engine import Runner
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Test a network')
     add_common_arguments(parser)
     add = parser.add_argument
@@ -53,7 +54,7 @@ def parse_args() -> argparse.Namespace:
     add('--eval-options', nargs='+', default=[], help=argparse.SUPPRESS)
     add_engine_arguments(parser)
     add_weights_arguments(parser)
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 def build_runner(args: argparse.Namespace) -> 'Runner':

@@ -4,9 +4,13 @@
 python tools/train.py configs/pspnet/pspnet_r50-d8_512x1024_40k_cityscapes.py
 bash tools/dist_train.sh CONFIG 4          on four GPUs
 python tools/train.py CONFIG --resume      go on where it stopped
+python tools/train.py --data FOLDER --model segformer_mit-b0 --pretrained
+                                           a folder of pictures and labels: to a trained network, a
+                                           report and a file for inference
 """
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from segkit.engine import stops
@@ -22,15 +26,18 @@ from segkit.engine.launch import (
     run_script,
     starting_up,
 )
+from segkit.inspection.options import add_folder_options, settle
 
 if TYPE_CHECKING:
+    from segkit.apis.one_call import Trained
     from segkit.engine import Runner
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Train a network')
-    add_common_arguments(parser)
+    add_common_arguments(parser, '?')
     add = parser.add_argument
+    add('--data', metavar='FOLDER', help='pictures and labels, in place of a config')
     add('--load-from', help='start from the weights of this checkpoint (fine-tuning)')
     add(
         '--resume',
@@ -53,7 +60,18 @@ def parse_args() -> argparse.Namespace:
     add('--auto-resume', action='store_true', help=argparse.SUPPRESS)
     add('--gpus', '--gpu-id', '--gpu-ids', dest='gpus', nargs='+', help=argparse.SUPPRESS)
     add_weights_arguments(parser)
-    return parser.parse_args()
+    of_folders = add_folder_options(parser, '--model')
+    args = parser.parse_args(words)
+    if (args.config is None) == (args.data is None):
+        parser.error('give either CONFIG or --data FOLDER')
+    given = [name for name in of_folders if getattr(args, name) not in (None, False)]
+    if args.data is None and given:
+        option = 'model' if given[0] == 'network' else given[0].replace('_', '-')
+        parser.error(f'--{option} goes with --data; a config is changed by --cfg-options')
+    if args.data is not None and (args.resume or args.resume_from or args.auto_resume):
+        parser.error('--resume goes with the config that --data has written: WORK_DIR/config.py')
+    settle(args, parser.error)
+    return args
 
 
 def apply_arguments(args: argparse.Namespace, cfg) -> None:
@@ -103,11 +121,24 @@ def build_runner(args: argparse.Namespace) -> 'Runner':
     return Runner.from_cfg(cfg)
 
 
-def main() -> None:
-    args = parse_args()
+def run(args: argparse.Namespace) -> 'Trained | None':
+    """Train; from a folder, go on to what stands for the network."""
     with starting_up():
+        if args.data is not None:
+            from segkit.apis.one_call import write_run
+
+            args.config = write_run(args, apply_arguments)
         runner = build_runner(args)
     runner.train()
+    if args.data is None:
+        return None
+    from segkit.apis.one_call import finish
+
+    return finish(args.config)
+
+
+def main() -> None:
+    run(parse_args())
 
 
 if __name__ == '__main__':

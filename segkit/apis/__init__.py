@@ -1,8 +1,11 @@
-"""Three calls from Python: a model, its predictions, a picture of them (PEP 562: loaded on use).
+"""Calls from Python: a trained network of a folder; a model, its predictions, a picture of them.
 
+trained = train('my_data', model='segformer_mit-b0', out='runs/a', pretrained=True)
 model = init_model('pspnet_r50-d8_512x512_80k_ade20k', 'checkpoint.pth', device='cuda:0')
 result = inference_model(model, 'street.jpg')
 show_result('street.jpg', result, out_file='street_overlay.png')
+
+Each is loaded when it is used (PEP 562).
 """
 
 import importlib
@@ -12,11 +15,15 @@ from segkit.engine.launch import resting_collector
 from segkit.old_names import serve
 
 if TYPE_CHECKING:
+    from .available import available_models
     from .inference import inference_model, inference_segmentor
     from .model import init_model, init_segmentor
+    from .one_call import train
     from .show import show_result
 
 _HOMES = {
+    'available_models': 'available',
+    'train': 'one_call',
     'init_model': 'model',
     'init_segmentor': 'model',
     'inference_model': 'inference',
@@ -25,11 +32,13 @@ _HOMES = {
 }
 
 __all__ = [
+    'available_models',
     'inference_model',
     'inference_segmentor',
     'init_model',
     'init_segmentor',
     'show_result',
+    'train',
 ]
 
 

@@ -50,9 +50,10 @@ def tool_parser(
     return parser
 
 
-def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments that training and testing share, both generations' names."""
-    parser.add_argument('config', help='a config file, or the name of a shipped one')
+def add_common_arguments(parser: argparse.ArgumentParser, config: str | None = None) -> None:
+    """The arguments that training and testing share, both generations' names; ``config``: '?' where
+    another argument may stand for it."""
+    parser.add_argument('config', nargs=config, help='a config file, or the name of a shipped one')
     parser.add_argument('--work-dir', help='where to write (default: work_dirs/NAME OF CONFIG)')
     parser.add_argument(
         '--cfg-options',

@@ -48,8 +48,9 @@ class _Pictures:
     unchanged: bool
 
 
-def write_config(args: Namespace, out: Path) -> Iterator[str]:
-    """Write the config and its split files; yields lines that tell what was found.
+def write_config(args: Namespace, out: Path, alone: bool = True) -> Iterator[str]:
+    """Write the config and its split files; yields lines that tell what was found; unless
+    ``alone`` is False, what to do next as well.
 
     Raises:
         OSError, ValueError: no pairs, an unreadable file, labels that are none, something that has
@@ -97,7 +98,9 @@ def write_config(args: Namespace, out: Path) -> Iterator[str]:
     for path, stems in lists.items():
         write_split(path, stems)
     write_text(out, text)
-    yield from _closing(recipe, content, out)
+    yield from _chosen(recipe)
+    if alone:
+        yield from _closing(content, out)
 
 
 def _choice(args: Namespace) -> Choice:
@@ -252,7 +255,7 @@ def _name(args: Namespace, root: Path, out: Path) -> str:
 # -- what is said ----------------------------------------------------------------------------------
 
 
-def _closing(recipe: Recipe, content: Content, out: Path) -> Iterator[str]:
+def _chosen(recipe: Recipe) -> Iterator[str]:
     name = recipe.network.name
     reason = ' (small, since there is no GPU here)' if name == ON_CPU and not has_gpu() else ''
     yield (
@@ -268,6 +271,9 @@ def _closing(recipe: Recipe, content: Content, out: Path) -> Iterator[str]:
             f'{recipe.network.encoder} trained on ImageNet (fetched once), which learns more from '
             'few pictures'
         )
+
+
+def _closing(content: Content, out: Path) -> Iterator[str]:
     yield f'{plain(str(out))}: written; training goes to work_dirs/{content.name}. Now:'
     yield '    ' + tool_command('check_dataset', out)
     yield '    ' + tool_command('train', out)

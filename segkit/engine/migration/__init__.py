@@ -7,9 +7,10 @@ shows.
 
 from .compare import differences, same_parameters
 from .convert import Conversion, convert, generation
-from .leaf import leaf_text
+from .leaf import leaf_text, own_settings
 from .names import RENAMED
 
 __all__ = [
-    'RENAMED', 'Conversion', 'convert', 'differences', 'generation', 'leaf_text', 'same_parameters',
+    'RENAMED', 'Conversion', 'convert', 'differences', 'generation', 'leaf_text', 'own_settings',
+    'same_parameters',
 ]  # fmt: skip

@@ -26,8 +26,7 @@ def leaf_text(config: Config) -> str | None:
     head = f'_base_ = [{lines}]\n'
     base = Config.fromstring(head, '.py').to_dict()
     wanted = config.to_dict()
-    own = {key: _own(base.get(key, _SAME), value) for key, value in wanted.items()}
-    own = {key: value for key, value in own.items() if value is not _SAME}
+    own = own_settings(base, wanted)
     body = Config(own).pretty_text if own else ''
     text = f'{head}\n{body}'
     read = Config.fromstring(text, '.py').to_dict()
@@ -48,6 +47,12 @@ def _nearest(config: Config, folder: str, sections: tuple[str, ...]) -> str:
         return sum(1 for key in sections for _ in differences(config.get(key), base.get(key), key))
 
     return min(_parts(folder), key=distance).as_posix()
+
+
+def own_settings(base: Mapping[str, object], wanted: Mapping[str, object]) -> dict[str, object]:
+    """What a config with the settings ``base`` says itself to read as ``wanted``."""
+    own = {key: _own(base.get(key, _SAME), value) for key, value in wanted.items()}
+    return {key: value for key, value in own.items() if value is not _SAME}
 
 
 _SAME = object()
