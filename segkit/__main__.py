@@ -74,6 +74,9 @@ def main() -> None:
         hint = f'Did you mean {near[0]}? ' if near else ''
         sys.exit(f"There is no tool '{name}'. {hint}`segkit` lists them: {', '.join(found)}")
     else:
+        from segkit.command import called_by_name
+
+        called_by_name()
         sys.argv = [str(found[name]), *sys.argv[2:]]
         sys.path.insert(0, str(found[name].parent))  # as Python does for a script
         runpy.run_path(str(found[name]), run_name='__main__')

@@ -10,12 +10,12 @@ The page is served to this machine alone (http://127.0.0.1:7860); from elsewhere
 import argparse
 
 from segkit.engine.launch import add_weights_arguments, parse_options, run_script, tool_parser
+from segkit.engine.shared_options import add_shared
 
 
 def parse_args() -> argparse.Namespace:
     parser = tool_parser(__doc__, config=True)
-    parser.add_argument('checkpoint', help='path or URL')
-    parser.add_argument('--device', default='cpu')
+    add_shared(parser, 'checkpoint', '--device')
     parser.add_argument('--port', type=int, help='default: the first free one from 7860 on')
     parser.add_argument('--title', help='of the page (default: the name of the config)')
     parser.add_argument('--max-megabytes', type=float, default=20, metavar='MB', help='of a file')

@@ -20,6 +20,7 @@ from segkit.engine.launch import (
     run_script,
     tool_parser,
 )
+from segkit.engine.shared_options import add_shared
 from segkit.outputs import own_outputs
 from segkit.whole_file import write_text
 
@@ -30,16 +31,13 @@ def parse_args() -> argparse.Namespace:
     parser = tool_parser(__doc__, config=True)
     add = parser.add_argument
     add('--checkpoint', help='speed does not depend on it')
-    add('--shape', nargs=2, type=int, default=(512, 512), metavar=('HEIGHT', 'WIDTH'))
-    add('--batch-size', type=int, default=1)
+    add_shared(parser, '--shape', '--batch-size')
     add('--repeats', type=int, default=10)
     add('--warmup', type=int, default=2)
     add('--train', action='store_true', help='forward and backward, without the optimizer')
-    add('--device', default='cpu')
+    add_shared(parser, '--device')
     add('--threads', type=int, help='of a CPU')
-    add('--fuse-bn', action='store_true', help='fold batch norms')
-    add('--channels-last', action='store_true')
-    add('--bf16', action='store_true', help='bfloat16 autocast')
+    add_shared(parser, '--fuse-bn', '--channels-last', '--bf16')
     add('--out', help='also write the result as JSON')
     add_engine_arguments(parser)
     args = parser.parse_args()

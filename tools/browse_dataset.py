@@ -8,6 +8,7 @@ import argparse
 from pathlib import Path
 
 from segkit.engine.launch import parse_options, run_script, tool_parser
+from segkit.engine.shared_options import add_shared
 from segkit.errors import UserError
 
 SHEETS = ('.png', '.jpg', '.jpeg', '.webp')
@@ -19,7 +20,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='train')
     parser.add_argument('--num', type=int, default=16, help='samples (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='of augmentation (default: 0)')
-    parser.add_argument('--opacity', type=float, default=0.5, help='of the labels (default: 0.5)')
+    add_shared(parser, '--opacity')
     parser.add_argument('--columns', type=int, default=4, help='of the sheet (default: 4)')
     parser.add_argument('--width', type=int, default=320, help='of a picture (default: 320)')
     parser.add_argument('--raw', action='store_true', help='as on disk, without augmentation')

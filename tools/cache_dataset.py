@@ -12,6 +12,7 @@ import argparse
 import sys
 
 from segkit.engine.launch import run_script, tool_parser
+from segkit.engine.shared_options import add_shared
 from segkit.errors import UserError
 
 
@@ -21,7 +22,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='train')
     parser.add_argument('--format', choices=['raw', 'rows'], default='raw')
     parser.add_argument('--codec', choices=['zstd', 'zlib'], help='of rows; the best installed')
-    parser.add_argument('--workers', type=int, default=2, help='processes; 0 for none')
+    add_shared(parser, '--workers')
     parser.add_argument('--part', type=int, help='which one of a ConcatDataset, from 0')
     return parser.parse_args()
 

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from segkit.engine.launch import parse_options, run_script, tool_parser
+from segkit.engine.shared_options import add_shared
 from segkit.errors import UserError
 from segkit.outputs import own_outputs
 from segkit.whole_file import write_text
@@ -23,7 +24,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--split', nargs='+', choices=['train', 'val', 'test'], default=['train', 'val']
     )
-    parser.add_argument('--workers', type=int, help='processes (default: one a core)')
+    add_shared(parser, '--workers')
     parser.add_argument('--max-images', type=int, help='examine so many of each, evenly spread')
     parser.add_argument('--gpus', type=int, default=1, help='that will train (default: 1)')
     parser.add_argument('--all-files', action='store_true', help='list every file of a finding')

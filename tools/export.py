@@ -10,18 +10,17 @@ written only if they agree. CHECKPOINT `none` exports random weights.
 import argparse
 from collections.abc import Sequence
 
-from segkit.engine.launch import run_script, tool_parser
+from segkit.engine.launch import parse_options, run_script, tool_parser
+from segkit.engine.shared_options import add_shared
 
 
 def parse_args(words: Sequence[str] | None = None) -> argparse.Namespace:
     from segkit.engine.launch import add_weights_arguments
 
-    parser = tool_parser(__doc__)
-    parser.add_argument('config', help='path or name of a shipped config')
-    parser.add_argument('checkpoint', help='path, URL, or none')
+    parser = tool_parser(__doc__, config=True)
+    add_shared(parser, 'checkpoint', '--shape')
     formats = ['onnx', 'torchscript', 'torch_export', 'safetensors']
     parser.add_argument('--format', choices=formats, default='onnx')
-    parser.add_argument('--shape', nargs=2, type=int, default=(512, 512), metavar=('H', 'W'))
     parser.add_argument('--dynamic', action='store_true', help='leave height and width open')
     parser.add_argument('--open-batch', action='store_true', help='and the number of images')
     parser.add_argument('--opset', type=int, help="of ONNX (default: torch's)")
@@ -54,7 +53,7 @@ def write(args: argparse.Namespace) -> None:
 
     checkpoint = None if args.checkpoint == 'none' else args.checkpoint
     found = export_model(
-        init_model(args.config, checkpoint),
+        init_model(args.config, checkpoint, cfg_options=parse_options(args.cfg_options)),
         args.out,
         args.format,
         args.shape,

@@ -147,7 +147,7 @@ def table(args: argparse.Namespace) -> int:
     if args.check:
         print(f'{out}: {"up to date" if current == page else "stale, run without --check"}')
         return int(current != page)
-    own = current.startswith(page.partition('\n')[0]) and 'tools/model_zoo.py table' in current
+    own = current.startswith(page.partition('\n')[0]) and 'model_zoo' in current
     with own_outputs('--out', 'model_zoo', [] if own else [out], [args.catalog, args.records]):
         write_text(out, page)
     print(f'{out}: {len(args.rows)} rows')

@@ -1,10 +1,10 @@
 """Predict pictures: id masks, overlays and a JSON of what is in them.
 
-    python tools/predict.py street.jpg more/ 'holiday/*.png' film.mp4 \
-        --config pspnet_r50-d8_512x1024_40k_cityscapes --checkpoint weights.pth --out-dir out
+    python tools/predict.py pspnet_r50-d8_512x1024_40k_cityscapes weights.pth \
+        street.jpg more/ 'holiday/*.png' film.mp4 --out-dir out
 
-    python tools/predict.py drive.mp4 --config ... --checkpoint ... --film drive_classes.mp4
-    python tools/predict.py rtsp://camera/1 --config ... --checkpoint ... --film a.mp4 --frames 500
+    python tools/predict.py CONFIG CHECKPOINT drive.mp4 --film drive_classes.mp4
+    python tools/predict.py CONFIG CHECKPOINT rtsp://camera/1 --film a.mp4 --frames 500
 
     torchrun --nproc-per-node 8 tools/predict.py names.txt s3://bucket/more --config ... \
         --checkpoint weights.pth --out-dir out --resume
@@ -19,49 +19,43 @@ pictures; the files are those of one process. --resume skips what is done.
 
 import argparse
 
-from segkit.engine.launch import LAUNCHERS, run_script, tool_parser
+from segkit.engine.launch import parse_options, run_script, tool_parser
+from segkit.engine.shared_options import SHARED, add_shared
 
 
 def parse_args() -> argparse.Namespace:
     from segkit.engine.launch import add_engine_arguments, add_weights_arguments
 
     parser = tool_parser(__doc__)
-    parser.add_argument('images', nargs='+', help='images, folders, globs, videos, streams, 0')
-    parser.add_argument('--config', required=True, help='path or name of a shipped config')
-    parser.add_argument('--checkpoint', required=True, help='path, URL or exported .onnx')
-    parser.add_argument('--out-dir', help='folder for masks, overlays and predictions.json')
-    parser.add_argument('--device', default='cpu')
-    parser.add_argument('--resume', action='store_true', help='go on where it was stopped')
     parser.add_argument(
-        '--launcher',
-        choices=LAUNCHERS,
-        default='none',
-        help='how the processes are started; torchrun is recognised without it',
+        'images',
+        nargs='+',
+        metavar='SOURCE',
+        help='images, folders, globs, videos, streams, 0; CONFIG CHECKPOINT may come before',
     )
+    parser.add_argument('--config', **SHARED['config'])
+    parser.add_argument('--checkpoint', **SHARED['checkpoint'])
+    add_shared(parser, '--cfg-options')
+    parser.add_argument('--out-dir', help='folder for masks, overlays and predictions.json')
+    add_shared(parser, '--device', '--batch-size', '--opacity')
+    parser.add_argument('--resume', action='store_true', help='go on where it was stopped')
+    add_shared(parser, '--launcher')
     parser.add_argument('--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)
     parser.add_argument('--aug-test', action='store_true', help='multi-scale and flip')
-    parser.add_argument('--batch-size', type=int, default=1, help='default: 1')
-    parser.add_argument('--opacity', type=float, default=0.5, help='of the colours, in [0, 1]')
     parser.add_argument('--palette', metavar='FILE', help='colours: NAME R G B a line, CSV or JSON')
     sure = parser.add_argument_group('how sure the network is')
     sure.add_argument('--confidence', action='store_true', help='OUT_DIR/confidence/NAME.png')
     sure.add_argument('--probabilities', action='store_true', help='OUT_DIR/probabilities/NAME.npy')
-    sure.add_argument(
-        '--unknown-below',
-        type=float,
-        metavar='P',
-        help='pixels whose class has a lower probability become 255, unknown',
-    )
+    add_shared(sure, '--unknown-below')
     film = parser.add_argument_group('one film of one video, stream or camera')
     film.add_argument('--film', metavar='FILE.mp4', help='frames with their classes over them')
     film.add_argument('--fps', type=float, help='frames a second (default: those of the source)')
     film.add_argument('--frames', type=int, metavar='N', help='stop after N frames')
-    parser.add_argument('--fuse-bn', action='store_true', help='fold batch norms (exact)')
-    parser.add_argument('--channels-last', action='store_true', help='memory layout (exact)')
-    parser.add_argument('--bf16', action='store_true', help='bfloat16 autocast (not exact)')
+    add_shared(parser, '--fuse-bn', '--channels-last', '--bf16')
     add_engine_arguments(parser)
     add_weights_arguments(parser)
     args = parser.parse_args()
+    _take_positions(parser, args)
     if bool(args.out_dir) == bool(args.film):
         parser.error('choose one: --out-dir for files of each picture, or --film for one film')
     if args.film and args.resume:
@@ -77,6 +71,16 @@ def parse_args() -> argparse.Namespace:
     if args.batch_size < 1:
         parser.error(f'--batch-size {args.batch_size} must be 1 or more')
     return args
+
+
+def _take_positions(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """``predict CONFIG CHECKPOINT SOURCE...``, as the other commands have it."""
+    if args.config is None and args.checkpoint is None:
+        if len(args.images) < 3:
+            parser.error('give CONFIG CHECKPOINT SOURCE..., or --config, --checkpoint, SOURCE...')
+        args.config, args.checkpoint, *args.images = args.images
+    elif args.config is None or args.checkpoint is None:
+        parser.error('give both --config and --checkpoint, or neither: CONFIG CHECKPOINT SOURCE...')
 
 
 def main() -> None:
@@ -110,6 +114,7 @@ def predict(args: argparse.Namespace) -> None:
         args.config,
         args.checkpoint,
         device,
+        cfg_options=parse_options(args.cfg_options),
         fuse_bn=args.fuse_bn,
         channels_last=args.channels_last,
         bf16=args.bf16,

@@ -16,6 +16,7 @@ import os
 import re
 from pathlib import Path
 
+from segkit.command import command
 from segkit.engine.launch import add_weights_arguments, run_script, tool_parser
 from segkit.outputs import own_outputs
 from segkit.whole_file import whole_file
@@ -56,7 +57,9 @@ def target(args: argparse.Namespace) -> Path:
     if out.is_dir() or args.out.endswith(('/', os.sep)):
         return out / f'{Path(args.checkpoint).stem}.pth'
     if out.suffix not in ('', '.pth'):
-        raise SystemExit(f'{args.out}: this writes a .pth file; tools/export.py writes others.')
+        raise SystemExit(
+            f'{args.out}: this writes a .pth file; `{command("export")}` writes others.'
+        )
     return out.with_name(out.name.removesuffix('.pth') + '.pth')
 
 

@@ -20,17 +20,19 @@ from segkit.engine.launch import (
     read_config,
     run_script,
     starting_up,
+    tool_parser,
 )
+from segkit.engine.shared_options import add_shared
 
 if TYPE_CHECKING:
     from segkit.engine import Runner
 
 
 def parse_args(words: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Test a network')
+    parser = tool_parser(__doc__)
     add_common_arguments(parser)
     add = parser.add_argument
-    add('checkpoint', help='a file, a work directory, a URL, or an exported .onnx')
+    add_shared(parser, 'checkpoint', '--opacity', '--unknown-below')
     add('--aug-test', '--tta', action='store_true', help='multi-scale and flip, as published')
     add('--out', metavar='FILE.pkl|DIR', help='predictions: one pickle, or a PNG of ids each')
     add('--eval', nargs='+', metavar='METRIC', help='mIoU, mDice, mFscore')
@@ -38,15 +40,11 @@ def parse_args(words: Sequence[str] | None = None) -> argparse.Namespace:
     add('--show', action='store_true', help='show each prediction in a window')
     add('--show-dir', metavar='DIR', help='write each prediction over its image into DIR')
     add('--wait-time', type=float, default=2, help='seconds each window stays (--show)')
-    add('--opacity', type=float, default=0.5, help='of the overlay, in (0, 1]')
     add('--per-picture', nargs='?', const='', metavar='FILE.csv', help='scores of each picture')
-    add('--unknown-below', type=float, metavar='P', help='no class where its probability is lower')
     add('--certainty-dir', metavar='DIR', help='a grey picture of the confidence for each')
     add('--probabilities', action='store_true', help='and those of all classes (--certainty-dir)')
     add('--report', nargs='?', const='', metavar='PATH', help='write a self-contained HTML report')
-    add('--fuse-bn', action='store_true', help='fold batch norms (same classes, faster)')
-    add('--channels-last', action='store_true', help='memory layout (same classes)')
-    add('--bf16', action='store_true', help='bfloat16 autocast (faster, not exact)')
+    add_shared(parser, '--fuse-bn', '--channels-last', '--bf16')
     # Arguments of the 0.x toolbox whose meaning is now elsewhere: say so instead of failing.
     add('--gpu-id', '--gpu-ids', dest='gpu_id', nargs='+', help=argparse.SUPPRESS)
     add('--gpu-collect', action='store_true', help=argparse.SUPPRESS)

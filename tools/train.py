@@ -2,7 +2,7 @@
 """Train a network.
 
 python tools/train.py configs/pspnet/pspnet_r50-d8_512x1024_40k_cityscapes.py
-bash tools/dist_train.sh CONFIG 4          on four GPUs
+torchrun --nproc_per_node 4 -m segkit train CONFIG      on four GPUs
 python tools/train.py CONFIG --resume      go on where it stopped
 python tools/train.py --data FOLDER --model segformer_mit-b0 --pretrained
                                            a folder of pictures and labels: to a trained network, a
@@ -25,6 +25,7 @@ from segkit.engine.launch import (
     read_config,
     run_script,
     starting_up,
+    tool_parser,
 )
 from segkit.inspection.options import add_folder_options, settle
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 
 def parse_args(words: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Train a network')
+    parser = tool_parser(__doc__)
     add_common_arguments(parser, '?')
     add = parser.add_argument
     add('--data', metavar='FOLDER', help='pictures and labels, in place of a config')
@@ -77,7 +78,7 @@ def parse_args(words: Sequence[str] | None = None) -> argparse.Namespace:
 def apply_arguments(args: argparse.Namespace, cfg) -> None:
     """Write the arguments into the config, so that it alone says what was run."""
     if args.gpus:
-        print('--gpus/--gpu-ids have no effect: use CUDA_VISIBLE_DEVICES and tools/dist_train.sh')
+        print('--gpus/--gpu-ids have no effect: use CUDA_VISIBLE_DEVICES and torchrun')
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp or args.amp_dtype:

@@ -10,7 +10,13 @@ multiplied out. Red is much, blue is little.
 
 import argparse
 
-from segkit.engine.launch import add_weights_arguments, run_script, tool_parser
+from segkit.engine.launch import (
+    add_weights_arguments,
+    parse_options,
+    run_script,
+    tool_parser,
+)
+from segkit.engine.shared_options import add_shared
 from segkit.outputs import own_outputs
 
 DEFAULT_POINTS = ((0.3, 0.3), (0.5, 0.5), (0.75, 0.65))
@@ -26,14 +32,12 @@ def point(text: str) -> tuple[float, float]:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = tool_parser(__doc__)
-    parser.add_argument('config', help='a config file, or the name of a shipped one')
-    parser.add_argument('checkpoint', help="a file or URL; '' for random weights")
+    parser = tool_parser(__doc__, config=True)
+    add_shared(parser, 'checkpoint', '--device', '--opacity')
     parser.add_argument('image')
     parser.add_argument('--points', nargs='+', type=point, metavar='X,Y', help='in pixels')
     parser.add_argument('--out', default='attention.png', help='default: %(default)s')
-    parser.add_argument('--device', default='cpu', help='default: %(default)s')
-    parser.add_argument('--opacity', type=float, default=0.55, help='of the heat, in (0, 1]')
+    parser.set_defaults(opacity=0.55)
     add_weights_arguments(parser)
     args = parser.parse_args()
     if not 0 < args.opacity <= 1:
@@ -53,9 +57,11 @@ def visualize(args: argparse.Namespace) -> None:
     from segkit.visualization.attention_probe import probe
     from segkit.visualization.images import read_rgb
 
+    model = init_model(
+        args.config, args.checkpoint or None, args.device, parse_options(args.cfg_options)
+    )
     image = read_rgb(args.image)
     points = shares(args.points, image.shape)
-    model = init_model(args.config, args.checkpoint or None, args.device)
     # One pass over the whole picture: a window of a sliding test sees only its own pixels.
     model.test_cfg = {'mode': 'whole'}
     with probe(model.decode_head) as read:

@@ -27,11 +27,11 @@ from typing import Any
 import numpy as np
 
 from segkit import storage
+from segkit.command import command
 from segkit.datasets.row_codec import CODECS, DamagedBlockError, checksum, decode_rows
 from segkit.errors import DataError, UserError
 from segkit.json_file import read_json
 
-_REBUILD = 'Write the cache again with tools/cache_dataset.py.'
 VERSION = 3  # 2 had no checksums
 INDEX_DTYPE = np.dtype(
     [
@@ -115,7 +115,7 @@ class CacheEntry:
         except DamagedBlockError as error:
             what = ('image', 'label')[which]
             problem = f'its {what} in the cache {self._folder}/data.bin is not what was written'
-            raise DataError(self._img_path, f'{problem} ({error})', _REBUILD) from error
+            raise DataError(self._img_path, f'{problem} ({error})', _rebuild()) from error
 
 
 class DecodedCache:
@@ -138,11 +138,11 @@ class DecodedCache:
                 raise UserError('data.bin is empty')
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
-                str(folder), f'this is no complete cache ({error})', _REBUILD
+                str(folder), f'this is no complete cache ({error})', _rebuild()
             ) from error
         if version != VERSION or not sound:
             problem = 'its index is damaged' if version == VERSION else 'it is of another version'
-            raise DataError(str(folder), f'this cache cannot be used: {problem}', _REBUILD)
+            raise DataError(str(folder), f'this cache cannot be used: {problem}', _rebuild())
         self.index = np.load(self.folder / 'index.npy', mmap_mode='r')
         # Mapped on first use, so that each worker has its own mapping of the same pages.
         self._data: np.ndarray | None = None
@@ -154,7 +154,7 @@ class DecodedCache:
         key = sample_key(img_path, self.data_root)
         place = int(np.searchsorted(self.index['key'], np.uint64(key)))
         if place == len(self.index) or int(self.index['key'][place]) != key:
-            raise DataError(img_path, f'this image is not in the cache {self.folder}', _REBUILD)
+            raise DataError(img_path, f'this image is not in the cache {self.folder}', _rebuild())
         return place
 
     def entry(self, img_path: str) -> CacheEntry:
@@ -178,7 +178,7 @@ class DecodedCache:
             same = np.array_equal(record['source_size'][:labelled], sizes[:labelled])
             if not same or not np.array_equal(record['source_time'][:labelled], times[:labelled]):
                 changed = f'image or label changed after the cache {self.folder} was written'
-                raise DataError(info['img_path'], changed, _REBUILD)
+                raise DataError(info['img_path'], changed, _rebuild())
 
     def _check_reading(self, reading: dict[str, object]) -> None:
         written = self.meta.get('labels', {})
@@ -191,5 +191,9 @@ class DecodedCache:
                     str(self.folder),
                     f'the labels of this cache were read {found}, and this dataset reads them with '
                     f'{name}={wanted}',
-                    _REBUILD,
+                    _rebuild(),
                 )
+
+
+def _rebuild() -> str:
+    return f'Write the cache again with `{command("cache_dataset", "CONFIG FOLDER")}`.'

@@ -50,7 +50,7 @@ def write_cache(
     dataset: BaseSegDataset,
     folder: str | Path,
     kind: str = 'raw',
-    workers: int = 0,
+    workers: int | None = 0,
     codec: str | None = None,
 ) -> int:
     """Decode every sample of a dataset into ``folder``; returns the bytes written.
@@ -98,7 +98,7 @@ def _refuse_other_folder(folder: Path) -> None:
         )
 
 
-def _write_files(folder: Path, jobs: list, workers: int) -> int:
+def _write_files(folder: Path, jobs: list, workers: int | None) -> int:
     index = np.zeros(len(jobs), INDEX_DTYPE)
     end = 0
     with open(folder / 'data.bin', 'wb') as file:

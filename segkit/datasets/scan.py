@@ -19,6 +19,7 @@ from mmengine import dist, fileio
 from mmengine.logging import print_log
 
 from segkit import storage
+from segkit.command import command
 from segkit.errors import DataError, UserError
 from segkit.outputs import output_file
 
@@ -248,7 +249,8 @@ def _spellings(name: str, suffix: str, folder: Sequence[str]) -> Iterator[str]:
 def check_folder(folder: str, key: str, backend_args: dict | None = None) -> None:
     """A local folder named by ``data_prefix[key]`` must exist."""
     if is_local(folder, backend_args) and not os.path.isdir(storage.on_disk(folder) or '.'):
-        unlabelled = ' A test set without labels takes tools/test.py --format-only --out DIR.'
+        testing = command('test', '... --format-only --out DIR')
+        unlabelled = f' A test set without labels takes `{testing}`.'
         raise FileNotFoundError(
             f'{folder}: the folder of data_prefix.{key} does not exist. Set data_root (and '
             f'data_prefix.{key}) of the dataset in the config to where the data are.'

@@ -11,6 +11,7 @@ from typing import Any
 
 from mmengine.dataset import InfiniteSampler
 
+from segkit.command import command
 from segkit.datasets.decode import Header
 from segkit.datasets.samplers import InfiniteSeededSampler
 from segkit.datasets.transforms.aug_test import datasets_of
@@ -186,7 +187,8 @@ def bit_depth(plan: Plan) -> Iterator[Finding]:
             f'{len(deep)} of {len(plan.headers)} pictures looked at have more than 8 bits a '
             'channel and are read as 8: 16-bit values keep their upper byte alone. Read them with '
             "dict(type='LoadImageFromFile', color_type='unchanged') in both pipelines, and set "
-            'data_preprocessor.mean and std to values of that range (tools/check_dataset.py tells '
+            'data_preprocessor.mean and std to values of that range (`'
+            f'{command("check_dataset", "CONFIG")}` tells '
             'them) and model.backbone.in_channels to their channels.',
             [f'{header.path}: {header.bits} bits' for header in deep],
             pictures=[header.path for header in deep[:4]],

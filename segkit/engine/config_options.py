@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from mmengine.config import Config, ConfigDict
 
+from segkit.command import command
 from segkit.engine.config_schema import RUNNER_KEYS
 from segkit.errors import ConfigError, UserError, nearest
 
@@ -123,7 +124,7 @@ def _cure(key: str, cfg: Config) -> str:
     places = places or _named(key.rpartition('.')[2], cfg)
     if places:
         return f' Set {", ".join(places)} instead.'
-    return ' tools/print_config.py CONFIG prints all settings.'
+    return f' `{command("print_config", "CONFIG")}` prints all settings.'
 
 
 def places_of(value: object, key: str, cfg: Config) -> list[str]:

@@ -14,8 +14,8 @@ import torch
 import torch.distributed as torch_dist
 
 from segkit.engine.errors import torch_said
-from segkit.engine.launch import LAUNCHERS
 from segkit.engine.rendezvous import joined, meet, shared_address
+from segkit.engine.shared_options import LAUNCHERS
 
 
 class LaunchError(RuntimeError):
@@ -46,8 +46,8 @@ def _variable(name: str, launcher: str) -> str:
 
 
 _STARTER = dict(
-    pytorch='torchrun (tools/dist_train.sh does)',
-    slurm='srun (tools/slurm_train.sh does)',
+    pytorch='torchrun --nproc_per_node N',
+    slurm='srun',
     mpi='mpirun',
 )
 

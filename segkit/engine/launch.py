@@ -15,12 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from segkit.command import command, program, worded
 from segkit.engine import stops
+from segkit.engine.shared_options import CFG_OPTIONS, add_config, add_shared
 
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 # What the system says about a path it was given; the path is in the message.
 _FILE_ERRORS = (
     FileNotFoundError,
@@ -34,18 +35,20 @@ _FILE_ERRORS = (
 def tool_parser(
     doc: str | None, config: bool = False, overwrite: str = ''
 ) -> argparse.ArgumentParser:
-    """A parser that prints ``doc`` as it is; ``config``: with a config and --cfg-options;
-    ``overwrite``: with the --workers and --overwrite of a converter, and the help of the latter."""
+    """A parser that prints ``doc``, with commands as the user calls them.
+
+    ``config``: with a config and --cfg-options; ``overwrite``: with the --workers and --overwrite
+    of a converter, and the help of the latter.
+    """
     parser = argparse.ArgumentParser(
-        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=program(),
+        description=worded(doc or ''),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     if config:
-        parser.add_argument('config', help='a config file, or the name of a shipped one')
-        parser.add_argument(
-            '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='change settings'
-        )
+        add_config(parser)
     if overwrite:
-        parser.add_argument('--workers', type=int, help='processes (default: one a core)')
+        add_shared(parser, '--workers')
         parser.add_argument('--overwrite', action='store_true', help=overwrite)
     return parser
 
@@ -53,23 +56,10 @@ def tool_parser(
 def add_common_arguments(parser: argparse.ArgumentParser, config: str | None = None) -> None:
     """The arguments that training and testing share, both generations' names; ``config``: '?' where
     another argument may stand for it."""
-    parser.add_argument('config', nargs=config, help='a config file, or the name of a shipped one')
-    parser.add_argument('--work-dir', help='where to write (default: work_dirs/NAME OF CONFIG)')
-    parser.add_argument(
-        '--cfg-options',
-        '--options',
-        dest='cfg_options',
-        nargs='+',
-        default=[],
-        metavar='KEY=VALUE',
-        help='change settings: model.decode_head.channels=256 data_root=/data/ade20k a.b=[1,2]',
-    )
-    parser.add_argument(
-        '--launcher',
-        choices=LAUNCHERS,
-        default='none',
-        help='how the processes are started; torchrun is recognised without it',
-    )
+    add_shared(parser, 'config', nargs=config)
+    add_shared(parser, '--work-dir')
+    parser.add_argument('--cfg-options', '--options', dest='cfg_options', **CFG_OPTIONS)
+    add_shared(parser, '--launcher')
     # torch.distributed.launch passes it; torchrun sets the variable instead.
     parser.add_argument('--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)
 
@@ -188,10 +178,10 @@ def adopt(cfg: 'Config') -> None:
         print("default_scope='mmseg' is not installed: its types are looked up in 'segkit'")
         cfg.default_scope = 'segkit'
     if 'data' in cfg and not {'train_dataloader', 'test_dataloader'} & set(cfg):
-        command = f'python tools/convert_config.py {shlex.quote(str(cfg.filename))} new.py'
         raise ConfigError(
-            f'{cfg.filename}: data: this is a config of mmsegmentation 0.x. Run `{command}` and '
-            'use new.py'
+            f'{cfg.filename}: data: this is a config of mmsegmentation 0.x. Run '
+            f'`{command("convert_config", f"{shlex.quote(str(cfg.filename))} new.py")}` and use '
+            'new.py'
         )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+from segkit.command import command
 from segkit.engine.checkpoints import candidates
 from segkit.engine.config_schema import averages_weights
 from segkit.engine.folders import ends_like_file, make_folder
@@ -48,8 +49,8 @@ def require_checkpoint(path: str, cfg: Config | None = None) -> str:
             f'{path}: this folder holds no checkpoint (*.pth, model.safetensors) yet'
         )
     raise CheckpointNotFoundError(
-        f'{path}: there is no such checkpoint. Train one with tools/train.py, or give the path '
-        'or URL of a published one'
+        f'{path}: there is no such checkpoint. Train one with `{command("train", "CONFIG")}`, or '
+        'give the path or URL of a published one'
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from segkit.command import command
 from segkit.errors import EvaluationError
 from segkit.outputs import picture_png
 from segkit.safe_pickle import read_arrays
@@ -21,13 +22,16 @@ def read_pickle(path: str | Path) -> list[np.ndarray]:
         EvaluationError: there is no such file, it is damaged or holds anything but arrays.
     """
     if not Path(path).is_file():
-        raise EvaluationError(f'{path}: there is no such file; make it with tools/test.py --out.')
+        raise EvaluationError(
+            f'{path}: there is no such file; make it with `{command("test", "... --out FILE")}`.'
+        )
     try:
         with open(path, 'rb') as file:
             maps = read_arrays(file)
     except ValueError as error:
         raise EvaluationError(
-            f'{path}: not a pickle of label maps ({error}); make one with tools/test.py --out.'
+            f'{path}: not a pickle of label maps ({error}); make one with '
+            f'`{command("test", "... --out FILE")}`.'
         ) from None
     if not isinstance(maps, list) or not all(isinstance(m, np.ndarray) for m in maps):
         raise EvaluationError(f'{path}: must hold a list of (H, W) arrays of class indices.')

@@ -328,7 +328,7 @@ LACKING = {
             'cascade_encoder_decoder'
         ),
         'Several scales and flips are tested by aug_test=dict(img_ratios=[...], flip=True) in the '
-        'config and `tools/test.py --tta`; tta_model and tta_pipeline are left out.': (
+        'config and `segkit test --tta`; tta_model and tta_pipeline are left out.': (
             'SegTTAModel seg_tta'
         ),
         'Segmentors here predict classes; one of your own is a subclass of BaseSegmentor.': (

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from segkit.command import command
 from segkit.engine.before_training import WARNING, Finding
 
 _ALIKE = 0.97
@@ -61,8 +62,8 @@ def duplicate_findings(splits: Mapping[str, Looks]) -> Iterable[Finding]:
                 WARNING,
                 f'{len(alike)} of {len(looks)} pictures of {name} look like pictures that are '
                 'trained on (frames of one video, copies): scores on them are too good. Split by '
-                'video or place: tools/new_dataset.py FOLDER --group-by PATTERN keeps a group in '
-                'one split.',
+                f'video or place: `{command("new_dataset", "FOLDER --group-by PATTERN")}` keeps a '
+                'group in one split.',
                 [f'{path}: like {other}' for path, other in alike],
                 pictures=[path for pair in alike[:2] for path in pair],
             )

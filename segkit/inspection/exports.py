@@ -5,19 +5,18 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
 
-from segkit.engine.config import PACKAGE
+from segkit.command import command
 from segkit.errors import UserError
 from segkit.json_file import read_json
 
 from .files import visible_files
-from .quoting import command
+from .quoting import shell_word
 
 _READ_AT_MOST = 200 * 2**20  # bytes of one JSON file
 _TRIED = 5  # files of one ending
 _MASKS = (
     'segkit trains on label images: one PNG a picture, whose values are class indices or colours'
 )
-_CONVERTER = 'dataset_converters/polygons.py'
 
 
 def refuse_exports(root: Path) -> None:
@@ -65,9 +64,7 @@ def json_kind(path: Path) -> str:
 
 
 def _cure(root: Path) -> str:
-    homes = Path('tools'), PACKAGE.parent / 'tools', PACKAGE / '.shipped/tools'
-    script = next(home / _CONVERTER for home in homes if (home / _CONVERTER).is_file())
-    return f'Draw them first: {command("python", script, root)}'
+    return f'Draw them first: {command("polygons", shell_word(root))}'
 
 
 def xml_kind(path: Path) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from segkit.command import command
 from segkit.datasets.scan import read_split
 from segkit.errors import UserError
 
@@ -181,7 +182,7 @@ def _add_split(layout: Layout, role: str, found: Mapping[str, Sequence[str]]) ->
         layout.parts[role] = unlabelled(folder, names)
         layout.notes.append(
             f'test: the {len(names)} pictures of {folder} have no labels; predictions for them '
-            'take tools/test.py --format-only --out DIR.'
+            f'take `{command("test", "... --format-only --out DIR")}`.'
         )
     else:
         layout.notes.append(

@@ -1,8 +1,6 @@
 """From a folder to a config: find the splits, read the labels, name the classes, write."""
 
-import os
 import re
-import shutil
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -10,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median_low
 
+from segkit.command import command
 from segkit.datasets.metainfo import dataset_metainfo, make_palette
 from segkit.datasets.parallel import Failure, parallel
 from segkit.datasets.scan import SPLIT_WRITER, write_split
@@ -25,7 +24,7 @@ from .examine import Examiner
 from .labels import Pair, gather, look
 from .layout import Choice, Layout, find_layout
 from .pairing import Pairing
-from .quoting import command, plain, shell_word
+from .quoting import plain, shell_line, shell_word
 from .recipe import ON_CPU, ON_GPU, Recipe, has_gpu, recipe_for
 from .splits import (
     dataset_settings,
@@ -149,8 +148,8 @@ def _about_turned(image: str, label: str, turned: int) -> str:
     """Two ways out, of which the person knows the right one."""
     start = 'import sys; from PIL import Image, ImageOps\nfor p in sys.argv[1:]: '
     save = '.save(p, quality=95)'
-    upright = command('python', '-c', f'{start}ImageOps.exif_transpose(Image.open(p)){save}')
-    stored = command('python', '-c', f'{start}Image.open(p){save[:-1]}, exif=b"")')
+    upright = shell_line('python', '-c', f'{start}ImageOps.exif_transpose(Image.open(p)){save}')
+    stored = shell_line('python', '-c', f'{start}Image.open(p){save[:-1]}, exif=b"")')
     where = f'{shell_word(str(Path(image).parent))}/*{Path(image).suffix}'
     return (
         f'{image}: its EXIF orientation is {turned}, so it is turned when it is read, and nothing '
@@ -275,14 +274,5 @@ def _chosen(recipe: Recipe) -> Iterator[str]:
 
 def _closing(content: Content, out: Path) -> Iterator[str]:
     yield f'{plain(str(out))}: written; training goes to work_dirs/{content.name}. Now:'
-    yield '    ' + tool_command('check_dataset', out)
-    yield '    ' + tool_command('train', out)
-
-
-def tool_command(name: str, *words: str | os.PathLike) -> str:
-    """A tool's command line as it works from here."""
-    script = Path('tools') / f'{name}.py'
-    if script.is_file():
-        return command('python', script, *words)
-    start = ['segkit'] if shutil.which('segkit') else ['python', '-m', 'segkit']
-    return command(*start, name, *words)
+    yield '    ' + command('check_dataset', shell_word(out))
+    yield '    ' + command('train', shell_word(out))

@@ -6,6 +6,8 @@ Shared by tools/new_dataset.py and ``tools/train.py --data``; nothing heavy is i
 import argparse
 from collections.abc import Callable
 
+from segkit.engine.shared_options import add_shared
+
 
 def add_folder_options(parser: argparse.ArgumentParser, network: str) -> list[str]:
     """All of them, in three groups; ``network`` is the name of the option for it.
@@ -14,7 +16,7 @@ def add_folder_options(parser: argparse.ArgumentParser, network: str) -> list[st
         Their names in the namespace.
     """
     before = len(parser._actions)
-    parser.add_argument('--workers', type=int, help='processes that read it (default: one a core)')
+    add_shared(parser, '--workers')
     add_splits(parser.add_argument_group('pictures, relative to FOLDER').add_argument)
     add_classes(parser.add_argument_group('classes').add_argument)
     add_training(parser.add_argument_group('training').add_argument, network)

@@ -10,7 +10,7 @@ import shlex
 
 from segkit.engine.config_files import literal
 
-__all__ = ['command', 'comment', 'literal', 'plain', 'shell_word']
+__all__ = ['comment', 'literal', 'plain', 'shell_line', 'shell_word']
 
 
 def plain(text: str) -> str:
@@ -32,6 +32,6 @@ def shell_word(word: str | os.PathLike) -> str:
     return "$'" + ''.join('\\' + c if c in "\\'" and len(c) == 1 else c for c in shown) + "'"
 
 
-def command(*words: str | os.PathLike) -> str:
+def shell_line(*words: str | os.PathLike) -> str:
     """The words as one line for a shell."""
     return ' '.join(map(shell_word, words))

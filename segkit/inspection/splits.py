@@ -7,6 +7,7 @@ from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from segkit.command import command
 from segkit.datasets.folds import group_key
 from segkit.datasets.scan import list_stems
 from segkit.errors import UserError
@@ -122,7 +123,7 @@ def take_validation(layout: Layout, args: Namespace) -> list[str]:
     elif args.group_by or args.val_fraction_given:
         told.append('--val-fraction and --group-by have no effect: the folder has a val split.')
     if 'test' not in parts:
-        told.append('test: no split of the folder is for testing; tools/test.py takes val.')
+        told.append(f'test: no split of the folder is for testing; {command("test")} takes val.')
     layout.parts = {role: parts[role] for role in ('train', 'val', 'test') if role in parts}
     return told
 

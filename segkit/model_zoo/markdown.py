@@ -23,19 +23,19 @@ commit and environment, is a line of [measured.csv](segkit/model_zoo/measured.cs
 The weights were published with mmsegmentation, which is under Apache 2.0; the data they were
 trained on has terms of its own.
 
-This page is generated from `segkit/model_zoo/*.csv` by `python tools/model_zoo.py table`.
+This page is generated from `segkit/model_zoo/*.csv` by `segkit model_zoo table`.
 
 ## Reproduce a row
 
 ```bash
-python tools/model_zoo.py download psanet_r50-d8_512x1024_40k_cityscapes
-python tools/model_zoo.py verify psanet_r50-d8_512x1024_40k_cityscapes --aug-test
-torchrun --nproc_per_node 4 tools/train.py psanet_r50-d8_512x1024_40k_cityscapes --launcher pytorch
+segkit model_zoo download psanet_r50-d8_512x1024_40k_cityscapes
+segkit model_zoo verify psanet_r50-d8_512x1024_40k_cityscapes --aug-test
+torchrun --nproc_per_node 4 -m segkit train psanet_r50-d8_512x1024_40k_cityscapes --launcher pytorch
 ```
 
 The first line fetches the checkpoint and checks its SHA-256, the second tests it on the data under
 `data/` and compares with the published figures, the third trains it from scratch with the recipe.
-`python tools/model_zoo.py list --dataset ade20k --backbone r101` finds names.
+`segkit model_zoo list --dataset ade20k --backbone r101` finds names.
 """
 
 COLUMNS = (

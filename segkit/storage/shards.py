@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from segkit.command import command
 from segkit.errors import DataError
 from segkit.storage import stores
 from segkit.storage.object_cache import through_cache
@@ -34,7 +35,6 @@ VERSION = 1
 INDEX_DTYPE = np.dtype(
     [('key', '<u8'), ('shard', '<u4'), ('crc', '<u4'), ('offset', '<u8'), ('size', '<u8')]
 )
-_CURE = 'Copy the shards anew, or write them again with tools/dataset_converters/to_shards.py.'
 _OPEN_FILES = 256  # shards that stay open; others are opened for each read
 _open: dict[str, int] = {}
 
@@ -97,7 +97,7 @@ class Index:
         self._check_sizes()
 
     def _damaged(self, problem: str) -> DataError:
-        return DataError(f'{SCHEME}{self.folder}', problem, _CURE)
+        return DataError(f'{SCHEME}{self.folder}', problem, _cure())
 
     def _check_sizes(self) -> None:
         """Every shard is there, as long as it was."""
@@ -110,7 +110,9 @@ class Index:
             there = found.get(name) if remote else _size(path)
             if there != size:
                 said = 'is not there' if there is None else f'has {there} bytes'
-                raise DataError(path, f'this shard {said}, and the index says {size} bytes', _CURE)
+                raise DataError(
+                    path, f'this shard {said}, and the index says {size} bytes', _cure()
+                )
 
     def names(self) -> list[str]:
         """The paths of all files, in the order of ``table``."""
@@ -139,7 +141,7 @@ class Index:
         data = _pread(shard, size, offset)
         if len(data) != size or zlib.crc32(data) != crc:
             problem = f'{len(data)} of {size} bytes at {offset} of {shard} are not what was packed'
-            raise DataError(address, problem, _CURE)
+            raise DataError(address, problem, _cure())
         return data
 
 
@@ -152,7 +154,7 @@ def _index_of(address: str) -> tuple[Index, str]:
             return _opened(folder), address[len(SCHEME) + len(folder) :].strip('/')
     raise FileNotFoundError(
         f'{address}: there is no index.json in this folder or one above it. Write shards with '
-        'tools/dataset_converters/to_shards.py, and give their folder as '
+        f'`{command("to_shards")}`, and give their folder as '
         'data_root=shards://FOLDER (shards:///a/b, shards://s3://bucket/b).'
     )
 
@@ -204,3 +206,7 @@ def _pread(path: str, size: int, offset: int) -> bytes:
     finally:
         if not kept:
             os.close(handle)
+
+
+def _cure() -> str:
+    return f'Copy the shards anew, or write them again with `{command("to_shards")}`.'

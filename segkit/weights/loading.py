@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from segkit.command import command
 from segkit.errors import CheckpointError, UserError
 
 from .contents import dataset_meta_of, read_verified, state_dict_of
@@ -163,7 +164,7 @@ def _judge(report: LoadReport, purpose: str) -> None:
         raise CheckpointError(
             f"{report.source}: is of the authors' own code for PSPNet and PSANet (names such as "
             'layer0.0.weight), whose networks differ in stem and order from the published ones '
-            'here; take a checkpoint of tools/model_zoo.py list.'
+            f'here; take a checkpoint of `{command("model_zoo", "list")}`.'
         )
     if not report.loaded:
         raise CheckpointError(

@@ -52,7 +52,7 @@ def test_a_config_of_the_older_toolbox_runs_in_our_scope(capsys):
 
 def test_one_of_its_first_generation_is_answered_with_the_converter(tmp_path):
     (tmp_path / 'old.py').write_text(v0_config('pspnet_r50-d8_512x1024_40k_cityscapes'))
-    with pytest.raises(ConfigError, match=r'old\.py: data: .*tools/convert_config\.py'):
+    with pytest.raises(ConfigError, match=r'old\.py: data: .*`segkit convert_config'):
         adopt(Config.fromfile(tmp_path / 'old.py'))
 
 

@@ -18,6 +18,11 @@ MORE = {
     'confusion_matrix': ['{d}/ids'],
     'browse_dataset': ['--out', '{d}/sheet.png'],
     'test': ['{d}/none.pth'],
+    'app': ['{d}/none.pth'],
+    'export': ['{d}/none.pth', '--out', '{d}/a.onnx'],
+    'predict': ['{d}/none.pth', '{d}/a.png', '--out-dir', '{d}/out'],
+    'visualize_attention': ['{d}/none.pth', '{d}/a.png'],
+    'dataset_converters/to_shards': ['--out-dir', '{d}/shards'],
 }
 
 
@@ -27,7 +32,8 @@ def tools_with_options() -> list[str]:
     taking = [
         name for name, path in tools.items() if any(call in path.read_text() for call in adding)
     ]
-    assert len(taking) >= 9, taking
+    taking.append('predict')
+    assert len(taking) >= 14, taking
     return taking
 
 

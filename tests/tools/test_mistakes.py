@@ -57,7 +57,7 @@ CASES = [
     Case('publish_model', '{d}/run.pth {d}/e.pth --ema', 1, 'leave out --ema'),
     Case('publish_model', '{d}/none.pth {d}/e.pth', 1, 'none.pth'),
     Case('publish_model', '{d}/run.pth {d}/y.onnx', 1,
-         'y.onnx: this writes a .pth file; tools/export.py'),
+         'y.onnx: this writes a .pth file; `'),
     Case('publish_model', '{d}/latest.pth {d}/e.pth --ema', 1, 'iter_N.pth or epoch_N.pth'),
     Case('visualize_attention', '{d}/tiny.py , {d}/a.png --points 64,0', 1,
          'outside the picture of 64 x 64'),

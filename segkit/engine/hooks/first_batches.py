@@ -16,6 +16,7 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.structures import BaseDataElement
 
+from segkit.command import command
 from segkit.datasets.decode import Header, picture_header
 from segkit.engine.before_training import ERROR, WARNING, Finding, Plan, findings
 from segkit.engine.config_check import accepted_arguments
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from segkit.engine.runner import Runner
 
 _PROBED = 16  # picture files whose headers are read when training starts
-_TOOL = 'tools/check_dataset.py looks at all of the data'
 
 
 @HOOKS.register_module()
@@ -77,7 +77,9 @@ class FirstBatchesHook(Hook):
             self._counts = torch.zeros(num_classes + 1, dtype=torch.int64)
         for image, sample in zip(data_batch['inputs'], data_batch['data_samples']):
             if 'gt_sem_seg' not in sample:
-                raise TrainingError(f'{_name(sample)}: there is no label to train with. {_TOOL}')
+                raise TrainingError(
+                    f'{_name(sample)}: there is no label to train with. {_looks_at_all()}'
+                )
             label = sample.gt_sem_seg.data
             if label.shape[-2:] != image.shape[-2:]:
                 raise TrainingError(
@@ -98,12 +100,12 @@ class FirstBatchesHook(Hook):
         if not present:
             raise TrainingError(
                 f'every label pixel of the first {self.batches} batches is ignored: there is '
-                f'nothing to learn. {mask_cure(ignored)} {_TOOL}'
+                f'nothing to learn. {mask_cure(ignored)} {_looks_at_all()}'
             )
         if len(present) == 1 and left_out and len(classes) > 1:
             print_log(
                 f'In the first {self.batches} batches the only class is {present[0]}, the rest is '
-                f'ignored ({ignored}). {mask_cure(ignored)} {_TOOL}',
+                f'ignored ({ignored}). {mask_cure(ignored)} {_looks_at_all()}',
                 'current',
                 logging.WARNING,
             )
@@ -167,3 +169,7 @@ def _tell(found: Iterable[Finding]) -> None:
 
 def _name(sample: Any, first: str = 'seg_map_path') -> str:
     return str(sample.get(first, None) or sample.get('img_path', 'A sample'))
+
+
+def _looks_at_all() -> str:
+    return f'`{command("check_dataset", "CONFIG")}` looks at all of the data'
