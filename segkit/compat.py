@@ -96,6 +96,47 @@ class CountsAsModel(CountsAsModule):
     _kin = ('mmengine.model.base_model.base_model', 'BaseModel')
 
 
+class CountsAsConvModule:
+    """Makes ``isinstance(ours, ConvModule)`` hold once mmcv's class of that name is imported.
+
+    Code around mmsegmentation looks for its convolutions so. That class has no say in what counts
+    as it, and is left as it is: Python asks an object that is no instance for its ``__class__``,
+    and ours names a class, made once, that derives from both. ``type(ours)`` stays what it was.
+    """
+
+    @property
+    def __class__(self) -> type:
+        own: Any = type(self)
+        theirs = getattr(sys.modules.get('mmcv.cnn.bricks.conv_module'), 'ConvModule', own)
+        return own if issubclass(own, theirs) else _both(own, theirs)
+
+    @__class__.setter
+    def __class__(self, value: type) -> None:  # as above
+        object.__dict__['__class__'].__set__(self, value)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickle compares type and ``__class__``, unless it is handed the function that builds."""
+        return (_bare, *super().__reduce_ex__(max(protocol, 2))[1:])
+
+
+@functools.cache
+def _both(own: type, theirs: type) -> type:
+    return type(own.__name__, (own, theirs), {'__module__': own.__module__})
+
+
+def _bare(cls: Any) -> Any:
+    return cls.__new__(cls)
+
+
+def sync_batch_norm() -> type[Any]:
+    """torch's, or the class derived from it without a change that mmengine calls so, once that is
+    imported: code around mmsegmentation asks whether a norm is one."""
+    import torch
+
+    theirs = sys.modules.get('mmengine.utils.dl_utils.parrots_wrapper')
+    return getattr(theirs, 'SyncBatchNorm', torch.nn.SyncBatchNorm)
+
+
 def shipped_bases(home: Callable[[], Path]) -> None:
     """Let ``_base_ = 'segkit::_base_/models/...'`` name parts of the shipped configs.
 

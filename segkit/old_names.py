@@ -16,6 +16,7 @@ import sys
 from importlib.abc import Loader, PathEntryFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 # No folder of this name: other finders pass over it.
 ENTRY = os.path.join(os.path.dirname(__file__), 'familiar', '<names>')
@@ -86,6 +87,16 @@ def _is_submodule(module: str, name: str) -> bool:
     """Whether Python asks for a name that is a file of ours, which it is about to import."""
     path = os.path.join(vars(sys.modules[module])['__path__'][0], name)
     return os.path.isfile(f'{path}.py') or os.path.isdir(path)
+
+
+def older_call(name: str) -> Any:
+    """A function or, in the body of a class, a method of mmsegmentation 0.x (older_calls.py)."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        calls = importlib.import_module('segkit.familiar.older_calls')
+        return getattr(calls, name)(*args, **kwargs)
+
+    return call
 
 
 def older_type(name: object, registry: str) -> type | None:

@@ -3,7 +3,8 @@
 Legend: H, W height and width; K number of classes.
 
     gt_sem_seg    (1, H, W) uint8 or int64   class indices, 255 = ignore
-    seg_logits    (K, H, W) float            kept only on request, it is by far the largest
+    seg_logits    (K, H, W) float            by far the largest: computed when it is asked for, and
+                                             kept on request
     pred_sem_seg  (1, H, W) uint8 or int64   class indices; 255 = unknown, on request
     confidence    (1, H, W) float32          probability of the predicted class, on request
     probabilities (K, H, W) float32          of all classes, on request
@@ -13,7 +14,7 @@ flip, flip_direction, reduce_zero_label; padding_size or img_padding_size (left,
 bottom).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 
 import torch
@@ -27,7 +28,8 @@ __all__ = ['ImageViews', 'PixelData', 'SegDataSample']
 
 
 _NO_LOGITS = (
-    'seg_logits are not kept: they are by far the largest part of a result. Ask for them with '
+    'seg_logits are not kept of many images or views, or once a result was copied or moved: they '
+    'are by far the largest part of it. Ask for them with '
     "keep_logits=True: init_model(..., cfg_options={'model.test_cfg.keep_logits': True}), or "
     "model.test_cfg['keep_logits'] = True."
 )
@@ -48,8 +50,11 @@ def _field(name: str, doc: str, missing: str | None = None) -> property:
     private = f'_{name}'
 
     def getter(self: BaseDataElement) -> PixelData:
+        later = self.__dict__.pop(f'{private}_later', None)
         if private not in self.__dict__:
-            raise AttributeError(missing)
+            if later is None:
+                raise AttributeError(missing)
+            self.set_field(PixelData(data=later()), private, dtype=PixelData)
         return getattr(self, private)
 
     def setter(self: BaseDataElement, value: PixelData) -> None:
@@ -77,6 +82,14 @@ class SegDataSample(BaseDataElement):
     )
     probabilities = _field('probabilities', 'Of all classes, (K, H, W).', _missing('probabilities'))
     seg_logits = _field('seg_logits', 'Scores at the original size, (K, H, W).', _NO_LOGITS)
+
+    def logits_later(self, scores: Callable[[], Tensor] | None) -> None:
+        """Have ``scores()``, (K, H, W), become `seg_logits` when they are asked for; or nothing. No
+        field, so that a copy, another device or process does not take it along."""
+        self.__dict__['_seg_logits_later'] = scores
+
+    def __getstate__(self) -> dict[str, object]:
+        return {k: v for k, v in self.__dict__.items() if k != '_seg_logits_later'}
 
 
 class ImageViews:

@@ -55,16 +55,22 @@ def inference_model(
     """
     stream = pictures(imgs)
     if isinstance(imgs, (list, tuple, np.ndarray)) or is_single(imgs):
-        listed = list(stream)
-        for picture in listed:
+        given = list(stream)
+        for picture in given:
             _check_channels(picture, input_channels(model))
-        stream = iter(listed)
+        stream = iter(given)
     wanted = certainty_settings(confidence, probabilities, unknown_below)
     results = predict_stream(model, stream, aug_test, batch_size, wanted=wanted)
     if is_single(imgs):
         return next(iter(results))[1]
     samples = (sample for _, sample in results)
-    return list(samples) if isinstance(imgs, (list, tuple, np.ndarray)) else samples
+    if not isinstance(imgs, (list, tuple, np.ndarray)):
+        return samples
+    listed = []
+    for sample in samples:
+        sample.logits_later(None)  # which all of them together may be too large for
+        listed.append(sample)
+    return listed
 
 
 def inference_segmentor(model: nn.Module, imgs: Source) -> list[np.ndarray]:

@@ -15,6 +15,7 @@ from segkit.models.backbones import TimmBackbone
 from segkit.models.decode_heads.psp_head import PyramidPooling
 from segkit.models.layers import Config, ConvModule, constant_init, resize, resize_to
 from segkit.models.losses.reduction import weight_reduce_loss
+from segkit.registry import MODELS
 
 Configs = dict[str, Any]
 
@@ -37,6 +38,10 @@ class TIMMBackbone(TimmBackbone):
                 f'TIMMBackbone({model_name!r}, features_only=False) gives no maps for a head; '
                 'leave features_only out.'
             )
+        if isinstance(kwargs.get('norm_layer'), str):  # of our registry, not of timm's
+            name = kwargs['norm_layer']
+            found = (MODELS.get(kind) for kind in (name, name.removesuffix('2d')))
+            kwargs['norm_layer'] = next(filter(None, found), name)
         super().__init__(model_name, pretrained, checkpoint_path, in_channels, **kwargs)
         self.init_cfg = init_cfg
 

@@ -35,6 +35,7 @@ _MORE_STEPS = (
     'Albu CLAHE AdjustGamma RandomCutOut RandomMosaic RandomRotFlip Rerange RGB2Gray GenerateEdge '
     'SegRescale ResizeShortestEdge ResizeToMultiple'
 )
+_MIX = 'MixFFN EfficientMultiheadAttention TransformerEncoderLayer'
 _BUILDERS = 'build_dataset build_dataloader'
 _MULTI = 'MultiImageMixDataset'
 _WEIGHTS = (  # where they stood in segkit 0.9
@@ -96,7 +97,8 @@ SERVED = {
     ),
     'structures': 'SegDataSample',
     'familiar.helpers': f'get_classes get_palette add_prefix register_all_modules {_TYPING}',
-    'familiar.losses': 'reduce_loss weighted_loss',
+    'familiar.losses': 'reduce_loss weighted_loss _expand_onehot_labels',
+    'familiar.mix_transformer': _MIX,
     'engine.env': 'collect_env',
     'familiar.names': f'{_CLASSES} dataset_aliases stack_batch datafrombytes',
 }
@@ -167,12 +169,12 @@ PLACES = {
     'models': 'TIMMBackbone Upsample SelfAttentionBlock resize accuracy Accuracy',
     'models.builder': 'MODELS ATTENTION',
     'models.backbones': 'TIMMBackbone',
-    'models.backbones.mit': 'MixVisionTransformer',
+    'models.backbones.mit': f'MixVisionTransformer {_MIX}',
     'models.backbones.timm_backbone': 'TIMMBackbone',
     'models.decode_heads.aspp_head': 'ASPPModule',
     'models.decode_heads.psp_head': 'PPM',
     'models.losses': 'mask_cross_entropy get_class_weight reduce_loss weighted_loss',
-    'models.losses.cross_entropy_loss': 'mask_cross_entropy',
+    'models.losses.cross_entropy_loss': 'mask_cross_entropy _expand_onehot_labels',
     'models.losses.dice_loss': 'DiceLoss',
     'models.losses.tversky_loss': 'TverskyLoss',
     'models.losses.utils': 'weight_reduce_loss get_class_weight reduce_loss weighted_loss',
@@ -291,11 +293,11 @@ LACKING = {
     },
     'models': {
         'torch.nn.KLDivLoss in a loss of yours takes its place.': 'KLDivLoss kldiv_loss',
-        'segkit.models.backbones.mix_transformer and segkit.models.decode_heads.sep_aspp_head have '
-        'blocks of their own.': (
-            'MixFFN EfficientMultiheadAttention TransformerEncoderLayer '
+        'segkit.models.decode_heads.sep_aspp_head has blocks of its own.': (
             'DepthwiseSeparableASPPModule'
         ),
+        'Its blocks are those of another transformer; segkit.models.backbones.mit has those of the '
+        'Mix Transformer.': 'TransformerEncoderLayer',
         _TIMM.format('resnext50_32x4d'): 'ResNeXt resnext ResNeSt resnest',
         _TIMM.format('hrnet_w18'): 'HRNet hrnet',
         _TIMM.format('mobilenetv2_100'): 'MobileNetV2 MobileNetV3 mobilenet_v2 mobilenet_v3',

@@ -38,7 +38,8 @@ class SegDataPreProcessor(nn.Module):
     """Normalise, reorder channels and pad.
 
     Args:
-        mean, std: per channel, in grey levels, in the order *after* the channel swap; or None.
+        mean, std: per channel, in grey levels, in the order *after* the channel swap; without them
+            pixels stay as they are, and it has no such attributes.
         size: (H, W) that training images are padded to (right and bottom).
         size_divisor: pad training images to the next multiple of this instead.
         pad_val: value of padded pixels, after normalisation.
@@ -76,19 +77,20 @@ class SegDataPreProcessor(nn.Module):
         self.test_cfg = dict(test_cfg or {})
         self.non_blocking = non_blocking
         self.batch_augments = [MODELS.build(dict(cfg)) for cfg in batch_augments or []]
-        self.mean: Tensor | None
-        self.std: Tensor | None
+        self.mean: Tensor
+        self.std: Tensor
         for name, values in (('mean', mean), ('std', std)):
-            tensor = None if values is None else torch.tensor(values).float().view(-1, 1, 1)
-            self.register_buffer(name, tensor, persistent=False)
+            if values is not None:
+                tensor = torch.tensor(values).float().view(-1, 1, 1)
+                self.register_buffer(name, tensor, persistent=False)
         self._place: Tensor
         # Without a mean no other tensor would say where the network went.
         self.register_buffer('_place', torch.empty(0), persistent=False)
 
     @property
     def _enable_normalize(self) -> bool:
-        """Whether there is a mean to normalise by, as subclasses ask."""
-        return self.mean is not None
+        """Whether there are ``mean`` and ``std`` to normalise by, as subclasses ask."""
+        return hasattr(self, 'mean')
 
     @property
     def device(self) -> torch.device:
@@ -169,10 +171,10 @@ class SegDataPreProcessor(nn.Module):
         """(C, H, W) any dtype -> ``out``, the same shape in float32."""
         if self.channel_conversion and image.shape[0] == 3:
             image = image.flip(0)
-        mean, std = self.mean, self.std
-        if mean is None or std is None:  # __init__ took both or neither
+        if not self._enable_normalize:
             out.copy_(image)
             return
+        mean, std = self.mean, self.std
         if mean.shape[0] not in (1, image.shape[0]):
             raise UserError(
                 f'data_preprocessor: mean has {mean.shape[0]} values, but images have '

@@ -10,6 +10,8 @@ from typing import Any
 
 from torch import nn
 
+from segkit.compat import sync_batch_norm
+
 Config = Mapping[str, Any]
 Conv = nn.modules.conv._ConvNd  # what all of torch's convolutions are
 
@@ -69,6 +71,7 @@ def build_norm(cfg: Config, channels: int, postfix: int | str = '') -> tuple[str
     """
     found, args = look_up('norm_cfg', cfg, NORMS)
     prefix, cls = found if isinstance(found, tuple) else (_norm_prefix(found), found)
+    cls = sync_batch_norm() if cls is nn.SyncBatchNorm else cls
     requires_grad = args.pop('requires_grad', True)
     args.setdefault('eps', 1e-5)
     if cls is nn.GroupNorm:

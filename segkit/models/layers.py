@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segkit.compat import CountsAsConvModule
 from segkit.errors import UserError
 from segkit.ops import conv_cat_upsampled, winograd
 
@@ -102,7 +103,7 @@ def build_conv(
     return cls(before, after, size, **kwargs, **extra)
 
 
-class ConvModule(nn.Module):
+class ConvModule(CountsAsConvModule, nn.Module):
     """Convolution, then norm, then activation; children `conv`, `bn` (or `gn`, ...), `activate`.
 
     Args:

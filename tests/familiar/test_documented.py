@@ -37,6 +37,14 @@ from segkit.models.utils import nlc_to_nchw
 from segkit.structures import OHEMPixelSampler, SegDataSample
 from segkit.utils import get_classes, get_palette, stack_batch
 
+
+class Plain(BaseDecodeHead):
+    """The least a head needs; the base class itself is abstract."""
+
+    def forward(self, inputs):
+        return self.cls_seg(self._transform_inputs(inputs))
+
+
 TWO = dict(in_channels=[32, 16], in_index=[0, 1], channels=8, num_classes=3)
 # What is refused -> the documented class of the error.
 REFUSED = {
@@ -53,19 +61,19 @@ REFUSED = {
     'a number as weights': (
         lambda: ResNet(50, init_cfg=dict(type='Pretrained', checkpoint=0)).init_weights(),
         (AssertionError, TypeError)),
-    'lists without a transform': (lambda: BaseDecodeHead([32, 16], 16, num_classes=19),
+    'lists without a transform': (lambda: Plain([32, 16], 16, num_classes=19),
                                   AssertionError),
     'an index list without a transform': (
-        lambda: BaseDecodeHead(32, 16, num_classes=19, in_index=[-1, -2]), AssertionError),
+        lambda: Plain(32, 16, num_classes=19, in_index=[-1, -2]), AssertionError),
     'an unknown transform': (
-        lambda: BaseDecodeHead(32, 16, num_classes=19, input_transform='concat'), AssertionError),
-    'lists of two lengths': (lambda: BaseDecodeHead(
+        lambda: Plain(32, 16, num_classes=19, input_transform='concat'), AssertionError),
+    'lists of two lengths': (lambda: Plain(
         [32, 16], 16, num_classes=19, in_index=[-1], input_transform='resize_concat'),
         AssertionError),
     'losses that are no configs': (
-        lambda: BaseDecodeHead(3, 16, num_classes=19, loss_decode=['CrossEntropyLoss']), TypeError),
+        lambda: Plain(3, 16, num_classes=19, loss_decode=['CrossEntropyLoss']), TypeError),
     'three output channels for two classes': (
-        lambda: BaseDecodeHead(32, 16, num_classes=2, out_channels=3), ValueError),
+        lambda: Plain(32, 16, num_classes=2, out_channels=3), ValueError),
     'no convolution and other channels': (
         lambda: FCNHead(in_channels=16, channels=8, num_classes=19, num_convs=0), AssertionError),
     'a number of pool scales': (lambda: PSPHead(pool_scales=1, **SMALL), AssertionError),
@@ -147,11 +155,11 @@ def test_frozen_stages_and_norms_stay_as_they_are():
 
 def test_the_inputs_of_a_head():
     maps = [torch.randn(1, 32, 45, 45), torch.randn(1, 16, 21, 21)]
-    joined = BaseDecodeHead(input_transform='resize_concat', **TWO)
+    joined = Plain(input_transform='resize_concat', **TWO)
     assert (joined.in_channels, joined._transform_inputs(maps).shape) == (48, (1, 48, 45, 45))
-    chosen = BaseDecodeHead(input_transform='multiple_select', **TWO)._transform_inputs(maps)
+    chosen = Plain(input_transform='multiple_select', **TWO)._transform_inputs(maps)
     assert [m.shape for m in chosen] == [m.shape for m in maps]
-    plain = BaseDecodeHead(32, 16, num_classes=19, in_index=0)
+    plain = Plain(32, 16, num_classes=19, in_index=0)
     assert plain._transform_inputs(maps) is maps[0]
     assert (plain.dropout.p, plain.threshold, plain.out_channels) == (0.1, None, 19)
 

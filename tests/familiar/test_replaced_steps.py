@@ -1,6 +1,9 @@
 """A method that a subclass replaces is the one that runs (predictions: tests/models/segmentors/
 test_overriding.py)."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +13,7 @@ from segkit.datasets.transforms import PhotoMetricDistortion, RandomCrop, Random
 from segkit.evaluation import IoUMetric
 from segkit.models import FCNHead, ResNet, SegDataPreProcessor
 from segkit.models.backbones.resnet import BasicBlock, Bottleneck
+from segkit.models.layers import ConvModule
 from segkit.registry import MODELS
 
 
@@ -203,3 +207,41 @@ def test_isinstance_holds_once_mmengine_is_there():
     )
     assert isinstance(model, BaseModel)
     assert isinstance(model.decode_head, BaseModule)
+
+
+def test_convolutions_count_as_mmcvs_once_it_is_there():
+    from mmcv.cnn import ConvModule as Theirs
+    from mmengine.utils.dl_utils.parrots_wrapper import SyncBatchNorm
+
+    ours = ConvModule(3, 4, 1, norm_cfg=dict(type='SyncBN'))
+    assert isinstance(ours, Theirs)
+    assert isinstance(ours, ConvModule)
+    assert isinstance(ours.bn, SyncBatchNorm)
+    assert type(ours) is ConvModule
+    assert not issubclass(ConvModule, Theirs)
+    assert repr(ours).startswith('ConvModule(')
+    for copied in (copy.deepcopy(ours), pickle.loads(pickle.dumps(ours))):
+        assert type(copied) is ConvModule
+        assert torch.equal(copied.conv.weight, ours.conv.weight)
+
+
+class Older(FCNHead):
+    """A head of 0.x with a loss of its own."""
+
+    def losses(self, seg_logit, seg_label):
+        assert seg_label.dtype == torch.int64
+        return dict(loss_own=seg_logit.mean() * 0 + seg_label.shape[1])
+
+
+class Oldest(FCNHead):
+    def forward_train(self, inputs, img_metas, gt_semantic_seg, train_cfg):
+        assert len(img_metas) == len(gt_semantic_seg)
+        losses = super().forward_train(inputs, img_metas, gt_semantic_seg, train_cfg)
+        return dict(losses, loss_more=losses['loss_ce'].detach() * 0 + 2)
+
+
+def test_a_head_of_0x_is_trained_by_its_own_losses():
+    assert Older(**SMALL).loss([X], labelled(), {})['loss_own'] == 1
+    losses = Oldest(**SMALL).loss([X], labelled(), {})
+    assert losses['loss_more'] == 2
+    assert losses['loss_ce'] > 0

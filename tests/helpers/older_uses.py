@@ -20,6 +20,7 @@ from PIL import Image
 
 SMALL = dict(in_channels=16, channels=8, num_classes=3)
 X = torch.randn(2, 16, 8, 8)
+TOKENS = X.flatten(2).transpose(1, 2)
 IMAGE = np.arange(32 * 40 * 3, dtype=np.uint8).reshape(32, 40, 3)
 LABEL = (np.arange(32 * 40).reshape(32, 40) // 7 % 3).astype(np.uint8)
 
@@ -263,7 +264,13 @@ USES: dict[str, Callable[[Any], object]] = {
     **dict.fromkeys(['UPerHead', 'SegformerHead'], lambda cls: cls(
         in_channels=[16, 16], in_index=[0, 1], channels=8, num_classes=3,
         norm_cfg=dict(type='GN', num_groups=2))([X, X]).shape[1] == 3),
-    'BaseDecodeHead': lambda cls: cls(**SMALL).cls_seg(torch.ones(1, 8, 2, 2)).shape[1] == 3,
+    'BaseDecodeHead': lambda cls: type('Own', (cls,), dict(forward=None))(**SMALL).cls_seg(
+        torch.ones(1, 8, 2, 2)).shape[1] == 3,
+    'MixFFN': lambda cls: cls(16, 32)(TOKENS, (8, 8)).shape == TOKENS.shape,
+    'EfficientMultiheadAttention': lambda cls: cls(16, 2, sr_ratio=2)(TOKENS, (8, 8)).shape,
+    'TransformerEncoderLayer': lambda cls: cls(16, 2, 32, with_cp=True)(TOKENS, (8, 8)).shape,
+    '_expand_onehot_labels': lambda f: [t.sum() for t in f(
+        torch.tensor([[0, 2, 255]]), None, (1, 3, 3), 255)] == [2, 6, 6],
     **dict.fromkeys(['ResNet', 'ResNetV1c', 'ResNetV1d'], lambda cls: len(
         cls(depth=18, base_channels=4, stem_channels=4).eval()(torch.ones(1, 3, 32, 32))) == 4),
     'MixVisionTransformer': lambda cls: issubclass(cls, torch.nn.Module),

@@ -38,7 +38,7 @@ class ExportedNetwork(nn.Module):
         self.normalize, self.argmax, self.grid = normalize, argmax, grid
         self.mean: Tensor | None  # buffers: both there or neither
         self.std: Tensor | None
-        mean, std = parts.data_preprocessor.mean, parts.data_preprocessor.std
+        mean, std = (getattr(parts.data_preprocessor, name, None) for name in ('mean', 'std'))
         self.register_buffer('mean', None if mean is None else mean[None].clone())
         self.register_buffer('std', None if std is None else std[None].clone())
 

@@ -46,7 +46,9 @@ def image_to_tensor(img: np.ndarray) -> torch.Tensor:
 
 
 def label_to_tensor(label: np.ndarray) -> torch.Tensor:
-    """(H, W) of any integer dtype -> (1, H, W): uint8 where all values fit, else int64."""
+    """(H, W) or (H, W, 1) of any integer dtype -> (1, H, W): uint8 where all values fit, else
+    int64."""
+    label = label[..., 0] if label.ndim == 3 and label.shape[2] == 1 else label
     dtype = np.uint8 if label.dtype == np.uint8 or fit_a_byte(label) else np.int64
     return torch.from_numpy(np.array(label, dtype, order='C'))[None]
 

@@ -33,7 +33,7 @@ from ..layers import (
     is_open,
     kaiming_init,
 )
-from .start import start
+from .start import named_once, start
 
 Size = Sequence[int]
 
@@ -234,7 +234,8 @@ class MixVisionTransformer(CountsAsModule, nn.Module):
     ) -> None:
         super().__init__()
         self.out_indices, self.with_cp = tuple(out_indices), with_cp
-        self.pretrained, self.init_cfg = pretrained, init_cfg
+        self.pretrained = pretrained
+        self.init_cfg = named_once('MixVisionTransformer', pretrained, init_cfg)
         self._check(num_stages, (num_layers, num_heads, patch_sizes, strides, sr_ratios))
         rates = torch.linspace(0, drop_path_rate, sum(num_layers), device='cpu').tolist()
         self.layers = nn.ModuleList()
@@ -264,8 +265,6 @@ class MixVisionTransformer(CountsAsModule, nn.Module):
                 f'MixVisionTransformer: out_indices {self.out_indices} must name stages 0 to '
                 f'{count - 1}.'
             )
-        if self.pretrained is not None and self.init_cfg is not None:
-            raise UserError('MixVisionTransformer: give either pretrained or init_cfg, not both.')
 
     def init_weights(self) -> None:
         """Pretrained weights if any were named, else as `init_cfg` says, else drawn."""

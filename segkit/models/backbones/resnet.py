@@ -27,7 +27,7 @@ from segkit.compat import CountsAsModule
 from segkit.errors import UserError
 
 from ..layers import Config, build_conv, build_norm, constant_init, kaiming_init
-from .start import start
+from .start import named_once, start
 
 
 class ResidualBlock(CountsAsModule, nn.Module):
@@ -245,7 +245,8 @@ class ResNet(CountsAsModule, nn.Module):
         self.style, self.with_cp = style, with_cp
         self.conv_cfg, self.norm_cfg = conv_cfg, norm_cfg
         self.norm_eval, self.zero_init_residual = norm_eval, zero_init_residual
-        self.pretrained, self.init_cfg = pretrained, init_cfg
+        self.pretrained = pretrained
+        self.init_cfg = named_once('ResNet', pretrained, init_cfg)
         self._check()
         self.block, blocks = self.arch_settings[depth]
         self.stage_blocks = blocks[:num_stages]
@@ -283,8 +284,6 @@ class ResNet(CountsAsModule, nn.Module):
             )
         if self.style not in ('pytorch', 'caffe'):
             raise UserError(f"ResNet: style is {self.style!r}; choose 'pytorch' or 'caffe'.")
-        if self.pretrained is not None and self.init_cfg is not None:
-            raise UserError('ResNet: give either pretrained or init_cfg, not both.')
 
     def _make_stem_layer(self, in_channels: int, channels: int) -> None:
         """(N, in_channels, H, W) -> (N, channels, H/4, W/4), max-pool included."""

@@ -135,6 +135,6 @@ class DAHead(BaseDecodeHead):
         outputs = [seg_logits] if isinstance(seg_logits, Tensor) else seg_logits
         losses = {}
         for prefix, logits in zip(('pam_cam', 'pam', 'cam'), outputs):
-            for name, value in self._losses(logits, label).items():
+            for name, value in self.losses(logits, label).items():
                 losses[f'{prefix}.{name}'] = value
         return losses

@@ -7,6 +7,7 @@ Legend: inputs, a list of maps (N, Ci, Hi, Wi); logits (N, K, h, w); label (N, 1
 """
 
 import warnings
+from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -20,12 +21,13 @@ from segkit.models.hard_pixels import build_pixel_sampler
 from segkit.models.inference.logits import Logits, next_step, step
 from segkit.models.layers import ConvModule, at_least_float32, resize
 from segkit.models.losses.stray_labels import BINARY_CURE, LabelCheck, labelled, percent
+from segkit.old_names import older_call
 
 Config = Mapping[str, object]
 CROSS_ENTROPY = {'type': 'CrossEntropyLoss', 'use_sigmoid': False, 'loss_weight': 1.0}
 
 
-class BaseDecodeHead(CountsAsModule, nn.Module):
+class BaseDecodeHead(CountsAsModule, nn.Module, metaclass=ABCMeta):
     """Base class; a head implements ``forward(inputs) -> logits``.
 
     Args:
@@ -80,7 +82,8 @@ class BaseDecodeHead(CountsAsModule, nn.Module):
         self.acc_interval, self._steps = acc_interval, 0
         self.label_check = LabelCheck(num_classes, ignore_index)
         self.loss_decode = _build_losses(loss_decode)
-        self._refuse_losses()
+        if loss_decode is not CROSS_ENTROPY:  # of a head that only predicts, nobody asks
+            self._refuse_losses()
         self.sampler = build_pixel_sampler(sampler, context=self) if sampler else None
         self.conv_seg = nn.Conv2d(channels, self.out_channels, kernel_size=1)
         self.dropout = nn.Dropout2d(dropout_ratio) if dropout_ratio > 0 else None
@@ -207,9 +210,12 @@ class BaseDecodeHead(CountsAsModule, nn.Module):
             feat = self.dropout(feat)
         return self.conv_seg(feat)
 
+    @abstractmethod
     def forward(self, inputs: Sequence[Tensor]) -> Tensor | tuple[Tensor, ...]:
         """Logits (N, K, h, w) of the backbone's maps; several where a head has several outputs."""
-        raise TypeError(f'{type(self).__name__} defines no forward(inputs).')
+
+    forward_train = older_call('forward_train')
+    forward_test = older_call('forward_test')
 
     def loss(
         self,
@@ -218,6 +224,10 @@ class BaseDecodeHead(CountsAsModule, nn.Module):
         train_cfg: Config | None = None,
     ) -> dict[str, Tensor]:
         """Losses and accuracy of one batch; keys 'loss_ce' (or as named) and 'acc_seg'."""
+        if type(self).forward_train is not BaseDecodeHead.forward_train:  # of 0.x
+            metas = [sample.metainfo for sample in batch_data_samples]
+            labels = self._labels(batch_data_samples).long()
+            return self.forward_train(inputs, metas, labels, train_cfg)
         self._count_step()
         return self.loss_by_feat(self(inputs), batch_data_samples)
 
@@ -271,11 +281,14 @@ class BaseDecodeHead(CountsAsModule, nn.Module):
 
     def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: Sequence) -> dict[str, Tensor]:
         """Losses of logits (N, K, h, w), resized to the labels of the samples."""
-        return self._losses(seg_logits, self._labels(batch_data_samples))
+        return self.losses(seg_logits, self._labels(batch_data_samples))
 
     def _labels(self, batch_data_samples: Sequence) -> Tensor:
-        """Labels (N, 1, H, W), each a class or ignored."""
-        own = type(self)._stack_batch_gt is not BaseDecodeHead._stack_batch_gt
+        """Labels (N, 1, H, W), each a class or ignored; int64 where a subclass sees them."""
+        own = any(
+            getattr(type(self), name) is not getattr(BaseDecodeHead, name)
+            for name in ('_stack_batch_gt', 'losses')
+        )
         stack = self._stack_batch_gt if own else self._stacked
         return self.label_check(stack(batch_data_samples), batch_data_samples)
 
@@ -284,20 +297,22 @@ class BaseDecodeHead(CountsAsModule, nn.Module):
         losses = self.loss_decode
         return list(losses) if isinstance(losses, nn.ModuleList) else [losses]
 
-    def _losses(self, seg_logits: Tensor, label: Tensor) -> dict[str, Tensor]:
-        """Every loss under its name (same names add up), and 'acc_seg'.
+    def losses(self, seg_logit: Tensor, seg_label: Tensor) -> dict[str, Tensor]:
+        """Every loss under its name (same names add up), and 'acc_seg', of logits (N, K, h, w) and
+        labels (N, 1, H, W).
 
         By bands from the small logits (N, K, h, w) where a loss can; they are upsampled as a whole
         only if a sampler, or a loss that knows no bands, asks.
         """
-        seg_logits, size = at_least_float32(seg_logits), label.shape[2:]
+        self._refuse_losses()
+        seg_logits, size = at_least_float32(seg_logit), seg_label.shape[2:]
 
         @cache
         def full() -> Tensor:
             return self._resize(seg_logits, size)
 
-        weight = self.sampler.sample(full(), label) if self.sampler is not None else None
-        label = label.squeeze(1)
+        weight = self.sampler.sample(full(), seg_label) if self.sampler is not None else None
+        label = seg_label.squeeze(1)
         accurate = not self.training or self._steps % self.acc_interval == 0
         losses: dict[str, Tensor] = {}
         correct = None

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from segkit.compat import sync_batch_norm
+
 from ..backbones.resnet import BasicBlock, Bottleneck, ResNet, ResNetV1c, ResNetV1d
 from ..layers import ConvModule, is_plain, is_untouched
 
@@ -53,7 +55,8 @@ def _fold(conv: nn.Module | None, norm: nn.Module | None) -> bool:
     """
     if not isinstance(conv, nn.Conv2d) or not isinstance(norm, NORMS):
         return False
-    if not is_plain(conv) or type(norm) not in NORMS or not is_untouched(norm, type(norm)):
+    known = (*NORMS, sync_batch_norm())
+    if not is_plain(conv) or type(norm) not in known or not is_untouched(norm, type(norm)):
         return False
     mean, var = norm.running_mean, norm.running_var
     if mean is None or var is None or norm.training or len(mean) != conv.out_channels:

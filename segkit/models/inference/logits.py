@@ -60,6 +60,16 @@ def step(method: Callable[P, T]) -> Callable[P, T]:
     return public
 
 
+def outside(body: Callable[..., T]) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Mark a step that does more when it is called from outside; between steps it is ``body``."""
+
+    def mark(public: Callable[P, T]) -> Callable[P, T]:
+        _BODIES[public] = body
+        return public
+
+    return mark
+
+
 def next_step(method: Callable, *args: object) -> Any:
     """``method(*args)`` for a bound method; without the detour over tensors where it is a step."""
     if isinstance(method, MethodType) and method.__func__ in _BODIES:
@@ -178,6 +188,12 @@ class ImageLogits:
     @property
     def num_channels(self) -> int:
         return self.logits.small.shape[-3]
+
+    @property
+    def is_small(self) -> bool:
+        """Whether they take a fraction of the memory that they would at the input's size."""
+        height, width = self.logits.size
+        return self.logits.small.numel() * 4 <= self.num_channels * height * width
 
     def channels(self, start: int, stop: int) -> Tensor:
         """Classes [start, stop) at the original size, (c, H, W)."""

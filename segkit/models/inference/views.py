@@ -87,6 +87,8 @@ def _mirrored(view: Tensor, padding: tuple[int, int, int, int], flip: str) -> Te
 class MeanOfViews(Deferred):
     """Mean probabilities over the views of one image."""
 
+    is_small = False
+
     num_channels: int
 
     @abstractmethod

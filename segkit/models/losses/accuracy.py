@@ -52,6 +52,8 @@ def accuracy(
         counted = labelled(target, ignore_index)
         hit &= counted.unsqueeze(1)
     values = [percent(hit[:, :k].sum(), counted.sum()) for k in ks]
+    if not target.numel():  # no picture, where percent() says 100 of pictures without a label
+        values = [torch.zeros_like(value) for value in values]
     return values[0] if isinstance(topk, int) else values
 
 

@@ -54,18 +54,22 @@ def binary_cross_entropy(
 ) -> Tensor:
     """Sigmoid cross-entropy, one binary problem per class; with K = 1 the label itself is binary.
 
+    A label of the shape of ``pred`` is the target of each of its numbers, and so is ``weight``.
     ``class_weight`` weighs the positive pixels of each class (``pos_weight``).
     """
     pred, label = at_least_float32(pred), comparable(label).contiguous()
     valid = (label >= 0) & labelled(label, ignore_index)
-    if pred.shape[1] == 1:
-        pred, target = pred.squeeze(1), label.masked_fill(~valid, 0)
+    each = pred.shape == label.shape
+    if pred.shape[1] == 1 and not each:
+        pred = pred.squeeze(1)
+    elif class_weight is not None:
+        class_weight = class_weight.reshape(-1, *[1] * (pred.dim() - 2))
+    if each or pred.dim() == label.dim():
+        target = label.masked_fill(~valid, 0)
     else:
         target = _one_hot(label, valid, pred.shape[1])
         valid = valid.unsqueeze(1).expand_as(target)
         weight = None if weight is None else weight.unsqueeze(1)
-        if class_weight is not None:
-            class_weight = class_weight.reshape(-1, *[1] * (pred.dim() - 2))
     pos_weight = None if class_weight is None else class_weight.to(pred)
     loss = F.binary_cross_entropy_with_logits(
         pred, target.to(pred), pos_weight=pos_weight, reduction='none'

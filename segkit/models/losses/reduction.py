@@ -26,7 +26,7 @@ def weight_reduce_loss(
     if reduction not in ('none', 'sum', 'mean'):
         raise UserError(f"reduction must be 'none', 'sum' or 'mean', not {reduction!r}.")
     if weight is not None:
-        weighted = loss * weight
+        weighted = loss * weight if weight.dim() in (0, loss.dim()) else weight
         if weighted.shape != loss.shape:  # it would be weighed against other pixels
             raise UserError(
                 f'A weight of shape {tuple(weight.shape)} does not fit a loss of shape '

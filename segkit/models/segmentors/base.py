@@ -17,11 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from segkit.compat import CountsAsModel
+from segkit.old_names import older_call
 from segkit.registry import build_ours
 from segkit.structures import PixelData, SegDataSample
 
 from ..inference.certainty import UNKNOWN, confidence, probabilities, unknown_below
-from ..inference.logits import Deferred, argmax_classes, as_deferred, step
+from ..inference.logits import Deferred, argmax_classes, as_deferred, outside
 
 if TYPE_CHECKING:
     from mmengine.optim import OptimWrapper
@@ -66,11 +67,16 @@ class BaseSegmentor(CountsAsModel, nn.Module):
 
     def forward(
         self,
-        inputs: Tensor | Sequence,
+        inputs: Tensor | Sequence = (),
         data_samples: Sequence[SegDataSample] | None = None,
         mode: str = 'tensor',
+        **older: Any,
     ) -> Tensor | dict[str, Tensor] | list[SegDataSample]:
-        """What ``mode`` says; see the legend above."""
+        """What ``mode`` says; see the legend above. ``older`` is what 0.x called `img`,
+        `img_metas`, `gt_semantic_seg`, `return_loss` and `rescale`."""
+        if older:
+            given = {'img': inputs, 'img_metas': data_samples, **older}
+            return older_call('forward')(self, **given)
         if mode == 'loss':
             return self.loss(inputs, data_samples)
         if mode == 'predict':
@@ -98,14 +104,18 @@ class BaseSegmentor(CountsAsModel, nn.Module):
 
     def train_step(self, data: object, optim_wrapper: 'OptimWrapper') -> dict[str, Tensor]:
         """Forward, backward and update; returns what ``parse_losses`` gives to log."""
+        if isinstance(data, Mapping) and 'img_metas' in data:
+            return older_call('step')(self, data)
         with optim_wrapper.optim_context(self):
             losses = self._run_forward(self.data_preprocessor(data, True), 'loss')
         loss, to_log = self.parse_losses(losses)
         optim_wrapper.update_params(loss)
         return to_log
 
-    def val_step(self, data: object) -> list:
+    def val_step(self, data: object, optimizer: None = None) -> list:
         """Predictions for a collated batch."""
+        if isinstance(data, Mapping) and 'img_metas' in data:
+            return older_call('step')(self, data)
         return self._run_forward(self.data_preprocessor(data, False), 'predict')
 
     test_step = val_step
@@ -125,19 +135,22 @@ class BaseSegmentor(CountsAsModel, nn.Module):
         total = torch.as_tensor(sum(term for name, term in terms.items() if 'loss' in name))
         return total, {'loss': total, **terms}
 
-    @step
     @torch.no_grad()
-    def postprocess_result(
-        self, seg_logits: Tensor | Deferred, data_samples: Sequence[SegDataSample] | None = None
+    def _results(
+        self,
+        seg_logits: Tensor | Deferred,
+        data_samples: Sequence[SegDataSample] | None = None,
+        called: bool = False,
     ) -> list[SegDataSample]:
-        """Classes of logits (N, K, H, W) at the input's size: padding cut off, flip undone, resized
-        to the original image, argmax (for one channel: sigmoid above the head's threshold). Of
-        several views these are the mean probabilities, (1, K, H, W) at the original size."""
+        """`postprocess_result`; as a step of a prediction, not ``called`` from outside, its results
+        hold on to small logits alone."""
         logits = as_deferred(seg_logits, self.align_corners)
         samples = data_samples or [SegDataSample() for _ in range(len(logits))]
         threshold: Any = getattr(self.decode_head, 'threshold', None)  # of a binary head
         test_cfg = getattr(self, 'test_cfg', None) or {}
         for image, sample in zip(logits.images([s.metainfo for s in samples]), samples):
+            if called or image.is_small:
+                sample.logits_later(image.scores)
             if test_cfg.get('keep_logits'):
                 scores = image.scores()
                 sample.seg_logits = PixelData(data=scores)
@@ -148,6 +161,18 @@ class BaseSegmentor(CountsAsModel, nn.Module):
                 self._keep_certainty(image, sample, classes, test_cfg)
             sample.pred_sem_seg = PixelData(data=classes)
         return list(samples)
+
+    @outside(_results)
+    def postprocess_result(
+        self, seg_logits: Tensor, data_samples: Sequence[SegDataSample] | None = None
+    ) -> list[SegDataSample]:
+        """Classes of logits (N, K, H, W) at the input's size: padding cut off, flip undone, resized
+        to the original image, argmax (for one channel: sigmoid above the head's threshold). Of
+        several views these are the mean probabilities, (1, K, H, W) at the original size.
+
+        A result's `seg_logits` are computed when they are asked for.
+        """
+        return self._results(seg_logits, data_samples, called=True)
 
     def _keep_certainty(
         self, image: Any, sample: SegDataSample, classes: Tensor, test_cfg: Mapping[str, Any]

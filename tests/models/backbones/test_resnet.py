@@ -21,7 +21,7 @@ def test_state_dict_is_that_of_the_published_checkpoints_in_order(depth, count):
     want = [(k.removeprefix('backbone.'), v) for k, v in published.items() if 'backbone.' in k]
     assert [(k, tuple(v.shape)) for k, v in net.state_dict().items()] == want
     assert len(want) == count
-    assert type(net.stem[1]) is nn.SyncBatchNorm
+    assert isinstance(net.stem[1], nn.SyncBatchNorm)
 
 
 @pytest.mark.parametrize(

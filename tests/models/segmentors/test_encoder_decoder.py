@@ -1,5 +1,7 @@
 """EncoderDecoder: losses, whole and sliding tests, and the way back to the original image."""
 
+import pickle
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -77,14 +79,20 @@ def test_a_batch_of_different_sizes_equals_one_image_at_a_time():
             assert torch.equal(alone.pred_sem_seg.data, sample.pred_sem_seg.data)
 
 
-def test_logits_are_kept_only_on_request():
+def test_logits_are_computed_when_asked_for_and_kept_only_on_request():
     model = tiny_segmentor().eval()
     image = torch.randn(1, 3, 32, 32)
     sample = model.predict(image, [sample_of(ori_shape=(40, 44))])[0]
     assert 'seg_logits' not in sample
+    for copied in (sample.cpu(), pickle.loads(pickle.dumps(sample))):
+        with pytest.raises(AttributeError, match='keep_logits=True'):
+            copied.seg_logits  # noqa: B018
+    asked = sample.seg_logits.data
+    assert 'seg_logits' in sample
     model.test_cfg['keep_logits'] = True
     kept = model.predict(image, [sample_of(ori_shape=(40, 44))])[0]
     assert kept.seg_logits.data.shape == (4, 40, 44)
+    assert torch.equal(asked, kept.seg_logits.data)
     assert torch.equal(kept.seg_logits.data.argmax(0)[None], kept.pred_sem_seg.data.long())
     assert torch.equal(sample.pred_sem_seg.data, kept.pred_sem_seg.data)
 
