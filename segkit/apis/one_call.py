@@ -25,14 +25,15 @@ from mmengine.config import Config
 from torch import nn
 
 from segkit.__main__ import tools
+from segkit.command import command
 from segkit.engine.config import load_config
 from segkit.engine.config_check import check_config
 from segkit.engine.launch import parse_options
 from segkit.engine.migration import own_settings
 from segkit.engine.testing import require_checkpoint
 from segkit.errors import UserError
-from segkit.inspection.new_config import tool_command, write_config
-from segkit.inspection.quoting import plain
+from segkit.inspection.new_config import write_config
+from segkit.inspection.quoting import plain, shell_word
 from segkit.inspection.recipe import find_network
 from segkit.outputs import own_outputs
 from segkit.whole_file import write_text
@@ -112,12 +113,12 @@ def write_run(args: Namespace, apply: Callable[[Namespace, Config], None]) -> st
     if os.path.lexists(config):
         raise UserError(
             f'{config}: is there already. Go on with it, '
-            f'`{tool_command("train", config)} --resume`, or choose another --work-dir.'
+            f'`{command("train", shell_word(config))} --resume`, or choose another --work-dir.'
         )
     if int(os.environ.get('WORLD_SIZE', '1')) > 1:
         raise UserError(
             '--data writes a config, which one process does. Write it first, '
-            f'`{tool_command("new_dataset", args.folder)}`, then start several with that.'
+            f'`{command("new_dataset", shell_word(args.folder))}`, then start several with that.'
         )
     if args.seed is None:
         args.seed = secrets.randbelow(2**31)
