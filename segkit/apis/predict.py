@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
-import torch
 from mmengine.dist import barrier, get_dist_info, get_rank
 from torch import nn
 from tqdm import tqdm
 
+from segkit.engine.checkpoints import weights_digest
 from segkit.engine.dist import from_first_rank
 from segkit.engine.folders import make_folder
 from segkit.errors import UserError
@@ -140,15 +140,12 @@ def _begin(
 
 def _settings(model: nn.Module, options: Mapping[str, object]) -> dict[str, str]:
     """What decides the bytes of a result: hashes of the weights, the config and the options."""
-    weights = hashlib.blake2b(digest_size=16)
-    for name, value in model.state_dict().items():
-        weights.update(name.encode())
-        weights.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     config = json.dumps(cast('ReadyNetwork', model).cfg.to_dict(), default=str, sort_keys=True)
     shown = json.dumps(dict(options), default=str, sort_keys=True)
     texts = dict(config=config, options=shown)
     hashes = {key: hashlib.blake2b(text.encode(), digest_size=16) for key, text in texts.items()}
-    return {key: digest.hexdigest() for key, digest in dict(hashes, weights=weights).items()}
+    found = {key: digest.hexdigest() for key, digest in hashes.items()}
+    return dict(found, weights=weights_digest(model))
 
 
 class _Todo:

@@ -11,6 +11,7 @@ the whole file in memory, after deleting the previous one.
 """
 
 import errno
+import hashlib
 import re
 import shlex
 import shutil
@@ -87,6 +88,15 @@ def meta_of(runner: 'Runner', epoch: int, iteration: int) -> dict[str, object]:
         world_size=runner.world_size,
         effective_batch=runner.effective_batch,
     )
+
+
+def weights_digest(model: nn.Module) -> str:
+    """A hash of the names and values of all weights."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, value in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def write(checkpoint: dict, path: str | Path) -> None:

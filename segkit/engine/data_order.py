@@ -122,10 +122,15 @@ def _jump(loader: DataLoader, samples: int, world_size: int) -> int:
     passes = 0
     if not hasattr(sampler, 'indices') and len(batches):  # a finite sampler, in epochs
         passes, skip = divmod(skip, len(batches))
+    place_after(loader, skip)
+    return passes
+
+
+def place_after(loader: DataLoader, batches: int) -> None:
+    """Begin the next pass after so many batches, whose data are not read."""
     # DataLoader forbids replacing its batch sampler, and building another one would need all
     # the arguments it was built from.
-    object.__setattr__(loader, 'batch_sampler', _Advanced(batches, skip))
-    return passes
+    object.__setattr__(loader, 'batch_sampler', _Advanced(loader.batch_sampler, batches))
 
 
 def endless_batches(loader: DataLoader, samples: int, world_size: int) -> Iterator:

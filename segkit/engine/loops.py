@@ -27,6 +27,7 @@ from segkit.engine.dist import any_rank, means_over_ranks
 from segkit.engine.errors import explained
 from segkit.engine.model_setup import bare, gathered, share_buffers
 from segkit.engine.rendezvous import beat
+from segkit.engine.test_progress import TestProgress
 from segkit.errors import ConfigError
 from segkit.registry import LOOPS
 
@@ -231,9 +232,9 @@ class _EvaluationLoop(BaseLoop):
         self._predict()
         return {**self.evaluator.evaluate(len(self.dataloader.dataset)), **self.losses()}
 
-    def _predict(self) -> None:
+    def _predict(self, start: int = 0) -> None:
         with gathered(bare(self.runner.model)):
-            for idx, data_batch in enumerate(self.dataloader):
+            for idx, data_batch in enumerate(self.dataloader, start):
                 self.run_iter(idx, data_batch)
 
     @torch.no_grad()
@@ -305,7 +306,7 @@ class ValLoop(_EvaluationLoop):
                 self.runner.call_hook('validation_failed')
             raise
 
-    def _predict(self) -> None:
+    def _predict(self, start: int = 0) -> None:
         runner, model = self.runner, bare(self.runner.model)
         done = getattr(runner._train_loop, 'iter', 0)  # runner.iter would build the loop
         share_buffers(model)
@@ -340,9 +341,45 @@ class ValLoop(_EvaluationLoop):
 
 @LOOPS.register_module()
 class TestLoop(_EvaluationLoop):
-    """Test. The progress bar is a hook."""
+    """Test. The progress bar is a hook.
+
+    Args:
+        resume: go on with a test of the work directory that did not come to its end.
+        save_every: seconds after which what has been counted is saved.
+        runner, dataloader, evaluator, fp16: as in mmengine.
+    """
 
     stage = 'test'
+
+    def __init__(
+        self,
+        runner: object,
+        dataloader: DataLoader | dict,
+        evaluator: Evaluator | dict | list,
+        fp16: bool = False,
+        resume: bool = False,
+        save_every: float = 60.0,
+    ) -> None:
+        super().__init__(runner, dataloader, evaluator, fp16)
+        self.resume, self.save_every = resume, save_every
+
+    def _predict(self, start: int = 0) -> None:
+        metrics = self.evaluator.metrics
+        self._progress = TestProgress(self.runner, metrics, self.dataloader, self.save_every)
+        if self.resume:
+            start, self._sums = self._progress.resume()
+        else:
+            self._progress.forget()
+        super()._predict(start)
+
+    def _scores(self) -> dict[str, object]:
+        scores = super()._scores()
+        self._progress.forget()
+        return scores
+
+    def run_iter(self, idx: int, data_batch: object) -> None:
+        super().run_iter(idx, data_batch)
+        self._progress.save_if_due(idx + 1, self._sums)
 
     def run(self) -> dict[str, Any]:
         if len(self.dataloader) == 0:

@@ -109,6 +109,7 @@ def apply_test_arguments(args: argparse.Namespace, cfg: Config) -> None:
     cfg.load_from, cfg.resume = None if exported else args.checkpoint, False
     if cfg.get('test_cfg') is None:
         cfg.test_cfg = dict(type='TestLoop')
+    _apply_resume(args, cfg)
     _leave_out_averaging(cfg)
     _apply_output(args, cfg)
     _apply_drawing(args, cfg)
@@ -164,6 +165,19 @@ def _protocol(cfg: Config, aug_test: bool) -> str:
     views = {**PUBLISHED, **(cfg.get('aug_test') or {})}
     scales = ' '.join(f'{ratio:g}' for ratio in views['img_ratios'])
     return f'{mode}, scales {scales}' + (', flip' if views['flip'] else '')
+
+
+def _apply_resume(args: argparse.Namespace, cfg: Config) -> None:
+    if not args.resume:
+        return
+    pickled = bool(args.out) and args.out.endswith(_PICKLES)
+    for option, given in (('--report', args.report is not None), (f'--out {args.out}', pickled)):
+        if given:
+            raise ConfigError(
+                f'{option} with --resume: it needs what every picture gave, and only the counts '
+                'are saved. Test from the start without --resume'
+            )
+    cfg.test_cfg.resume = True
 
 
 def _evaluators(cfg: Config) -> Iterator[ConfigDict]:

@@ -37,6 +37,8 @@ from .scalars import publish_class_scores
 from .scores import METRIC_GROUPS, Scores, iou_of_counts, nanmean
 from .tables import class_table, summary_table, write_csv, write_json
 
+_COUNTS = ('_matrix', '_last', '_images', '_labelled', '_unknown', '_rows', '_boundary_rows')
+
 
 @METRICS.register_module()
 class IoUMetric(BaseMetric):
@@ -102,6 +104,7 @@ class IoUMetric(BaseMetric):
         self.scores: Scores | None = None
         self.image_root: str | None = None  # set by whoever knows the data set
         self._writer: IdImageWriter | None = None
+        self._sources: dict[str, str] = {}  # of a writer before this one
         self._reset()
 
     def _check_arguments(self, format_only: bool, output_dir: str | None, bootstrap: int) -> None:
@@ -196,7 +199,9 @@ class IoUMetric(BaseMetric):
             maps = flat_map(pred), flat_map(known)
             self.results.append(self.intersect_and_union(*maps, k, self.ignore_index))
         matrix = count_sample(known, pred, k, self.ignore_index, sample)
-        self._matrix = matrix if self._matrix is None else self._matrix + matrix
+        # What was resumed is on the CPU.
+        before = None if self._matrix is None else self._matrix.to(matrix.device)
+        self._matrix = matrix if before is None else before + matrix
         self._last, self._images = matrix, self._images + 1
         unknown = self._count_unknown(label, known)
         if self._pictures is not None:
@@ -227,8 +232,26 @@ class IoUMetric(BaseMetric):
             meta = self.dataset_meta or {}
             coding = meta.get('palette'), meta.get('label_ids')
             self._writer = IdImageWriter(folder, self.classes, *coding, self.image_root)
+            self._writer.sources.update(self._sources)
         reduce_zero_label = bool(_meta_of(sample, 'reduce_zero_label', False))
         self._writer.write(flat_map(pred).cpu().numpy(), _name_of(sample), reduce_zero_label)
+
+    def progress(self) -> dict[str, object]:
+        """What has been counted so far, in values that ``torch.load(weights_only=True)`` reads."""
+        state: dict[str, object] = {name: getattr(self, name) for name in _COUNTS}
+        state = {k: v.cpu() if isinstance(v, Tensor) else v for k, v in state.items()}
+        lines = self._pictures.lines() if self._pictures is not None else []
+        sources = dict(self._writer.sources if self._writer else self._sources)
+        return dict(state, pictures=lines, sources=sources, results=list(self.results))
+
+    def go_on_from(self, state: Mapping[str, Any]) -> None:
+        """Count on from what ``progress`` gave."""
+        for name in _COUNTS:
+            setattr(self, name, state[name])
+        if self._pictures is not None:
+            self._pictures.add_lines(state['pictures'])
+        self._sources = dict(state['sources'])
+        self.results[:] = state['results']
 
     # -- the whole data set -----------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from mmengine.dist import all_gather_object, get_rank
 from torch import Tensor
 
@@ -41,6 +42,14 @@ class PictureScores:
     def add(self, name: str, matrix: Tensor, unknown: float = 0.0) -> None:
         """A picture's (K, K) matrix; ``unknown``: share of its labelled pixels without a class."""
         self._lines.append((name, counts_of_matrix(matrix).numpy(), unknown))
+
+    def lines(self) -> list[tuple[str, Tensor, float]]:
+        """What has been added, with tensors."""
+        return [(name, torch.from_numpy(counts), unknown) for name, counts, unknown in self._lines]
+
+    def add_lines(self, lines: Sequence[tuple[str, Tensor, float]]) -> None:
+        """What ``lines`` gave."""
+        self._lines += [(name, counts.numpy(), unknown) for name, counts, unknown in lines]
 
     def drop_last(self) -> None:
         """Take out a picture that a sampler repeated."""

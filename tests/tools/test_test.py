@@ -294,3 +294,13 @@ def test_engines_and_exported_files_give_the_scores_of_pytorch(tmp_path, monkeyp
     assert "backend:                openvino" in run_tool(
         'benchmark', config, *size, '--backend', 'openvino'
     )[1]  # fmt: skip
+
+
+@pytest.mark.parametrize('option', [('--report',), ('--out', 'x.pkl')])
+def test_what_needs_every_picture_is_not_resumed(call, option):
+    with pytest.raises(SystemExit):
+        call('--resume', *option)
+
+
+def test_resume_without_anything_to_go_on_with_tests_from_the_start(call):
+    assert '3/3' in call('--resume')
