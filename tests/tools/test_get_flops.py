@@ -32,6 +32,22 @@ def test_operations_of_one_convolution_are_twice_its_macs():
     assert flops['conv'] == flops['Global'] == 2 * 10 * 12 * 8 * 27
 
 
+def test_a_wide_convolution_counts_as_what_it_is_said_to_take():
+    """On a CPU it takes a quarter of that."""
+    from segkit.models.layers import build_conv
+
+    net = nn.Module()
+    net.conv = build_conv(None, 512, 512, 3, padding=1, bias=False)
+    net.forward = lambda x, mode: net.conv(x[:, :1].repeat(1, 512, 1, 1))
+    image = torch.ones(1, 512, 24, 24)
+    with torch.no_grad():
+        assert not torch.equal(
+            net.conv(image), nn.functional.conv2d(image, net.conv.weight, None, 1, 1)
+        )
+    count = runpy.run_path(str(TOOLS / 'get_flops.py'))['count']
+    assert count(net, [24, 24])['Global'] == 2 * 24 * 24 * 512 * 512 * 9
+
+
 def test_point_wise_attention_is_counted():
     """A mask that reaches everything: L * L logits of C products, and as many sums of values."""
     from torch.utils.flop_counter import FlopCounterMode
