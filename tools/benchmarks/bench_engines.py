@@ -76,8 +76,8 @@ def rows(args: argparse.Namespace) -> list[dict]:
     for backend, precision in chosen:
         if backend not in missing:
             options = dict(backend=backend, precision=precision, calibration=args.calibration)
-            if (backend, precision) == ('torch', 'fp32'):
-                options = {}
+            if backend in ('onnxruntime', 'openvino'):
+                options['fixed_sizes'] = args.fixed_sizes
             model: Any = init_model(cfg, args.checkpoint, **options)
             model.test_cfg = {**model.test_cfg, 'keep_logits': True}
             models[backend, precision] = model
@@ -128,6 +128,7 @@ def main() -> None:
     parser.add_argument('--splits', nargs='+', default=['test'], help='test, val, train')
     parser.add_argument('--engines', nargs='+', default=[], metavar='BACKEND:PRECISION')
     parser.add_argument('--calibration', type=int, default=32, help='pictures for int8')
+    parser.add_argument('--fixed-sizes', action='store_true', help='of the exported networks')
     parser.add_argument('--csv', metavar='NAME', help='write results/NAME.csv')
     args = parser.parse_args()
     torch.set_num_threads(1)
