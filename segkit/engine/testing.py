@@ -105,8 +105,9 @@ def apply_test_arguments(args: argparse.Namespace, cfg: Config) -> None:
             f'{cfg.filename}: test_dataloader or test_evaluator is missing; set both to test'
         )
     engine = _engine(args, [name for name in _SWITCHES if getattr(args, name)])
-    exported = args.checkpoint.lower().endswith('.onnx')
-    cfg.load_from, cfg.resume = None if exported else args.checkpoint, False
+    cfg.load_from, cfg.resume = args.checkpoint, False
+    if engine.pop('exported', False):
+        cfg.load_from = None  # it takes the place of the network, weights and all
     if cfg.get('test_cfg') is None:
         cfg.test_cfg = dict(type='TestLoop')
     _apply_resume(args, cfg)
@@ -138,7 +139,7 @@ def _engine(args: argparse.Namespace, switches: list[str]) -> dict[str, Any]:
     Raises:
         EngineError: before anything is built, for what cannot be.
     """
-    from segkit.apis.engines import EngineError, chosen
+    from segkit.apis.engines import EngineError, chosen, is_exported
 
     options = engine_options(args)
     settings = chosen(options.pop('backend'), args.checkpoint, **options)
@@ -150,7 +151,8 @@ def _engine(args: argparse.Namespace, switches: list[str]) -> dict[str, Any]:
         )
     if settings.plain:
         return {}
-    return dict(options, backend=settings.backend, checkpoint=args.checkpoint)
+    exported = is_exported(args.checkpoint)
+    return dict(options, backend=settings.backend, checkpoint=args.checkpoint, exported=exported)
 
 
 def _protocol(cfg: Config, aug_test: bool) -> str:

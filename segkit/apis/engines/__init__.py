@@ -5,6 +5,14 @@ backbone, and the head hands on what it is given, so resizing, sliding windows, 
 evaluation are those of PyTorch.
 """
 
-from .settings import ENGINES, PRECISIONS, EngineError, Settings, chosen, with_engine
+from .settings import ENGINES, PRECISIONS, EngineError, Settings, chosen, is_exported, with_engine
 
-__all__ = ['ENGINES', 'PRECISIONS', 'EngineError', 'Settings', 'chosen', 'with_engine']
+__all__ = [
+    'ENGINES',
+    'PRECISIONS',
+    'EngineError',
+    'Settings',
+    'chosen',
+    'is_exported',
+    'with_engine',
+]

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from segkit.apis.inference import pipeline_of
 from segkit.registry import DATASETS
 
-from .exported import drafted
+from .exported import drafted, place_of
 from .sessions import needed
 from .settings import EngineError, Settings
 
@@ -43,7 +43,7 @@ def quantised(file: Path, settings: Settings, cfg: Config, watched: Watched) -> 
     digest.update(
         f'{runtime.__version__} {settings.calibration} {source} {pipeline_of(cfg)}'.encode()
     )
-    target = file.with_name(f'{file.stem}-int8-{digest.hexdigest()}{file.suffix}')
+    target = place_of(file) / f'{file.stem}-int8-{digest.hexdigest()}{file.suffix}'
     if target.exists():
         return target
     print(

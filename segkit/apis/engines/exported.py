@@ -20,6 +20,7 @@ from torch import nn
 
 import segkit
 from segkit.apis.export import ExportError, export_model
+from segkit.weights import CheckpointNotFoundError
 from segkit.weights.sources import cache_dir, cached_at
 
 from .sessions import needed
@@ -44,14 +45,21 @@ class Facts(NamedTuple):
 def read_facts(file: Path, backend: str) -> Facts:
     """Facts of an .onnx of ours; of another's, that it takes normalised pictures to logits."""
     onnx = needed('onnx', backend)
+    if not file.is_file():
+        raise CheckpointNotFoundError(
+            f'{file}: there is no such file. Write one with `segkit export`, or give a checkpoint'
+        )
     try:
         model = onnx.load(str(file), load_external_data=False)
-    except Exception as error:  # protobuf's own
-        raise EngineError(f'{file}: is no ONNX file, or not whole ({error}).') from error
-    said = {prop.key: prop.value for prop in model.metadata_props}
-    ways = json.loads(said.get('segkit_export', '{}'))
-    meta = {key: json.loads(said[key]) for key in ('classes', 'palette') if key in said}
-    argmax = ways.get('argmax', model.graph.output[0].name == 'classes')
+        said = {prop.key: prop.value for prop in model.metadata_props}
+        ways = json.loads(said.get('segkit_export', '{}'))
+        meta = {key: json.loads(said[key]) for key in ('classes', 'palette') if key in said}
+        argmax = ways.get('argmax', model.graph.output[0].name == 'classes')
+    except Exception as error:  # protobuf's own among them
+        reason = ' '.join(str(error).split())[:200]
+        raise EngineError(
+            f'{file}: is no ONNX file, or not whole ({reason}). Export the network again.'
+        ) from error
     return Facts(bool(ways.get('normalize')), bool(argmax), meta)
 
 

@@ -16,6 +16,7 @@ from segkit.apis.inference import input_channels
 from segkit.models.decode_heads import BaseDecodeHead
 from segkit.models.inference.fuse import fuse_conv_bn, speed_up
 from segkit.models.segmentors import EncoderDecoder
+from segkit.weights.sources import local_file
 
 from .calibration import quantised
 from .exported import export_cached, read_facts
@@ -64,6 +65,8 @@ def use_engine(
     """
     if settings.backend == 'torch':
         return speed_up(model, bf16=True) if settings.precision == 'bf16' else model
+    if isinstance(getattr(model, 'backbone', None), EngineNetwork):
+        return model  # as for a second test of one Runner
     _refuse(model, settings)
     fuse_conv_bn(model)
     whole = _with_parts_of(model)
@@ -87,7 +90,7 @@ def use_file(model: nn.Module, file: str | Path, settings: Settings) -> nn.Modul
     Raises:
         EngineError: the engine is not installed or refuses the file; it gives classes, not logits.
     """
-    file = Path(file)
+    file = local_file(file)
     facts = read_facts(file, settings.backend)
     _refuse(model, settings)
     if facts.argmax:
@@ -221,7 +224,7 @@ def _pair(axes: Axes) -> str:
 def _undoing(run: Run, model: nn.Module, normalize: bool) -> Run:
     """``run`` of a graph that normalises by itself, for pictures that are normalised already."""
     preprocessor = cast(EncoderDecoder, model).data_preprocessor
-    mean, std = preprocessor.mean, preprocessor.std
+    mean, std = getattr(preprocessor, 'mean', None), getattr(preprocessor, 'std', None)
     if not normalize or mean is None or std is None:
         return run
     return lambda image: run(image * std + mean)

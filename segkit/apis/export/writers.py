@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -43,6 +44,8 @@ def write_onnx(
     """ONNX through torch.export, standard operators alone; classes and palette as metadata."""
     import onnx
 
+    # It names every operator of torchvision that there is not.
+    logging.getLogger('torch.onnx._internal.exporter._registration').setLevel(logging.ERROR)
     output = 'classes' if net.argmax else 'logits'
     program = torch.onnx.export(
         net,

@@ -1,5 +1,6 @@
 """What is exported is kept and found again; a file that was exported stands for its network."""
 
+import subprocess
 import sys
 
 import numpy as np
@@ -14,6 +15,7 @@ from segkit.apis.engines import EngineError, Settings, exported, install, with_e
 from segkit.apis.export import export_model
 from segkit.models.segmentors import EncoderDecoder
 from segkit.registry import MODELS
+from segkit.weights import CheckpointNotFoundError
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8)
 
@@ -168,7 +170,7 @@ class OwnSteps(EncoderDecoder):
         (dict(backend='onnxruntime', precision='int8'), 'train_dataloader.dataset, and the config'),
         (dict(checkpoint='net.onnx', backend='torch'), 'run by onnxruntime or openvino'),
         (dict(checkpoint='net.onnx', fixed_sizes=True), 'has the sizes it was exported with'),
-        (dict(checkpoint='net.onnx'), 'net.onnx: is no ONNX file'),
+        (dict(checkpoint='net.onnx'), 'net.onnx: is no ONNX file.*Export the network again'),
     ],
 )
 def test_what_cannot_be_says_what_can(options, message, quick, tmp_path, monkeypatch):
@@ -202,6 +204,25 @@ def test_a_network_whose_steps_are_written_anew_stays_with_pytorch(quick):
         with_engine(nn.Linear(1, 1), Settings('openvino'), None)
     with pytest.raises(EngineError, match="device='meta' was asked"):
         with_engine(build('fcn').to('meta'), Settings('openvino'), None)
+
+
+def test_a_file_that_is_not_there_is_named():
+    with pytest.raises(CheckpointNotFoundError, match=r'no.onnx: there is no such file'):
+        init_model(short_config('fcn'), 'no.onnx')
+
+
+def test_an_engine_is_put_in_once(weights, quick):
+    model = init_model(short_config('fcn'), weights, backend='onnxruntime')
+    backbone = model.backbone
+    assert with_engine(model, Settings('onnxruntime'), weights).backbone is backbone
+    assert len(quick) == 1
+
+
+def test_no_engine_is_imported_before_it_is_asked_for():
+    code = 'import sys, segkit.apis.model, segkit.engine.hooks, segkit.apis.engines\n'
+    code += 'print({"onnx", "onnxscript", "onnxruntime", "openvino"} & set(sys.modules))'
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert done.stdout == 'set()\n', done.stderr
 
 
 def test_classes_are_no_logits_and_training_is_none_of_an_engine(weights, tmp_path):
