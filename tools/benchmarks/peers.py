@@ -113,7 +113,7 @@ def mmseg_network(network: str, weights: Path | None) -> nn.Module:
 
     DefaultScope.get_instance('bench_peers_mmseg', scope_name='mmseg')
     with DefaultScope.overwrite_default_scope('mmseg'):
-        model = MODELS.build(config_of(network).model.to_dict())
+        model = MODELS.build(config_of(network).model)
     if weights is not None:
         state = torch.load(weights, weights_only=True)['state_dict']
         model.load_state_dict(state, strict=True)
