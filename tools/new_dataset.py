@@ -33,13 +33,16 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    from segkit.inspection.new_config import write_config
+    from segkit.inspection.new_config import fold_paths, write_config
 
     out = args.out or args.folder / 'config.py'
     if out.suffix != '.py':
         sys.exit(f'--out {out}: the name of a config ends in .py')
-    if os.path.lexists(out) and not args.force:
-        sys.exit(f'{out}: is there already; choose another --out, or --force to write over it.')
+    for path in [] if args.force else fold_paths(args, out):
+        if os.path.lexists(path):
+            sys.exit(
+                f'{path}: is there already; choose another --out, or --force to write over it.'
+            )
     try:
         for line in write_config(args, out):
             print(line)

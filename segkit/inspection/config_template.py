@@ -19,7 +19,7 @@ class Content:
     name: of the data set; training writes to work_dirs/NAME. splits: role -> arguments of the data
     sets it consists of. channels: of a picture as loaded; unchanged: keep the stored values.
     statistics: (mean, std) in the order of the channels, where they are not those of photographs.
-    comments: lines for its head.
+    comments: lines for its head. fold: ``number``, ``of``, ``group_by`` of cross-validation.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Content:
     unchanged: bool = False
     statistics: tuple[list | None, list | None] | None = None
     comments: Sequence[str] = ()
+    fold: Mapping[str, object] | None = None
 
 
 def config_text(content: Content) -> str:

@@ -91,15 +91,32 @@ def write_config(args: Namespace, out: Path, alone: bool = True) -> Iterator[str
             *classes.notes,
         ],
     )
-    text = config_text(content)
+    texts = dict(_texts(content, args, out))
     check_outputs('--out', SPLIT_WRITER, lists)
     out.parent.mkdir(parents=True, exist_ok=True)
     for path, stems in lists.items():
         write_split(path, stems)
-    write_text(out, text)
+    for path, text in texts.items():
+        write_text(path, text)
     yield from _chosen(recipe)
     if alone:
         yield from _closing(content, out)
+
+
+def fold_paths(args: Namespace, out: Path) -> list[Path]:
+    """The configs that are written: ``out``, and with --folds one more for each other fold."""
+    return [out, *(out.with_name(f'{out.stem}_fold{i}.py') for i in range(1, args.folds or 1))]
+
+
+def _texts(content: Content, args: Namespace, out: Path) -> Iterator[tuple[Path, str]]:
+    grouped = {'group_by': args.group_by} if args.group_by else {}
+    for number, path in enumerate(fold_paths(args, out)):
+        if args.folds:
+            name = f'{content.name}_fold{number}' if number else content.name
+            fold = {'number': number, 'of': args.folds, **grouped}
+            yield path, config_text(replace(content, name=name, fold=fold))
+        else:
+            yield path, config_text(content)
 
 
 def _choice(args: Namespace) -> Choice:

@@ -29,6 +29,8 @@ def settle(args: argparse.Namespace, refuse: Callable[[str], object]) -> None:
     args.val_fraction = 0.1 if args.val_fraction is None else args.val_fraction
     if not 0 < args.val_fraction < 1:
         refuse(f'--val-fraction {args.val_fraction} must be above 0 and below 1')
+    if args.folds is not None and (args.folds < 2 or args.val_fraction_given):
+        refuse(f'--folds {args.folds}: give 2 or more, without --val-fraction')
     numbers = [args.batch_size, args.iters, *(args.crop or ())]
     if any(number is not None and number < 1 for number in numbers):
         refuse('--batch-size, --iters and --crop must be 1 or more')
@@ -49,6 +51,12 @@ def add_splits(add: Callable) -> None:
         type=float,
         metavar='F',
         help='of the training pictures to validate on where no split is for it (default: 0.1)',
+    )
+    add(
+        '--folds',
+        type=int,
+        metavar='K',
+        help='cross-validation: K configs, each of which validates on another part',
     )
     add(
         '--group-by',

@@ -111,7 +111,9 @@ def take_validation(layout: Layout, args: Namespace) -> list[str]:
     """Take a validation split off where the folder has none; what was decided."""
     parts = layout.parts
     told = []
-    if 'val' not in parts:
+    if args.folds:
+        told.append(take_folds(parts, args.folds, args.group_by))
+    elif 'val' not in parts:
         train, val, how = split_off(parts['train'], args.val_fraction, args.group_by)
         hint = '' if args.group_by else frames_hint(parts['train'].stems)
         parts['train'], parts['val'] = train, val
@@ -126,6 +128,22 @@ def take_validation(layout: Layout, args: Namespace) -> list[str]:
         told.append(f'test: no split of the folder is for testing; {command("test")} takes val.')
     layout.parts = {role: parts[role] for role in ('train', 'val', 'test') if role in parts}
     return told
+
+
+def take_folds(parts: dict[str, Pairing], folds: int, group_by: str | None) -> str:
+    """The pictures for training are those for validation too, a fold of them at a time."""
+    if 'val' in parts:
+        raise UserError(
+            '--folds: the folder has a val split; name what is for all folds by --images.'
+        )
+    stems = parts['train'].stems
+    if len(group(stems, group_by)) < folds:
+        raise UserError(f'--folds {folds}: there are fewer groups in {len(stems)} pictures.')
+    parts['val'] = parts['train']
+    return (
+        f'folds: one of {folds} is for validation, the others for training; each in turn is, in a '
+        'config of its own (..._fold1.py, ...).'
+    )
 
 
 def splits_table(layout: Layout) -> list[str]:

@@ -63,7 +63,7 @@ CASES = [
          'outside the picture of 64 x 64'),
     Case('visualize_attention', '{d}/tiny.py , {d}/a.png --out {d}/o.png', 1,
          'PSPHead has no attention over pixels'),
-    Case('visualize_attention', 'c.py , {d}/none.png', 1, 'none.png does not exist'),
+    Case('visualize_attention', '{d}/tiny.py , {d}/none.png', 1, 'none.png does not exist'),
     Case('visualize_attention', 'c.py , x.png --opacity 3', 2, '--opacity 3.0 must be in (0, 1]'),
 ]  # fmt: skip
 

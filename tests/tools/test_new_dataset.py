@@ -176,3 +176,30 @@ def test_what_cannot_be_read_is_named_and_nothing_is_written(tmp_path):
     assert status == 1
     assert 'unet: there is no such part; known:' in text
     assert not list(tmp_path.rglob('config*'))
+
+
+def test_folds_validate_on_every_picture_once(tmp_path):
+    from segkit.registry import DATASETS
+
+    root = fill(tmp_path / 'data', [0, 255], count=7)
+    out = tmp_path / 'folds.py'
+    status, text = run_tool('new_dataset', root, '--out', out, '--folds', '3')
+    assert status == 0, text
+    assert '_fold1.py' in text
+    seen = []
+    for number in range(3):
+        cfg = load_config(tmp_path / f'folds_fold{number}.py' if number else out)
+        assert cfg.work_dir == ('work_dirs/folds' + (f'_fold{number}' if number else ''))
+        sets = [DATASETS.build(x.dataset) for x in (cfg.train_dataloader, cfg.val_dataloader)]
+        parts = [{x.get_data_info(i)['img_path'] for i in range(len(x))} for x in sets]
+        assert not parts[0] & parts[1]
+        assert len(parts[0] | parts[1]) == 7
+        seen += parts[1]
+    assert len(seen) == len(set(seen)) == 7
+    for wrong in (['--folds', '1'], ['--folds', '3', '--val-fraction', '0.2']):
+        assert run_tool('new_dataset', root, '--out', tmp_path / 'b.py', *wrong)[0] == 2
+    assert run_tool('new_dataset', root, '--out', tmp_path / 'folds_fold1.py')[0] == 1
+    out.unlink()
+    assert run_tool('new_dataset', root, '--out', out, '--folds', '3')[0] == 1, 'a fold is there'
+    status, text = run_tool('new_dataset', root, '--out', tmp_path / 'b.py', '--folds', '8')
+    assert (status, '--folds 8: there are fewer' in text) == (1, True)
