@@ -33,7 +33,7 @@ def parse_args(words: Sequence[str] | None = None) -> argparse.Namespace:
     add_common_arguments(parser)
     add = parser.add_argument
     add_shared(parser, 'checkpoint', '--opacity', '--unknown-below')
-    add('--resume', action='store_true', help='go on with the test of this work directory')
+    add_shared(parser, '--resume')
     add('--aug-test', '--tta', action='store_true', help='multi-scale and flip, as published')
     add('--out', metavar='FILE.pkl|DIR', help='predictions: one pickle, or a PNG of ids each')
     add('--eval', nargs='+', metavar='METRIC', help='mIoU, mDice, mFscore')

@@ -37,6 +37,7 @@ SHARED: dict[str, dict[str, Any]] = {
         default='none',
         help='how the processes are started; torchrun is recognised without it',
     ),
+    '--resume': dict(action='store_true', help='go on where it was stopped'),
     '--workers': dict(type=int, help='processes (default: one a core)'),
 }
 
