@@ -62,7 +62,7 @@ def read(path: Path):
 
 def main() -> int:
     args = parse_args()
-    from conversion import convert, licence_note
+    from conversion import close, convert
 
     found = {path.stem: path for path in sorted(args.source.rglob('*.png'))}
     stems = [stem for stem in found if f'{stem}_L' in found]
@@ -74,9 +74,7 @@ def main() -> int:
         jobs.append((found[stem], args.out / split / f'{stem}.png'))
         jobs.append((found[f'{stem}_L'], args.out / f'{split}annot' / f'{stem}.png'))
     report = convert(read, jobs, 'files', args.workers, args.overwrite)
-    print(report.text(f'Files in {args.out}'))
-    print(licence_note('CamVid'))
-    return 1 if report.failed else 0
+    return close('CamVid', report, report.text(f'Files in {args.out}'))
 
 
 if __name__ == '__main__':

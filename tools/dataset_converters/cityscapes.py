@@ -52,7 +52,7 @@ def main() -> int:
         import cityscapesscripts  # noqa: F401
     except ImportError:
         sys.exit('The drawing code of the dataset is missing: pip install cityscapesscripts')
-    from conversion import convert, licence_note
+    from conversion import close, convert
 
     gt = args.root / args.gt_dir
     sources = sorted(gt.rglob(f'*{POLYGONS}'))
@@ -63,8 +63,7 @@ def main() -> int:
     report = convert(draw, jobs, 'polygons', args.workers, args.overwrite, lists=lists)
     print(report.text(f'Labels in {gt}'))
     print(f'Images in the lists of {args.root}: {write_lists(args.root, gt)}')
-    print(licence_note('Cityscapes'))
-    return 1 if report.failed else 0
+    return close('Cityscapes', report)
 
 
 if __name__ == '__main__':

@@ -76,7 +76,7 @@ def jobs_of(root: Path) -> list[tuple[Path, Path]]:
 
 def main() -> int:
     args = parse_args()
-    from conversion import convert, licence_note
+    from conversion import close, convert
 
     try:
         jobs = jobs_of(args.root)
@@ -88,9 +88,7 @@ def main() -> int:
             'stuffthingmaps_trainval2017.zip or cocostuff-10k-v1.1.zip there.'
         )
     report = convert(read, jobs, 'labels', args.workers, args.overwrite)
-    print(report.text(f'Files in {args.root}'))
-    print(licence_note('COCO-Stuff'))
-    return 1 if report.failed else 0
+    return close('COCO-Stuff', report, report.text(f'Files in {args.root}'))
 
 
 if __name__ == '__main__':

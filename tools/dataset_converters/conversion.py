@@ -108,9 +108,10 @@ def painted(
     return table[packed]
 
 
-def licence_note(title: str) -> str:
-    """A sentence on the terms of a data set."""
-    return f'Terms of {title}: {LICENCES[title]}.'
+def close(title: str, report: Conversion, *lines: str) -> int:
+    """Say what came of a data set's conversion, and on which terms; the exit status."""
+    print(*lines, f'Terms of {title}: {LICENCES[title]}.', sep='\n')
+    return 1 if report.failed else 0
 
 
 def read_names(path: Path) -> list[str]:

@@ -33,7 +33,7 @@ def main() -> int:
     args = parse_args()
     if not 0 <= args.overlap < args.tile:
         sys.exit(f'--overlap {args.overlap}: must be below --tile {args.tile}.')
-    from conversion import convert, licence_note
+    from conversion import close, convert
     from tiles import Tile, boxes, cut
 
     from segkit.datasets.metainfo import dataset_metainfo
@@ -54,9 +54,7 @@ def main() -> int:
         sys.exit(f'{args.source}: no P0000.png with its P0000{LABEL}.png below train or val.')
     jobs.sort(key=lambda job: str(job[0].path))  # each file is decoded once
     report = convert(cut, jobs, 'tiles', args.workers, args.overwrite)
-    print(report.text(f'Tiles in {args.out}'))
-    print(licence_note('iSAID'))
-    return 1 if report.failed else 0
+    return close('iSAID', report, report.text(f'Tiles in {args.out}'))
 
 
 if __name__ == '__main__':

@@ -54,7 +54,7 @@ def files(folder: Path, city: str) -> dict[str, dict[bool, Path]]:
 
 def main() -> int:
     args = parse_args()
-    from conversion import convert, licence_note
+    from conversion import close, convert
     from tiles import Tile, boxes, cut
 
     from segkit.datasets.metainfo import dataset_metainfo
@@ -79,8 +79,7 @@ def main() -> int:
     print(report.text(f'Tiles of {len(pairs)} pictures in {out}'))
     if alone := sorted(set(found) - set(pairs)):
         print(f'left out, the picture or its label is not there: {", ".join(alone)}')
-    print(licence_note('ISPRS'))
-    return 1 if report.failed else 0
+    return close('ISPRS', report)
 
 
 if __name__ == '__main__':

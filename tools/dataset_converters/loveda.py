@@ -26,7 +26,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> int:
     args = parse_args()
-    from conversion import convert, licence_note
+    from conversion import close, convert
 
     jobs = [
         (path, args.out / target / split.lower() / path.name)
@@ -37,9 +37,7 @@ def main() -> int:
     if not jobs:
         sys.exit(f'{args.source}: no Train/Rural/images_png below it. Unpack Train.zip there.')
     report = convert(Path.read_bytes, jobs, 'copies', args.workers, args.overwrite)
-    print(report.text(f'Files in {args.out}'))
-    print(licence_note('LoveDA'))
-    return 1 if report.failed else 0
+    return close('LoveDA', report, report.text(f'Files in {args.out}'))
 
 
 if __name__ == '__main__':

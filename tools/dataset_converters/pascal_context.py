@@ -32,7 +32,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> int:
     args = parse_args()
     from context_labels import DetailFile, LabelFolder
-    from conversion import convert, licence_note
+    from conversion import close, convert
 
     from segkit.datasets.metainfo import dataset_metainfo
     from segkit.datasets.scan import write_split
@@ -52,8 +52,7 @@ def main() -> int:
     print(report.text(f'Labels in {target}'))
     counts = [f'{s}.txt {write_split(lists / f"{s}.txt", source.split(s))}' for s in SPLITS]
     print(f'Images in {lists}: {", ".join(counts)} (complete: 4998 and 5105)')
-    print(licence_note('Pascal Context'))
-    return 1 if report.failed else 0
+    return close('Pascal Context', report)
 
 
 if __name__ == '__main__':

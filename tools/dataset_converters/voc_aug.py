@@ -57,7 +57,7 @@ def main() -> int:
         import scipy.io  # noqa: F401
     except ImportError:
         sys.exit('.mat files need SciPy: pip install scipy')
-    from conversion import convert, licence_note
+    from conversion import close, convert
 
     from segkit.datasets.metainfo import dataset_metainfo
 
@@ -76,8 +76,7 @@ def main() -> int:
         print(f'Images: {write_lists(voc / "ImageSets/Segmentation", sbd, done)}')
     except FileNotFoundError as error:
         sys.exit(str(error))
-    print(licence_note('Pascal VOC 2012 + Aug'))
-    return 1 if report.failed else 0
+    return close('Pascal VOC 2012 + Aug', report)
 
 
 if __name__ == '__main__':
