@@ -166,7 +166,7 @@ def wrappers_of(optim_wrapper: object) -> list[Any]:
 
 
 def set_accumulation(
-    optim_wrapper: Any, batches: int, model: object, done: int, total: int
+    optim_wrapper: object, batches: int, model: object, done: int, total: int
 ) -> None:
     """Tell the optimizer's wrapper that its batches come ``batches`` to a step.
 

@@ -124,7 +124,7 @@ if HAS_MMENGINE:
 
         def register_module(
             self, name: object = None, force: bool = False, module: type | None = None
-        ) -> Any:
+        ) -> object:
             """As mmengine's: a name of ours is refused, whichever of the two came first."""
             if not force:
                 self.import_from_location()

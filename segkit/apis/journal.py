@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from segkit.errors import UserError
 from segkit.outputs import output_file
@@ -24,7 +24,7 @@ from segkit.whole_file import write_text
 
 FOLDER = '.predict'
 _PATIENCE = 1800.0  # seconds in which another rank must have finished a picture
-Record = dict[str, Any]
+Record = dict[str, object]
 
 
 class Entry(NamedTuple):

@@ -346,7 +346,7 @@ def scores_exist(plan: Plan) -> Iterator[Finding]:
 
 def custom_keys_match(plan: Plan) -> Iterator[Finding]:
     """Parts of the network with a rate of their own that no parameter is called after."""
-    model: Any = plan.cfg.get('model')
+    model: object = plan.cfg.get('model')
     wrapper = plan.cfg.get('optim_wrapper')
     settings = (wrapper.get('paramwise_cfg') or {}) if isinstance(wrapper, Mapping) else {}
     keys = settings.get('custom_keys')

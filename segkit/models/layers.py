@@ -9,7 +9,7 @@ Legend: x (N, C, H, W) float.
 
 import warnings
 from collections.abc import Sequence
-from typing import Any, Literal, TypeGuard, TypeVar
+from typing import Literal, TypeGuard, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -92,7 +92,7 @@ class WideConv2d(nn.Conv2d):
 
 
 def build_conv(
-    cfg: Config | None, before: int, after: int, size: int | tuple[int, int], **kwargs: Any
+    cfg: Config | None, before: int, after: int, size: int | tuple[int, int], **kwargs: object
 ) -> Conv:
     """A convolution of ``cfg['type']`` (None: Conv2d) of so many channels ``before`` and ``after``;
     the other arguments go to its class."""

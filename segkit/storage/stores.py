@@ -202,8 +202,8 @@ def _system(address: str) -> tuple[Any, str]:
     return system, system._strip_protocol(address)
 
 
-def _settings(protocol: str) -> dict[str, Any]:
-    fresh: dict[str, Any] = dict(skip_instance_cache=True, use_listings_cache=False)
+def _settings(protocol: str) -> dict[str, object]:
+    fresh: dict[str, object] = dict(skip_instance_cache=True, use_listings_cache=False)
     if protocol in ('s3', 's3a'):
         wait = seconds_for()
         once = dict(retries=dict(total_max_attempts=1), connect_timeout=wait, read_timeout=wait)
@@ -215,7 +215,7 @@ def _below(root: str, path: str) -> str:
     return path[len(root) :].lstrip('/') if path.startswith(root) else path
 
 
-def _version(info: Mapping[str, Any]) -> str:
+def _version(info: Mapping[str, object]) -> str:
     if info.get('size') is None:
         return ''
     names = ('ETag', 'etag', 'md5Hash', 'LastModified', 'mtime', 'created')

@@ -56,7 +56,7 @@ def quantised(file: Path, settings: Settings, cfg: Config, watched: Watched) -> 
     return target
 
 
-def _training_set(cfg: Config) -> dict[str, Any]:
+def _training_set(cfg: Config) -> dict[str, object]:
     """The config of the first training data set, read by the test pipeline without labels."""
     loader = cfg.get('train_dataloader')
     if not loader:
@@ -99,7 +99,7 @@ def _quantise(file: Path, target: Path, batches: _Batches) -> None:
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     class Reader(quantization.CalibrationDataReader):  # which its writer checks the type of
-        def get_next(self) -> Any:
+        def get_next(self) -> object:
             return batches.get_next()
 
     with tempfile.TemporaryDirectory() as folder:

@@ -13,7 +13,7 @@ from typing import Any
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Send = Callable[[MutableMapping[str, object]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _API = '/gradio_api'
@@ -106,7 +106,7 @@ def _again(body: bytes, receive: Receive) -> Receive:
     """A ``receive`` that gives ``body`` first."""
     first = [dict(type='http.request', body=body, more_body=False)]
 
-    async def read() -> MutableMapping[str, Any]:
+    async def read() -> MutableMapping[str, object]:
         return first.pop() if first else await receive()
 
     return read

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import nn
 
@@ -94,7 +94,7 @@ def running(
             page.close(verbose=False)
 
 
-def _middleware(folder: str, host: str) -> list[Any]:
+def _middleware(folder: str, host: str) -> list[object]:
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
@@ -110,7 +110,7 @@ def build(
 ) -> 'Blocks':
     """The components and what they do; masks are written below ``folder``."""
 
-    def shown(path: str | None, opacity: float, unknown_below: float) -> tuple[Any, ...]:
+    def shown(path: str | None, opacity: float, unknown_below: float) -> tuple[object, ...]:
         if path is None:
             return None, None, '', gradio.DownloadButton(interactive=False)
         try:
@@ -155,7 +155,7 @@ def build(
     return page
 
 
-def _output(gradio: ModuleType, label: str) -> Any:
+def _output(gradio: ModuleType, label: str) -> object:
     return gradio.Image(
         label=label, format='png', interactive=False, buttons=['download', 'fullscreen'], height=320
     )
