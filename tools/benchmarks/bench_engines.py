@@ -63,7 +63,10 @@ def datasets(cfg: Any, splits: list[str]) -> Iterator[Any]:
     """The data sets of the splits, read by the test pipeline, labels included."""
     pipeline = cfg.test_dataloader.dataset.pipeline
     for split in splits:
-        dataset = dict(cfg[f'{split}_dataloader'].dataset, pipeline=pipeline, test_mode=True)
+        loader = cfg.get(f'{split}_dataloader')
+        if loader is None:
+            raise SystemExit(f'{cfg.filename}: {split}_dataloader is not set; leave out {split}.')
+        dataset = dict(loader.dataset, pipeline=pipeline, test_mode=True)
         yield DATASETS.build(dataset)
 
 
@@ -95,10 +98,17 @@ def rows(args: argparse.Namespace) -> list[dict]:
                 # The first picture waits for compilers and allocators.
                 found[key].add(sample, exact, seconds if seen else 0.0)
             seen += 1
+            if args.csv and seen % 10 == 0:  # a long run may be stopped
+                write_csv(args.csv, table(args.config, found, seen))
+    return table(args.config, found, seen)
+
+
+def table(config: str, found: dict[tuple[str, str], Counts], seen: int) -> list[dict]:
+    """A row an engine and precision, after ``seen`` pictures."""
     first = next(iter(found.values()))
     return [
         {
-            'network': Path(args.config).stem,
+            'network': Path(config).stem,
             'pictures': seen,
             'engine': backend,
             'precision': precision,
@@ -132,10 +142,10 @@ def main() -> None:
     parser.add_argument('--csv', metavar='NAME', help='write results/NAME.csv')
     args = parser.parse_args()
     torch.set_num_threads(1)
-    table = rows(args)
-    print(markdown_table(table))
+    measured = rows(args)
+    print(markdown_table(measured))
     if args.csv:
-        print(write_csv(args.csv, table))
+        print(write_csv(args.csv, measured))
 
 
 if __name__ == '__main__':
