@@ -19,7 +19,7 @@ RUNNER_KEYS = _words("""
     test_cfg auto_scale_lr optim_wrapper param_scheduler val_evaluator test_evaluator
     default_hooks custom_hooks data_preprocessor load_from resume launcher env_cfg
     log_processor log_level visualizer default_scope randomness experiment_name compile
-    channels_last sync_bn find_unused_parameters model_wrapper_cfg activation_checkpointing
+    channels_last freeze sync_bn find_unused_parameters model_wrapper_cfg activation_checkpointing
     efficient_conv_bn_eval custom_imports aug_test runner_type
 """)
 # Names that configs commonly give to parts of theirs; none is a slip for one of the above.
@@ -253,7 +253,7 @@ KINDS: dict[str, object] = {
     'weight_decay': float, 'keep_ratio': bool, 'shuffle': bool, 'test_mode': bool,
     'prob': float | Sequence[float] | None,
     'scale': int | float | Sequence[int] | Sequence[Sequence[int]] | Sequence[float] | None,
-    'max_norm': float, 'norm_type': float, 'mode': str,
+    'freeze': str | Sequence[str], 'max_norm': float, 'norm_type': float, 'mode': str,
 }  # fmt: skip
 # Pairs of numbers of which the first is the least.
 ORDERED = frozenset(['ratio_range', 'contrast_range', 'saturation_range'])

@@ -19,6 +19,7 @@ from mmengine.device import get_device
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper
 from torch import nn
 
+from segkit.engine.freezing import freeze
 from segkit.models.layers import revert_sync_bn
 from segkit.registry import MODEL_WRAPPERS
 
@@ -42,6 +43,8 @@ def ready(
         wrapper: ``model_wrapper_cfg``, DDP unless its type is another. cfg: the whole config.
     """
     model, note = fit_normalisation(model, distributed)
+    if patterns := cfg.get('freeze'):
+        note = f'{note} {freeze(model, patterns)}'.strip()
     model = model.to(get_device())
     if cfg.get('channels_last'):
         model = use_channels_last(model)

@@ -72,7 +72,8 @@ class Runner(Parts):
         log_processor, log_level, visualizer, default_scope, experiment_name: as in mmengine.
         cfg: the whole config, which is saved with the run. It may also hold ``compile`` (True or
             options of ``torch.compile``: the network alone), ``channels_last``,
-            ``find_unused_parameters``, ``model_wrapper_cfg``, ``activation_checkpointing``,
+            ``freeze`` (patterns of parts that stay as they are), ``find_unused_parameters``,
+            ``model_wrapper_cfg``, ``activation_checkpointing``,
             ``efficient_conv_bn_eval``.
     """
 

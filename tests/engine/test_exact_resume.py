@@ -51,9 +51,20 @@ def test_resumed_equals_never_stopped(tmp_path, straight, stop):
         dict(optim_wrapper__type='AmpOptimWrapper', optim_wrapper__dtype='bf16'),
         dict(optim_wrapper__optimizer=dict(_delete_=True, type='AdamW', lr=1e-3)),
         dict(randomness__deterministic=True),
+        dict(freeze=['backbone.*', 'decode_head.conv_seg']),
         PASSES,
     ],
-    ids=['ema', 'accumulate', 'mid-step', 'workers', 'amp', 'adamw', 'deterministic', 'passes'],
+    ids=[
+        'ema',
+        'accumulate',
+        'mid-step',
+        'workers',
+        'amp',
+        'adamw',
+        'deterministic',
+        'frozen',
+        'passes',
+    ],
 )
 def test_resumed_equals_never_stopped_with(tmp_path, straight, options):
     train_until(tmp_path, 5, **options)

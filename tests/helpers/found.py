@@ -42,7 +42,7 @@ MINIMUM = {
     'heads': 9, 'backbones': 5, 'losses': 6, 'segmentors': 1, 'preprocessors': 1,
     'pixel_samplers': 1, 'datasets': 19, 'transforms': 27, 'inherited transforms': 39,
     'collations': 1, 'samplers': 5, 'metrics': 1, 'hooks': 13, 'loops': 3, 'visualizers': 1,
-    'tools': 26, 'benchmarks': 13, 'shell_tools': 5, 'configs': 191, 'bases': 30, 'modules': 100,
+    'tools': 26, 'benchmarks': 13, 'shell_tools': 5, 'configs': 192, 'bases': 33, 'modules': 100,
     'readers': 20,
 }  # fmt: skip
 # Calls that turn bytes of a file or of a connection into values, by the last part of their name.
