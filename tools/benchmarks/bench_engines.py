@@ -11,6 +11,7 @@ import argparse
 import importlib.util
 import time
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -113,13 +114,14 @@ def table(config: str, found: dict[tuple[str, str], Counts], seen: int) -> list[
             'engine': backend,
             'precision': precision,
             'mIoU': f'{counts.miou:.2f}',
-            'mIoU lost': f'{first.miou - counts.miou:.2f}',
+            'mIoU lost': f'{first.miou - counts.miou:.2f}'.replace('-0.00', '0.00'),
             'times faster': f'{first.seconds / counts.seconds:.2f}',
             'CPU s a picture': f'{counts.seconds / max(seen - 1, 1):.3f}',
             'pixels that differ': counts.changed,
             'of a million': f'{1e6 * counts.changed / counts.pixels:.2f}',
             'largest margin': f'{counts.margin:.1e}',
             'compared with': 'torch fp32',
+            'version': version('torch' if backend == 'compile' else backend),
             'machine': machine(),
         }
         for (backend, precision), counts in found.items()

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = (128, 160)  # size of the pictures that an export of open sizes is made and compared with
 _CODE = ('models', 'ops', 'apis/export', 'apis/engines')  # folders of segkit a graph comes from
+_STARTS = ('pretrained', 'init_cfg', 'checkpoint_path')
 _temporary: list[tempfile.TemporaryDirectory] = []  # of networks without a checkpoint
 
 
@@ -128,8 +129,9 @@ def key_of(model: nn.Module, sizes: str) -> str:
 
     digest = hashlib.blake2b(digest_size=8)
     versions = [segkit.__version__, torch.__version__, onnx.__version__, onnxscript.__version__]
-    cfg = cast('ReadyNetwork', model).cfg
-    settings = json.dumps(cfg.model, sort_keys=True, default=str)
+    cfg = cast('ReadyNetwork', model).cfg.model
+    parts = {name: _without_start(cfg.get(name)) for name in ('backbone', 'neck', 'decode_head')}
+    settings = json.dumps(parts, sort_keys=True, default=str)
     for text in (*versions, sizes, settings, *sorted(_code(model))):
         digest.update(text.encode() + b'\0')
     for name, tensor in sorted(model.state_dict().items()):
@@ -137,6 +139,13 @@ def key_of(model: nn.Module, sizes: str) -> str:
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().numpy())
     return digest.hexdigest()
+
+
+def _without_start(part: object) -> object:
+    """A part's config without what its weights started from, which a checkpoint replaced."""
+    if isinstance(part, Mapping):
+        return {k: _without_start(v) for k, v in part.items() if k not in _STARTS}
+    return [_without_start(v) for v in part] if isinstance(part, list | tuple) else part
 
 
 def _code(model: nn.Module) -> Iterator[str]:

@@ -60,6 +60,8 @@ def test_a_network_is_exported_again_when_what_it_is_made_of_changed(weights, qu
 
     assert count() == 1
     assert count() == 1, 'nothing changed'
+    slide = dict(mode='slide', crop_size=(48, 48), stride=(32, 32))
+    assert count(short_config('fcn', test_cfg=slide)) == 1, 'the network is the same'
     init_model(short_config('fcn'), weights, backend='openvino', precision='bf16')
     assert len(quick) == 1, 'all engines read one file'
     assert count(short_config('fcn', align_corners=True)) == 2
