@@ -127,7 +127,7 @@ class _Grid(NamedTuple):
     def whole(self, x: Tensor) -> Tensor:
         """``x`` with zeros below and to the right up to whole tiles."""
         more = self.pitch * self.columns - self.width, self.pitch * self.rows - self.height
-        return F.pad(x, (0, more[0], 0, more[1]))
+        return F.pad(x, (0, more[0], 0, more[1])) if any(more) else x
 
 
 def _runs(count: int, length: int) -> list[slice]:
@@ -170,14 +170,18 @@ def by_filters(x: Tensor, grad: Tensor, dilation: int) -> Tensor:
     grid = _Grid(x.shape[0], x.shape[2], x.shape[3], dilation)
     channels, count = x.shape[1], grad.shape[1]
     whole, bands = grid.whole(grad), list(grid.bands())
-    products = [
-        (A.t() @ grid.outputs(whole, band).reshape(STEP**2, -1)).view(SIDE**2, count, -1)
-        for band in bands
-    ]
+
+    def products(band: tuple[int, int]) -> Tensor:
+        outputs = grid.outputs(whole, band).reshape(STEP**2, -1)
+        return (A.t() @ outputs).view(SIDE**2, count, -1)
+
+    # Those of one band serve all channels; of several they are made again, not held.
+    held = products(bands[0]) if len(bands) == 1 else None
     out = x.new_empty((count, channels, TAPS**2))
-    for part in _runs(channels, INPUTS):
+    for part in _runs(channels, OUTPUTS):
         total = x.new_empty(0)
-        for band, product in zip(bands, products):
+        for band in bands:
+            product = products(band) if held is None else held
             tiles = grid.tiles(x[:, part], band).transpose(1, 2)
             first = total.dim() == 1
             total = torch.bmm(product, tiles) if first else total.baddbmm_(product, tiles)
