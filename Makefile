@@ -7,7 +7,7 @@ DEMO_CONFIG ?= configs/demo/pspnet_r18-d8_shapes.py
 DEMO_DIR ?= work_dirs/demo
 JOBS ?= 2
 
-.PHONY: setup demo test docs cluster-test gpu gpu-wheels lint soak mutants clean
+.PHONY: setup demo test docs wheel constraints cluster-test gpu gpu-wheels lint soak mutants clean
 .DEFAULT_GOAL := demo
 
 setup: $(VENV)/.ready
@@ -46,6 +46,14 @@ docs: export NO_MKDOCS_2_WARNING = 1
 docs: setup
 	$(PY) -m mkdocs build --strict --quiet
 	@echo "The site: build/site; to search in it: $(PY) -m http.server --bind 127.0.0.1 --directory build/site"
+
+# The wheel with [all] in an environment of its own, used outside of the checkout.
+wheel: setup
+	PYTHON="$(PYTHON)" bash .ci/wheel
+
+# Today's versions into requirements/constraints.txt; prints what changed.
+constraints: setup
+	$(PY) requirements/update_constraints.py
 
 # Every kind of stop on a real Slurm, so many times; writes docs/reliability.csv. Needs root.
 CLUSTER_TRIALS ?= 30

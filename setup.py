@@ -63,7 +63,7 @@ setup(
     description='Semantic segmentation that loads the checkpoints published since 2020',
     long_description=(ROOT / 'README.md').read_text(),
     long_description_content_type='text/markdown',
-    license='Apache-2.0',
+    license_expression='Apache-2.0',
     license_files=['LICENSE', 'NOTICE'],
     author='The segkit developers',
     keywords='semantic segmentation, PSPNet, PSANet, DANet, ISANet, DeepLabV3+, UPerNet, SegFormer',

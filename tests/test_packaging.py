@@ -1,12 +1,15 @@
 """The wheel: pure Python, whole, and working outside the checkout."""
 
+import email
 import os
+import runpy
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -40,6 +43,49 @@ def test_the_wheel_is_pure_python_and_typed(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert 'segkit/py.typed' in names
     assert not any(name.startswith(('tests/', 'configs/', 'tools/')) for name in names)
+    homes = {name.partition('/')[0] for name in names}
+    assert {home for home in homes if not home.endswith('.dist-info')} == {'segkit'}
+    parts = {part for name in names for part in name.split('/')}
+    assert not {'tests', 'benchmarks', 'helpers', 'conftest.py'} & parts
+
+
+def test_the_metadata_is_whole(wheel):
+    """What an index shows; the project has no address yet, so none is named."""
+    archive = zipfile.ZipFile(wheel)
+    name = next(name for name in archive.namelist() if name.endswith('.dist-info/METADATA'))
+    told = email.message_from_bytes(archive.read(name))
+    assert told['Summary']
+    assert told['License-Expression'] == 'Apache-2.0'
+    assert told['Requires-Python'] == '>=3.10'
+    assert told['Description-Content-Type'] == 'text/markdown'
+    assert told.get_payload().startswith('# segkit')
+    assert len(told.get_all('Classifier')) >= 10
+    assert set(told.get_all('License-File')) == {'LICENSE', 'NOTICE'}
+    needs = [Requirement(line) for line in told.get_all('Requires-Dist')]
+    of_extra = {
+        extra: {
+            need.name for need in needs if need.marker and need.marker.evaluate({'extra': extra})
+        }
+        for extra in told.get_all('Provides-Extra')
+    }
+    assert {'all', 'app', 'albu', 'docs', 'engines', 'optional', 's3', 'tests'} == set(of_extra)
+    for part in ('app', 'engines', 'optional', 's3'):
+        assert of_extra[part] <= of_extra['all'], part
+    assert not of_extra['all'] & {'pytest', 'mypy', 'ruff', 'albumentations'}
+    everywhere = {need.name for need in needs}
+    assert not {'torchvision', 'opencv-python'} & everywhere, 'they bring builds of their own'
+
+
+def test_constraints_get_the_versions_of_today_where_they_are_for_this_python():
+    update = runpy.run_path(str(ROOT / 'requirements/update_constraints.py'))['updated']
+    here, elsewhere = "python_version >= '3.10'", "python_version < '3.10'"
+    lines = ['# kept', 'a==1.0', f'B_c==2.0; {here}', f'b-c==1.5; {elsewhere}', 'unasked==3.0']
+    out, changes = update(lines, {'a': '1.0', 'b-c': '2.1'})
+    assert out == [*lines[:2], f'B_c==2.1; {here}', *lines[3:]]
+    assert changes == ['B_c 2.0 -> 2.1']
+    kept = (ROOT / 'requirements/constraints.txt').read_text().splitlines()
+    assert update(kept, {}) == (kept, [])
+    assert len(kept) > 50
 
 
 def test_every_module_config_and_tool_of_the_checkout_is_in_the_wheel(wheel):
