@@ -43,7 +43,8 @@ def ready(
         wrapper: ``model_wrapper_cfg``, DDP unless its type is another. cfg: the whole config.
     """
     model, note = fit_normalisation(model, distributed)
-    if patterns := cfg.get('freeze'):
+    patterns: Any = cfg.get('freeze')
+    if patterns:
         note = f'{note} {freeze(model, patterns)}'.strip()
     model = model.to(get_device())
     if cfg.get('channels_last'):

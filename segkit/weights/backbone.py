@@ -6,6 +6,7 @@ Same tensors, other names:
     timm resnetNNc, resnetNNd       conv1.0/1/3/4/6, bn1        stem.0/1/3/4/6, stem.7
     open-mmlab resnetNN_v1c         stem.0 ...                  as ours
     a whole segmentor               backbone.stem.0 ...         the prefix goes
+    SegFormer's authors             block1.0.attn.q ...         see segformer.py
 
 A 7x7 stem cannot fill three 3x3 convolutions, nor a plain shortcut an averaging one (V1d): that
 is refused, because a half-loaded backbone trains, only worse, and nobody notices.
@@ -23,6 +24,7 @@ from segkit.errors import CheckpointError
 
 from .contents import load_checkpoint, state_dict_of
 from .loading import LoadReport, compare
+from .segformer import of_segformer
 
 # A classifier on top, and the keys of other parts of a segmentor.
 _NOT_BACKBONE = ('fc.', 'head.', 'classifier.')
@@ -41,7 +43,7 @@ def load_backbone_weights(module: nn.Module, source: str | Path) -> LoadReport:
         CheckpointError: the file lacks weights of this backbone; the message holds the table.
     """
     theirs = state_dict_of(load_checkpoint(source, mmap=True), str(source))
-    state = to_our_names(theirs, set(module.state_dict()))
+    state = to_our_names(of_segformer(theirs), set(module.state_dict()))
     _inflate(module, state)
     report = compare(module, state, str(source))
     if report.missing or report.mismatched:

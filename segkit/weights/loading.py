@@ -16,6 +16,7 @@ from segkit.errors import CheckpointError, UserError
 
 from .contents import dataset_meta_of, read_verified, state_dict_of
 from .prefixes import KeyMap, choose, of_semseg, wanted_key_map
+from .segformer import HEAD_ADVICE, has_their_head
 
 # Older torch saved no batch counters, and nothing but momentum=None reads them.
 _OPTIONAL = ('num_batches_tracked',)
@@ -180,6 +181,8 @@ def _judge(report: LoadReport, purpose: str) -> None:
 
 
 def _advice(report: LoadReport) -> str:
+    if has_their_head(report.unexpected):
+        return HEAD_ADVICE
     for name, (theirs, ours) in report.mismatched.items():
         if name.endswith('conv_seg.weight') and theirs[1:] == ours[1:]:
             return (

@@ -16,6 +16,8 @@ import torch
 
 from segkit.errors import CheckpointError
 
+from .segformer import of_segformer
+
 KeyMap = Mapping[str, str]
 # Put in the middle of names by torch.compile, FSDP and activation checkpointing.
 _WRAPPERS = ('_orig_mod', '_fsdp_wrapped_module', '_checkpoint_wrapped_module')
@@ -81,7 +83,7 @@ def choose(
         CheckpointError: two sets of weights fit, or ``key_map`` fits nothing; says what to type.
     """
     try:
-        flat = _with_averages(flat_tensors(checkpoint), ours)
+        flat = _with_averages(of_segformer(flat_tensors(checkpoint)), ours)
     except CheckpointError as error:
         raise CheckpointError(f'{source}: {error}') from None
     if key_map:
