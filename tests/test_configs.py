@@ -2,6 +2,7 @@
 
 import ast
 import csv
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from mmengine.config import Config
 
 from segkit.engine.config import shipped_configs
 from segkit.model_zoo import PUBLISHED, read_rows
+from segkit.registry import DATASETS
 from segkit.weights import build_undrawn, load_into
 
 RECIPES = {
@@ -53,7 +55,7 @@ def transform(cfg: Config, loader: str, kind: str) -> dict:
 def test_there_are_as_many_configs_as_published_rows():
     rows = read_rows()
 
-    assert len(RECIPES) == len(rows) == 157
+    assert len(RECIPES) == len(rows) == 199
     assert {row.config for row in rows} == set(RECIPES)
     assert set(RECIPES) <= set(CONFIGS)
     assert len(BASELINES) == NUM_BASELINES
@@ -185,7 +187,10 @@ def test_the_rest_of_the_recipe_is_consistent(name):
     assert transform(cfg, 'train_dataloader', 'RandomFlip').prob == 0.5
     for loader in ('train_dataloader', 'test_dataloader'):
         annotations = transform(cfg, loader, 'LoadAnnotations')
-        zero = annotations.get('reduce_zero_label', cfg[loader].dataset.get('reduce_zero_label'))
+        dataset = cfg[loader].dataset
+        own = signature(DATASETS.get(dataset.type)).parameters.get('reduce_zero_label')
+        default = own.default if own else False
+        zero = annotations.get('reduce_zero_label', dataset.get('reduce_zero_label', default))
         assert bool(zero) is _parse(recipe['reduce_zero_label'])
     batch = int(recipe['batch_per_gpu']) * int(recipe['gpus'])
     assert cfg.auto_scale_lr == dict(enable=False, base_batch_size=batch)

@@ -81,14 +81,14 @@ def _fetch(row, folder: str | None) -> Path:
 
 
 def download(args: argparse.Namespace) -> int:
-    from segkit.datasets.metainfo import LICENCES
+    from segkit.datasets.metainfo import licence_of
     from segkit.model_zoo.catalog import find
 
     rows = [find(args.rows, name) for name in args.names]
     for row in rows:
         print(_fetch(row, args.checkpoint_dir))
-    for title in dict.fromkeys(row.dataset for row in rows if row.dataset in LICENCES):
-        print(f'Trained on {title}: {LICENCES[title]}.', file=sys.stderr)
+    for title in dict.fromkeys(row.dataset for row in rows if licence_of(row.dataset)):
+        print(f'Trained on {title}: {licence_of(title)}.', file=sys.stderr)
     return 0
 
 

@@ -32,6 +32,19 @@ LICENCES = {
     'Pascal VOC 2012 + Aug': 'labels: no licence is known; pictures by the terms of Flickr',
 }
 
+_FAMILIES = {
+    'COCO-Stuff 10k': 'COCO-Stuff',
+    'COCO-Stuff 164k': 'COCO-Stuff',
+    'Pascal Context 59': 'Pascal Context',
+    'Potsdam': 'ISPRS',
+    'Vaihingen': 'ISPRS',
+}
+
+
+def licence_of(dataset: str) -> str:
+    """The reminder for a data set as the model zoo calls it; '' where none is kept."""
+    return LICENCES.get(_FAMILIES.get(dataset, dataset), '')
+
 
 @lru_cache(maxsize=1)
 def _all_metainfo() -> dict:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import groupby
 
-from segkit.datasets.metainfo import LICENCES
+from segkit.datasets.metainfo import licence_of
 
 from .catalog import ABSENT, Row
 from .measured import Measurement, latest
@@ -61,8 +61,9 @@ def zoo_page(rows: Sequence[Row], measurements: Sequence[Measurement]) -> str:
     parts = [HEAD.format(count=len(rows), methods=f'{", ".join(methods)} and {last}')]
     for dataset, of_dataset in groupby(_by_dataset(rows), key=lambda row: row.dataset):
         parts.append(f'## {dataset}\n')
-        if dataset in LICENCES:
-            parts.append(f'Terms of the data: {LICENCES[dataset]}.\n')
+        terms = licence_of(dataset)
+        if terms:
+            parts.append(f'Terms of the data: {terms}.\n')
         for method, of_method in groupby(of_dataset, key=lambda row: row.method):
             parts.append(f'### {method} on {dataset}\n')
             parts.append(_table(list(of_method), measurements))

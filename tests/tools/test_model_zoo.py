@@ -38,7 +38,7 @@ def test_list_filters():
 
     cells = '| pspnet_r101-d8_480x480_40k_pascal_context | 46.60 |   47.78 |    40000 | 480x480 |'
     assert cells in out
-    assert '2 of 157 rows' in out
+    assert '2 of 199 rows' in out
 
 
 def test_table_writes_checks_and_notices_what_is_stale(tmp_path):

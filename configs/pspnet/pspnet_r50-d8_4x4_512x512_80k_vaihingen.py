@@ -1,0 +1,8 @@
+_base_ = [
+    '../_base_/models/pspnet_r50-d8.py', '../_base_/datasets/vaihingen.py',
+    '../_base_/default_runtime.py', '../_base_/schedules/schedule_80k.py']
+
+model = dict(
+    data_preprocessor=dict(size=_base_.crop_size),
+    decode_head=dict(num_classes=6),
+    auxiliary_head=dict(num_classes=6))
