@@ -22,6 +22,8 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
+from segkit import command
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {
     'model_zoo.md': 'model_zoo.md',
@@ -150,6 +152,7 @@ def help_of(script: Path, *action: str) -> str:
     before = list(sys.path)
     with (
         mock.patch.object(sys, 'argv', [script.name, *action, '--help']),
+        mock.patch.object(command, '_start', ['segkit']),  # as an installed user calls it
         mock.patch.dict('os.environ', COLUMNS='96'),
         contextlib.redirect_stdout(output),
         contextlib.suppress(SystemExit),

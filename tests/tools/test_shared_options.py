@@ -6,7 +6,7 @@ from unittest import mock
 
 import pytest
 from helpers import found
-from helpers.run_tool import run_tool
+from helpers.tool_parsers import actions, parsers
 
 from segkit.engine.shared_options import SHARED
 
@@ -35,33 +35,6 @@ MORE = {
 WORDS_DIFFER = {'--out', '--out-dir', '--overwrite', '--aug-test', '--probabilities', '--tile'}
 
 
-class Parsed(BaseException):
-    """Ends a command where it would read its arguments."""
-
-
-def parsers() -> dict[str, argparse.ArgumentParser]:
-    held = {}
-    for name in found.tools():
-
-        def keep(self, *args, _name=name, **kwargs):
-            held[_name] = self
-            raise Parsed
-
-        with mock.patch.object(argparse.ArgumentParser, 'parse_args', keep), pytest.raises(Parsed):
-            run_tool(name)
-    return held
-
-
-def actions(name, parser):
-    """(command, action) of a parser and of its sub-commands, hidden ones left out."""
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            for inner, sub in action.choices.items():
-                yield from actions(f'{name} {inner}', sub)
-        elif action.help != argparse.SUPPRESS and action.dest != 'help':
-            yield name.rpartition('/')[2], action
-
-
 @pytest.fixture(scope='module')
 def takers():
     """Option or position -> {command: action}."""
@@ -71,7 +44,7 @@ def takers():
     for command, parser in held.items():
         for taker, action in actions(command, parser):
             for option in action.option_strings or [action.dest]:
-                by_name[option][taker] = action
+                by_name[option][taker.rpartition('/')[2]] = action
     return by_name
 
 
