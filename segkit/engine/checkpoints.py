@@ -353,6 +353,6 @@ def load_latest(
     if paths:
         raise CheckpointError(
             f'{work_dir}: none of its {len(paths)} checkpoints can be read; move them away to '
-            'start afresh, or name another with --resume PATH'
+            'start from nothing, or name another with --resume PATH'
         )
     return None

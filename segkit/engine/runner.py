@@ -262,7 +262,7 @@ class Runner(Parts):
         path = from_first_rank(found and str(found[0]))
         if path is None:
             self._resume = False
-            start = f'from the weights of {self._load_from}' if self._load_from else 'afresh'
+            start = f'from the weights of {self._load_from}' if self._load_from else 'from nothing'
             place = self.remote.address if self.remote else self.work_dir
             self.logger.info(f'No checkpoint in {place} yet: training starts {start}.')
             return
