@@ -66,4 +66,4 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == '__main__':
-    run(__doc__, {'camvid_steps': measure}, repeats=7, add=add)
+    run(__doc__, {'camvid_step': measure}, repeats=7, add=add)
