@@ -84,3 +84,27 @@ def test_a_run_from_renamed_weights_writes_its_classes(tmp_path):
     scored = run('camvid_score.py', '--data', tmp_path / 'data', tmp_path / 'run')
     mean = scored.split('mIoU ')[1].split(',')[0]
     assert f'mIoU: {mean}' in said
+
+
+def test_the_page_tells_what_was_measured():
+    page = (ROOT / 'docs/camvid.md').read_text()
+    rows = list(csv.DictReader((HERE / 'results/camvid.csv').open()))
+    assert len(rows) == 6
+    assert {(row['split'], row['pictures'], row['steps']) for row in rows} == {
+        ('test', '233', '500')
+    }
+    means, spreads = [], []
+    for toolbox in ('segkit', 'smp'):
+        mine = [row for row in rows if row['run'].startswith(toolbox)]
+        values = [float(row['mIoU']) for row in mine]
+        means.append(np.mean(values))
+        spreads.append(np.std(values, ddof=1))
+        shown = [*values, means[-1], spreads[-1], np.mean([float(row['aAcc']) for row in mine])]
+        assert f'| {toolbox} | ' + ' | '.join(f'{value:.2f}' for value in shown) in page
+        for row in mine:
+            each = [float(row[f'IoU {i}']) for i in range(CLASSES)]
+            assert float(row['mIoU']) == pytest.approx(np.mean(each), abs=0.01)
+    difference, pooled = means[0] - means[1], np.hypot(*spreads) / 2**0.5
+    assert f'The difference is {difference:+.2f}' in page
+    assert f'the pooled standard deviation {pooled:.2f}' in page
+    assert ('segkit is not worse' in page) == (difference > -pooled)
