@@ -19,7 +19,7 @@ def rates(cfg, gpus: int) -> tuple[str, float]:
 @pytest.mark.parametrize('name', sorted(shipped_configs()))
 def test_a_shipped_config_is_for_four_or_eight_gpus_and_the_demo_for_one_process(name):
     cfg = load_config(name)
-    alone = name.endswith(('_shapes', '_camvid'))
+    alone = shipped_configs()[name].parent.name == 'demo' or name.endswith('_camvid')
     processes = 1 if alone else 8 if name.startswith('segformer') else 4
     assert cfg.auto_scale_lr.base_batch_size == processes * cfg.train_dataloader.batch_size
 
