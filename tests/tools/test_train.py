@@ -68,6 +68,31 @@ def test_trains_from_any_folder_in_a_process_of_its_own(tmp_path):
     assert 'seed: 3' in done.stdout
 
 
+def test_the_console_is_quiet(tmp_path):
+    """Environment and config are in files; each checkpoint is announced once."""
+    command = [sys.executable, SCRIPT, write_tiny_config(tmp_path), '--cfg-options']
+    settings = ['train_cfg.max_iters=20', 'default_hooks.logger.interval=10', 'val_cfg=None',
+                'val_dataloader=None', 'val_evaluator=None', 'param_scheduler.0.end=20',
+                'default_hooks.checkpoint.interval=10',
+                'default_hooks.checkpoint.save_best=None']  # fmt: skip
+    done = subprocess.run(
+        [*command, *settings],
+        cwd=tmp_path,
+        env={**os.environ, 'OMP_NUM_THREADS': '1'},
+        capture_output=True,
+        text=True,
+    )
+    lines = (done.stdout + done.stderr).splitlines()
+    assert done.returncode == 0, lines
+    assert len(lines) <= 12, lines
+    told = [line for line in lines if '.pth' in line]
+    assert ['iter_10.pth' in told[0], 'iter_20.pth' in told[-1]] == [True, True]
+    assert len(told) == 2
+    folder = next((tmp_path / 'work_dirs/tiny').glob('20*_*'))
+    assert 'torch' in '\n'.join(p.read_text() for p in folder.iterdir() if p.is_file())
+    assert list((tmp_path / 'work_dirs/tiny').glob('*.py'))
+
+
 def test_stop_and_resume_by_flag(call):
     call('--cfg-options', 'train_cfg.max_iters=4', work_dir='a')
     call('--resume', work_dir='a')
