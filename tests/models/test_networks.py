@@ -10,10 +10,13 @@ import copy
 import pytest
 import torch
 from contract.networks import HEADS, MODES, batch, network, picture
-from helpers import found
+from guarantees.test_losses import head_configs
+from helpers import found, short_net
 from helpers.runs import assert_same_run, train, train_until
+from helpers.timm_alone import require_timm
 
 from segkit.apis import inference_model
+from segkit.engine.config import load_config
 
 ENCODERS = {
     'MixVisionTransformer': dict(
@@ -95,3 +98,60 @@ def test_a_run_goes_on_where_it_was_stopped(head, tmp_path):
     train_until(tmp_path / 'stopped', 5, **options)
     train(tmp_path / 'stopped', resume=True, **options)
     assert_same_run(tmp_path / 'stopped/iter_8.pth', tmp_path / 'straight/iter_8.pth')
+
+
+ON_TIMM = {
+    'convnext': (
+        dict(model_name='test_convnext', drop_path_rate=0.4),
+        dict(type='FCNHead', in_channels=64, in_index=3, channels=16, num_convs=1),
+    ),
+    'plain transformer': (
+        dict(model_name='test_vit', pyramid=(8, 16, 32), img_size=32),
+        dict(type='UPerHead', in_channels=[64] * 3, in_index=[0, 1, 2], channels=16,
+             pool_scales=(1, 2)),
+    ),
+    'frozen': (
+        dict(model_name='test_convnext', frozen=True),
+        dict(type='FCNHead', in_channels=64, in_index=3, channels=16, num_convs=1),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('name', ON_TIMM)
+def test_a_run_on_an_encoder_of_timm_goes_on_where_it_was_stopped(name, tmp_path):
+    require_timm()
+    backbone, head = ON_TIMM[name]
+    options = dict(
+        model__backbone=dict(_delete_=True, type='TimmBackbone', **backbone),
+        model__decode_head=dict(
+            _delete_=True, num_classes=13, norm_cfg=dict(type='SyncBN'), dropout_ratio=0.1, **head
+        ),
+        model__auxiliary_head=None,
+        optim_wrapper__optimizer=dict(_delete_=True, type='AdamW', lr=1e-3),
+    )
+    train(tmp_path / 'straight', **options)
+    train_until(tmp_path / 'stopped', 5, **options)
+    train(tmp_path / 'stopped', resume=True, **options)
+    assert_same_run(tmp_path / 'stopped/iter_8.pth', tmp_path / 'straight/iter_8.pth')
+
+
+# Networks that came after the five; what each of them has to do is what is swept in this file, in
+# tests/apis (exports) and in the sweeps over all of a kind.
+LATER = {'ASPPHead', 'DepthwiseSeparableASPPHead', 'SegformerHead', 'UPerHead'}
+
+
+def test_each_later_network_is_in_every_sweep():
+    """Trained, tested as a whole, in windows and by scales and flips, compiled, resumed, exported
+    with the size it has and with open sizes, in every head's sweep of losses, and shipped."""
+    assert set(MODES) == {'whole', 'slide', 'ms+flip'}
+    assert set(OF_TINY) == LATER
+    assert set(found.heads()) >= LATER
+    assert set(HEADS) >= LATER
+    exported = {head['type'] for head in short_net.HEADS.values()}
+    assert exported >= LATER
+    shipped = {load_config(path).model.decode_head['type']
+               for path in found.configs().values() if path.parent.name == 'demo'}  # fmt: skip
+    assert len(shipped & LATER) >= 3
+    assert set(found.backbones()) >= {'MixVisionTransformer', 'TimmBackbone'}
+    swept = {config['type'] for config in head_configs()}
+    assert swept >= LATER
