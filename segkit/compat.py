@@ -124,7 +124,7 @@ def _both(own: type, theirs: type) -> type:
     return type(own.__name__, (own, theirs), {'__module__': own.__module__})
 
 
-def _bare(cls: Any) -> Any:
+def _bare(cls: Any) -> object:
     return cls.__new__(cls)
 
 

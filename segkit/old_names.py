@@ -92,7 +92,7 @@ def _is_submodule(module: str, name: str) -> bool:
 def older_call(name: str) -> Any:
     """A function or, in the body of a class, a method of mmsegmentation 0.x (older_calls.py)."""
 
-    def call(*args: Any, **kwargs: Any) -> Any:
+    def call(*args: object, **kwargs: object) -> object:
         calls = importlib.import_module('segkit.familiar.older_calls')
         return getattr(calls, name)(*args, **kwargs)
 

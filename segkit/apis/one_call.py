@@ -171,7 +171,7 @@ def _parsed(tool: dict[str, Any], words: list[str]) -> Namespace:
         raise UserError(f'train: {sentence}') from None
 
 
-def _settings(tool: dict[str, Any]) -> list[str]:
+def _settings(tool: dict[str, object]) -> list[str]:
     """Names that ``settings`` may have."""
     parsed = vars(_parsed(tool, ['--data', '.']))
     return sorted(name for name in parsed if name not in _SET_HERE and name[0] != '_')

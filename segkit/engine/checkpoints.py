@@ -174,7 +174,7 @@ def _partial_gradients(runner: 'Runner') -> dict[str, torch.Tensor]:
     return found
 
 
-def _scheduler_states(schedulers: Any) -> Any:
+def _scheduler_states(schedulers: Any) -> object:
     """Of a list of schedulers, or of several by the name of their optimizer."""
     if isinstance(schedulers, dict):
         return {name: _scheduler_states(some) for name, some in schedulers.items()}

@@ -4,14 +4,14 @@ import argparse
 from typing import Any
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
-CONFIG: dict[str, Any] = dict(help='a config file, or the name of a shipped one')
+CONFIG: dict[str, object] = dict(help='a config file, or the name of a shipped one')
 CFG_OPTIONS: dict[str, Any] = dict(
     nargs='+',
     default=[],
     metavar='KEY=VALUE',
     help='change settings: model.decode_head.channels=256 data_root=/data/ade20k a.b=[1,2]',
 )
-SHARED: dict[str, dict[str, Any]] = {
+SHARED: dict[str, dict[str, object]] = {
     'config': CONFIG,
     'checkpoint': dict(help='a file, a work directory, a URL, or an exported .onnx'),
     '--cfg-options': CFG_OPTIONS,
@@ -42,7 +42,7 @@ SHARED: dict[str, dict[str, Any]] = {
 }
 
 
-def add_shared(parser: Any, *names: str, **changes: Any) -> None:
+def add_shared(parser: Any, *names: str, **changes: object) -> None:
     """Add arguments of ``SHARED`` to a parser or a group of one; ``changes`` to each of them."""
     for name in names:
         settings = {**SHARED[name], **changes}

@@ -36,7 +36,7 @@ _SIZES = ('ori_shape', 'img_shape', 'pad_shape')
 
 def forward(
     model: Any,
-    img: Any,
+    img: object,
     img_metas: Any,
     return_loss: bool = True,
     gt_semantic_seg: Tensor | None = None,
@@ -76,14 +76,14 @@ def _at(sample: SegDataSample, size: Sequence[int]) -> SegDataSample:
     return sample
 
 
-def _padded(sample: SegDataSample, size: Sequence[int]) -> dict[str, Any]:
+def _padded(sample: SegDataSample, size: Sequence[int]) -> dict[str, object]:
     """Metainfo, with the padding on the right and below that was told by two sizes there."""
     meta = {'ori_shape': tuple(size), **sample.metainfo, 'pad_shape': tuple(size)}
     shape = meta.setdefault('img_shape', tuple(size))
     return {**meta, 'img_padding_size': (0, size[1] - shape[1], 0, size[0] - shape[0])}
 
 
-def step(model: Any, data: Mapping[str, Any]) -> dict[str, Any]:
+def step(model: Any, data: Mapping[str, Any]) -> dict[str, object]:
     """``train_step`` and ``val_step``: the loss to minimise, what to log and how many images. The
     optimizer's step was a hook's."""
     loss, logged = model.parse_losses(forward(model, **data))
@@ -96,7 +96,7 @@ def forward_train(
     inputs: Sequence[Tensor],
     img_metas: Metas,
     gt_semantic_seg: Tensor,
-    train_cfg: Mapping[str, Any] | None = None,
+    train_cfg: Mapping[str, object] | None = None,
 ) -> dict[str, Tensor]:
     """A head's losses of the backbone's maps."""
     metas = img_metas or [{}] * len(gt_semantic_seg)
@@ -107,7 +107,7 @@ def forward_test(
     head: nn.Module,
     inputs: Sequence[Tensor],
     img_metas: Metas | None = None,
-    test_cfg: Mapping[str, Any] | None = None,
+    test_cfg: Mapping[str, object] | None = None,
 ) -> Tensor:
     """A head's logits (N, K, h, w); the first output of one that has several in training."""
     logits = head(inputs)
