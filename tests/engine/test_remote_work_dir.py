@@ -124,6 +124,26 @@ def test_one_run_holds_a_folder(store: Store):
         assert 'takes over' in told.pop()
 
 
+def test_no_pointer_is_there_before_what_it_names(store: Store, monkeypatch):
+    monkeypatch.setenv('SEGKIT_STORE_TRIES', '1')
+    folder = RemoteFolder(RUN)
+    folder.staging.mkdir(parents=True)
+    for name in ('a.log', 'last_checkpoint', 'z.pth'):
+        (folder.staging / name).write_text('z.pth')
+    folder.discard('old.pth')
+    store.put('run/old.pth', b'old')
+    store.fault('503', match='z.pth', method='PUT')
+    with pytest.raises(stores.StoreError):
+        folder.push()
+    assert store.keys('run') == ['run/a.log', 'run/old.pth']
+    store.requests.clear()
+    folder.push()
+    assert puts(store) == ['run/z.pth', 'run/last_checkpoint']
+    assert store.keys('run') == ['run/a.log', 'run/last_checkpoint', 'run/z.pth']
+    folder.push()
+    assert len(puts(store)) == 2  # nothing is new
+
+
 def test_a_run_that_was_taken_for_dead_uploads_nothing(store: Store):
     folder = RemoteFolder(RUN)
     folder.staging.mkdir(parents=True)

@@ -29,7 +29,8 @@ def data_fingerprint(dataset: Any) -> dict:
         for key in ('img_path', 'seg_map_path'):
             path = Path(str(info.get(key, '')))
             length = path.stat().st_size if path.is_file() else 0
-            digest.update(f'{path.name} {length}'.encode())
+            version = info.get(key.replace('path', 'version'), '')  # of an object of a store
+            digest.update(f'{path.name} {length}{version}'.encode())
     return dict(dataset=type(dataset).__name__, samples=size, sha256=digest.hexdigest()[:16])
 
 
