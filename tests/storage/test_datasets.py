@@ -161,13 +161,13 @@ def test_damaged_shards_are_found_by_name(tmp_path, damage: str):
     if damage == 'gone':
         (folder / name).unlink()
     shards.forget()
-    with pytest.raises(DataError, match=r'to_shards\.py') as caught:
+    with pytest.raises(DataError, match='segkit to_shards') as caught:
         samples(config, f'shards://{folder}')
     assert name.split('.')[0] in str(caught.value)
 
 
 def test_what_is_no_folder_of_shards_says_how_to_make_one(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r'to_shards\.py'):
+    with pytest.raises(FileNotFoundError, match='segkit to_shards'):
         BaseSegDataset(data_root=f'shards://{tmp_path}', data_prefix=dict(img_path='img'))
 
 
