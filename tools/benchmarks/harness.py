@@ -62,6 +62,11 @@ def _time_once(call: Callable[[], object], device: str) -> float:
 
 def peak_memory(script: str | Path, function: str, threads: int = 1, **arguments) -> float:
     """Peak extra memory, in MiB, of the call that ``function(**arguments)`` in script returns."""
+    return float(in_child([__file__, str(script), function, json.dumps(arguments)], threads))
+
+
+def in_child(arguments: list[str], threads: int = 1) -> str:
+    """The last word that a Python with so many threads prints, whose allocator hands back all."""
     environment = dict(
         os.environ,
         MALLOC_MMAP_THRESHOLD_='65536',  # every larger block is mapped and unmapped on its own
@@ -70,11 +75,11 @@ def peak_memory(script: str | Path, function: str, threads: int = 1, **arguments
         OMP_NUM_THREADS=str(threads),
         MKL_NUM_THREADS=str(threads),
     )
-    command = [sys.executable, __file__, str(script), function, json.dumps(arguments)]
+    command = [sys.executable, *arguments]
     result = subprocess.run(command, env=environment, capture_output=True, text=True)
     if result.returncode:
-        raise RuntimeError(f'{script}:{function} failed:\n{result.stderr[-2000:]}')
-    return float(result.stdout.split()[-1])
+        raise RuntimeError(f'{" ".join(arguments)} failed:\n{result.stderr[-2000:]}')
+    return result.stdout.split()[-1]
 
 
 def _resident_peak() -> float:
@@ -95,6 +100,11 @@ def _measure_peak(script: str, function: str, arguments: dict) -> float:
         before = torch.cuda.memory_allocated()
         call()
         return (torch.cuda.max_memory_allocated() - before) / MIB
+    return growth_of_peak(call)
+
+
+def growth_of_peak(call: Callable[[], object]) -> float:
+    """MiB by which the resident set of this process grows at most during a call."""
     Path('/proc/self/clear_refs').write_text('5')  # the peak starts again from here
     before = _resident_peak()
     result = call()  # held until the peak is read

@@ -39,17 +39,18 @@ def label(rng: np.random.Generator, size: tuple[int, int], classes: int) -> np.n
 
 def write_streets(root: Path, count: int) -> None:
     """``root/img/*.png``, ``root/ann/*.png``: Cityscapes-like pairs."""
-    _write(root, count, (1024, 2048), grain=1.0, classes=19, suffix='.png')
+    write_pairs(root, count, (1024, 2048), grain=1.0, classes=19, suffix='.png')
 
 
 def write_rooms(root: Path, count: int) -> None:
     """``root/img/*.jpg``, ``root/ann/*.png``: ADE20K-like pairs."""
-    _write(root, count, (512, 683), grain=3.4, classes=151, suffix='.jpg')
+    write_pairs(root, count, (512, 683), grain=3.4, classes=151, suffix='.jpg')
 
 
-def _write(
+def write_pairs(
     root: Path, count: int, size: tuple[int, int], grain: float, classes: int, suffix: str
 ) -> None:
+    """``count`` pictures of ``size`` (H, W) and their labels."""
     rng = np.random.default_rng(0)
     for folder in ('img', 'ann'):
         (root / folder).mkdir(parents=True, exist_ok=True)
