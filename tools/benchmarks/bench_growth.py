@@ -4,22 +4,20 @@
     python tools/benchmarks/bench_growth.py --plot
 
 For loss (with its gradient), prediction (logits to classes), evaluation and loading: picture sizes,
-classes, pictures in a batch, windows, views, threads, one of them changing from a row to the next.
+classes, pictures in a batch, windows, views, one of them changing from a row to the next.
 `growth_decoding` tells what share of a training sample is reading and decoding its files, for the
 data sets given, or for made pictures.
 
-Where "CPU s per unit" (pixel, class, picture, window, view) stays 1 the growth is linear.
+Where "CPU per unit" (pixel, class, picture, window, view) stays 1 the growth is linear.
 ``--plot`` alone draws docs/figures/growth.png from the committed files, and measures nothing.
-Sizes are what a shared machine of 24 GiB and two cores measures in minutes.
+Sizes are what a shared machine of two cores measures in minutes, on one thread.
 """
 
 import argparse
 import csv
 import functools
-import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -43,14 +41,13 @@ Call = Callable[[], object]
 SIDE, CLASSES, BUDGET = 512, 19, 1 << 30
 SIDES, KINDS = (256, 512, 1024, 2048, 4096), (2, 19, 150, 1000)
 # part -> what changes -> its values; the others are as in the first row of `START`.
-START = {'side': SIDE, 'classes': CLASSES, 'batch': 1, 'windows': 1, 'views': 1, 'threads': 1}
+START = {'side': SIDE, 'classes': CLASSES, 'batch': 1, 'windows': 1, 'views': 1}
 AXES: dict[str, dict[str, tuple[int, ...]]] = {
-    'loss': {'side': SIDES[:4], 'classes': KINDS[:3], 'batch': (1, 2, 4, 8), 'threads': (1, 2)},
+    'loss': {'side': SIDES[:4], 'classes': KINDS[:3], 'batch': (1, 2, 4, 8)},
     'prediction': {
         'side': SIDES[:4], 'classes': KINDS, 'windows': (1, 4, 9, 16), 'views': (1, 2, 6, 12),
-        'threads': (1, 2),
     },
-    'evaluation': {'side': SIDES, 'classes': KINDS, 'batch': (1, 4, 16), 'threads': (1, 2)},
+    'evaluation': {'side': SIDES, 'classes': KINDS, 'batch': (1, 4, 16)},
     'loading': {'side': SIDES[:4], 'batch': (1, 2, 4), 'views': (2, 4, 6)},
 }  # fmt: skip
 
@@ -153,41 +150,30 @@ def cases(part: str) -> Iterator[tuple[str, int, dict[str, int]]]:
 
 
 def peaks(part: str) -> list[float]:
-    """MiB of each row, in a process that `in_child` started; threads share what they work on."""
+    """MiB of each row, in a process that `in_child` started."""
     torch.set_num_threads(1)
-    return [round(growth_of_peak(PARTS[part](**case)), 1) for _, _, case in cases(part)]
-
-
-def seconds_of(call: Call, threads: int, repeats: int) -> tuple[float, float]:
-    """Medians of CPU and of wall seconds."""
-    torch.set_num_threads(threads)
-    wall = []
-
-    def timed() -> None:
-        start = time.perf_counter()
-        call()
-        wall.append(time.perf_counter() - start)
-
-    cpu = interleaved({'': timed}, repeats)['']
-    torch.set_num_threads(1)
-    return cpu, statistics.median(wall[1:])
+    found = []
+    for _, _, case in cases(part):
+        call = PARTS[part](**case)
+        call()  # what is set up once is no growth
+        found.append(round(growth_of_peak(call), 1))
+    return found
 
 
 def rows(part: str, args: argparse.Namespace) -> Iterable[dict]:
     memory = in_child([__file__, '--peaks', part]).split(',')
     firsts: dict[str, float] = {}
     for (axis, value, case), mib in zip(cases(part), memory, strict=True):
-        cpu, wall = seconds_of(PARTS[part](**case), case['threads'], args.repeats)
-        work = value**2 if axis == 'side' else 1 if axis == 'threads' else value
+        cpu = interleaved({'': PARTS[part](**case)}, args.repeats)['']
+        work = value**2 if axis == 'side' else value
         first = firsts.setdefault(axis, cpu / work)
         yield {
             'part': part,
             'changes': axis,
             'to': value,
             'CPU s': f'{cpu:.4f}',
-            'wall s': f'{wall:.4f}',
             'MiB': mib,
-            'CPU s per unit, first is 1': f'{cpu / work / first:.2f}',
+            'CPU per unit to the first': f'{cpu / work / first:.2f}',
         }
 
 
@@ -260,8 +246,6 @@ def plot() -> Path:
         with (RESULTS / f'growth_{part}.csv').open() as file:
             table = list(csv.DictReader(file))
         for axis in AXES[part]:
-            if axis == 'threads':
-                continue
             lines = [row for row in table if row['changes'] == axis]
             work = [int(row['to']) ** (2 if axis == 'side' else 1) for row in lines]
             over = [value / work[0] for value in work]
