@@ -111,7 +111,6 @@ def mmseg_network(network: str, weights: Path | None) -> nn.Module:
     from mmengine.registry import DefaultScope
     from mmseg.registry import MODELS
 
-    DefaultScope.get_instance('bench_peers_mmseg', scope_name='mmseg')
     with DefaultScope.overwrite_default_scope('mmseg'):
         model = MODELS.build(config_of(network).model)
     if weights is not None:
