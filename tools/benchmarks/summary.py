@@ -20,7 +20,6 @@ PAGES = {
     ROOT / 'docs/cuda_extension.md': '../',
 }
 WHOLE = '<!-- speed table: tools/benchmarks/summary.py writes it -->'
-SHORT = '<!-- speed in six rows: tools/benchmarks/summary.py writes it -->'
 GPU = '<!-- gpu table: tools/benchmarks/summary.py writes it -->'
 PEERS = '<!-- speed beside mmsegmentation: tools/benchmarks/summary.py writes it -->'
 BEST = '<!-- speed beside mmsegmentation, in short: tools/benchmarks/summary.py writes it -->'
@@ -68,26 +67,16 @@ GPU_ROWS = [
 ]
 
 
-# What the short table shows of them.
-CHOSEN = (
-    'PSA head, training step', 'PSP head, inference', 'loss with its gradient', 'sliding window',
-    'the same, folded, bf16', 'training data, ADE20K-like',
-)  # fmt: skip
-
-
-def table(root: str = '', chosen: tuple[str, ...] = ()) -> str:
-    """Markdown, one line of ROWS each, or of those with the ``chosen`` names."""
+def table(root: str = '') -> str:
+    """Markdown, one line of ROWS each, and what a GPU has said."""
     lines = ['| | times faster | share of the memory |', '| --- | ---: | ---: |']
     for what, name, words, speed, memory in ROWS:
-        if chosen and what not in chosen:
-            continue
-        what = what.replace('the same, folded, bf16', 'inference, folded, bf16') if chosen else what
         rows = _rows(name, words.split('|'))
         cells = [_worst(rows, speed, min), _worst(rows, memory, max)]
         lines.append(
             f'| [{what}]({root}tools/benchmarks/results/{name}.csv) | {" | ".join(cells)} |'
         )
-    for what, rows in {} if chosen else _gpu_rows().items():
+    for what, rows in _gpu_rows().items():
         where = f'[{what}, {rows[0]["machine"]}]({root}tools/benchmarks/results/gpu.csv)'
         lines.append(f'| {where} | {_least(rows, "ratio")} | {_most_memory(rows)} |')
     return '\n'.join(lines)
@@ -239,7 +228,7 @@ def _worst(rows: list[dict[str, str]], column: str, worst) -> str:
 
 def with_table(page: str, root: str = '') -> str:
     """``page`` with the text between the marks replaced."""
-    tables = {WHOLE: table(root), SHORT: table(root, CHOSEN), GPU: gpu_table()}
+    tables = {WHOLE: table(root), GPU: gpu_table()}
     tables |= {PEERS: peers_table(root), BEST: best_table(root), ENGINES: engines_table()}
     for mark, text in tables.items():
         if mark in page:
