@@ -16,9 +16,10 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, cast
 
 from segkit.errors import UserError
+from segkit.json_file import JsonError, parse_json, read_json
 from segkit.outputs import output_file
 from segkit.whole_file import write_text
 
@@ -94,8 +95,8 @@ def start(out_dir: Path, settings: Mapping[str, object], resume: bool) -> int:
     file = folder / 'settings.json'
     if resume and file.is_file():
         try:
-            before = json.loads(file.read_bytes())
-        except ValueError:
+            before = read_json(file)
+        except JsonError:
             before = {}
         changed = [key for key, value in settings.items() if before.get(key) != value]
         if changed:
@@ -127,7 +128,7 @@ def _lines(file: Path) -> Iterator[Entry]:
     with suppress(FileNotFoundError), open(file, 'rb') as stream:
         for line in stream:
             with suppress(ValueError, TypeError):
-                entry = Entry(*json.loads(line))
+                entry = Entry(*cast(list, parse_json(line.decode(), file)))
                 if line.endswith(b'\n') and isinstance(entry.position, int):
                     yield entry
 

@@ -31,6 +31,7 @@ from segkit.engine.checkpoints import POINTER, load_latest
 from segkit.engine.errors import TrainingError
 from segkit.engine.folders import locked
 from segkit.errors import ConfigError
+from segkit.json_file import parse_json
 from segkit.storage import StoreError, is_remote, stores
 from segkit.storage.object_cache import cache_folder
 
@@ -212,7 +213,7 @@ class _Held:
     def _read(self) -> dict | None:
         """What the lock says; None without one."""
         try:
-            found = json.loads(stores.read_all(self.address))
+            found = parse_json(stores.read_all(self.address).decode(), self.address)
         except FileNotFoundError:
             return None
         except ValueError as error:

@@ -11,7 +11,7 @@ import json
 import shutil
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from mmengine.dist import barrier
@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 from segkit.engine.checkpoints import weights_digest
 from segkit.engine.data_order import place_after
 from segkit.errors import UserError
+from segkit.weights.formats import read_file
 from segkit.whole_file import whole_file
 
 FOLDER = 'test_progress'
@@ -57,7 +58,7 @@ class TestProgress:
         if not self.file.is_file():
             return 0, {}
         try:
-            state = torch.load(self.file, weights_only=True)
+            state = cast(dict, read_file(self.file))
             before, done = dict(state['of']), int(state['batches'])
         except Exception as error:
             raise UserError(

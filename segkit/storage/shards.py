@@ -15,18 +15,18 @@ file.
 """
 
 import io
-import json
 import os
 import zlib
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import accumulate
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from segkit.command import command
 from segkit.errors import DataError
+from segkit.json_file import parse_json
 from segkit.storage import stores
 from segkit.storage.object_cache import through_cache
 
@@ -83,7 +83,7 @@ class Index:
     def __init__(self, folder: str) -> None:
         self.folder = folder
         try:
-            meta = json.loads(_content(f'{folder}/index.json'))
+            meta = cast(dict, parse_json(_content(f'{folder}/index.json').decode(), folder))
             data = _content(f'{folder}/index.npy')
             sound = meta['version'] == VERSION and zlib.crc32(data) == meta['index_crc']
             self.shards = [(str(name), int(size)) for name, size in meta['shards']]

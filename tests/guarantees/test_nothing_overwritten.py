@@ -46,6 +46,7 @@ class Case(NamedTuple):
 
 TEST = ['--work-dir', '{d}/wd']
 CASES = [
+    Case('app', [*MODEL, '--space', '{d}/o'], ['o/app.py', 'o/model.safetensors']),
     Case('analyze_logs', ['{d}/run', '--keys', 'loss', '--out', '{d}/o/c.svg'], ['o/c.svg']),
     Case(
         'benchmark',
@@ -126,6 +127,11 @@ CASES = [
         'visualize_attention',
         ['{d}/attention.py', '', '{d}/data/images/0.jpg', '--out', '{d}/o/a.png'],
         ['o/a.png'],
+    ),
+    Case(
+        'dataset_converters/to_shards',
+        ['{d}/cfg.py', '--out-dir', '{d}/o', '--splits', 'test', '--workers', '0'],
+        ['o/test-00000.tar', 'o/index.json', 'o/index.npy'],
     ),
     Case(
         'dataset_converters/pascal_context',

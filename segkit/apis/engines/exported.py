@@ -20,6 +20,7 @@ from torch import nn
 
 import segkit
 from segkit.apis.export import ExportError, export_model
+from segkit.json_file import parse_json
 from segkit.weights import CheckpointNotFoundError
 from segkit.weights.sources import cache_dir, cached_at
 
@@ -53,8 +54,8 @@ def read_facts(file: Path, backend: str) -> Facts:
     try:
         model = onnx.load(str(file), load_external_data=False)
         said = {prop.key: prop.value for prop in model.metadata_props}
-        ways = json.loads(said.get('segkit_export', '{}'))
-        meta = {key: json.loads(said[key]) for key in ('classes', 'palette') if key in said}
+        ways = cast(dict, parse_json(said.get('segkit_export', '{}'), file))
+        meta = {key: parse_json(said[key], file) for key in ('classes', 'palette') if key in said}
         argmax = ways.get('argmax', model.graph.output[0].name == 'classes')
     except Exception as error:  # protobuf's own among them
         reason = ' '.join(str(error).split())[:200]
