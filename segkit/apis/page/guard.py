@@ -6,10 +6,11 @@ route, no path or address in what it posts but those of its own uploads. The pag
 from elsewhere.
 """
 
-import json
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+
+from segkit.json_file import parse_json
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -71,7 +72,7 @@ class Guard:
     def _harmless(self, body: bytes) -> bool:
         """Whether every file that a posted JSON names was uploaded here."""
         try:
-            named = _paths(json.loads(body or b'{}'))
+            named = _paths(parse_json((body or b'{}').decode(), 'the request'))
         except (ValueError, RecursionError):
             return False
         return all(
