@@ -1,4 +1,10 @@
-"""PyTorch's own compiler on the network, its weights frozen into what is compiled."""
+"""PyTorch's own compiler on the network, its weights frozen into what is compiled.
+
+The first picture of each size waits for the compiler, from a quarter of a minute for a small
+network to some minutes for a large one; it is said when that happens. What was compiled is kept by
+PyTorch (TORCHINDUCTOR_CACHE_DIR, by default in the folder of temporary files), so that the next
+process waits for a fraction of that.
+"""
 
 from collections.abc import Callable
 
@@ -11,15 +17,19 @@ from .settings import Settings
 
 
 def compiled(net: ExportedNetwork, settings: Settings) -> Callable[[Tensor], Tensor]:
-    """``net`` as a compiled function: (N, C, H, W) float32 -> (N, K, h, w) float32.
-
-    The first picture of a size waits for the compiler.
-    """
+    """``net`` as a compiled function: (N, C, H, W) float32 -> (N, K, h, w) float32."""
     call = torch.compile(net, dynamic=False, options={'freezing': True})
     dtype = torch.bfloat16 if settings.precision == 'bf16' else None
+    seen: set[tuple[int, ...]] = set()
 
     @torch.no_grad()
     def run(image: Tensor) -> Tensor:
+        if (size := tuple(image.shape)) not in seen:
+            seen.add(size)
+            print(
+                f'compile: compiling the network for pictures of {size[3]}x{size[2]}, {size[0]} at '
+                'once; this may take minutes, and less the next time'
+            )
         with torch.autocast(image.device.type, dtype, enabled=dtype is not None):
             return call(image)
 
