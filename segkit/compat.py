@@ -10,8 +10,14 @@ import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+    from mmengine.logging import MessageHub
+    from mmengine.optim import OptimWrapper
+    from mmengine.utils import ManagerMixin
 
 
 def import_yapf() -> None:
@@ -114,7 +120,7 @@ class CountsAsConvModule:
     def __class__(self, value: type) -> None:  # as above
         object.__dict__['__class__'].__set__(self, value)
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
+    def __reduce_ex__(self, protocol: Any) -> tuple[object, ...]:
         """Pickle compares type and ``__class__``, unless it is handed the function that builds."""
         return (_bare, *super().__reduce_ex__(max(protocol, 2))[1:])
 
@@ -186,7 +192,7 @@ def accumulation_of(optim_wrapper: object) -> int:
     return max(counts, default=1)
 
 
-def keep_last_values(hub: Any, count: int) -> None:
+def keep_last_values(hub: 'MessageHub', count: int) -> None:
     """Have each scalar of a message hub keep its last ``count`` values, from now on.
 
     A HistoryBuffer of mmengine's appends to a NumPy array, copying all of it: at iteration 160,000
@@ -197,7 +203,7 @@ def keep_last_values(hub: Any, count: int) -> None:
     from mmengine.logging import HistoryBuffer
 
     class LastValues(OrderedDict):
-        def __setitem__(self, key: str, value: Any) -> None:
+        def __setitem__(self, key: str, value: HistoryBuffer) -> None:
             values, counts = (list(part)[-count:] for part in value.data)
             super().__setitem__(key, HistoryBuffer(values, counts, max_length=count))
 
@@ -207,7 +213,7 @@ def keep_last_values(hub: Any, count: int) -> None:
     hub._log_scalars = scalars
 
 
-def make_current(*instances: Any) -> None:
+def make_current(*instances: 'ManagerMixin') -> None:
     """Have ``get_current_instance`` of mmengine's loggers, hubs, visualizers and scopes give these.
 
     It gives the one that was made last, in a program with two Runners perhaps the other's.
@@ -219,7 +225,7 @@ def make_current(*instances: Any) -> None:
                 made.move_to_end(instance.instance_name)
 
 
-def settings_of(cfg: Any) -> dict[str, object]:
+def settings_of(cfg: 'Config') -> dict[str, object]:
     """A config as plain dicts, what a lazy one imports as names."""
     return cfg._to_lazy_dict() if hasattr(cfg, '_to_lazy_dict') else cfg.to_dict()
 
@@ -231,7 +237,7 @@ def parse_option(text: str) -> object:
     return DictAction._parse_iterable(text)  # which argparse alone reaches otherwise
 
 
-def clip_gradients(optim_wrapper: Any) -> None:
+def clip_gradients(optim_wrapper: 'OptimWrapper') -> None:
     """As ``clip_grad`` of the wrapper says, for a subclass whose step does more before."""
     optim_wrapper._clip_grad()
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import nn
@@ -16,6 +16,9 @@ from segkit.outputs import own_outputs
 from .inference import certainty_settings, predict_stream
 from .show import show_result
 from .sources import Source, frame_rate, pictures
+
+if TYPE_CHECKING:
+    import cv2
 
 WRITER = 'predict'
 RATE = 25.0  # frames a second of a source that does not say
@@ -76,7 +79,7 @@ class _Writer:
     def __init__(self, file: Path, codec: str, rate: float) -> None:
         self.file, self.codec, self.rate = file, codec, rate
         self.count, self.size = 0, (0, 0)
-        self.video: Any = None  # a cv2.VideoWriter once there is a frame
+        self.video: cv2.VideoWriter | None = None  # once there is a frame
 
     def __call__(self, frame: np.ndarray) -> None:
         import cv2

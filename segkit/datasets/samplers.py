@@ -9,8 +9,7 @@ positions r, r + W, r + 2W, ...
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence, Sized
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence, Sized
 
 import numpy as np
 from mmengine.dataset import DefaultSampler as _PaddedSampler
@@ -130,7 +129,7 @@ class WeightedSampler(InfiniteSeededSampler):
     ) -> None:
         super().__init__(dataset, shuffle, seed, start)
         if isinstance(weights, str):
-            classes_of: Any = getattr(dataset, 'get_cat_ids', None)
+            classes_of: Callable[[int], list[int]] | None = getattr(dataset, 'get_cat_ids', None)
             if weights != 'classes' or classes_of is None:
                 raise UserError(
                     f"WeightedSampler(weights={weights!r}): 'classes' is the only word, for a data "

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from pprint import pformat
+from types import FrameType
 from typing import Any
 from unittest.mock import patch
 
@@ -153,7 +154,7 @@ class _SafeYaml(YamlHandler):
         return yaml.safe_load(file)
 
 
-def _frames(error: BaseException) -> list[Any]:
+def _frames(error: BaseException) -> list[FrameType]:
     return [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
 
 

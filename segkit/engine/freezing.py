@@ -35,7 +35,7 @@ def freeze(model: nn.Module, patterns: str | Sequence[str]) -> str:
         raise ConfigError(f'freeze: {wanted} leaves nothing to train; take a pattern out')
     resting = [name for name, module in modules.items() if name and _rests(name, module, wanted)]
     for name in resting:
-        modules[name].train = MethodType(_stay, modules[name])  # type: ignore[method-assign]
+        modules[name].__dict__['train'] = MethodType(_stay, modules[name])
         modules[name].eval()
     total = sum(w.numel() for w in weights.values())
     return f'freeze: {total - left:,} of {total:,} weights stay as they are.'

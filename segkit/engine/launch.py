@@ -70,7 +70,13 @@ class _Noted(argparse.Action):
     ``const`` is the name of the variable.
     """
 
-    def __call__(self, parser: Any, args: object, values: Any, option: str | None = None) -> None:
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        args: object,
+        values: Any,
+        option: str | None = None,
+    ) -> None:
         os.environ[str(self.const)] = ' '.join(values) if values else '1'
         if any('=' not in value for value in values or ()):
             parser.error(f'{option} {" ".join(values)}: write OLD=NEW, e.g. model_ema.=')

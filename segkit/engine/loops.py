@@ -381,7 +381,7 @@ class TestLoop(_EvaluationLoop):
         super().run_iter(idx, data_batch)
         self._progress.save_if_due(idx + 1, self._sums)
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> dict[str, object]:
         if len(self.dataloader) == 0:
             self.runner.logger.info('the test split is empty: nothing to evaluate')
         with explained(lambda: 'testing'):

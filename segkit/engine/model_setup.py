@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as torch_dist
@@ -28,7 +28,7 @@ NETWORK_PARTS = ('backbone', 'neck', 'decode_head', 'auxiliary_head')
 
 def bare(model: nn.Module) -> nn.Module:
     """The model without its distributed wrapper."""
-    return model.module if is_model_wrapper(model) else model  # type: ignore[return-value]
+    return cast(nn.Module, model.module) if is_model_wrapper(model) else model
 
 
 def ready(

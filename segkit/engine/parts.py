@@ -17,7 +17,7 @@ from mmengine.hooks import Hook
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper, OptimWrapperDict, _ParamScheduler, build_optim_wrapper
-from mmengine.registry import DefaultScope
+from mmengine.registry import DefaultScope, Registry
 from mmengine.runner import BaseLoop, get_priority
 from mmengine.runner import LogProcessor as MMLogProcessor
 from mmengine.visualization import Visualizer
@@ -386,7 +386,9 @@ class Parts:
         return batch_of(loop.dataloader) * self.world_size * batches
 
 
-def _built(part: object, kind: type, registry: Any, usual: str, given: dict | None = None) -> Any:
+def _built(
+    part: object, kind: type, registry: Registry, usual: str, given: dict | None = None
+) -> Any:
     """``part`` if it is one already, else built from its config, by default a ``usual``."""
     if isinstance(part, kind):
         return part

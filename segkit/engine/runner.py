@@ -89,10 +89,10 @@ class Runner(Parts):
         test_cfg: dict | BaseLoop | None = None,
         auto_scale_lr: dict | None = None,
         optim_wrapper: OptimWrapper | dict | None = None,
-        param_scheduler: Any = None,
+        param_scheduler: object = None,
         val_evaluator: Evaluator | dict | list | None = None,
         test_evaluator: Evaluator | dict | list | None = None,
-        default_hooks: Mapping[str, Any] | None = None,
+        default_hooks: Mapping[str, object] | None = None,
         custom_hooks: Sequence[Hook | dict] | None = None,
         data_preprocessor: dict | None = None,
         load_from: str | None = None,
@@ -222,17 +222,17 @@ class Runner(Parts):
             self.param_schedulers = self.build_param_scheduler(self.param_schedulers)
         self._built_training = True
 
-    def val(self) -> dict[str, Any]:
+    def val(self) -> dict[str, object]:
         """Validate the weights of ``load_from``; returns the scores."""
         self._val_loop = self.build_val_loop(_needed(self._val_loop, 'val'))
         return self._evaluate(self._val_loop)
 
-    def test(self) -> dict[str, Any]:
+    def test(self) -> dict[str, object]:
         """Test the weights of ``load_from``; returns the scores."""
         self._test_loop = self.build_test_loop(_needed(self._test_loop, 'test'))
         return self._evaluate(self._test_loop)
 
-    def _evaluate(self, loop: BaseLoop) -> dict[str, Any]:
+    def _evaluate(self, loop: BaseLoop) -> dict[str, object]:
         self._purpose = 'test'
         self._make_current()
         self.call_hook('before_run')
@@ -251,7 +251,7 @@ class Runner(Parts):
         """Read the checkpoint to go on from: its seed has to be known before the data is set up."""
         if not self._resume:
             return
-        found: Any = None
+        found: tuple[Path, dict] | None = None
         if is_main_process():
             if self._load_from is not None and self._resume != 'auto':
                 found = Path(self._load_from), checkpoints.load_verified(self._load_from)
@@ -292,7 +292,7 @@ class Runner(Parts):
             self.load_checkpoint(self._load_from)
         self._has_loaded = True
 
-    def load_checkpoint(self, filename: str, map_location: str = 'cpu', **ignored: Any) -> dict:
+    def load_checkpoint(self, filename: str, map_location: str = 'cpu', **ignored: object) -> dict:
         """Weights alone. Fine-tuning takes what fits and prints the rest; testing needs all."""
         checkpoint, verified = read_verified(filename, map_location, mmap=True)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
@@ -313,7 +313,7 @@ class Runner(Parts):
         self._has_loaded = True
         return checkpoint
 
-    def resume(self, filename: str, **ignored: Any) -> None:
+    def resume(self, filename: str, **ignored: object) -> None:
         """Go on from ``filename``: weights, optimizer, schedule, place in the data, scores."""
         path, checkpoint = self._resumed or (Path(filename), checkpoints.load_verified(filename))
         self._resumed, self._resume = None, True  # which hooks look at
@@ -379,8 +379,7 @@ class Runner(Parts):
 
     def samples_seen_after(self, iteration: int) -> int:
         """Samples that all ranks together have trained on in so many iterations."""
-        loop: Any = self.train_loop
-        seen = getattr(loop, 'samples_seen', None)
+        seen = getattr(self.train_loop, 'samples_seen', None)
         return iteration * self.effective_batch if seen is None else seen
 
     def config_json(self) -> str:
@@ -400,7 +399,7 @@ class Runner(Parts):
         self.cfg.dump(str(Path(self.work_dir) / name))
 
 
-def _needed(loop: Any, name: str) -> Any:
+def _needed(loop: object, name: str) -> object:
     if loop is None:
         raise ConfigError(f'{name}_dataloader, {name}_cfg, {name}_evaluator: set them to {name}')
     return loop

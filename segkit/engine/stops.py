@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 
 REQUEUE = 75
@@ -31,7 +32,7 @@ class _Stop:
     training = False
     tool = False
     owner = 0
-    previous: dict[int, object] = {}
+    previous: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
 
 
 def watch() -> None:
@@ -61,7 +62,7 @@ def training_ends() -> None:
     _Stop.training = False
     restored = {signal.SIGINT} if _Stop.tool else set(_Stop.previous)
     for number in restored & set(_Stop.previous):
-        signal.signal(number, _Stop.previous.pop(number))  # type: ignore[arg-type]
+        signal.signal(number, _Stop.previous.pop(number))
     for number in _Stop.previous:
         signal.signal(number, signal.SIG_IGN)
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import shutil
 import time
+from collections.abc import Sized
 from pathlib import Path
 from typing import Any, cast
 
@@ -115,7 +116,7 @@ class TestProgress:
             self._of = dict(
                 checkpoint=weights_digest(self.runner.bare_model),
                 config=hashlib.sha256(text.encode()).hexdigest(),
-                data=str(len(self.loader.dataset)),  # type: ignore[arg-type]
+                data=str(len(cast(Sized, self.loader.dataset))),
             )
         return self._of
 

@@ -7,7 +7,6 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
@@ -133,7 +132,7 @@ def apply_test_arguments(args: argparse.Namespace, cfg: Config) -> None:
             )
 
 
-def _engine(args: argparse.Namespace, switches: list[str]) -> dict[str, Any]:
+def _engine(args: argparse.Namespace, switches: list[str]) -> dict[str, object]:
     """What of the SpeedUpHook says what runs the network; nothing for PyTorch as it is.
 
     Raises:

@@ -5,10 +5,9 @@ float64 tensors, which hold such counts exactly. They sum over images to what a 
 gives, without what lies off its diagonal.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
@@ -69,7 +68,7 @@ def total_area_to_metrics(
     total_area_intersect: object,
     total_area_union: object,
     total_area_pred_label: object,
-    total_area_label: Any,
+    total_area_label: Sized,
     metrics: str | Sequence[str] = ('mIoU',),
     nan_to_num: float | None = None,
     beta: float = 1,

@@ -15,13 +15,13 @@ Shapes: x (N, C0, H, W); a low map (N, Ci, h, w); conv.weight (Cout, C0 + sum Ci
 
 import functools
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segkit.ops import winograd
+from segkit.ops.autograd_context import Context
 from segkit.ops.gemm import inner_product, takes
 
 TAPS = 3
@@ -113,11 +113,11 @@ class _ProductNT(torch.autograd.Function):
         return inner_product(left, right)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+    def setup_context(ctx: Context, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
         ctx.save_for_backward(*inputs)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def backward(ctx: Context, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         left, right = ctx.saved_tensors
         of_left, of_right = ctx.needs_input_grad
         return (

@@ -18,12 +18,13 @@ differentiate the gather into a scatter-add.
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from segkit.ops import cuda_ext
+from segkit.ops.autograd_context import Context
 from segkit.ops.psa_window import PSA_TYPES, Reach, parse_mask_size, parse_psa_type
 
 COLLECT = PSA_TYPES.index('collect')
@@ -139,15 +140,19 @@ def _(grad: Tensor, mode: int, mask_h: int, mask_w: int) -> Tensor:
     return grad.new_empty(n, mask_h * mask_w, h, w)
 
 
-def _save_geometry(ctx: Any, inputs: tuple, output: Tensor) -> None:
+class _Kept(Context, Protocol):
+    geometry: tuple[int, ...]
+
+
+def _save_geometry(ctx: _Kept, inputs: tuple, output: Tensor) -> None:
     ctx.geometry = inputs[1:]  # a linear operator: no tensor is kept
 
 
-def _grad_of_mask(ctx: Any, grad: Tensor) -> tuple:
+def _grad_of_mask(ctx: _Kept, grad: Tensor) -> tuple:
     return _psa_mask_backward(grad, *ctx.geometry), None, None, None
 
 
-def _grad_of_backward(ctx: Any, grad: Tensor) -> tuple:
+def _grad_of_backward(ctx: _Kept, grad: Tensor) -> tuple:
     return _psa_mask(grad, *ctx.geometry), None, None, None
 
 

@@ -34,12 +34,13 @@ for compile and export.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from segkit.ops import psa_grouped_passes as grouped
+from segkit.ops.autograd_context import Context
 from segkit.ops.gemm import matmul_nt, runs_of, sum_of_channel_products
 from segkit.ops.psa_window import Block, Reach, Rectangle, Tile, cut, overlap
 
@@ -368,7 +369,11 @@ def _(feat: Tensor, weight: Tensor, *mask: int) -> Tensor:
     return feat.new_empty(n, h * w, h * w)
 
 
-def _save(ctx: Any, inputs: tuple, output: object) -> None:
+class _Kept(Context, Protocol):
+    numbers: tuple[int, ...]
+
+
+def _save(ctx: _Kept, inputs: tuple, output: object) -> None:
     """Inputs that are tensors, and every output of the attention: (out, lse, attention)."""
     tensors = [x for x in inputs if isinstance(x, Tensor)]
     ctx.numbers = inputs[len(tensors) :]
@@ -378,12 +383,12 @@ def _save(ctx: Any, inputs: tuple, output: object) -> None:
     ctx.save_for_backward(*tensors)
 
 
-def _attention_gradient(ctx: Any, grad: Tensor, *_: Tensor) -> tuple:
+def _attention_gradient(ctx: _Kept, grad: Tensor, *_: Tensor) -> tuple:
     numbers = ctx.numbers[:-1]  # save is known from the attention
     return *windowed_attention_backward(grad, *ctx.saved_tensors, *numbers), *(None,) * 5
 
 
-def _logits_gradient(ctx: Any, grad: Tensor) -> tuple:
+def _logits_gradient(ctx: _Kept, grad: Tensor) -> tuple:
     return *windowed_logits_backward(grad, *ctx.saved_tensors, *ctx.numbers), None, None
 
 

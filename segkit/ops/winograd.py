@@ -27,12 +27,14 @@ Legend: x (N, C, H, W), weight (K, C, 3, 3), out (N, K, H, W); T tiles of a band
 from collections.abc import Iterator
 from fractions import Fraction
 from math import prod
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.grad import conv2d_input, conv2d_weight
+
+from segkit.ops.autograd_context import Context
 
 STEP, TAPS, SIDE = 4, 3, 6  # outputs, taps and inputs of a tile, a side
 POINTS = (Fraction(0), Fraction(11, 16), Fraction(-11, 16), Fraction(3, 2), Fraction(-3, 2))
@@ -189,18 +191,22 @@ def by_filters(x: Tensor, grad: Tensor, dilation: int) -> Tensor:
     return out.view(count, channels, TAPS, TAPS)
 
 
+class _Kept(Context, Protocol):
+    dilation: int
+
+
 class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, weight: Tensor, dilation: int) -> Tensor:
         return convolve(x, weight, dilation)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, int], output: Tensor) -> None:
+    def setup_context(ctx: _Kept, inputs: tuple[Tensor, Tensor, int], output: Tensor) -> None:
         ctx.save_for_backward(*inputs[:2])
         ctx.dilation = inputs[2]
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: _Kept, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         d, (of_x, of_weight, _) = ctx.dilation, ctx.needs_input_grad
         if torch.is_grad_enabled():  # somebody differentiates the gradient

@@ -20,7 +20,7 @@ import zlib
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import accumulate
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
@@ -195,9 +195,9 @@ def _size(path: str) -> int | None:
 
 def _pread(path: str, size: int, offset: int) -> bytes:
     """``pread`` leaves no place behind that workers, which share the open file, could trip over."""
-    handle: Any = _open.get(path)
+    handle = _open.get(path)
     kept = handle is not None
-    if not kept:
+    if handle is None:
         handle = os.open(path, os.O_RDONLY)
         if len(_open) < _OPEN_FILES:
             kept = _open.setdefault(path, handle) == handle

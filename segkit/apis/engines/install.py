@@ -160,7 +160,7 @@ def _install(model: nn.Module, run: Run, settings: Settings) -> nn.Module:
     head = copy.copy(segmentor.decode_head)
     head._parameters, head._buffers = {}, {}
     head._modules = {n: m for n, m in head._modules.items() if m and not list(m.parameters())}
-    head.forward = _handed_on  # type: ignore[method-assign, assignment]
+    head.__dict__['forward'] = _handed_on
     segmentor.backbone = EngineNetwork(run, input_channels(model), settings.name).eval()
     segmentor.decode_head = head
     for part in ('neck', 'auxiliary_head'):

@@ -15,6 +15,7 @@ from segkit.visualization.certainty import CONFIDENCE, PROBABILITIES, write_cert
 
 if TYPE_CHECKING:
     from segkit.engine.runner import Runner
+    from segkit.structures import SegDataSample
 
 
 @HOOKS.register_module()
@@ -50,7 +51,11 @@ class CertaintyHook(Hook):
         self._root = image_root(runner.test_dataloader.dataset)
 
     def after_test_iter(
-        self, runner: 'Runner', batch_idx: int, data_batch: object = None, outputs: Any = None
+        self,
+        runner: 'Runner',
+        batch_idx: int,
+        data_batch: object = None,
+        outputs: 'Sequence[SegDataSample] | None' = None,
     ) -> None:
         for sample in outputs or []:
             name = picture_png(str(sample.img_path), self._root)[: -len('.png')]

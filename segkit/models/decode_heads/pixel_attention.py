@@ -9,13 +9,12 @@ one accepts the channel counts.
 Legend: query, key (N, D, L), value (N, C, L) for L pixels; one chunk of scores (N, T, L).
 """
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from segkit.ops.autograd_context import Context
 from segkit.ops.gemm import sum_of_channel_products
 
 CHUNK = 256  # queries at once on a CPU
@@ -55,14 +54,14 @@ def _forward_chunks(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, 
 
 class _ChunkedAttention(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    def forward(ctx: Context, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         out, logs = _forward_chunks(query, key, value)
         ctx.save_for_backward(query, key, value, out, logs)
         return out
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
+    def backward(ctx: Context, grad: Tensor) -> tuple[Tensor, ...]:
         query, key, value, out, logs = ctx.saved_tensors
         grads = [torch.zeros_like(x, dtype=logs.dtype) for x in (key, value)]
         d_query, (d_key, d_value) = torch.empty_like(query), grads

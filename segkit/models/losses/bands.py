@@ -6,7 +6,7 @@ Legend: logits (N, K, h, w), label (N, H, W), a band (N, K, R, W) with R rows of
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -14,8 +14,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from segkit.models.layers import at_least_float32
+from segkit.ops.autograd_context import Context
 
 from .stray_labels import comparable, labelled
+
+_Place = TypeVar('_Place', float, Tensor)
 
 
 class BandedLoss(NamedTuple):
@@ -63,7 +66,7 @@ class BandedResize:
         for first in range(0, self.size[0], rows):
             yield first, min(first + rows, self.size[0])
 
-    def _source(self, i: Any, axis: int) -> Any:
+    def _source(self, i: _Place, axis: int) -> _Place:
         """Where output ``i``, a number or a tensor of them, reads, in units of the input."""
         small, large = self.logits.shape[2 + axis], self.size[axis]
         if self.align:
@@ -155,12 +158,18 @@ def count_hits(band: Tensor, label: Tensor, argmax: bool) -> Tensor:
 Terms = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
+class _Kept(Context, Protocol):
+    ignore_index: int
+    align: bool
+    terms: Terms
+
+
 class _BandedSums(torch.autograd.Function):
     """Bands are made anew for the gradient, which hangs on what is made of the sums."""
 
     @staticmethod
     def forward(
-        ctx: Any,
+        ctx: _Kept,
         logits: Tensor,
         label: Tensor,
         weight: Tensor | None,
@@ -183,13 +192,15 @@ class _BandedSums(torch.autograd.Function):
                 hits.append((count_hits(band, target, resize.argmax) & valid).sum())
             sums.append(terms(band, target, weights))
         correct = torch.stack(hits).sum() if accurate else None
-        if accurate:
+        if correct is not None:
             ctx.mark_non_differentiable(correct)
         return torch.stack(sums).sum(0), correct
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_sums: Tensor | None, _: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(
+        ctx: _Kept, grad_sums: Tensor | None, _: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
         if grad_sums is None:
             return (None,) * 7
         logits, label, weight = ctx.saved_tensors

@@ -11,7 +11,7 @@ Legend: logits (N, K, h, w), label (N, H, W), a band (N, K, R, W) with R rows of
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from torch.autograd.function import once_differentiable
 from segkit.errors import UserError
 from segkit.models.layers import at_least_float32
 from segkit.old_names import serve
+from segkit.ops.autograd_context import Context
 
 from .bands import BandedLoss, BandedResize, count_hits
 from .cross_entropy import binary_cross_entropy, cross_entropy
@@ -120,10 +121,14 @@ def _band_loss(band: Tensor, label: Tensor, weight: Tensor, backward: bool) -> T
     return loss
 
 
+class _Kept(Context, Protocol):
+    dtype: torch.dtype
+
+
 class _BandedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any,
+        ctx: _Kept,
         logits: Tensor,
         label: Tensor,
         weights: Tensor | None,
@@ -151,13 +156,13 @@ class _BandedCrossEntropy(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         ctx.dtype = logits.dtype
         correct = torch.stack(hits).sum() if accurate else None
-        if accurate:
+        if correct is not None:
             ctx.mark_non_differentiable(correct)
         return torch.stack(losses).sum(), correct
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_loss: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: _Kept, grad_loss: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
         (grad,) = ctx.saved_tensors
         return (grad * grad_loss).to(ctx.dtype), None, None, None, None, None
 

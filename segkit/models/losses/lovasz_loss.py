@@ -9,7 +9,7 @@ a pixel counts, 0 where it is ignored; C classes that are looked at.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from segkit.errors import UserError
 from segkit.models.layers import at_least_float32
+from segkit.ops.autograd_context import Context
 
 from .head_loss import HeadLoss, of_pixels
 from .reduction import weight_reduce_loss
@@ -63,12 +64,16 @@ def of_margin(own: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     return error.relu(), torch.where(own, -1.0, 1.0) * (error > 0)
 
 
+class _Kept(Context, Protocol):
+    channels: list[int]
+
+
 class _Lovasz(torch.autograd.Function):
     """Losses (C,) of (channel, class) pairs of a group of images; keeps the gradient alone."""
 
     @staticmethod
     def forward(
-        ctx: Any,
+        ctx: _Kept,
         x: Tensor,
         label: Tensor,
         measure: Tensor,
@@ -90,7 +95,7 @@ class _Lovasz(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_losses: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: _Kept, grad_losses: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = ctx.saved_tensors
         factors = grad.new_zeros(grad.shape[1])
         factors[ctx.channels] = grad_losses

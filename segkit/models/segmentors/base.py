@@ -22,7 +22,7 @@ from segkit.registry import build_ours
 from segkit.structures import PixelData, SegDataSample
 
 from ..inference.certainty import UNKNOWN, confidence, probabilities, unknown_below
-from ..inference.logits import Deferred, argmax_classes, as_deferred, outside
+from ..inference.logits import Deferred, ImageLogits, argmax_classes, as_deferred, outside
 
 if TYPE_CHECKING:
     from mmengine.optim import OptimWrapper
@@ -175,7 +175,11 @@ class BaseSegmentor(CountsAsModel, nn.Module):
         return self._results(seg_logits, data_samples, called=True)
 
     def _keep_certainty(
-        self, image: Any, sample: SegDataSample, classes: Tensor, test_cfg: Mapping[str, Any]
+        self,
+        image: ImageLogits,
+        sample: SegDataSample,
+        classes: Tensor,
+        test_cfg: Mapping[str, Any],
     ) -> None:
         """What of it ``test_cfg`` asks for; ``classes`` are unknown where the network is unsure."""
         least = unknown_below(test_cfg, max(image.num_channels, 2))
