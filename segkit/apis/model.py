@@ -92,9 +92,10 @@ def _refuse_contradictions(
     settings: Settings, channels_last: bool, bf16: bool, kind: torch.dtype | None
 ) -> None:
     """Raise UserError for two arguments of which each would decide the same."""
-    if kind is not None and bf16:
+    if kind is not None and (bf16 or settings.precision == 'bf16'):
+        asked = 'bf16=True' if bf16 else "precision='bf16'"
         raise UserError(
-            'init_model: bf16=True leaves weights in float32, dtype changes them; choose'
+            f'init_model: {asked} leaves weights in float32, dtype changes them; choose one.'
         )
     if settings.backend != 'torch' and (channels_last or bf16 or kind is not None):
         raise UserError(

@@ -36,6 +36,7 @@ from segkit.inspection.new_config import write_config
 from segkit.inspection.quoting import plain, shell_word
 from segkit.inspection.recipe import find_network
 from segkit.outputs import own_outputs
+from segkit.storage import is_remote
 from segkit.whole_file import write_text
 
 _HEAD = '"""Written by segkit train --data."""\n\n_base_ = \'./data.py\'\n'
@@ -106,14 +107,25 @@ def write_run(args: Namespace, apply: Callable[[Namespace, Config], None]) -> st
         args: of tools/train.py with ``--data``. apply: writes what they say into a config.
     """
     args.folder, args.out = Path(args.data), None
+    if args.work_dir and is_remote(args.work_dir):
+        raise UserError(
+            f'--work-dir {args.work_dir}: --data writes a config, report and file into a folder of '
+            f'this machine. Write the config first, '
+            f'`{command("new_dataset", shell_word(args.folder))}`, and train that into the store.'
+        )
     if args.network:
-        find_network(args.network)
+        find_network(args.network, '--model')
     work_dir = Path(args.work_dir or Path('work_dirs') / (args.folder.resolve().name or 'data'))
     config, data = work_dir / 'config.py', work_dir / 'data.py'
     if os.path.lexists(config):
         raise UserError(
             f'{config}: is there already. Go on with it, '
             f'`{command("train", shell_word(config))} --resume`, or choose another --work-dir.'
+        )
+    if held := sorted(work_dir.glob('*.pth')):
+        raise UserError(
+            f'{held[0]}: is of another run, whose checkpoints would be taken for those of this '
+            'one. Choose another --work-dir.'
         )
     if int(os.environ.get('WORLD_SIZE', '1')) > 1:
         raise UserError(

@@ -98,7 +98,7 @@ def write_config(args: Namespace, out: Path, alone: bool = True) -> Iterator[str
         write_split(path, stems)
     for path, text in texts.items():
         write_text(path, text)
-    yield from _chosen(recipe)
+    yield from _chosen(recipe, '--network' if alone else '--model')
     if alone:
         yield from _closing(content, out)
 
@@ -271,12 +271,12 @@ def _name(args: Namespace, root: Path, out: Path) -> str:
 # -- what is said ----------------------------------------------------------------------------------
 
 
-def _chosen(recipe: Recipe) -> Iterator[str]:
+def _chosen(recipe: Recipe, option: str) -> Iterator[str]:
     name = recipe.network.name
     reason = ' (small, since there is no GPU here)' if name == ON_CPU and not has_gpu() else ''
     yield (
         f'network {name}{reason}, batch {recipe.batch}, crop {recipe.crop[0]} x {recipe.crop[1]}, '
-        f'{recipe.iterations} iterations; --network {ON_GPU} is larger, --batch-size, --crop and '
+        f'{recipe.iterations} iterations; {option} {ON_GPU} is larger, --batch-size, --crop and '
         '--iters choose others'
     )
     if recipe.pretrained:

@@ -4,6 +4,7 @@ Small networks and crops on a CPU, where an iteration takes a second; on a GPU t
 published recipes. Lengths are epochs of the training pictures, within bounds.
 """
 
+import difflib
 import os
 from dataclasses import dataclass
 
@@ -128,17 +129,19 @@ _ALL += [MixNetwork(size) for size in range(len(_MIX))]
 NETWORKS = {network.name: network for network in _ALL}
 
 
-def find_network(name: str) -> Network | MixNetwork:
-    """The network of a name such as 'pspnet_r18-d8'.
+def find_network(name: str, option: str = '--network') -> Network | MixNetwork:
+    """The network of a name such as 'pspnet_r18-d8', which was given by ``option``.
 
     Raises UserError naming those there are.
     """
     if name not in NETWORKS:
-        raise UserError(f'--network {name}: there is no such part; known: {", ".join(NETWORKS)}.')
-    if not (shipped_home() / NETWORKS[name].base).is_file():
+        near = difflib.get_close_matches(name, NETWORKS)
+        hint = f' Did you mean {" or ".join(near)}?' if near else ''
         raise UserError(
-            f'--network {name}: {NETWORKS[name].base} is not among the shipped configs.'
+            f'{option} {name}: there is no such part; known: {", ".join(NETWORKS)}.{hint}'
         )
+    if not (shipped_home() / NETWORKS[name].base).is_file():
+        raise UserError(f'{option} {name}: {NETWORKS[name].base} is not among the shipped configs.')
     return NETWORKS[name]
 
 

@@ -13,6 +13,7 @@ the file from front to back: for a GiB in memory 1.1 s by CRC-32, 2.4 s by SHA-2
 import hashlib
 import os
 import re
+import stat
 import struct
 import sys
 import zipfile
@@ -197,12 +198,15 @@ def write_safetensors(
     from safetensors.torch import save_file
 
     tensors = {name: tensor.contiguous() for name, tensor in state.items()}
+    with path.open('wb') as file:  # save_file lets nobody else read what it writes
+        mode = os.fstat(file.fileno()).st_mode
     save_file(tensors, path, metadata={**(metadata or {}), _KEY.decode(): '0' * 64})
     with path.open('r+b') as file:
         start, _, _ = _digits_at(file)
         found = sha256_of(path)
         file.seek(start)
         file.write(found.encode())
+    path.chmod(stat.S_IMODE(mode))
 
 
 def _digits_at(file: BinaryIO) -> tuple[int, bytes, bytes]:

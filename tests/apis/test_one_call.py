@@ -97,9 +97,34 @@ def test_a_run_is_not_written_over(trained, data):
     assert status == 0, said
 
 
+def test_checkpoints_of_another_run_are_not_taken_for_those_of_this_one(trained, data, tmp_path):
+    (tmp_path / 'best_mIoU_iter_900.pth').write_bytes(trained.checkpoint.read_bytes())
+    with pytest.raises(UserError, match='best_mIoU_iter_900.pth: is of another run'):
+        train(data, 'segformer_mit-b0', tmp_path, seed=3, options=SMALL, **QUICK)
+    assert [path.name for path in tmp_path.iterdir()] == ['best_mIoU_iter_900.pth']
+
+
+def test_what_is_written_others_may_read(trained):
+    folder = trained.config.parent
+    modes = {path.name: path.stat().st_mode for path in folder.iterdir() if path.is_file()}
+    assert 'model.safetensors' in modes
+    assert len(set(modes.values())) == 1
+
+
+def test_the_network_is_named_by_the_option_that_this_command_has(data, tmp_path, capsys):
+    with pytest.raises(UserError, match='--model segformer_b0: .* Did you mean segformer_mit-b0'):
+        train(data, 'segformer_b0', tmp_path / 'run')
+    with pytest.raises(UserError, match='chanels'):
+        train(data, out=tmp_path / 'run', options={'model.decode_head.chanels': 3})
+    said = capsys.readouterr().out
+    assert '--model pspnet_r50-d8 is larger' in said
+    assert '--network' not in said
+
+
 @pytest.mark.parametrize(
     ('arguments', 'said'),
     [
+        (dict(out='s3://bucket/run'), 's3://bucket/run: --data writes .* `.*new_dataset'),
         (dict(itrs=3), r'no setting itrs. Did you mean iters\?'),
         (dict(colour=3), r"no setting colour. Known: .*iters.* options=\{'a.b': value\}"),
         (dict(model='segformer_b0'), 'segformer_b0: there is no such part; known: .*mit-b0'),

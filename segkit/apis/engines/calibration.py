@@ -40,8 +40,9 @@ def quantised(file: Path, settings: Settings, cfg: Config, watched: Watched) -> 
     runtime = needed('onnxruntime', settings.backend)
     source = _training_set(cfg)
     digest = hashlib.blake2b(file.read_bytes(), digest_size=8)
+    fed = [cfg.model.get(name) for name in ('data_preprocessor', 'test_cfg')]  # as what, in pieces
     digest.update(
-        f'{runtime.__version__} {settings.calibration} {source} {pipeline_of(cfg)}'.encode()
+        f'{runtime.__version__} {settings.calibration} {source} {pipeline_of(cfg)} {fed}'.encode()
     )
     target = place_of(file) / f'{file.stem}-int8-{digest.hexdigest()}{file.suffix}'
     if target.exists():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from segkit.apis.export import ExportedNetwork
 from segkit.apis.inference import input_channels
@@ -106,12 +107,14 @@ def use_file(model: nn.Module, file: str | Path, settings: Settings) -> nn.Modul
 def _run_of(model: nn.Module, file: Path, settings: Settings, normalize: bool) -> Run:
     """The function of an ONNX file with logits; for int8 of what is quantised of it."""
     if settings.precision == 'int8':
-        exact = _fitting(*open_session(file, Settings(settings.backend)), file)
+        exact, axes = open_session(file, Settings(settings.backend))
+        exact = _fitting(exact, axes, file)
 
         def watched(see: Callable[[Tensor], None]) -> nn.Module:
             """The model as it is exactly, telling ``see`` of each batch that the graph is given."""
 
             def run(image: Tensor) -> Tensor:
+                image = _resized(image, axes)
                 see(image)
                 return exact(image)
 
@@ -120,6 +123,15 @@ def _run_of(model: nn.Module, file: Path, settings: Settings, normalize: bool) -
 
         file = quantised(file, settings, cast('ReadyNetwork', model).cfg, watched)
     return _undoing(_fitting(*open_session(file, settings), file), model, normalize)
+
+
+def _resized(image: Tensor, axes: Axes) -> Tensor:
+    """Pictures (N, C, H, W) of the height and width that a graph takes, where it takes one alone:
+    a view of another scale, or the training set's pictures, show ranges of values in any size."""
+    size = [axis if isinstance(axis, int) else n for axis, n in zip(axes[2:], image.shape[2:])]
+    if size == list(image.shape[2:]):
+        return image
+    return functional.interpolate(image, size, mode='bilinear', antialias=True)
 
 
 def _with_parts_of(model: nn.Module) -> nn.Module:

@@ -3,7 +3,7 @@
 Gradio has more routes than the page uses. Some fetch an address for whoever asks, others call
 functions or read files by name. Here only what a browser with the page needs gets through: no other
 route, no path or address in what it posts but those of its own uploads. The page may load nothing
-from elsewhere.
+from elsewhere, and no page from elsewhere may post to it.
 """
 
 import re
@@ -57,7 +57,7 @@ class Guard:
         path, method = scope['path'], scope['method']
         if method in ('GET', 'HEAD') and _READ.fullmatch(path):
             await self.app(scope, receive, with_headers)
-        elif method == 'POST' and _POSTED.fullmatch(path):
+        elif method == 'POST' and _POSTED.fullmatch(path) and not _from_elsewhere(scope):
             if path.rstrip('/').endswith('/upload'):
                 await self.app(scope, receive, with_headers)
                 return
@@ -79,6 +79,12 @@ class Guard:
             isinstance(path, str) and path.startswith(self.uploads) and '..' not in path
             for path in named
         )
+
+
+def _from_elsewhere(scope: Scope) -> bool:
+    """Whether a browser says that the page of another site has it post this."""
+    sites = [value for name, value in scope['headers'] if name == b'sec-fetch-site']
+    return any(site in (b'cross-site', b'same-site') for site in sites)
 
 
 def _paths(value: object) -> list[object]:

@@ -1,5 +1,6 @@
 """The files of a hub space that serves the page: one folder, ready to be pushed."""
 
+import json
 from pathlib import Path
 from typing import cast
 
@@ -16,7 +17,7 @@ PORT = 7860  # what the hub expects of a container
 
 README = """\
 ---
-title: {title}
+title: {heading}
 sdk: docker
 app_port: {port}
 ---
@@ -77,9 +78,10 @@ def write_space(model: nn.Module, folder: str | Path, title: str) -> None:
     place = Path(folder)
     make_folder('--space', place)
     meta = cast('dict[str, list]', getattr(model, 'dataset_meta', None) or {})
-    plain = ' '.join(title.split()).replace(':', ' ')
+    plain = ' '.join(title.split())
+    heading = json.dumps(plain, ensure_ascii=False)  # which YAML reads as the same text
     facts = dict(
-        title=plain, port=PORT, version=__version__, weights=WEIGHTS,
+        title=plain, heading=heading, port=PORT, version=__version__, weights=WEIGHTS,
         classes=len(meta.get('classes') or ()),
     )  # fmt: skip
     texts = {'README.md': README, 'Dockerfile': DOCKERFILE, 'app.py': APP}

@@ -148,6 +148,26 @@ def test_eight_bits_are_calibrated_once_on_the_training_set(tmp_path, capsys):
     assert 'QuantizeLinear' in kinds
     init_model(cfg, weights, backend='openvino', precision='int8', calibration=2)
     assert len(list(tmp_path.glob('*-int8-*.onnx'))) == 2, 'other pictures, other ranges'
+    slide = dict(mode='slide', crop_size=(32, 32), stride=(32, 32))
+    for count, changed in enumerate((dict(test_cfg=slide), dict(data_preprocessor__std=[1.0] * 3))):
+        other = cfg.copy()
+        other.merge_from_dict({f'model.{k.replace("__", ".")}': v for k, v in changed.items()})
+        init_model(other, weights, backend='onnxruntime', precision='int8', calibration=3)
+        assert len(list(tmp_path.glob('*-int8-*.onnx'))) == 3 + count, 'the graph is fed otherwise'
+
+
+def test_eight_bits_of_one_size_are_calibrated_on_pictures_of_any(tmp_path):
+    cfg = short_config('fcn')
+    cfg.train_dataloader = dict(
+        dataset=dict(type='ShapesDataset', split='train', num_images=2, size=(64, 64))
+    )
+    weights = _saved(tmp_path / 'w.pth', build('fcn'))
+    model = init_model(
+        cfg, weights, backend='onnxruntime', precision='int8', calibration=2, fixed_sizes=True
+    )
+    image = IMAGE[:48]
+    same = _classes(model, image) == _classes(init_model(cfg, weights), image)
+    assert 0.9 < same.float().mean() <= 1
 
 
 @MODELS.register_module()
@@ -169,6 +189,8 @@ class OwnSteps(EncoderDecoder):
         (dict(backend='openvino', bf16=True), "its precision is 'fp32', 'bf16' or 'int8'"),
         (dict(backend='openvino', channels_last=True), 'channels_last, bf16 and dtype are of'),
         (dict(backend='openvino', dtype='bfloat16'), 'channels_last, bf16 and dtype are of'),
+        (dict(precision='bf16', dtype='float16'), "precision='bf16' leaves weights in float32"),
+        (dict(bf16=True, dtype='float16'), 'bf16=True leaves weights in float32'),
         (dict(backend='onnxruntime', precision='int8'), 'train_dataloader.dataset, and the config'),
         (dict(checkpoint='net.onnx', backend='torch'), 'run by onnxruntime or openvino'),
         (dict(checkpoint='net.onnx', fixed_sizes=True), 'has the sizes it was exported with'),

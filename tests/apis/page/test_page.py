@@ -9,6 +9,7 @@ import urllib.request
 import numpy as np
 import pytest
 import torch
+import yaml
 from helpers.browser import CHROMIUM, browser
 from PIL import Image
 
@@ -66,11 +67,11 @@ def ask(address, body=None, kind='application/json', **headers):
         return error.code, error.read()
 
 
-def upload(page, name, data):
+def upload(page, name, data, **headers):
     """The path that the server gives an upload."""
     head = f'--X\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'
     body = head.encode() + data + b'\r\n--X--\r\n'
-    return ask(f'{page}/gradio_api/upload', body, 'multipart/form-data; boundary=X')
+    return ask(f'{page}/gradio_api/upload', body, 'multipart/form-data; boundary=X', **headers)
 
 
 @pytest.mark.skipif(not CHROMIUM, reason='needs Chromium (apt-get install chromium)')
@@ -160,6 +161,15 @@ def test_a_call_names_only_what_was_uploaded(page, picture):
     assert ask(f'{page}/gradio_api/queue/join', b'{"data": "' + b'x' * 300_000 + b'"}')[0] == 403
 
 
+def test_no_page_of_another_site_posts_here(page, picture):
+    for site, status in (('same-origin', 200), ('cross-site', 403), ('same-site', 403)):
+        fields = {'Sec-Fetch-Site': site}
+        assert ask(f'{page}/gradio_api/queue/join', b'[]', **fields)[0] == (
+            422 if status == 200 else status
+        )
+        assert upload(page, 'a.png', picture.read_bytes(), **fields)[0] == status
+
+
 def test_too_long_a_file_is_refused_while_it_is_sent(page):
     assert upload(page, 'a.png', bytes(400_000))[0] == 200
     assert upload(page, 'a.png', bytes(600_000))[0] == 413
@@ -200,13 +210,13 @@ def test_unknown_pixels_have_a_row_and_names_are_text(model, picture):
 def test_a_space_is_whole_and_its_app_serves_the_same_network(
     model, picture, tmp_path, monkeypatch
 ):
-    write_space(model, tmp_path / 'space', 'Roads: a try')
+    title = '#1 "Roads": a {try}'
+    write_space(model, tmp_path / 'space', title)
     files = {path.name: path for path in (tmp_path / 'space').iterdir()}
     assert set(files) == {'README.md', 'Dockerfile', 'app.py', 'model.safetensors'}
     heading = files['README.md'].read_text().split('---')[1]
-    assert dict(line.split(': ') for line in heading.split('\n') if line) == {
-        'title': 'Roads  a try', 'sdk': 'docker', 'app_port': '7860',
-    }  # fmt: skip
+    assert yaml.safe_load(heading) == {'title': title, 'sdk': 'docker', 'app_port': 7860}
+    assert len({path.stat().st_mode for path in files.values()}) == 1
     served = {}
     monkeypatch.setattr(
         server, 'serve', lambda model, title, **given: served.update(given, m=model)
@@ -215,7 +225,7 @@ def test_a_space_is_whole_and_its_app_serves_the_same_network(
     assert (served['host'], served['port']) == ('127.0.0.1', 7860)
     found = inference_model(served['m'], str(picture)).pred_sem_seg.data
     assert torch.equal(found, inference_model(model, str(picture)).pred_sem_seg.data)
-    write_space(model, tmp_path / 'space', 'Roads: a try')
+    write_space(model, tmp_path / 'space', title)
     files['app.py'].write_text('mine')
     with pytest.raises(OutputError, match='app.py'):
-        write_space(model, tmp_path / 'space', 'Roads: a try')
+        write_space(model, tmp_path / 'space', title)
