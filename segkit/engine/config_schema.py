@@ -214,7 +214,7 @@ RANGES: dict[str, Range] = {
     'dampening': Range(0, 1), 'eps': _POSITIVE, 'betas': Range(0, 1, high_open=True),
     'max_norm': Range(0, math.inf, low_open=True), 'accumulative_counts': _FEW,
     'accumulate': _COUNT, 'eta_min': Range(0, 100), 'eta_min_ratio': _SHARE,
-    'power': _POSITIVE, 'begin': _ORDINAL, 'end': _COUNT, 'gamma': _POSITIVE,
+    'power': _POSITIVE, 'begin': _ORDINAL, 'end': _COUNT, 'gamma': _NOT_NEGATIVE,
     'milestones': _ORDINAL, 'T_max': _COUNT, 'step_size': _COUNT,
     'start_factor': Range(0, 1, low_open=True), 'end_factor': _SHARE,
     'lr_mult': _NOT_NEGATIVE, 'decay_mult': _NOT_NEGATIVE,
@@ -224,7 +224,7 @@ RANGES: dict[str, Range] = {
     'max_keep_ckpts': Range(-1, _HUGE, whole=True),
     'save_begin': _ORDINAL, 'seed': Range(0, 2**32 - 1, whole=True), 'batches': _ORDINAL,
     'opencv_num_threads': Range(0, 1024, whole=True), 'window_size': _COUNT, 'patience': _ORDINAL,
-    'min_delta': _NOT_NEGATIVE, 'bootstrap': _ORDINAL, 'beta': _POSITIVE, 'keep': _ORDINAL,
+    'min_delta': _NOT_NEGATIVE, 'bootstrap': _ORDINAL, 'beta': _NOT_NEGATIVE, 'keep': _ORDINAL,
     'nan_to_num': _SHARE, 'wait_time': _NOT_NEGATIVE, 'batch_windows': _COUNT,
     'memory_budget': _POSITIVE,
 }  # fmt: skip

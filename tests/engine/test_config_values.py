@@ -74,6 +74,17 @@ def test_nonsense_is_refused_with_its_key_and_value(key, value):
     assert repr(value).replace('[', '.').replace(']', '') in said
 
 
+def test_a_loss_may_be_without_focus_and_one_sided(tmp_path):
+    config = tiny_config(tmp_path)
+    config.model.decode_head.loss_decode = [
+        dict(type='FocalLoss', gamma=0.0), dict(type='TverskyLoss', alpha=1.0, beta=0.0),
+    ]  # fmt: skip
+    check_config(config)
+    config.model.decode_head.loss_decode[0].gamma = -1.0
+    with pytest.raises(ConfigError, match='gamma'):
+        check_config(config)
+
+
 def all_classes() -> dict[str, type]:
     found: dict[str, type] = {}
     for name, registry in vars(registries).items():

@@ -154,7 +154,7 @@ def count_hits(band: Tensor, label: Tensor, argmax: bool) -> Tensor:
 
 
 # A band (N, K, R, W), its labels (N, 1, R, W) int64 with 0 where ignored, and the weight of each
-# pixel (N, 1, R, W), 0 where ignored -> sums over the pixels of the band, of any shape.
+# pixel (N, 1, R, W), or of each number, 0 where ignored -> sums over its pixels, of any shape.
 Terms = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
@@ -173,7 +173,7 @@ class _BandedSums(torch.autograd.Function):
         logits: Tensor,
         label: Tensor,
         weight: Tensor | None,
-        ignore_index: int,
+        ignore_index: int | None,
         align: bool,
         accurate: bool,
         terms: Terms,
@@ -219,14 +219,19 @@ class _BandedSums(torch.autograd.Function):
 
 
 def _targets(
-    label: Tensor, weight: Tensor | None, ignore_index: int, first: int, last: int, like: Tensor
+    label: Tensor,
+    weight: Tensor | None,
+    ignore_index: int | None,
+    first: int,
+    last: int,
+    like: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """Labels and weights of the rows of a band, as ``Terms`` takes them."""
     rows = label[:, None, first:last]
     valid = labelled(rows, ignore_index)
     weights = valid.to(like)
     if weight is not None:
-        weights = weights * weight[:, None, first:last]
+        weights = weights * weight[:, :, first:last]
     return (rows * valid).long(), weights
 
 
@@ -235,7 +240,7 @@ def banded_sums(
     logits: Tensor,
     label: Tensor,
     weight: Tensor | None = None,
-    ignore_index: int = 255,
+    ignore_index: int | None = 255,
     align_corners: bool = False,
     accurate: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
@@ -244,7 +249,8 @@ def banded_sums(
     Args:
         logits: (N, K, h, w), or (N, K, ...) of any dimensions that are those of the label.
         label: (N, H, W), or (N, ...); integers in [0, K) or ``ignore_index``.
-        weight: of each pixel, in the shape of the label.
+        weight: of each pixel, in the shape of the label, or of each number, in that of logits
+            of label size.
         accurate: also count the pixels whose own class scores highest.
 
     Returns:
@@ -252,11 +258,14 @@ def banded_sums(
         if it is not asked for or there is one channel alone.
     """
     label = comparable(label).contiguous()  # sums in one order
+    each = weight is not None and weight.dim() > label.dim()
     if logits.dim() != 4:
         logits = logits.reshape(*logits.shape[:2], 1, -1)
     if label.dim() != 3:
         label = label.reshape(len(label), 1, -1)
-    weight = None if weight is None else weight.detach().reshape(label.shape)
+    if weight is not None:
+        channels = logits.shape[1] if each else 1
+        weight = weight.detach().reshape(len(label), channels, *label.shape[1:])
     counts = accurate and logits.shape[1] > 1
     with torch.autocast(logits.device.type, enabled=False):
         sums, correct = _BandedSums.apply(

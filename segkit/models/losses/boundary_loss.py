@@ -6,7 +6,7 @@ from torch import Tensor
 
 from segkit.models.layers import at_least_float32
 
-from .head_loss import HeadLoss
+from .head_loss import HeadLoss, of_pixels
 from .reduction import weight_reduce_loss
 from .stray_labels import comparable, labelled
 
@@ -43,4 +43,5 @@ class BoundaryLoss(HeadLoss):
         loss = F.binary_cross_entropy_with_logits(pred, edge.to(pred), reduction='none')
         loss = loss * balance.to(pred)
         reduction = reduction_override or self.reduction
+        weight = None if weight is None else of_pixels(weight, label)
         return self.loss_weight * weight_reduce_loss(loss, weight, reduction, avg_factor)

@@ -20,14 +20,18 @@ def cross_entropy(
     class_weight: Tensor | None = None,
     reduction: str = 'mean',
     avg_factor: float | Tensor | None = None,
-    ignore_index: int = -100,
+    ignore_index: int | None = -100,
     avg_non_ignore: bool = False,
 ) -> Tensor:
     """Softmax cross-entropy; ``weight`` (N, ...) is per pixel, ``class_weight`` (K,) per class."""
     pred, label = at_least_float32(pred), comparable(label).contiguous()  # sums in one order
     factors = None if class_weight is None else class_weight.to(pred)
     loss = F.cross_entropy(
-        pred, label.long(), weight=factors, reduction='none', ignore_index=ignore_index
+        pred,
+        label.long(),
+        weight=factors,
+        reduction='none',
+        ignore_index=-100 if ignore_index is None else ignore_index,
     )
     if avg_factor is None and reduction == 'mean':
         avg_factor = average_factor(label, class_weight, ignore_index, avg_non_ignore)
@@ -49,20 +53,23 @@ def binary_cross_entropy(
     class_weight: Tensor | None = None,
     reduction: str = 'mean',
     avg_factor: float | Tensor | None = None,
-    ignore_index: int = -100,
+    ignore_index: int | None = -100,
     avg_non_ignore: bool = False,
 ) -> Tensor:
     """Sigmoid cross-entropy, one binary problem per class; with K = 1 the label itself is binary.
 
     A label of the shape of ``pred`` is the target of each of its numbers, and so is ``weight``.
-    ``class_weight`` weighs the positive pixels of each class (``pos_weight``).
+    ``class_weight`` weighs the positive pixels of each class (``pos_weight``): (K,), or each
+    number of ``pred``, in its shape.
     """
     pred, label = at_least_float32(pred), comparable(label).contiguous()
     valid = (label >= 0) & labelled(label, ignore_index)
     each = pred.shape == label.shape
     if pred.shape[1] == 1 and not each:
         pred = pred.squeeze(1)
-    elif class_weight is not None:
+        if class_weight is not None and class_weight.dim() > 1:
+            class_weight = class_weight.squeeze(1)
+    elif class_weight is not None and class_weight.dim() == 1:
         class_weight = class_weight.reshape(-1, *[1] * (pred.dim() - 2))
     if each or pred.dim() == label.dim():
         target = label.masked_fill(~valid, 0)

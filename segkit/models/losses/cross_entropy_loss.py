@@ -35,6 +35,8 @@ class CrossEntropyLoss(HeadLoss):
         use_sigmoid: One binary problem per class instead of a softmax over them.
         use_mask: False; detectors' configs that share this loss's name have the key.
         class_weight: One factor per class, or the path of a .npy, .json or .pkl file with them.
+            With ``use_sigmoid`` also one for each number, in any shape that spreads over the
+            logits.
         loss_name: Key in the loss dict; only names that contain 'loss' enter the total. Losses of
             one head under the same name are summed.
         avg_non_ignore: Average over labelled pixels only.
@@ -45,12 +47,12 @@ class CrossEntropyLoss(HeadLoss):
         use_sigmoid: bool = False,
         use_mask: bool = False,
         reduction: str = 'mean',
-        class_weight: Sequence[float] | str | None = None,
+        class_weight: Sequence[float] | Tensor | str | None = None,
         loss_weight: float = 1.0,
         loss_name: str = 'loss_ce',
         avg_non_ignore: bool = False,
     ) -> None:
-        super().__init__(loss_weight, loss_name, class_weight, reduction)
+        super().__init__(loss_weight, loss_name, class_weight, reduction, nested=use_sigmoid)
         if use_mask:
             raise UserError(
                 'CrossEntropyLoss: use_mask=True compares one mask an object, and heads for '
@@ -59,7 +61,7 @@ class CrossEntropyLoss(HeadLoss):
         self.use_sigmoid, self.avg_non_ignore = use_sigmoid, avg_non_ignore
 
     def extra_repr(self) -> str:
-        return f'loss_weight={self.loss_weight}, avg_non_ignore={self.avg_non_ignore}'
+        return f'avg_non_ignore={self.avg_non_ignore}'
 
     def forward(
         self,

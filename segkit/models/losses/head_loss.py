@@ -1,13 +1,14 @@
 """What the losses of decode heads share: a factor, a name, class weights."""
 
 from collections.abc import Sequence
+from numbers import Real
 
 import torch
 from torch import Tensor, nn
 
 from segkit.errors import UserError
 
-from .reduction import load_class_weight
+from .reduction import check_reduction, load_class_weight
 from .stray_labels import BINARY_CURE
 
 
@@ -19,6 +20,7 @@ class HeadLoss(nn.Module):
         loss_name: Key in the loss dict; only names that contain 'loss' enter the total. Losses of
             one head under the same name are summed.
         class_weight: One factor per class, or the path of a .npy, .json or .pkl file with them.
+        nested: Whether class weights may be of any shape that spreads over the logits.
     """
 
     per_pixel = True  # with reduction 'none' each pixel has a value of its own
@@ -31,12 +33,19 @@ class HeadLoss(nn.Module):
         self,
         loss_weight: float,
         loss_name: str,
-        class_weight: Sequence[float] | str | None = None,
+        class_weight: Sequence[float] | Tensor | str | None = None,
         reduction: str = 'mean',
+        nested: bool = False,
     ) -> None:
         super().__init__()
+        check_reduction(reduction)
+        self.number('loss_weight', loss_weight)
+        if not isinstance(loss_name, str):
+            raise UserError(
+                f"{type(self).__name__}: loss_name={loss_name!r} is no text, like 'loss_own'."
+            )
         self.loss_weight, self.reduction, self._loss_name = loss_weight, reduction, loss_name
-        self.class_weight = weights = load_class_weight(class_weight)
+        self.class_weight = weights = load_class_weight(class_weight, nested)
         held = None if weights is None else torch.tensor(weights, dtype=torch.float32)
         # A buffer, since a copy from a list makes the host wait for a GPU at every step; and not
         # in the state, where the published files have no such key.
@@ -49,16 +58,33 @@ class HeadLoss(nn.Module):
     def extra_repr(self) -> str:
         return f'loss_weight={self.loss_weight}'
 
+    def number(self, name: str, value: object) -> None:
+        """Refuse an argument that is no number."""
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise UserError(f'{type(self).__name__}: {name}={value!r} is no number.')
+
     def weights_beside(self, pred: Tensor) -> Tensor | None:
         """The class weights (K,) on the device of ``pred`` (N, K, ...), checked against it."""
         if self._weights is None:
             return None
+        if self._weights.dim() > 1:
+            return self._spread(self._weights, pred.shape).to(pred.device)
         if len(self._weights) != pred.shape[1]:
             raise UserError(
                 f'{type(self).__name__}: class_weight has {len(self._weights)} values, the head '
                 f'predicts {pred.shape[1]} classes. Give one value per class.'
             )
         return self._weights.to(pred.device)
+
+    def _spread(self, weights: Tensor, shape: torch.Size) -> Tensor:
+        """Class weights of several dimensions in the shape of the logits."""
+        try:
+            return weights.expand(shape)
+        except RuntimeError:
+            raise UserError(
+                f'{type(self).__name__}: class_weight of shape {tuple(weights.shape)} does not '
+                f'spread over logits of {tuple(shape)}. Give one value per class.'
+            ) from None
 
     def check_shapes(self, pred: Tensor, label: Tensor, weight: Tensor | None) -> None:
         """Refuse labels or weights that are not one for each pixel of ``pred``."""
@@ -82,4 +108,5 @@ class HeadLoss(nn.Module):
 
 def of_pixels(weight: Tensor, label: Tensor) -> Tensor:
     """Weights in the shape of the label (N, ...); a weight (N,) is that of the images."""
-    return weight.view(len(weight), *[1] * (label.dim() - weight.dim()), *weight.shape[1:])
+    ones = [1] * (label.dim() - weight.dim())
+    return weight.view(len(weight), *ones, *weight.shape[1:]).expand(label.shape)

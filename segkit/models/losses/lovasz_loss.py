@@ -122,7 +122,7 @@ class LovaszLoss(HeadLoss):
         classes: str | Sequence[int] = 'present',
         per_image: bool = False,
         reduction: str = 'mean',
-        class_weight: Sequence[float] | str | None = None,
+        class_weight: Sequence[float] | Tensor | str | None = None,
         loss_weight: float = 1.0,
         loss_name: str = 'loss_lovasz',
     ) -> None:
@@ -174,9 +174,14 @@ class LovaszLoss(HeadLoss):
         weight: Tensor | None = None,
         avg_factor: float | Tensor | None = None,
         reduction_override: str | None = None,
-        ignore_index: int = 255,
+        ignore_index: int | None = 255,
     ) -> Tensor:
-        """Loss of logits (N, K, ...) at label size; per image, if they are apart, with 'none'."""
+        """Loss of logits (N, K, ...) at label size; per image, if they are apart, with 'none'.
+
+        One channel may also come as (N, ...).
+        """
+        if self.one_channel and pred.shape == label.shape:
+            pred = pred.unsqueeze(1)
         self.check_shapes(pred, label, weight)
         label, reduction = comparable(label), reduction_override or self.reduction
         valid = labelled(label, ignore_index)

@@ -12,6 +12,12 @@ from segkit.json_file import read_json
 from segkit.safe_pickle import read_arrays
 
 
+def check_reduction(reduction: str) -> None:
+    """Refuse any but 'none', 'sum' and 'mean'."""
+    if reduction not in ('none', 'sum', 'mean'):
+        raise UserError(f"reduction must be 'none', 'sum' or 'mean', not {reduction!r}.")
+
+
 def weight_reduce_loss(
     loss: Tensor,
     weight: Tensor | None = None,
@@ -23,8 +29,7 @@ def weight_reduce_loss(
     Args:
         avg_factor: What 'mean' divides the sum by; the number of elements when None.
     """
-    if reduction not in ('none', 'sum', 'mean'):
-        raise UserError(f"reduction must be 'none', 'sum' or 'mean', not {reduction!r}.")
+    check_reduction(reduction)
     if weight is not None:
         weighted = loss * weight if weight.dim() in (0, loss.dim()) else weight
         if weighted.shape != loss.shape:  # it would be weighed against other pixels
@@ -58,10 +63,27 @@ def _read(path: str) -> Any:
     raise UserError('its ending is none of .npy, .json, .pkl')
 
 
+def _listed(values: Any, nested: bool) -> list:
+    """A sequence, array or tensor of numbers as a list of floats, ``nested`` if it may be."""
+    import numpy as np
+
+    values = values.detach().cpu() if isinstance(values, Tensor) else values
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim == 0 or (array.ndim > 1 and not nested):
+        raise ValueError(f'it has {array.ndim} dimensions')
+    if not np.isfinite(array).all():
+        raise ValueError('it holds what is no finite number')
+    return array.tolist()
+
+
 def load_class_weight(
-    class_weight: Sequence[float] | str | os.PathLike | None,
+    class_weight: Sequence[float] | Tensor | str | os.PathLike | None, nested: bool = False
 ) -> list[float] | None:
-    """Class weights as a list of floats, from a sequence or the path of a .npy, .json or .pkl file.
+    """Class weights as a list of floats.
+
+    Args:
+        class_weight: A sequence, an array, a tensor or the path of a .npy, .json or .pkl file.
+        nested: Whether lists of lists are taken too.
 
     Raises:
         UserError: The file is missing, is no flat list of numbers, or wants to run code.
@@ -72,8 +94,8 @@ def load_class_weight(
     try:
         if isinstance(class_weight, (str, os.PathLike)):
             source = f'class_weight file {os.fspath(class_weight)}'
-            return [float(value) for value in _read(os.fspath(class_weight))]
-        return [float(value) for value in class_weight]
+            return _listed(_read(os.fspath(class_weight)), nested)
+        return _listed(class_weight, nested)
     except (OSError, ValueError, TypeError) as error:
         raise UserError(
             f'{source} cannot be used: {error}. Give one number per class, '

@@ -5,7 +5,8 @@ Both are made of three sums over the pixels of an image, for each class: of its 
 is the label, of its probability (or the square) anywhere, and of its pixels. So they are taken from
 the small logits by bands, and no one-hot labels or probabilities of label size exist.
 
-Legend: pred (N, K, ...) logits, label (N, ...) class indices, sums (N, K, 3).
+Legend: pred (N, K, ...) logits, label (N, ...) class indices, of ``DiceLoss`` also a map of shares
+(N, K, ...), sums (N, K, 3).
 """
 
 from collections.abc import Sequence
@@ -13,8 +14,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from segkit.models.layers import at_least_float32
+
 from .bands import BandedLoss, banded_sums, own_channel
-from .head_loss import HeadLoss
+from .head_loss import HeadLoss, of_pixels
+from .label_maps import indices_of
 from .reduction import weight_reduce_loss
 from .stray_labels import comparable, labelled
 
@@ -30,12 +34,13 @@ class RegionLoss(HeadLoss):
 
     per_pixel = False
     squared = False
+    takes_maps = False
 
     def __init__(
         self,
         loss_weight: float,
         loss_name: str,
-        class_weight: Sequence[float] | str | None,
+        class_weight: Sequence[float] | Tensor | str | None,
         reduction: str,
         ignore_index: int | None,
     ) -> None:
@@ -67,20 +72,40 @@ class RegionLoss(HeadLoss):
         sums = [(p * own), (anywhere * weight), own]
         return torch.stack([term.sum((2, 3)) for term in sums], -1)
 
+    def _sums_of_shares(
+        self,
+        logits: Tensor,
+        label: Tensor,
+        shares: Tensor,
+        weight: Tensor | None,
+        ignore_index: int | None,
+    ) -> Tensor:
+        """Sums (N, K, 3) beside shares (N, K, ...) instead of labels."""
+        p = self.probabilities(at_least_float32(logits))
+        counts = labelled(label, ignore_index).to(p)
+        counts = (counts if weight is None else counts * of_pixels(weight, label)).unsqueeze(1)
+        squares = (p * p, shares * shares) if self.squared else (p, shares)
+        terms = [(term * counts).flatten(2).sum(2) for term in (p * shares, *squares)]
+        return torch.stack(terms, -1)
+
     def _losses(
         self,
         logits: Tensor,
         label: Tensor,
         weight: Tensor | None,
-        ignore_index: int,
+        ignore_index: int | None,
         align_corners: bool = False,
         accurate: bool = False,
+        shares: Tensor | None = None,
     ) -> BandedLoss:
         """The loss of each image (N,), and the hits."""
-        label = comparable(label)
-        sums, correct = banded_sums(
-            self._terms, logits, label, weight, ignore_index, align_corners, accurate
-        )
+        label, correct = comparable(label), None
+        if shares is None:
+            sums, correct = banded_sums(
+                self._terms, logits, label, weight, ignore_index, align_corners, accurate
+            )
+        else:
+            sums = self._sums_of_shares(logits, label, shares, weight, ignore_index)
         seen = labelled(label, ignore_index)
         seen = seen if weight is None else seen & (weight != 0)
         losses = self.of_sums(sums, self.weights_beside(logits))
@@ -93,16 +118,20 @@ class RegionLoss(HeadLoss):
         weight: Tensor | None = None,
         avg_factor: float | Tensor | None = None,
         reduction_override: str | None = None,
-        ignore_index: int = USUAL,
+        ignore_index: int | None = USUAL,
     ) -> Tensor:
         """Loss of logits (N, K, ...) at label size; per image with reduction 'none'."""
+        shares = None
+        if self.takes_maps:
+            label, shares = indices_of(pred, label, type(self).__name__)
         self.check_shapes(pred, label, weight)
         if label.dim() == 1:  # an image of one pixel
             pred, label = pred.unsqueeze(-1), label.unsqueeze(-1)
+            shares = None if shares is None else shares.unsqueeze(-1)
             weight = None if weight is None else weight.unsqueeze(-1)
         images = weight if weight is not None and weight.dim() == 1 else None
         pixels = weight if images is None else None
-        losses = self._losses(pred, label, pixels, ignore_index).loss
+        losses = self._losses(pred, label, pixels, ignore_index, shares=shares).loss
         reduction = reduction_override or self.reduction
         return self.loss_weight * weight_reduce_loss(losses, images, reduction, avg_factor)
 
@@ -110,7 +139,7 @@ class RegionLoss(HeadLoss):
         self,
         logits: Tensor,
         label: Tensor,
-        ignore_index: int = USUAL,
+        ignore_index: int | None = USUAL,
         align_corners: bool = False,
         accurate: bool = False,
     ) -> BandedLoss:
@@ -131,6 +160,8 @@ class DiceLoss(RegionLoss):
             out the head says.
         eps: Keeps an image without the classes from dividing by 0.
     """
+
+    takes_maps = True
 
     def __init__(
         self,
@@ -178,7 +209,7 @@ class TverskyLoss(RegionLoss):
     def __init__(
         self,
         smooth: float = 1,
-        class_weight: Sequence[float] | str | None = None,
+        class_weight: Sequence[float] | Tensor | str | None = None,
         loss_weight: float = 1.0,
         ignore_index: int | None = USUAL,
         alpha: float = 0.3,

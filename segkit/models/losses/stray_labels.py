@@ -43,18 +43,18 @@ def comparable(label: Tensor) -> Tensor:
     return label.long() if label.dtype in (torch.uint16, torch.uint32, torch.uint64) else label
 
 
-def labelled(label: Tensor, ignore_index: int) -> Tensor:
-    """Where the label is not ``ignore_index``; bool, of its shape.
+def labelled(label: Tensor, ignore_index: int | None) -> Tensor:
+    """Where the label is not ``ignore_index``, of which None is no label; bool, of its shape.
 
     torch wraps the number into the dtype: 156 of uint8 would count as the -100 it cannot hold.
     """
-    if fits(ignore_index, label.dtype):
+    if ignore_index is not None and fits(ignore_index, label.dtype):
         return label != ignore_index
     return torch.ones_like(label, dtype=torch.bool)
 
 
 def average_factor(
-    label: Tensor, class_weight: Tensor | None, ignore_index: int, avg_non_ignore: bool
+    label: Tensor, class_weight: Tensor | None, ignore_index: int | None, avg_non_ignore: bool
 ) -> float | Tensor:
     """What the mean over pixels divides by; a tensor unless it is known without looking.
 
