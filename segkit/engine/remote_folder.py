@@ -32,19 +32,21 @@ from segkit.engine.errors import TrainingError
 from segkit.engine.folders import locked
 from segkit.errors import ConfigError
 from segkit.json_file import parse_json
-from segkit.storage import StoreError, is_remote, stores
+from segkit.storage import StoreError, is_remote, on_disk, stores
 from segkit.storage.object_cache import cache_folder
+from segkit.whole_file import write_text
 
 if TYPE_CHECKING:
     from segkit.engine.runner import Runner
 
 LOCK = '.running'
+ASIDE = '.not_uploaded'
 BEAT, LEASE = 15.0, 60.0  # seconds between two signs of life; without one the run counts as dead
 
 
 def local_folder(work_dir: str) -> str:
     """Where a run of this work directory writes: itself, or the folder that is uploaded there."""
-    return str(RemoteFolder(work_dir).staging) if is_remote(work_dir) else work_dir
+    return str(RemoteFolder(work_dir).staging) if is_remote(work_dir) else on_disk(work_dir)
 
 
 @contextlib.contextmanager
@@ -57,7 +59,7 @@ def alone_in(
             yield
             return
         with remote.locked(say):
-            remote.begin()
+            remote.begin(say)
             yield
 
 
@@ -79,18 +81,42 @@ class RemoteFolder:
         found = stores.find(self.address)
         return {name for name in found if name.endswith('.pth') and '/' not in name}
 
-    def begin(self) -> None:
-        """Forget what an earlier run left in the staging folder; the store counts."""
-        for path in [*self.staging.glob('*.pth'), self.staging / POINTER]:
-            path.unlink(missing_ok=True)
+    def begin(self, say: Callable[[str], None]) -> None:
+        """Forget what an earlier run left in the staging folder; the store counts.
+
+        Checkpoints that never came there are put aside, and ``say`` is told where.
+        """
+        (self.staging / POINTER).unlink(missing_ok=True)
+        there, aside = self.checkpoints(), []
+        for path in sorted(self.staging.glob('*.pth')):
+            if path.name in there:
+                path.unlink()
+                continue
+            (self.staging / ASIDE).mkdir(exist_ok=True)
+            path.replace(self.staging / ASIDE / path.name)
+            aside.append(path.name)
+        if aside:
+            say(
+                f'{", ".join(aside)} of an earlier run never came to {self.address} and lie in '
+                f'{self.staging / ASIDE}: go on from one with --resume PATH, or remove them.'
+            )
 
     def fetch(self, name: str) -> Path:
-        """A file of the folder on this machine, downloaded unless it is there."""
+        """A file of the folder on this machine, downloaded unless this very version is there.
+
+        Checkpoints of one network have one size, so that size and name do not tell them apart.
+        """
         path, address = self.staging / name, f'{self.address}/{name}'
+        noted = path.with_name(f'.{name}.version')
         version = stores.version_of(address)
-        if not path.is_file() or path.stat().st_size != stores.size_of(version):
+        try:
+            there = noted.read_text() == f'{version} {_stamp(path)}'
+        except OSError:
+            there = False
+        if not there:
             stores.get_file(address, version, path)
             self._sent[name] = _stamp(path)
+            write_text(noted, f'{version} {_stamp(path)}')
         return path
 
     def load_latest(self, say: Callable[[str], None]) -> tuple[Path, dict] | None:
@@ -282,12 +308,19 @@ class UploadHook(Hook):
             self.folder.push()
         except StoreError as error:
             if runner.stop_requested:
-                raise
+                raise self._told(error) from error
             runner.logger.warning(
                 f'{error}. What was saved is in {self.folder.staging}, and goes up with the next '
                 'checkpoint.'
             )
 
     def after_run(self, runner: 'Runner') -> None:
-        if is_main_process():
+        if not is_main_process():
+            return
+        try:
             self.folder.push()
+        except StoreError as error:
+            raise self._told(error) from error
+
+    def _told(self, error: StoreError) -> StoreError:
+        return StoreError(f'{error}. What was saved and did not go up is in {self.folder.staging}')

@@ -129,7 +129,7 @@ class Runner(Parts):
         self.local_losses: dict[str, float] = {}
 
         self.remote = RemoteFolder(work_dir) if is_remote(work_dir) else None
-        self.work_dir = str(self.remote.staging if self.remote else Path(work_dir).absolute())
+        self.work_dir = str(Path(local_folder(work_dir)).absolute())
         Path(self.work_dir).mkdir(parents=True, exist_ok=True)
         self._enter(
             launcher, dict(env_cfg or {}), dict(randomness or {}),

@@ -50,6 +50,8 @@ def read(path: str, version: str = '') -> bytes:
     if not version:
         return stores.read_all(path)
     size = stores.size_of(version)
+    if not stores.has_tag(version):  # another object of that size could not be told from it
+        return stores.read(path, 0, size)
     return through_cache(f'{path} {version}', lambda: stores.read(path, 0, size))
 
 

@@ -10,6 +10,7 @@ be written to, only means that nothing is kept.
 """
 
 import contextlib
+import math
 import os
 import struct
 import zlib
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from pathlib import Path
 
+from segkit.errors import UserError
 from segkit.whole_file import whole_file
 
 try:
@@ -34,12 +36,24 @@ def cache_folder(name: str) -> Path:
     return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'segkit' / name
 
 
+def number_of(name: str, default: float) -> float:
+    """The number in a variable of the environment, 0 or more."""
+    text = os.environ.get(name) or str(default)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise UserError(f'{name}={text}: must be a number, 0 or more, such as {default:g}')
+    return value
+
+
 def through_cache(key: str, fetch: Callable[[], bytes]) -> bytes:
     """The content of ``key`` from the cache of the environment, or fetched and kept there."""
     place = os.environ.get('SEGKIT_OBJECT_CACHE', '')
     if place == '0':
         return fetch()
-    bound = int(float(os.environ.get('SEGKIT_OBJECT_CACHE_GB', 8)) * 1e9)
+    bound = int(number_of('SEGKIT_OBJECT_CACHE_GB', 8) * 1e9)
     cache = ObjectCache(Path(place) if place else cache_folder('objects'), bound)
     data = cache.get(key)
     if data is None:
@@ -113,7 +127,8 @@ class ObjectCache:
     @contextlib.contextmanager
     def _counted(self) -> Iterator['_Counter']:
         """The number of bytes held, while no other process looks at it."""
-        handle = os.open(self.folder / 'bytes', os.O_RDWR | os.O_CREAT, 0o644)
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, 'O_BINARY', 0)
+        handle = os.open(self.folder / 'bytes', flags, 0o644)
         try:
             if fcntl is not None:
                 fcntl.flock(handle, fcntl.LOCK_EX)
@@ -127,8 +142,10 @@ class _Counter:
         self.handle = handle
 
     def read(self) -> int | None:
-        stored = os.pread(self.handle, 8, 0)
+        os.lseek(self.handle, 0, os.SEEK_SET)
+        stored = os.read(self.handle, 8)
         return int.from_bytes(stored, 'little') if len(stored) == 8 else None
 
     def write(self, value: int) -> None:
-        os.pwrite(self.handle, value.to_bytes(8, 'little'), 0)
+        os.lseek(self.handle, 0, os.SEEK_SET)
+        os.write(self.handle, value.to_bytes(8, 'little'))

@@ -29,6 +29,7 @@ from segkit.errors import DataError
 from segkit.json_file import parse_json
 from segkit.storage import stores
 from segkit.storage.object_cache import through_cache
+from segkit.storage.stores import StoreError
 
 SCHEME = 'shards://'
 VERSION = 1
@@ -37,6 +38,7 @@ INDEX_DTYPE = np.dtype(
 )
 _OPEN_FILES = 256  # shards that stay open; others are opened for each read
 _open: dict[str, int] = {}
+_roots: set[str] = set()  # folders that are known to have an index
 
 
 def is_shards(path: str) -> bool:
@@ -88,13 +90,22 @@ class Index:
             sound = meta['version'] == VERSION and zlib.crc32(data) == meta['index_crc']
             self.shards = [(str(name), int(size)) for name, size in meta['shards']]
             self._names_crc = int(meta['names_crc'])
-            self.table = np.load(io.BytesIO(data), allow_pickle=False)
-            sound &= self.table.dtype == INDEX_DTYPE
-        except (ValueError, KeyError, TypeError) as error:
+            self.table = (
+                np.load(io.BytesIO(data), allow_pickle=False) if sound else np.zeros(0, INDEX_DTYPE)
+            )
+        except StoreError:
+            raise  # a fault on the way there, and none of the shards
+        except (ValueError, KeyError, TypeError, EOFError) as error:
             raise self._damaged(f'index.json and index.npy cannot be read ({error})') from error
-        if not sound:
+        if not sound or not self._is_table():
             raise self._damaged('index.npy is not what index.json says, or of another version')
         self._check_sizes()
+
+    def _is_table(self) -> bool:
+        """Whether it is a table of records, and all shards are of this folder."""
+        names = [name for name, _ in self.shards]
+        ours = all(name and name == os.path.basename(name) for name in names)
+        return ours and getattr(self.table, 'dtype', None) == INDEX_DTYPE and self.table.ndim == 1
 
     def _damaged(self, problem: str) -> DataError:
         return DataError(f'{SCHEME}{self.folder}', problem, _cure())
@@ -128,7 +139,11 @@ class Index:
         place = int(np.searchsorted(self.table['key'], np.uint64(key)))
         if place == len(self.table) or int(self.table['key'][place]) != key:
             raise FileNotFoundError(f'{address}: the shards in {self.folder} hold no such file.')
-        return self.table[place]
+        found = self.table[place]
+        shard, end = int(found['shard']), int(found['offset']) + int(found['size'])
+        if shard >= len(self.shards) or end > self.shards[shard][1]:
+            raise self._damaged(f'index.npy says of {path} that it lies outside of its shard')
+        return found
 
     def read(self, record: np.void, address: str) -> bytes:
         """The bytes of a file, which are those that were packed."""
@@ -149,22 +164,40 @@ def _index_of(address: str) -> tuple[Index, str]:
     """The index in one of the folders of an address, and the path from there."""
     parts = address[len(SCHEME) :].rstrip('/').split('/')
     first = parts.index('') + 2 if '://' in address[len(SCHEME) :] else 1
-    for folder in list(accumulate(parts, lambda a, b: f'{a}/{b}'))[first - 1 :]:
-        if folder and _is_root(folder):
+    folders = [f for f in list(accumulate(parts, lambda a, b: f'{a}/{b}'))[first - 1 :] if f]
+    refused, known = None, next((f for f in folders if f in _roots), '')
+    for folder in [known] if known else folders:
+        try:
+            found = _is_root(folder)
+        except StoreError as error:
+            # Who may read a folder may not look into those above it, nor, often, be told that
+            # something is not there.
+            if not isinstance(error.__cause__, PermissionError):
+                raise
+            refused, found = error, False
+        if found:
+            _roots.add(folder)
             return _opened(folder), address[len(SCHEME) + len(folder) :].strip('/')
+    if refused is not None:
+        raise refused
     raise FileNotFoundError(
-        f'{address}: there is no index.json in this folder or one above it. Write shards with '
-        f'`{command("to_shards")}`, and give their folder as '
+        f'{address}: there is no index.json with an index.npy in this folder or one above it. '
+        f'Write shards with `{command("to_shards")}`, and give their folder as '
         'data_root=shards://FOLDER (shards:///a/b, shards://s3://bucket/b).'
     )
 
 
 @lru_cache(maxsize=4096)
 def _is_root(folder: str) -> bool:
-    if '://' not in folder:
-        return os.path.isfile(f'{folder}/index.json')
+    """By both names: another program's index.json may lie in a folder above."""
+    return all(_is_there(f'{folder}/{name}') for name in ('index.json', 'index.npy'))
+
+
+def _is_there(path: str) -> bool:
+    if '://' not in path:
+        return os.path.isfile(path)
     try:
-        return bool(stores.version_of(f'{folder}/index.json'))
+        return bool(stores.version_of(path))
     except FileNotFoundError:
         return False
 
@@ -178,6 +211,7 @@ def forget() -> None:
     """Look anew for indices: shards were written, or moved, while this process ran."""
     _is_root.cache_clear()
     _opened.cache_clear()
+    _roots.clear()
     while _open:
         os.close(_open.popitem()[1])
 
@@ -202,7 +236,11 @@ def _pread(path: str, size: int, offset: int) -> bytes:
         if len(_open) < _OPEN_FILES:
             kept = _open.setdefault(path, handle) == handle
     try:
-        return os.pread(handle, size, offset)
+        if hasattr(os, 'pread'):
+            return os.pread(handle, size, offset)
+        with open(path, 'rb') as file:  # Windows
+            file.seek(offset)
+            return file.read(size)
     finally:
         if not kept:
             os.close(handle)

@@ -14,6 +14,7 @@ import contextlib
 import errno
 import os
 import random
+import re
 import time
 import zlib
 from collections.abc import Callable, Mapping
@@ -21,6 +22,7 @@ from hashlib import blake2b
 from typing import Any, TypeVar
 
 from segkit.errors import DataError, UserError
+from segkit.storage.object_cache import number_of
 from segkit.whole_file import whole_file
 
 _T = TypeVar('_T')
@@ -32,7 +34,7 @@ _CLIENTS = ('aiohttp', 'botocore', 'aiobotocore', 'aiobotocore.httpchecksum')
 _NO_CREDENTIALS = ('Credential', 'Token', 'ProfileNotFound')
 # A process that was forked makes its own: connections and the thread that serves them stay behind.
 # Those of the parent are kept, since to close them would ask that thread.
-_open: dict[tuple[int, str], Any] = {}
+_open: dict[tuple[int, str, str], Any] = {}
 _chance = random.SystemRandom()  # for pauses; leaves the generators of training alone
 
 
@@ -46,12 +48,12 @@ class _DamagedError(Exception):
 
 def tries() -> int:
     """How often an object is asked for."""
-    return max(1, int(os.environ.get('SEGKIT_STORE_TRIES', 5)))
+    return max(1, int(number_of('SEGKIT_STORE_TRIES', 5)))
 
 
 def seconds_for(nbytes: int = 0) -> float:
     """How long one try may take, for so many bytes."""
-    return float(os.environ.get('SEGKIT_STORE_TIMEOUT', 30)) + nbytes / 1e6
+    return number_of('SEGKIT_STORE_TIMEOUT', 30) + nbytes / 1e6
 
 
 def read(address: str, start: int, stop: int, crc: int | None = None) -> bytes:
@@ -81,9 +83,14 @@ def read_all(address: str) -> bytes:
 
 
 def version_of(address: str) -> str:
-    """Size of an object and a hash of its tag, ``'1234-0a1b2c3d4e5f'``; '' where the store does
-    not tell sizes."""
+    """Size of an object and a hash of its tag, ``'1234-0a1b2c3d4e5f'``; ``'1234-'`` where the store
+    gives no tag, '' where it does not tell sizes."""
     return _version(patiently(address, lambda: _call(address, 'info')))
+
+
+def has_tag(version: str) -> bool:
+    """Whether it changes with every change of an object, and not with the size alone."""
+    return bool(version.partition('-')[2])
 
 
 def size_of(version: str) -> int:
@@ -183,15 +190,19 @@ def _system(address: str) -> tuple[Any, str]:
 
         if '::' in address:
             return fsspec.core.url_to_fs(address)
-        key = os.getpid(), protocol
+        _refuse_password(address, protocol)
+        of_address = fsspec.get_filesystem_class(protocol)._get_kwargs_from_urls(address)
+        key = os.getpid(), protocol, repr(sorted(of_address.items()))  # a host, of some
         if key not in _open:
-            _open[key] = fsspec.filesystem(protocol, **_settings(protocol))
+            _open[key] = fsspec.filesystem(protocol, **{**_settings(protocol), **of_address})
     except ImportError as error:
         raise StoreError(
             f'{address}: {protocol}:// needs a package that is not installed ({error}): '
             "pip install 'segkit[s3]'"
             + ('' if protocol in ('s3', 's3a', 'http', 'https') else ", and fsspec's part for it")
         ) from None
+    except StoreError:
+        raise
     except ValueError as error:
         raise StoreError(
             f'{address}: {protocol}:// is no address that fsspec knows ({error})'
@@ -200,6 +211,17 @@ def _system(address: str) -> tuple[Any, str]:
     if protocol in ('s3', 's3a'):
         system.retries = 1  # how often to try is decided here
     return system, system._strip_protocol(address)
+
+
+def _refuse_password(address: str, protocol: str) -> None:
+    """Addresses are in configs, logs and cards of runs, which people hand on."""
+    match = re.match(r'[^/]*://([^/@]*:[^/@]*)@(.*)', address, re.S)
+    if match:
+        raise StoreError(
+            f'{protocol}://...@{match[2]}: an address with a password in it would be saved with '
+            f'the run. Take it out, and give it by the environment: AWS_ACCESS_KEY_ID and '
+            f'AWS_SECRET_ACCESS_KEY of s3, FSSPEC_{protocol.upper()}_PASSWORD of others'
+        )
 
 
 def _settings(protocol: str) -> dict[str, object]:
@@ -220,7 +242,7 @@ def _version(info: Mapping[str, object]) -> str:
         return ''
     names = ('ETag', 'etag', 'md5Hash', 'LastModified', 'mtime', 'created')
     tag = next((str(info[name]) for name in names if info.get(name)), '')
-    return f'{info["size"]}-{blake2b(tag.encode(), digest_size=6).hexdigest()}'
+    return f'{info["size"]}-{blake2b(tag.encode(), digest_size=6).hexdigest() if tag else ""}'
 
 
 # -- again, or a sentence --------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from helpers.tiny_config import tiny_config
 
 from segkit.engine import remote_folder
 from segkit.engine.errors import TrainingError
-from segkit.engine.remote_folder import RemoteFolder
+from segkit.engine.remote_folder import RemoteFolder, local_folder
 from segkit.engine.testing import require_checkpoint
 from segkit.errors import ConfigError
 from segkit.storage import stores
@@ -142,6 +142,48 @@ def test_no_pointer_is_there_before_what_it_names(store: Store, monkeypatch):
     assert store.keys('run') == ['run/a.log', 'run/last_checkpoint', 'run/z.pth']
     folder.push()
     assert len(puts(store)) == 2  # nothing is new
+
+
+def test_a_file_of_an_earlier_version_is_not_taken_for_the_one_in_the_store(store: Store):
+    """Checkpoints of one network have one size."""
+    store.put('run/iter_2.pth', b'one')
+    for data in (b'one', b'two'):
+        store.put('run/iter_2.pth', data)
+        for _ in range(2):
+            store.requests.clear()
+            assert RemoteFolder(RUN).fetch('iter_2.pth').read_bytes() == data
+        assert [method for method, _, _ in store.requests] == ['HEAD']  # it is there by then
+    path = RemoteFolder(RUN).staging / 'iter_2.pth'
+    path.write_bytes(b'six')  # of a run on this machine
+    assert RemoteFolder(RUN).fetch('iter_2.pth').read_bytes() == b'two'
+
+
+def test_what_never_went_up_is_put_aside(store: Store):
+    told: list[str] = []
+    folder = RemoteFolder(RUN)
+    folder.staging.mkdir(parents=True)
+    for name in ('iter_2.pth', 'iter_4.pth', 'last_checkpoint'):
+        (folder.staging / name).write_text(name)
+    store.put('run/iter_2.pth', b'iter_2.pth')
+    folder.begin(told.append)
+    kept = [path for path in folder.staging.rglob('*') if path.is_file()]
+    assert [path.read_text() for path in kept] == ['iter_4.pth']
+    assert len(told) == 1
+    assert str(kept[0].parent) in told[0]
+    folder.push()
+    folder.begin(told.append)
+    assert store.keys('run') == ['run/iter_2.pth']
+    assert len(told) == 1
+    assert kept[0].is_file()
+
+
+def test_a_work_dir_as_a_local_address(tmp_path):
+    assert local_folder(f'file://{tmp_path}/a%20b') == str(tmp_path / 'a b')
+    cfg = tiny_config(tmp_path / 'x')
+    cfg.work_dir = f'file://{tmp_path}/run'
+    from segkit.engine import Runner
+
+    assert Runner.from_cfg(cfg).work_dir == str(tmp_path / 'run')
 
 
 def test_a_run_that_was_taken_for_dead_uploads_nothing(store: Store):

@@ -78,7 +78,7 @@ def test_a_stopped_test_ends_at_the_result_of_one_never_stopped(weights, tmp_pat
     assert run(tmp_path / 'halted', weights, resume=True) == whole
 
 
-def test_what_cannot_be_gone_on_with_says_why(weights, tmp_path):
+def test_what_cannot_be_gone_on_with_says_why(weights, tmp_path, monkeypatch):
     with pytest.raises(HaltError):
         run(tmp_path, weights, at=2)
     (file,) = (tmp_path / 'test_progress').iterdir()
@@ -93,6 +93,16 @@ def test_what_cannot_be_gone_on_with_says_why(weights, tmp_path):
     with pytest.raises(UserError, match='another config'):
         run(tmp_path, weights, resume=True, model__test_cfg__mode='slide',
             model__test_cfg__crop_size=(32, 32), model__test_cfg__stride=(16, 16))  # fmt: skip
+    load_data_list = ShapesDataset.load_data_list
+
+    def renamed(self) -> list[dict]:
+        """As many, and others."""
+        return [{**i, 'img_path': f'x{i["img_path"]}'} for i in load_data_list(self)]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ShapesDataset, 'load_data_list', renamed)
+        with pytest.raises(UserError, match='another data'):
+            run(tmp_path, weights, resume=True)
     file.write_bytes(kept[:300])
     with pytest.raises(UserError, match=r'00000-of-00001\.pth.*cannot be read'):
         run(tmp_path, weights, resume=True)

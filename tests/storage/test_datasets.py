@@ -1,7 +1,10 @@
 """Every data set from a store and from shards gives the samples that its local folder gives."""
 
+import json
 import random
+import shutil
 import tarfile
+import zlib
 
 import cv2
 import numpy as np
@@ -9,11 +12,12 @@ import pytest
 from helpers.object_store import BUCKET, Store
 from helpers.run_tool import run_tool
 
+from segkit import storage
 from segkit.datasets import BaseSegDataset
 from segkit.datasets.samplers import SeededIndex
 from segkit.errors import DataError
 from segkit.registry import DATASETS
-from segkit.storage import shards
+from segkit.storage import StoreError, shards
 
 PIPELINE = [
     dict(type='LoadImageFromFile'),
@@ -164,6 +168,94 @@ def test_damaged_shards_are_found_by_name(tmp_path, damage: str):
     with pytest.raises(DataError, match='segkit to_shards') as caught:
         samples(config, f'shards://{folder}')
     assert name.split('.')[0] in str(caught.value)
+
+
+def rewrite(folder, table=None, names=None) -> None:
+    """The index of somebody who means no good: its checksums fit."""
+    meta = json.loads((folder / 'index.json').read_text())
+    if names is not None:
+        meta['shards'] = [[name, size] for name, (_, size) in zip(names, meta['shards'])]
+    if table is not None:
+        np.save(folder / 'index.npy', table)
+        meta['index_crc'] = zlib.crc32((folder / 'index.npy').read_bytes())
+    (folder / 'index.json').write_text(json.dumps(meta))
+    shards.forget()
+
+
+def test_an_index_leads_nowhere_but_into_its_shards(tmp_path):
+    folder = tmp_path / 'shards'
+    pack(tmp_path / 'data', 'BaseSegDataset', folder)
+    (tmp_path / 'outside.tar').write_bytes((folder / 'train-00000.tar').read_bytes())
+    kept, paths = np.load(folder / 'index.npy'), storage.list_folder(f'shards://{folder}')
+    tables = [kept.reshape(2, -1), kept.view('u1'), kept['key']]
+    for column, value in (('size', 1 << 63), ('size', 1 << 40), ('offset', (1 << 64) - 1),
+                          ('offset', 1 << 40), ('shard', 7)):  # fmt: skip
+        tables.append(kept.copy())
+        tables[-1][column][0] = value
+    for changed in [dict(table=t) for t in tables] + [
+        dict(table=kept, names=[n]) for n in ('../outside.tar', '/outside.tar', '..', '')
+    ]:
+        names = changed.get('names')
+        rewrite(folder, **changed)
+        with pytest.raises(DataError, match=r'index\.npy|the index says'):
+            [storage.read(f'shards://{folder}/{name}') for name in paths]
+        rewrite(folder, kept, names and ['train-00000.tar'])
+    assert len(storage.list_folder(f'shards://{folder}')) == 2 * len(STEMS)
+    (folder / 'index.npy').write_bytes(b'')
+    shards.forget()
+    with pytest.raises(DataError, match='index.npy'):
+        storage.list_folder(f'shards://{folder}')
+
+
+def test_another_index_json_above_is_passed_by(tmp_path):
+    folder = pack(tmp_path / 'data', 'BaseSegDataset', tmp_path / 'shards')
+    (tmp_path / 'index.json').write_text('{"of": "another program"}')
+    shards.forget()
+    assert len(storage.list_folder(f'shards://{folder}')) == 2 * len(STEMS)
+
+
+def test_who_may_read_the_shards_need_not_see_what_lies_above(store: Store, tmp_path):
+    pack(tmp_path / 'data', 'BaseSegDataset', tmp_path / 'shards')
+    address = 'shards://' + store.put_folder(tmp_path / 'shards', 'ours/deep')
+    for above in (f'/{BUCKET}/index', f'/{BUCKET}/ours/index'):
+        store.fault('denied', times=1, match=above, method='HEAD')
+    shards.forget()
+    names = storage.list_folder(address)
+    store.requests.clear()
+    assert all(storage.read(f'{address}/{name}') for name in names)
+    assert len(store.requests) == len(names) == 2 * len(STEMS)  # and is not asked again
+    store.fault('denied', times=9, match='index', method='HEAD')
+    shards.forget()
+    with pytest.raises(StoreError, match='does not let us in'):
+        storage.list_folder(address)
+
+
+def test_a_store_that_does_not_answer_is_no_damage(store: Store, tmp_path, monkeypatch):
+    pack(tmp_path / 'data', 'BaseSegDataset', tmp_path / 'shards')
+    address = store.put_folder(tmp_path / 'shards', 'silent')
+    monkeypatch.setenv('SEGKIT_STORE_TRIES', '1')
+    store.fault('503', times=1, match='index.npy')
+    shards.forget()
+    with pytest.raises(StoreError, match='did not answer'):
+        storage.list_folder(f'shards://{address}')
+
+
+def test_a_picture_with_two_labels_is_packed_once(tmp_path):
+    one = dict(write(tmp_path / 'data', 'BaseSegDataset'), data_root=str(tmp_path / 'data'))
+    two = dict(one, data_prefix=dict(img_path='img', seg_map_path='other'))
+    shutil.copytree(tmp_path / 'data/lab', tmp_path / 'data/other')
+    file, out = tmp_path / 'two.py', tmp_path / 'shards'
+    loaders = ''.join(
+        f'{split}_dataloader = dict(dataset={config!r})\n'
+        for split, config in (('train', one), ('val', two))
+    )
+    file.write_text(f'default_scope = "segkit"\n{loaders}')
+    status, said = run_tool(
+        'dataset_converters/to_shards', file, '--out-dir', out, '--workers', 1
+    )  # fmt: skip
+    assert status == 0, said
+    assert len(storage.list_folder(f'shards://{out}')) == 3 * len(STEMS)
+    assert same(samples(two, f'shards://{out}'), samples(two, str(tmp_path / 'data')))
 
 
 def test_what_is_no_folder_of_shards_says_how_to_make_one(tmp_path):

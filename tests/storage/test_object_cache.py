@@ -8,7 +8,8 @@ import pytest
 from helpers.object_store import Store
 
 from segkit import storage
-from segkit.errors import DataError
+from segkit.errors import DataError, UserError
+from segkit.storage import stores
 from segkit.storage.object_cache import ObjectCache, through_cache
 
 
@@ -80,11 +81,38 @@ def test_a_folder_that_cannot_be_written_only_keeps_nothing(tmp_path, monkeypatc
     assert through_cache('key', lambda: b'x') == b'x'
 
 
+def test_what_tells_only_its_size_is_not_kept(tmp_path, monkeypatch):
+    """Another object of that size, as many a web server has it, would be taken for the first."""
+    monkeypatch.setenv('SEGKIT_OBJECT_CACHE', str(tmp_path))
+    info = stores._call
+    untagged = lambda a, name, *r, **k: (  # noqa: E731
+        dict(size=3) if name == 'info' else info(a, name, *r, **k)
+    )
+    monkeypatch.setattr(stores, '_call', untagged)
+    for data in (b'one', b'two'):
+        stores.put('memory://plain/a.png', data)
+        assert storage.read('memory://plain/a.png') == data
+    assert held(tmp_path) == 0
+
+
+@pytest.mark.parametrize(
+    'name', ['SEGKIT_OBJECT_CACHE_GB', 'SEGKIT_STORE_TRIES', 'SEGKIT_STORE_TIMEOUT']
+)
+@pytest.mark.parametrize('text', ['many', '-1', 'nan', 'inf'])
+def test_a_setting_that_is_no_number_is_named(tmp_path, monkeypatch, name: str, text: str):
+    monkeypatch.setenv('SEGKIT_OBJECT_CACHE', str(tmp_path))
+    stores.put('memory://plain/b.png', b'b')
+    monkeypatch.setenv(name, text)
+    with pytest.raises(UserError, match=f'{name}={text}: must be a number'):
+        through_cache('key', lambda: b'%d%f' % (stores.tries(), stores.seconds_for()))
+
+
 def _fill(folder: Path, start: int) -> None:
     cache = ObjectCache(folder, bound=20_000)
     for number in range(60):
         cache.put(f'{start} {number}', bytes(500))
-        assert held(folder) <= 20_000
+        with cache._counted():  # while no other process adds or removes
+            assert held(folder) <= 20_000
 
 
 def test_the_bound_holds_for_several_processes(tmp_path):

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import sys
+from io import BytesIO
 
 import pytest
 from helpers.object_store import Store, forget_connections
@@ -145,6 +146,22 @@ def test_other_stores_and_local_addresses(tmp_path):
         storage.read('memory://box/none')
     with pytest.raises(StoreError, match='nosuchthing://'):
         storage.read('nosuchthing://x/y')
+
+
+def test_an_address_may_name_a_host_and_no_password(monkeypatch):
+    import fsspec
+    from fsspec.implementations.ftp import FTPFileSystem
+
+    monkeypatch.setattr(FTPFileSystem, '_connect', lambda self: setattr(self, 'ftp', BytesIO()))
+    hosts = [stores._system(f'ftp://{host}/a.png')[0].host for host in ('one', 'two', 'one')]
+    assert hosts == ['one', 'two', 'one']
+    assert fsspec.get_filesystem_class('ftp') is FTPFileSystem
+    for address in ('s3://AKIA:hush@pictures/a.png', 'ftp://me:hush@one/a.png'):
+        for call in (storage.read, storage.list_folder, storage.version_of):
+            with pytest.raises(StoreError, match='environment') as caught:
+                call(address)
+            assert 'hush' not in str(caught.value)
+            assert caught.value.__cause__ is None
 
 
 def test_without_the_package_the_command_is_named(monkeypatch):

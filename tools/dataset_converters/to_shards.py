@@ -72,18 +72,19 @@ def plan(cfg: Any, splits: Sequence[str], folder: Path, per_shard: int) -> tuple
             root = same_root(root, dataset)
             for member in split_file(root, dataset):
                 lists[member.path] = member
-            samples += [s for s in members(root, dataset) if not known(s, packed)]
+            found = (new_of(sample, packed) for sample in members(root, dataset))
+            samples += [sample for sample in found if sample]
         shards += shards_of(folder, split, samples, per_shard)
     if lists:
         shards.append(Shard(folder / SPLIT_FILES, tuple(lists[path] for path in sorted(lists))))
     return root or '', shards
 
 
-def known(sample: Sequence['Member'], packed: set[str]) -> bool:
-    """Whether its picture is in an earlier split; notes it."""
-    new = [member.path for member in sample if member.path not in packed]
-    packed.update(new)
-    return not new
+def new_of(sample: Sequence['Member'], packed: set[str]) -> list['Member']:
+    """Its files that are in no earlier split, which it notes: a picture may have several labels."""
+    new = [member for member in sample if member.path not in packed]
+    packed.update(member.path for member in new)
+    return new
 
 
 def datasets(cfg: Any, split: str) -> Iterator[Any]:
