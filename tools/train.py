@@ -18,6 +18,7 @@ from segkit.engine import stops
 if __name__ == '__main__':
     stops.watch()  # before the imports that take seconds
 
+from segkit.command import command
 from segkit.compat import import_distributed_optim
 from segkit.engine.launch import (
     add_common_arguments,
@@ -71,6 +72,9 @@ def parse_args(words: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error(f'--{option} goes with --data; a config is changed by --cfg-options')
     if args.data is not None and (args.resume or args.resume_from or args.auto_resume):
         parser.error('--resume goes with the config that --data has written: WORK_DIR/config.py')
+    if args.data is not None and args.folds is not None:
+        split = command('new_dataset', f'FOLDER --folds {args.folds}')
+        parser.error(f'--folds makes several configs; `{split}` writes them, train each')
     settle(args, parser.error)
     return args
 

@@ -242,11 +242,22 @@ def restore(runner: 'Runner', checkpoint: dict, path: str) -> None:
             optimizer = runner.optim_wrapper.optimizer
             load_whole_optimizer_state(runner.bare_model, optimizer, checkpoint['optimizer'])
         else:
-            runner.optim_wrapper.load_state_dict(checkpoint['optimizer'])
+            _load_optimizer(runner.optim_wrapper, checkpoint['optimizer'], path)
     for name, gradient in checkpoint.get('partial_gradients', {}).items():
         parameter = runner.bare_model.get_parameter(name)
         parameter.grad = gradient.to(parameter.device)
     _load_schedulers(runner.param_schedulers, checkpoint.get('param_schedulers', []))
+
+
+def _load_optimizer(wrapper: Any, state: dict, path: str) -> None:
+    try:
+        wrapper.load_state_dict(state)
+    except ValueError as error:  # torch's, of groups of other numbers or sizes
+        raise CheckpointError(
+            f'{path}: its optimizer held other weights than this config trains ({error}). Put '
+            'freeze and optim_wrapper back to what they were, or start from its weights with '
+            f'--load-from {shlex.quote(str(path))}, without --resume'
+        ) from error
 
 
 def load_sharded(model: nn.Module, checkpoint: dict, path: str) -> None:

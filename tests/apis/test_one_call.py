@@ -159,6 +159,7 @@ def test_several_processes_take_a_written_config(data, tmp_path, monkeypatch):
         (['c.py', '--data', 'd'], 'give either CONFIG or --data FOLDER'),
         (['c.py', '--iters', 3], '--iters goes with --data; a config is changed by --cfg-options'),
         (['c.py', '--model', 'x'], '--model goes with --data'),
+        (['--data', 'd', '--folds', 2], ' FOLDER --folds 2` writes them, train each'),
         (['--data', 'd', '--resume'], '--resume goes with the config that --data has written'),
     ],
 )

@@ -12,6 +12,7 @@ from segkit.engine import Runner
 from segkit.engine.freezing import freeze
 from segkit.errors import ConfigError
 from segkit.registry import MODELS
+from segkit.weights import CheckpointError
 
 FROZEN = ['backbone.*', 'decode_head.conv_seg', 'auxiliary_head.convs.0.bn.*']
 
@@ -64,6 +65,13 @@ def test_modules_at_rest_keep_their_statistics_in_training_mode():
     again = copy.deepcopy(model).train()
     assert not again.backbone.training
     assert model.eval().train() is model
+
+
+def test_a_run_is_not_resumed_with_other_weights_frozen(tmp_path):
+    groups = dict(optim_wrapper__paramwise_cfg=dict(custom_keys={'head': dict(lr_mult=10.0)}))
+    train(tmp_path, freeze=['backbone.*', '*_head.*.bn.*'], train_cfg__max_iters=1, **groups)
+    with pytest.raises(CheckpointError, match=r'iter_1.pth: its optimizer .* --load-from .*iter_1'):
+        train(tmp_path, train_cfg__max_iters=2, resume='auto', **groups)
 
 
 def test_nothing_waits_for_a_frozen_weight():
