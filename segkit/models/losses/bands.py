@@ -159,7 +159,7 @@ Terms = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class _Kept(Context, Protocol):
-    ignore_index: int
+    ignore_index: int | None
     align: bool
     terms: Terms
 
