@@ -52,9 +52,9 @@ def test_a_fault_that_passes_is_waited_out(store: Store, kind: str):
 
 def test_a_slow_answer_is_asked_for_again(store: Store, monkeypatch):
     address = store.put('slow.png', DATA)
-    monkeypatch.setenv('SEGKIT_STORE_TIMEOUT', '0.4')
+    monkeypatch.setenv('SEGKIT_STORE_TIMEOUT', '2')
     forget_connections()
-    store.fault('slow', times=1, match='slow.png', pause=1.5)
+    store.fault('slow', times=1, match='slow.png', pause=5)
     assert storage.read(address) == DATA
 
 
@@ -62,9 +62,9 @@ def test_a_slow_answer_is_asked_for_again(store: Store, monkeypatch):
 def test_a_fault_that_stays_is_a_sentence(store: Store, kind: str, monkeypatch):
     address = store.put('bad.png', DATA)
     monkeypatch.setenv('SEGKIT_STORE_TRIES', '2')
-    monkeypatch.setenv('SEGKIT_STORE_TIMEOUT', '0.3')
+    monkeypatch.setenv('SEGKIT_STORE_TIMEOUT', '2' if kind == 'slow' else '30')
     forget_connections()
-    store.fault(kind, times=99, match='bad.png', pause=1.0 if kind == 'slow' else 0.0)
+    store.fault(kind, times=99, match='bad.png', pause=5.0 if kind == 'slow' else 0.0)
     with pytest.raises(DataError if kind in DAMAGE else StoreError) as caught:
         storage.read(address)
     said = str(caught.value)
