@@ -78,8 +78,9 @@ def test_an_empty_folder_and_a_wrong_suffix_are_named(folder, tmp_path):
     (tmp_path / 'empty').mkdir()
     with pytest.raises(FileNotFoundError, match='No image in the folder'):
         list(pictures(tmp_path / 'empty'))
-    with pytest.raises(ValueError, match=r'notes\.txt.* is neither an image nor a video'):
-        list(pictures(folder / 'notes.txt'))
+    (folder / 'notes.txt').rename(folder / 'notes.odt')
+    with pytest.raises(ValueError, match=r'notes\.odt.* is neither an image nor a video'):
+        list(pictures(folder / 'notes.odt'))
 
 
 def test_a_broken_video_is_named(tmp_path):

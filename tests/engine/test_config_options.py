@@ -68,7 +68,7 @@ def test_a_common_value_is_not_taken_for_the_variable(tmp_path):
         ('evaluation.metric', 'Set val_evaluator.iou_metrics instead'),
         ('mdoel.backbone.depth', 'Did you mean model.backbone.depth'),
         ('head.dropout_ratio', 'model.decode_head.dropout_ratio'),
-        ('foo.bar', 'print_config.py'),
+        ('foo.bar', 'print_config'),
     ],
 )
 def test_an_option_that_nothing_reads_names_todays_key(option, today):

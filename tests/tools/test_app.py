@@ -27,8 +27,9 @@ def test_it_serves_until_ctrl_c_and_leaves_nothing(tmp_path):
     own.mkdir()
     env = {**os.environ, 'TMPDIR': str(own), 'GRADIO_SHARE': 'True'}
     child = subprocess.Popen(
-        command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+        command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background
+    )  # fmt: skip
     try:
         line = next(line for line in child.stdout if 'Tiny' in line)
         address = re.search(r'http://127\.0\.0\.1:\d+', line)[0]

@@ -247,8 +247,8 @@ def test_a_name_that_is_no_repository_is_refused(name):
 
 
 def test_an_unknown_scheme_is_named():
-    with pytest.raises(CheckpointError, match=r"s3://a/b\.pth: the scheme 's3' is unknown"):
-        sources.resolve_url('s3://a/b.pth')
+    with pytest.raises(CheckpointError, match=r"gopher://a/b\.pth: the scheme 'gopher' is unknown"):
+        sources.resolve_url('gopher://a/b.pth')
 
 
 @pytest.mark.parametrize(

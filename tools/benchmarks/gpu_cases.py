@@ -113,9 +113,10 @@ def random_labels(size: tuple[int, int], classes: int, batch: int = 2) -> Tensor
 
 
 def network_configs() -> dict[str, dict[str, Any]]:
-    """Name of a folder of configs -> the model of its first config; then other backbones of FCN."""
+    """Name of a folder of configs -> the model of its first config with a backbone of ours; then
+    other backbones of FCN."""
     folders = (path for path in sorted(shipped_home().iterdir()) if path.name[0] not in '_.')
-    firsts = {folder.name: min(folder.glob('*.py'), default=None) for folder in folders}
+    firsts = {folder.name: min(folder.glob('*_[rm]*.py'), default=None) for folder in folders}
     found = {name: small(load_config(path).model) for name, path in firsts.items() if path}
     for kind, own in BACKBONES.items():
         if kind not in not_here():

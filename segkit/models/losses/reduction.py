@@ -70,9 +70,9 @@ def _listed(values: Any, nested: bool) -> list:
     values = values.detach().cpu() if isinstance(values, Tensor) else values
     array = np.asarray(values, dtype=np.float64)
     if array.ndim == 0 or (array.ndim > 1 and not nested):
-        raise ValueError(f'it has {array.ndim} dimensions')
+        raise UserError(f'it has {array.ndim} dimensions')
     if not np.isfinite(array).all():
-        raise ValueError('it holds what is no finite number')
+        raise UserError('it holds what is no finite number')
     return array.tolist()
 
 

@@ -41,6 +41,7 @@ def test_arguments_add_the_hook_only_when_one_is_given(given):
     names = (
         'out', 'eval', 'format_only', 'show', 'show_dir', 'aug_test', 'fuse_bn', 'channels_last',
         'bf16', 'report', 'unknown_below', 'probabilities', 'certainty_dir', 'per_picture',
+        'resume',
     )  # fmt: skip
     engine = dict(backend=None, precision='fp32', fixed_sizes=False, calibration=32)
     options = {**dict.fromkeys(names), **engine, **given}
