@@ -25,8 +25,8 @@ NORM = {'type': 'BN'}
 class _WrittenLoss(BaseDecodeHead):
     """Mixin: upsample the logits, keep them, classify their pixels."""
 
-    def _losses(self, seg_logits: Tensor, label: Tensor) -> dict[str, Tensor]:
-        wide, label = self._resize(seg_logits, label.shape[2:]), label.squeeze(1).long()
+    def losses(self, seg_logit: Tensor, seg_label: Tensor) -> dict[str, Tensor]:
+        wide, label = self._resize(seg_logit, seg_label.shape[2:]), seg_label.squeeze(1).long()
         weight = self.loss_decode.loss_weight
         loss = weight * cross_entropy(wide, label, ignore_index=self.ignore_index)
         return {'loss_ce': loss, 'acc_seg': accuracy(wide, label, ignore_index=self.ignore_index)}

@@ -88,7 +88,7 @@ def written_out() -> Iterator[None]:
         for module in heads:
             for name in FORMS.keys() & vars(module).keys():
                 stack.enter_context(patch.object(module, name, FORMS[name]))
-        stack.enter_context(patch.object(BaseDecodeHead, '_losses', losses))
+        stack.enter_context(patch.object(BaseDecodeHead, 'losses', losses))
         stack.enter_context(patch.object(F, 'scaled_dot_product_attention', dot_product_attention))
         yield
 
