@@ -1,7 +1,7 @@
 """The engine: mmengine's Runner with what the current stack breaks put right.
 
 Lazy (PEP 562): ``segkit.weights`` is used where a Runner never is, and the Runner's
-imports cost seconds. ``segkit.engine.registered`` is what the registries import.
+imports cost seconds. ``segkit.engine.components`` is what the registries import.
 """
 
 import importlib

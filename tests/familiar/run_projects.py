@@ -79,7 +79,7 @@ def main(folder: str, names: list[str]) -> None:
     import torch
 
     import segkit.datasets
-    import segkit.engine.registered
+    import segkit.engine.components
     import segkit.models.segmentors  # noqa: F401
 
     torch.set_num_threads(1)

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from helpers.tiny_config import tiny_config
 
-from segkit.engine import Runner, registered  # noqa: F401  (preloads all the engine registers)
+from segkit.engine import Runner, components  # noqa: F401  (preloads all the engine registers)
 from segkit.engine.dist import leave_dist
 
 _SERVER = multiprocessing.get_context('forkserver')
