@@ -58,6 +58,29 @@ def test_a_signal_in_a_validation_acts_between_two_batches_and_the_run_goes_on(t
     assert_same_run(folder / 'iter_8.pth', tmp_path / 'straight' / 'iter_8.pth')
 
 
+@pytest.mark.parametrize(
+    ('where', 'at', 'saved'),
+    [
+        ('after_train_iter', 3, 4),
+        ('after_val_iter', 4, 4),
+        ('after_train_iter', 7, 8),
+        ('after_val_iter', 8, 8),
+    ],
+)
+def test_a_run_stopped_before_the_scores_of_a_checkpoint_saves_it_again_with_them(
+    tmp_path, where, at, saved
+):
+    keep_all = dict(default_hooks__checkpoint__max_keep_ckpts=-1)
+    train(tmp_path / 'straight', **keep_all)
+    folder = tmp_path / 'stopped'
+    assert stop(folder, SignalIn(where, at=at), **keep_all) == 75
+    assert (folder / 'last_checkpoint').read_text() == f'iter_{saved}.pth'
+
+    train(folder, **keep_all, resume=True)
+    for name in ('iter_4.pth', 'iter_8.pth', 'best_mIoU_iter_4.pth'):
+        assert_same_run(folder / name, tmp_path / 'straight' / name)
+
+
 def test_ctrl_c_saves_and_ends_with_130(tmp_path, capfd):
     assert stop(tmp_path, SignalIn('before_train_iter', at=2, number=signal.SIGINT)) == 130
     assert (tmp_path / 'last_checkpoint').read_text() == 'iter_3.pth'

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _BEST = 'best_checkpoints'
 _KEPT = 'kept_checkpoints'
+_WITHOUT_SCORES = 'without_scores'  # a checkpoint saved before the validation due with it
 
 
 _GREATER = ('miou', 'macc', 'aacc', 'mdice', 'mfscore', 'acc', 'iou', 'dice', 'precision', 'recall')
@@ -92,6 +93,9 @@ class CheckpointHook(Hook):
         if self.save_best and runner._val_loop is None:
             self.save_best = []
         self.last_ckpt = runner.message_hub.get_info('last_ckpt')
+        name = runner.message_hub.pop_info(_WITHOUT_SCORES)
+        if name and runner.iter and self._scores_follow(runner, runner.iter):
+            self._due = name, dict(epoch=runner.epoch, iter=runner.iter)
         if is_main_process():
             for name in {n for f in (self.folder, runner.work_dir) for n in remove_leftovers(f)}:
                 runner.logger.info(f'Removed {name}, left by a run killed while saving.')
@@ -133,14 +137,18 @@ class CheckpointHook(Hook):
         """Save now, or once the validation that comes next has its scores: a resumed run starts
         from them too."""
         self._due = self._name(done), meta
-        follow = getattr(runner.train_loop, 'scores_follow', None)  # a loop of others has none
-        if follow is None or not follow(meta['iter']):
+        if not self._scores_follow(runner, meta['iter']):
             self._save(runner, *self._due)
+
+    @staticmethod
+    def _scores_follow(runner: 'Runner', done: int) -> bool:
+        follow = getattr(runner.train_loop, 'scores_follow', None)  # a loop of others has none
+        return follow is not None and follow(done)
 
     def save_now(self, runner: 'Runner', done: int) -> None:
         """Save after ``done`` iterations, unless that has just been saved."""
         if self._due is not None:
-            self._save(runner, *self._due)
+            self._save_without_scores(runner, *self._due)
         elif self._saved_at != done:
             name = f'iter_{done}.pth' if self.by_epoch else self._name(done)
             self._save(runner, name, dict(epoch=runner.epoch, iter=done))
@@ -191,7 +199,12 @@ class CheckpointHook(Hook):
         """Called by the loop; a resumed run validates again."""
         if self._due is not None:
             runner.message_hub.pop_info('last_val_iter')
-            self._save(runner, *self._due)
+            self._save_without_scores(runner, *self._due)
+
+    def _save_without_scores(self, runner: 'Runner', name: str, meta: dict[str, int]) -> None:
+        """The validation did not end: a resumed run validates, and saves this file again."""
+        runner.message_hub.update_info(_WITHOUT_SCORES, name)
+        self._save(runner, name, meta)
 
     def _done(self, runner: 'Runner') -> int:
         """Epochs or iterations done, whichever the names of files count."""
