@@ -143,14 +143,15 @@ def sync_batch_norm() -> type[Any]:
     return getattr(theirs, 'SyncBatchNorm', torch.nn.SyncBatchNorm)
 
 
-def shipped_bases(home: Callable[[], Path]) -> None:
+def shipped_bases(home: Callable[[], Path], meant: Callable[[Path], Path]) -> None:
     """Let ``_base_ = 'segkit::_base_/models/...'`` name parts of the shipped configs.
 
     mmengine looks for the packages it knows by name, and there for an index that only its own
-    installer writes. Other names go on to it.
+    installer writes. Other names go on to it; of mmsegmentation only where that is installed.
 
     Args:
         home: gives the folder of the shipped configs.
+        meant: the file that a path means where there is none of its name.
     """
     from mmengine.config import Config
 
@@ -158,9 +159,11 @@ def shipped_bases(home: Callable[[], Path]) -> None:
 
     def find(cfg_path: str, filename: str) -> tuple[str, str | None]:
         scope, separator, part = cfg_path.partition('::')
-        if separator and scope == 'segkit':
-            return str(home() / part), None
-        return before(cfg_path, filename)
+        ours = scope == 'segkit' or scope == 'mmseg' and importlib.util.find_spec('mmseg') is None
+        if separator and ours:
+            return str(meant(home() / part)), None
+        path, scope = before(cfg_path, filename)
+        return path if scope else str(meant(Path(path))), scope
 
     Config._get_cfg_path = staticmethod(find)
 

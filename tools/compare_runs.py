@@ -36,9 +36,11 @@ def main() -> None:
 
 def place(run: str) -> str | Path:
     """The path itself, or that of a shipped config."""
-    from segkit.engine.config import shipped_configs
+    from segkit.engine.config_names import named, shipped_configs
 
-    return run if Path(run).exists() else shipped_configs().get(run.removesuffix('.py'), run)
+    shipped = shipped_configs()
+    found = named(run.removesuffix('.py'), shipped)
+    return shipped[found] if found and not Path(run).exists() else run
 
 
 def show_settings(configs: list[tuple[str, Path]]) -> None:

@@ -28,8 +28,8 @@ def main() -> None:
 def convert_config(args: argparse.Namespace) -> None:
     from mmengine.config import Config
 
-    from segkit.engine.config import shipped_configs
     from segkit.engine.config_files import read_config_file
+    from segkit.engine.config_names import named, shipped_configs
     from segkit.engine.migration import convert, differences, leaf_text, same_parameters
 
     try:
@@ -44,8 +44,10 @@ def convert_config(args: argparse.Namespace) -> None:
     print(f'{args.new}: written from a {source} config; both networks have the same parameters.')
     for key in left_out:
         print(f'Not taken over: {key}')
-    shipped = shipped_configs().get(Path(args.old).stem)
-    if shipped:
+    configs = shipped_configs()
+    name = named(Path(args.old).stem, configs)
+    if name:
+        shipped = configs[name]
         keys = ('model', 'train_dataloader', 'test_dataloader', 'optim_wrapper', 'param_scheduler')
         own = Config.fromfile(shipped)
         found = [line for key in keys for line in differences(config[key], own[key], key)]

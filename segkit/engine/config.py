@@ -1,14 +1,11 @@
 """Reading a config by path or by the name of a shipped one, with command-line options on top.
 
-Shipped configs lie in ``configs/`` of a checkout and in ``segkit/.shipped/configs`` of a wheel.
-
 A ``.py`` config is a program. A variable in it (``crop_size = (512, 512)``) is read while the file
 runs; setting it again in a child file reaches nothing that the base made of it. The source tells
 which names a file assigns and which it reads.
 """
 
 import ast
-import difflib
 import json
 import warnings
 from collections.abc import Iterator, Mapping
@@ -19,44 +16,13 @@ from mmengine.config import Config
 
 from segkit.compat import shipped_bases
 from segkit.engine.config_files import read_base, read_config_file
+from segkit.engine.config_names import find_config, in_its_folder, shipped_home
 from segkit.engine.config_options import flat_config, merge_options, places_of
 from segkit.engine.config_schema import RUNNER_KEYS
 
-PACKAGE = Path(__file__).resolve().parents[1]
-HOMES = (PACKAGE.parent / 'configs', PACKAGE / '.shipped' / 'configs')
-
-
-def shipped_home() -> Path:
-    """The folder of the shipped configs."""
-    return next((home for home in HOMES if (home / '_base_').is_dir()), HOMES[0])
-
-
-shipped_bases(shipped_home)
+shipped_bases(shipped_home, in_its_folder)
 # A file that calls one of these may read anything.
 _READS_ALL = {'locals', 'globals', 'vars', 'eval', 'exec'}
-
-
-def shipped_configs() -> dict[str, Path]:
-    """Name without ``.py`` -> path of every config that can be run; ``_base_`` parts left out."""
-    paths = shipped_home().rglob('*.py')
-    return {path.stem: path for path in sorted(paths) if '_base_' not in path.parts}
-
-
-def find_config(name: str | Path) -> Path:
-    """The path of a config given by path or by shipped name.
-
-    Raises:
-        FileNotFoundError: neither exists; the sentence gives the nearest shipped names.
-    """
-    path = Path(name)
-    if path.is_file():
-        return path
-    shipped = shipped_configs()
-    if path.name.removesuffix('.py') in shipped and path.parent == Path():
-        return shipped[path.name.removesuffix('.py')]
-    near = difflib.get_close_matches(path.stem, shipped, n=3, cutoff=0.5)
-    hint = f' Nearest shipped configs: {", ".join(near)}.' if near else ''
-    raise FileNotFoundError(f"No config file '{name}', and no shipped config of that name.{hint}")
 
 
 def load_config(
@@ -109,7 +75,8 @@ def sources(path: Path) -> Source:
             source.read.add(node.target.id)
     for node in tree.body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == '_base_':
-            source.bases = [sources(path.parent / name) for name in _names(node.value)]
+            bases = (in_its_folder(path.parent / name) for name in _names(node.value))
+            source.bases = [sources(base) for base in bases]
     return source
 
 

@@ -1,6 +1,9 @@
 """`MMSegInferencer`: a model that is called with pictures, and writes what it found."""
 
 import os
+import re
+import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +15,29 @@ from torch import nn
 
 from segkit.apis import inference_model, init_model
 from segkit.apis.sources import pictures
+from segkit.datasets.metainfo import licence_of
 from segkit.errors import UserError
+from segkit.model_zoo import read_rows
+from segkit.model_zoo.catalog import ABSENT, find
 from segkit.outputs import output_file
 from segkit.structures import SegDataSample
 
 from .helpers import get_classes, get_palette
 from .show_result_pyplot import show_result_pyplot
+
+
+def _published(model: str | Path | Config) -> str | None:
+    """The address of the weights that a name stands for; says on what terms they are."""
+    if isinstance(model, Config) or Path(model).is_file():
+        return None
+    try:
+        row = find(read_rows(), str(model))
+    except KeyError:
+        return None
+    terms = licence_of(row.dataset)
+    trained = f', trained on {row.dataset} ({terms})' if terms else ''
+    print(f'Weights of {row.config}: {row.licence}{trained}.', file=sys.stderr)
+    return None if row.url == ABSENT else row.url
 
 
 class MMSegInferencer:
@@ -26,7 +46,7 @@ class MMSegInferencer:
     Args:
         model: what ``init_model`` takes as config (a path, a Config, the name of a shipped config),
             or a model that it made.
-        weights: a checkpoint.
+        weights: a checkpoint; of a name without one, what was published for it, downloaded once.
         classes, palette, dataset_name: names and colours to show, in the place of the model's.
         device: by default the first GPU, or the CPU.
         scope: of the types in the config; ours, whatever it says.
@@ -45,6 +65,9 @@ class MMSegInferencer:
         device = device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
         self.model: Any = model
         if not isinstance(model, nn.Module):
+            weights = weights or _published(model)
+            if weights is None:
+                warnings.warn(f'{model}: no weights were given, so they are random.', stacklevel=2)
             self.model = init_model(model, weights, device)
         self.cfg = self.model.cfg
         meta = dict(self.model.dataset_meta or {})
@@ -56,6 +79,12 @@ class MMSegInferencer:
             meta['palette'] = get_palette(palette) if isinstance(palette, str) else palette
         self.model.dataset_meta = meta
         self.num_visualized_imgs = self.num_pred_imgs = 0
+
+    @staticmethod
+    def list_models(scope: str | None = None, patterns: str = '.*') -> list[str]:
+        """Names that have published weights, of those that the pattern finds."""
+        names = dict.fromkeys(row.config for row in read_rows() if row.url != ABSENT)
+        return [name for name in names if re.search(patterns, name)]
 
     def __call__(
         self,

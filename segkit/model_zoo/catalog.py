@@ -8,6 +8,7 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from segkit.engine.config_names import named
 from segkit.errors import UserError
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def select(
 
 
 def find(rows: Sequence[Row], name: str) -> Row:
-    """The row of a config, given by its name, its file or its checkpoint's file name.
+    """The row of a config, given by its name (or that of 1.x), its file or its checkpoint's.
 
     Raises:
         KeyError: no row has that name; the message gives the nearest.
@@ -123,6 +124,9 @@ def find(rows: Sequence[Row], name: str) -> Row:
     for row in rows:
         if stem in (Path(row.config).stem, row.config, row.checkpoint):
             return row
+    config = named(stem, dict.fromkeys(row.config for row in rows))
+    if config is not None:
+        return next(row for row in rows if row.config == config)
     near = difflib.get_close_matches(stem, [row.config for row in rows], n=1, cutoff=0.3)
     hint = f'the nearest is {near[0]}' if near else 'the catalogue is empty'
     raise KeyError(f'No row of the model zoo is named {name!r}; {hint}.')

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from segkit.engine.batch import accumulation, batch_of, scale_rates
-from segkit.engine.config import load_config, shipped_configs
+from segkit.engine.config import load_config
+from segkit.engine.config_names import shipped_configs
 
 
 def rates(cfg, gpus: int) -> tuple[str, float]:

@@ -7,8 +7,9 @@ from helpers.tiny_config import tiny_config
 from torch import nn
 
 from segkit.engine import ConfigError, check_config
-from segkit.engine.config import load_config, shipped_configs
+from segkit.engine.config import load_config
 from segkit.engine.config_check import accepted_arguments
+from segkit.engine.config_names import shipped_configs
 from segkit.registry import MODELS
 
 

@@ -152,3 +152,28 @@ def test_labels_are_mapped_as_a_data_set_maps_them(tmp_path):
     )
     assert again[0].tolist() == [0, 0]
     assert again[3].tolist() == [1, 1]
+
+
+def test_a_name_alone_stands_for_its_published_weights(monkeypatch, capsys):
+    """As in the example of the documentation of 1.x; a file of one's own for none."""
+    asked = []
+
+    def init(config, weights, device):
+        asked.append((config, weights))
+        return model()
+
+    monkeypatch.setattr('segkit.familiar.inferencer.init_model', init)
+    name = 'deeplabv3plus_r18-d8_4xb2-80k_cityscapes-512x1024'
+    MMSegInferencer(model=name)
+    with pytest.warns(UserWarning, match='random'):
+        MMSegInferencer(model='configs/demo/pspnet_r18-d8_shapes.py')
+    MMSegInferencer(model=name, weights='mine.pth')
+    (_, url), (_, none), (_, mine) = asked
+    assert url.endswith(
+        '/deeplabv3plus_r18-d8_512x1024_80k_cityscapes_20201226_080942-cff257fe.pth'
+    )
+    assert (none, mine) == (None, 'mine.pth')
+    assert 'Cityscapes' in capsys.readouterr().err
+    listed = MMSegInferencer.list_models('mmseg', 'segformer.*cityscapes')
+    assert len(listed) == 6
+    assert 'segformer_mit-b0_8x1_1024x1024_160k_cityscapes' in listed
