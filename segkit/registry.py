@@ -95,7 +95,7 @@ def build_ours(cfg: Mapping[str, object], registry: str = 'MODELS', **default_ar
 
 if HAS_MMENGINE:
     _DATA = ['segkit.datasets', 'segkit.datasets.transforms']
-    _ENGINE = ['segkit.engine.components']
+    _ENGINE = ['segkit.engine.runner']  # and what it builds by name
 
     class _Registry(Registry):
         """A registry of ours that falls back to mmengine's, and for a name that neither has to

@@ -33,7 +33,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    from segkit.engine.testing import require_checkpoint
+    from segkit.engine.which_checkpoint import require_checkpoint
     from segkit.weights import dataset_meta_of, load_checkpoint, write_checkpoint
 
     args.checkpoint = require_checkpoint(args.checkpoint)

@@ -62,11 +62,8 @@ def build_runner(args: argparse.Namespace) -> 'Runner':
     import_distributed_optim()  # before the Runner does
     from segkit.engine.config_check import check_config
     from segkit.engine.runner import Runner
-    from segkit.engine.testing import (
-        apply_test_arguments,
-        require_checkpoint,
-        translate_old_arguments,
-    )
+    from segkit.engine.test_arguments import apply_test_arguments, translate_old_arguments
+    from segkit.engine.which_checkpoint import require_checkpoint
     from segkit.weights import Undrawn, without_pretrained
 
     args.checkpoint = require_checkpoint(args.checkpoint, cfg)

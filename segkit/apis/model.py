@@ -77,7 +77,7 @@ def init_model(
     _refuse_contradictions(settings, channels_last, bf16, kind)
     cfg = _of_today(load_config(config, cfg_options))
     if checkpoint is not None and Path(checkpoint).is_dir():
-        from segkit.engine.testing import require_checkpoint
+        from segkit.engine.which_checkpoint import require_checkpoint
 
         checkpoint = require_checkpoint(str(checkpoint), cfg)
     model = _with_weights(cfg, checkpoint, device, key_map)

@@ -30,7 +30,7 @@ from segkit.engine.config import load_config
 from segkit.engine.config_check import check_config
 from segkit.engine.launch import parse_options
 from segkit.engine.migration import own_settings
-from segkit.engine.testing import require_checkpoint
+from segkit.engine.which_checkpoint import require_checkpoint
 from segkit.errors import UserError
 from segkit.inspection.new_config import write_config
 from segkit.inspection.quoting import plain, shell_word

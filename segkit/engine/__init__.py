@@ -1,7 +1,7 @@
-"""The engine: mmengine's Runner with what the current stack breaks put right.
+"""The engine: from a config to a trained network. ``runner.py`` is where to begin reading.
 
-Lazy (PEP 562): ``segkit.weights`` is used where a Runner never is, and the Runner's
-imports cost seconds. ``segkit.engine.components`` is what the registries import.
+Lazy (PEP 562): ``segkit.weights`` is used where a Runner never is, and the Runner's imports cost
+seconds.
 """
 
 import importlib

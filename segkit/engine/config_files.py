@@ -41,7 +41,7 @@ def read_config_file(path: Path) -> Config:
         raise ConfigError(f'{path}: not a config, whose name ends in {", ".join(ENDINGS)}')
     if path.suffix == '.py':
         return _read_python(path)
-    from segkit.engine.gate import admit
+    from segkit.engine.untrusted_config import admit
 
     try:
         return Config(admit(parse(path), path), filename=str(path))

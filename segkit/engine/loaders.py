@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, get_worker_info
 
 from segkit.datasets import seg_collate
 from segkit.datasets.scan import listed_once
-from segkit.engine.batch import batch_of
+from segkit.engine.optimizer import batch_of
 from segkit.engine.stops import SIGNALS
 from segkit.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
 

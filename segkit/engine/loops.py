@@ -21,11 +21,11 @@ from torch.utils.data import DataLoader
 
 from segkit.compat import set_accumulation
 from segkit.engine import stops
-from segkit.engine.batch import accumulation, batch_of
 from segkit.engine.data_order import endless_batches, preserved_randomness, seed_iteration
 from segkit.engine.dist import any_rank, means_over_ranks
 from segkit.engine.errors import explained
 from segkit.engine.model_setup import bare, gathered, share_buffers
+from segkit.engine.optimizer import accumulation, batch_of
 from segkit.engine.rendezvous import beat
 from segkit.engine.test_progress import TestProgress
 from segkit.errors import ConfigError

@@ -1,7 +1,8 @@
 """The Runner: from a config to a run. ``train`` is where to begin reading.
 
     runner.py        the way of a run, from start to end
-    parts.py         the parts, built from the config: model, optimizer, loaders, hooks
+    components.py    built from the config: model, loops, loaders, evaluators, hooks
+    optimizer.py     the optimizer, its schedules, its batch
     loops.py         the iterations and epochs, the start of each validation, testing
     checkpoints.py   what a checkpoint holds, written and read back
     hooks/           what happens around them; mmengine's hooks and those of others run here too
@@ -32,6 +33,7 @@ from torch.utils.data import DataLoader
 
 from segkit.compat import make_current, place_loop
 from segkit.engine import checkpoints, model_setup, stops
+from segkit.engine.components import Components
 from segkit.engine.config import config_differences
 from segkit.engine.config_check import check_triples
 from segkit.engine.config_files import plain_config
@@ -39,7 +41,6 @@ from segkit.engine.config_options import places_named
 from segkit.engine.dist import from_first_rank
 from segkit.engine.folders import check_start, check_work_dir, is_given, make_folder
 from segkit.engine.model_setup import is_sharded
-from segkit.engine.parts import Parts
 from segkit.engine.remote_folder import RemoteFolder, UploadHook, alone_in, local_folder
 from segkit.errors import ConfigError
 from segkit.registry import RUNNERS
@@ -48,7 +49,7 @@ from segkit.weights import initialise, load_into, read_verified
 
 
 @RUNNERS.register_module()
-class Runner(Parts):
+class Runner(Components):
     """The Runner of segkit: ``Runner.from_cfg(cfg).train()``; ``cfg`` as in ``configs/``.
 
     Args:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from segkit.engine.batch import accumulation
 from segkit.engine.before_training import ERROR, NOTE, WARNING, Finding, by_level, heads_of
+from segkit.engine.optimizer import accumulation
 from segkit.errors import ConfigError
 from segkit.models.losses.stray_labels import mask_cure, stray_sentence
 

@@ -19,7 +19,7 @@ from helpers.tiny_config import tiny_config
 from segkit.engine import remote_folder
 from segkit.engine.errors import TrainingError
 from segkit.engine.remote_folder import RemoteFolder, local_folder
-from segkit.engine.testing import require_checkpoint
+from segkit.engine.which_checkpoint import require_checkpoint
 from segkit.errors import ConfigError
 from segkit.storage import stores
 

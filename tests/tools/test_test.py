@@ -20,7 +20,7 @@ from PIL import Image
 
 from segkit.apis import init_model
 from segkit.apis.export import export_model
-from segkit.engine.testing import require_checkpoint
+from segkit.engine.which_checkpoint import require_checkpoint
 
 SCRIPT = Path(__file__).resolve().parents[2] / 'tools' / 'test.py'
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from mmengine.config import Config
 from torch import nn
 
-from segkit.engine.gate import admit
+from segkit.engine.untrusted_config import admit
 from segkit.errors import ConfigError
 from segkit.weights import (
     CheckpointError,

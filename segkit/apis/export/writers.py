@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from segkit import weights
 from segkit.apis.inference import pipeline_of
-from segkit.engine.gate import without_reach
+from segkit.engine.untrusted_config import without_reach
 from segkit.shared_text import shareable
 
 from .network import ExportedNetwork

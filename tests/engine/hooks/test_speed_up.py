@@ -13,7 +13,7 @@ from mmengine.registry import MODEL_WRAPPERS
 from torch import nn
 
 from segkit.engine.hooks import SpeedUpHook
-from segkit.engine.testing import apply_test_arguments
+from segkit.engine.test_arguments import apply_test_arguments
 
 
 @MODEL_WRAPPERS.register_module()

@@ -1,18 +1,63 @@
-"""How many images make one step of the optimizer, and what to do when it is not the recipe's.
+"""The optimizer of a run, its schedules, and how many images make one of its steps.
 
 A recipe's learning rate belongs to its batch: 4 GPUs times the images per GPU. With another
 number of GPUs either the batch is kept by accumulating gradients (``train_cfg.accumulate``), or
 the rate is scaled (``--auto-scale-lr``; Goyal et al., arXiv:1706.02677), or the log says so.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmengine.optim import OptimWrapper
+import torch
+from mmengine.optim import OptimWrapper, OptimWrapperDict, _ParamScheduler, build_optim_wrapper
+from torch import nn
 from torch.utils.data import DataLoader
 
-from segkit.compat import wrappers_of
+from segkit.compat import restore_find_loader, wrappers_of
 from segkit.errors import ConfigError
+from segkit.registry import OPTIM_WRAPPERS, PARAM_SCHEDULERS
+
+restore_find_loader()
+
+
+def build_optimizer(model: nn.Module, config: Any) -> OptimWrapper:
+    """The optimizer in its wrapper; several, given as wrappers or made by a constructor.
+
+    Args:
+        config: ``optim_wrapper`` of a run, or a wrapper that is built already.
+    """
+    if isinstance(config, OptimWrapper):
+        return config
+    optimizer = config.get('optimizer')
+    if isinstance(optimizer, torch.optim.Optimizer):
+        return OPTIM_WRAPPERS.build({'type': 'OptimWrapper', **config})
+    if optimizer is not None or 'constructor' in config:
+        return build_optim_wrapper(model, config)
+    for name, part in config.items():
+        if not isinstance(part, OptimWrapper):
+            raise ConfigError(
+                f'optim_wrapper.{name}: several optimizers are built by a constructor '
+                '(optim_wrapper.constructor), or given as built OptimWrappers'
+            )
+    return OptimWrapperDict(**config)
+
+
+def build_schedules(
+    configs: object, wrapper: OptimWrapper, epoch_length: int, max_epochs: int, max_iters: int
+) -> list[_ParamScheduler]:
+    """The schedules of one optimizer, each of which ends with the run unless it says when.
+
+    Args:
+        configs: one of them or several; some may be built already.
+    """
+    built = []
+    for config in configs if isinstance(configs, Sequence) else [configs]:
+        if isinstance(config, dict):
+            end = max_epochs if config.get('by_epoch', True) else max_iters
+            given = dict(optimizer=wrapper, epoch_length=epoch_length)
+            config = PARAM_SCHEDULERS.build({'end': end, **config}, default_args=given)
+        built.append(config)
+    return built
 
 
 def batch_of(loader: DataLoader | Mapping) -> int:

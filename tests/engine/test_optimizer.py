@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from segkit.engine.batch import accumulation, batch_of, scale_rates
 from segkit.engine.config import load_config
 from segkit.engine.config_names import shipped_configs
+from segkit.engine.optimizer import accumulation, batch_of, scale_rates
 
 
 def rates(cfg, gpus: int) -> tuple[str, float]:

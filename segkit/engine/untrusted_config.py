@@ -1,4 +1,4 @@
-"""The one gate for a config that came as data: the metadata of a weights file, JSON or YAML.
+"""A config that came as data, let through or refused: metadata of a weights file, JSON or YAML.
 
 A Python config is a program that its user chose to run. Any other config comes from whoever wrote
 the file, so it may describe a model and how a picture is prepared for it, and nothing else: every

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from segkit.apis import init_model
 from segkit.apis.export.saved import model_of
 from segkit.engine.config import load_config
-from segkit.engine.gate import KINDS, admit, without_reach
+from segkit.engine.untrusted_config import KINDS, admit, without_reach
 from segkit.errors import ConfigError
 from segkit.registry import MODELS, TASK_UTILS
 from segkit.weights import CheckpointError, UnsafeCheckpointError
