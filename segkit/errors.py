@@ -7,8 +7,17 @@ import difflib
 import pickle
 from collections.abc import Iterable
 
+from segkit.shared_text import without_secrets
 
-class UserError(ValueError):
+
+class _SentenceError(Exception):
+    """Its message shows no password and no token of an address that it names."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(without_secrets(arg) if isinstance(arg, str) else arg for arg in args))
+
+
+class UserError(_SentenceError, ValueError):
     """A setting, argument or file is wrong; the message names it and what to do instead.
 
     The tools print an error of the package's own classes as one sentence. Any other error is one
@@ -38,7 +47,7 @@ class EvaluationError(UserError):
     """Labels, predictions or result files that cannot be scored as they are."""
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(_SentenceError, RuntimeError):
     """A checkpoint cannot be read, fetched or put into this model."""
 
 

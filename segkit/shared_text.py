@@ -8,10 +8,31 @@ from functools import cache
 from pathlib import PureWindowsPath
 from typing import Any
 
+from segkit.console import told
+
 # The whole of a quoted text that is a path; else a path up to the next space or bracket.
 _START = r'(?:~[\w.-]*/|/(?![/\s])|file://|[A-Za-z]:\\)'
 _QUOTED = re.compile(rf"""(['"])({_START}[^'"\n]*)\1""")
 _BARE = re.compile(rf"""(?<![\w:/.~<>*-]){_START}[^\s'"<>|;,()\[\]{{}}]*""")
+
+
+# What lets its bearer in: a name and password before the host, and what follows these words.
+_PASSWORD = re.compile(r"""(\w://)[^/\s@'"]*@""")
+_TOKEN = re.compile(
+    r"""([?&][\w.-]*(?:token|signature|sig|secret|password|credential|auth|key|key-?id)=)[^&\s'"#]+""",
+    re.I,
+)
+
+
+def without_secrets(text: str) -> str:
+    """Text with '...' for passwords and tokens in the addresses in it."""
+    return _TOKEN.sub(r'\1...', _PASSWORD.sub(r'\1...@', text))
+
+
+def cell(name: object) -> str:
+    """A name as a cell of a table in CSV: text, where a spreadsheet would take it for a formula."""
+    text = told(str(name))
+    return f"'{text}" if text[:1] in ('=', '+', '-', '@', '\t', '\r') else text
 
 
 def shareable(value: object) -> Any:
@@ -29,6 +50,7 @@ def shareable_text(text: str) -> str:
         text = _last(text)
     text = _QUOTED.sub(lambda found: f'{found[1]}{_last(found[2])}{found[1]}', text)
     text = _BARE.sub(lambda found: _last(found[0]), text)
+    text = without_secrets(text)
     for pattern, word in _names():
         text = pattern.sub(word, text)
     return text

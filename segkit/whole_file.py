@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+_NAME = 200  # bytes of a name, so that what stands around it fits into 255
+
 
 @contextlib.contextmanager
 def whole_file(path: str | os.PathLike, durable: bool = False) -> Iterator[BinaryIO]:
@@ -22,9 +24,11 @@ def whole_file(path: str | os.PathLike, durable: bool = False) -> Iterator[Binar
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    temporary = path.with_name(f'.{_short(path.name)}.{os.getpid()}.tmp')
     try:
-        with open(temporary, 'wb') as file:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()  # of a process that died; a link to elsewhere, in a folder of many
+        with open(temporary, 'xb') as file:
             yield file
             if durable:
                 file.flush()
@@ -39,9 +43,10 @@ def whole_file(path: str | os.PathLike, durable: bool = False) -> Iterator[Binar
 
 
 def write_text(path: str | os.PathLike, text: str, durable: bool = False) -> None:
-    """Write a text file (UTF-8), whole or not at all."""
+    """Write a text file (UTF-8), whole or not at all; names of files whose bytes are no text are
+    shown as escapes in it."""
     with whole_file(path, durable) as file:
-        file.write(text.encode())
+        file.write(text.encode(errors='backslashreplace'))
 
 
 def remove_leftovers(folder: str | os.PathLike) -> list[str]:
@@ -54,6 +59,10 @@ def remove_leftovers(folder: str | os.PathLike) -> list[str]:
             path.unlink(missing_ok=True)
             found.append(path.name)
     return found
+
+
+def _short(name: str) -> str:
+    return os.fsdecode(os.fsencode(name)[:_NAME])
 
 
 def _alive(process: int) -> bool:

@@ -67,3 +67,17 @@ def test_leftovers_of_killed_processes_are_removed_and_those_of_living_ones_kept
         (tmp_path / name).write_bytes(b'half')
     assert remove_leftovers(tmp_path) == names
     assert sorted(os.listdir(tmp_path)) == sorted(kept)
+
+
+def test_a_link_that_waits_in_the_place_of_the_draft_is_not_followed(tmp_path):
+    (tmp_path / 'victim').write_text('mine')
+    (tmp_path / f'.a.json.{os.getpid()}.tmp').symlink_to(tmp_path / 'victim')
+    write_text(tmp_path / 'a.json', 'new')
+    assert (tmp_path / 'victim').read_text() == 'mine'
+    assert (tmp_path / 'a.json').read_text() == 'new'
+
+
+def test_a_name_may_be_as_long_as_the_file_system_takes(tmp_path):
+    path = tmp_path / ('ö' * 125 + '.json')
+    write_text(path, 'a \udcff')
+    assert path.read_text() == 'a \\udcff'

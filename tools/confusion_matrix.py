@@ -86,10 +86,13 @@ def write_csv(path: Path, matrix, classes: list[str]) -> None:
     """Pixel counts; rows are labels, columns predictions."""
     import csv
 
-    with path.open('w', newline='', encoding='utf-8') as file:
+    from segkit.shared_text import cell
+
+    names = [cell(name) for name in classes]
+    with path.open('w', newline='', encoding='utf-8', errors='backslashreplace') as file:
         writer = csv.writer(file, lineterminator='\n')
-        writer.writerow(['label \\ prediction', *classes])
-        writer.writerows([name, *row] for name, row in zip(classes, matrix.tolist()))
+        writer.writerow(['label \\ prediction', *names])
+        writer.writerows([name, *row] for name, row in zip(names, matrix.tolist()))
 
 
 if __name__ == '__main__':

@@ -48,7 +48,9 @@ INDEX_DTYPE = np.dtype(
 def sample_key(img_path: str, data_root: str) -> int:
     """64 bits that name a sample by its path below the data root, wherever that lies."""
     relative = os.path.relpath(img_path, data_root) if data_root else img_path
-    return int.from_bytes(blake2b(relative.encode(), digest_size=8).digest(), 'little')
+    return int.from_bytes(
+        blake2b(relative.encode('utf-8', 'surrogateescape'), digest_size=8).digest(), 'little'
+    )
 
 
 def source_stamp(info: dict) -> tuple[list[int], list[int]]:

@@ -186,7 +186,7 @@ def write_split(path: Path, stems: Iterable[str]) -> int:
     """A split file, one stem a line, sorted; returns how many."""
     names = sorted(set(stems))
     with output_file(path, SPLIT_WRITER) as file:
-        file.write(''.join(f'{name}\n' for name in names).encode())
+        file.write(''.join(f'{name}\n' for name in names).encode('utf-8', 'surrogateescape'))
     return len(names)
 
 

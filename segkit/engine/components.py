@@ -29,6 +29,7 @@ import segkit.engine.hooks
 import segkit.engine.layer_decay
 import segkit.engine.loops  # noqa: F401  # these four register what is built by name
 from segkit.compat import accumulation_of, does_nothing, keep_last_values
+from segkit.console import told_records
 from segkit.engine import env, model_setup
 from segkit.engine.checkpoints import KEPT_VALUES
 from segkit.engine.data_order import make_deterministic, seed_everything
@@ -140,7 +141,9 @@ class Components:
         """The logger of this run, under its experiment's name."""
         file = log_file or str(Path(self.log_dir) / f'{self.timestamp}.log')
         usual = dict(name=self.experiment_name, logger_name='segkit', file_mode='a')
-        return MMLogger.get_instance(**{**usual, **kwargs}, log_level=log_level, log_file=file)
+        logger = MMLogger.get_instance(**{**usual, **kwargs}, log_level=log_level, log_file=file)
+        told_records(logger)
+        return logger
 
     def build_message_hub(self, message_hub: dict | None = None) -> MessageHub:
         """Scalars of the log and what hooks tell one another."""

@@ -110,7 +110,7 @@ def locked(folder: str | os.PathLike) -> Iterator[None]:
                 # A record lock: a forked data worker does not inherit it, and cannot keep it alive.
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
-            who = path.read_text().strip() or 'it does not say which'
+            who = path.read_text(errors='replace')[:200].strip() or 'it does not say which'
             raise ConfigError(
                 f'work_dir: {folder} is in use by another run ({who}): wait for it to end, or '
                 'choose another folder with --work-dir'

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segkit.command import command, program, worded
+from segkit.console import told_streams
 from segkit.engine import stops
 from segkit.engine.shared_options import CFG_OPTIONS, add_config, add_shared
 
@@ -226,7 +227,11 @@ def run_script(main: Callable[[], int | None]) -> None:
     130, a reader of the output that has had enough (``| head``) with 141, as the shell counts these
     signals.
     """
-    with_traceback = _wants_traceback()
+    with told_streams():
+        _run(main, _wants_traceback())
+
+
+def _run(main: Callable[[], int | None], with_traceback: bool) -> None:
     try:
         status = main()
         leave_job()
@@ -245,6 +250,11 @@ def run_script(main: Callable[[], int | None]) -> None:
         # What is still to be printed, at exit among others, goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except SystemExit as leaving:
+        if not isinstance(leaving.code, str):
+            raise
+        print(leaving.code, file=sys.stderr)
+        sys.exit(1)
     except Exception as error:
         stops.report(1)
         if with_traceback or not _foreseen(error):
@@ -270,7 +280,7 @@ def _sentence(error: Exception) -> str:
     said = str(error)
     if said.startswith('Caught ') and 'Original Traceback' in said:
         said = said.rpartition(f'{type(error).__name__}: ')[2].strip()
-    return said
+    return said.replace('\r', '\\r')
 
 
 def leave_job() -> None:

@@ -19,6 +19,7 @@ from mmengine.dist import all_gather_object, get_rank
 from torch import Tensor
 
 from segkit.outputs import note
+from segkit.shared_text import cell
 from segkit.whole_file import write_text
 
 from .image_counts import counts_of_matrix
@@ -82,9 +83,9 @@ def _table(classes: Sequence[str], rows: Sequence[tuple]) -> str:
     """One line a picture, a last line of means over pictures."""
     text = io.StringIO()
     write = csv.writer(text, lineterminator='\n').writerow
-    write(['picture', 'mIoU', 'aAcc', 'unknown', *classes])
+    write(['picture', 'mIoU', 'aAcc', 'unknown', *map(cell, classes)])
     for name, *numbers, iou in rows:
-        write([name, *map(_cell, numbers), *map(_cell, iou)])
+        write([cell(name), *map(_cell, numbers), *map(_cell, iou)])
     if rows:
         columns = np.array([[*numbers, *iou] for _, *numbers, iou in rows])
         write(['mean', *(_cell(nanmean(column)) for column in columns.T)])

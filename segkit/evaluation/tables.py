@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from prettytable import PrettyTable
 
+from segkit.shared_text import cell
 from segkit.whole_file import write_text
 
 from .scores import METRIC_GROUPS, Scores
@@ -83,7 +84,7 @@ def write_csv(path: str | os.PathLike, scores: Scores) -> None:
     entries = to_json(scores)['classes']
     writer = csv.DictWriter(text, fieldnames=list(entries[0]), lineterminator='\n')
     writer.writeheader()
-    writer.writerows(entries)
+    writer.writerows({**entry, 'class': cell(entry['class'])} for entry in entries)
     metrics = to_json(scores)['metrics']
     writer.writerow({'class': 'mean', **{h: metrics[f'm{h}'] for h in scores.per_class()}})
     write_text(path, text.getvalue())

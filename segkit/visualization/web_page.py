@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from segkit.console import told
+
 
 def fill(template: Path, **contents: object) -> str:
     """The page of a template file with its contents."""
@@ -22,7 +24,7 @@ def fill(template: Path, **contents: object) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return pages.get_template(template.name).render(contents)
+    return told(pages.get_template(template.name).render(contents))
 
 
 def data_uri(image: np.ndarray, photograph: bool = False) -> str:

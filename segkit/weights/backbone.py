@@ -21,6 +21,7 @@ from mmengine.logging import print_log
 from torch import nn
 
 from segkit.errors import CheckpointError
+from segkit.shared_text import without_secrets
 
 from .contents import load_checkpoint, state_dict_of
 from .loading import LoadReport, compare
@@ -45,14 +46,15 @@ def load_backbone_weights(module: nn.Module, source: str | Path) -> LoadReport:
     theirs = state_dict_of(load_checkpoint(source, mmap=True), str(source))
     state = to_our_names(of_segformer(theirs), set(module.state_dict()))
     _inflate(module, state)
-    report = compare(module, state, str(source))
+    report = compare(module, state, without_secrets(str(source)))
     if report.missing or report.mismatched:
         raise CheckpointError(f'{report.table(12)}\n{_advice(report, module)}')
     module.load_state_dict({name: state[name] for name in report.loaded}, strict=False)
     if report.unexpected:
         print_log(
-            f'{source}: {len(report.unexpected)} weights were not used, {report.unexpected[0]} '
-            f'first: {type(module).__name__} has no such part. Is it of the depth that was meant?',
+            f'{report.source}: {len(report.unexpected)} weights were not used, '
+            f'{report.unexpected[0]} first: {type(module).__name__} has no such part. Is it of the '
+            'depth that was meant?',
             'current',
             logging.WARNING,
         )

@@ -24,7 +24,9 @@ from pathlib import Path
 from typing import IO
 
 from segkit.errors import CheckpointError, DownloadError
+from segkit.shared_text import without_secrets
 
+from .addresses import HttpAlone, request_of, sendable
 from .formats import read_file, recognise
 from .integrity import expected_hash, sha256_of, verify
 
@@ -55,6 +57,7 @@ def fetch(
     """
     if _is_there(target):
         return target
+    request = request_of(url)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if not os.access(target.parent, os.W_OK):
@@ -64,24 +67,37 @@ def fetch(
             f'{target.parent}: downloads cannot be kept there ({error}); set SEGKIT_CACHE to a '
             'folder that can be written.'
         ) from None
-    with _only_one(target.with_name(target.name + '.lock')):
-        if _is_there(target):  # another process was faster
-            return target
-        transfer = _Transfer(url, target, timeout, largest)
-        resumed = transfer.part.is_file()
-        transfer.run()
-        if resumed and _wrong(transfer.part, target.name):
-            # The old beginning may belong to another file: once more, from the start.
-            transfer.forget()
-            transfer.run()
-        try:
-            (whole or _prove)(_named(transfer.part, target.name, url))
-        except CheckpointError as error:
-            transfer.forget()
-            raise _not_whole(url, target, error) from None
-        os.replace(transfer.part, target)
-        transfer.forget()
+    shown = without_secrets(url)
+    try:
+        with _only_one(target.with_name(target.name + '.lock')):
+            if not _is_there(target):  # another process may have been faster
+                _bring(_Transfer(request, shown, target, timeout, largest), whole or _prove)
+    except OSError as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise DownloadError(
+            f'{shown}: cannot be kept as {target} ({error.strerror or error}); move away what is '
+            'there, or set SEGKIT_CACHE to another folder.'
+        ) from error
     return target
+
+
+def _bring(transfer: '_Transfer', whole: Callable[[Path], None]) -> None:
+    """Transfer the file and put it in its place once it is found to be whole."""
+    target = transfer.target
+    resumed = transfer.part.is_file()
+    transfer.run()
+    if resumed and _wrong(transfer.part, target.name):
+        # The old beginning may belong to another file: once more, from the start.
+        transfer.forget()
+        transfer.run()
+    try:
+        whole(_named(transfer.part, target.name, transfer.url))
+    except CheckpointError as error:
+        transfer.forget()
+        raise _not_whole(transfer.url, target, error) from None
+    os.replace(transfer.part, target)
+    transfer.forget()
 
 
 def _is_there(target: Path) -> bool:
@@ -133,8 +149,17 @@ def _not_whole(url: str, target: Path, error: CheckpointError) -> CheckpointErro
 class _Transfer:
     """One file on its way: the part that is here, and what the server calls its content."""
 
-    def __init__(self, url: str, target: Path, timeout: float, largest: int) -> None:
-        self.url, self.timeout, self.largest = url, timeout, largest
+    def __init__(
+        self,
+        request: urllib.request.Request,
+        url: str,
+        target: Path,
+        timeout: float,
+        largest: int,
+    ) -> None:
+        self.asked, self.url, self.target = request, url, target
+        self.timeout, self.largest = timeout, largest
+        self._opener = urllib.request.build_opener(HttpAlone)
         self.part = target.with_name(target.name + '.part')
         self.etag = target.with_name(target.name + '.part.etag')
         self.hashed = expected_hash(target.name) is not None
@@ -174,8 +199,8 @@ class _Transfer:
         )
 
     def _once(self) -> None:
-        headers = {'User-Agent': 'segkit', 'Accept-Encoding': 'identity'}
-        known = self.etag.read_text() if self.etag.is_file() else ''
+        headers = dict(self.asked.headers)
+        known = sendable(self.etag.read_bytes().decode('latin-1')) if self.etag.is_file() else ''
         have = self.part.stat().st_size if self.part.is_file() else 0
         if have and not (known or self.hashed):
             self.forget()  # nothing could tell whether the rest belongs to it
@@ -184,9 +209,9 @@ class _Transfer:
             headers['Range'] = f'bytes={have}-'
         if have and known:
             headers['If-Range'] = known
-        request = urllib.request.Request(self.url, headers=headers)
+        request = urllib.request.Request(self.asked.full_url, headers=headers)
         try:
-            response = urllib.request.urlopen(request, timeout=self.timeout)
+            response = self._opener.open(request, timeout=self.timeout)
         except urllib.error.HTTPError as error:
             if error.code == 416:  # the part is as long as the file, or longer
                 self._finish_or_restart(error.headers.get('Content-Range', ''))
@@ -207,7 +232,8 @@ class _Transfer:
         if continued and known and now and now != known:
             self.forget()
             raise OSError('the file on the server was changed meanwhile')
-        length = response.headers.get('Content-Length')
+        length = response.headers.get('Content-Length', '')
+        length = length if length.isascii() and length.isdigit() and len(length) < 20 else ''
         total = (have if continued else 0) + int(length or 0)
         if total > self.largest:
             raise DownloadError(
@@ -250,10 +276,8 @@ class _Transfer:
 
 def _validator(response: http.client.HTTPResponse) -> str:
     """What If-Range may ask by: a strong ETag, else the date of the last change."""
-    tag = response.headers.get('ETag', '')
-    if tag.startswith('"'):
-        return str(tag)
-    return str(response.headers.get('Last-Modified', ''))
+    tag = sendable(str(response.headers.get('ETag', '')))
+    return tag if tag.startswith('"') else sendable(str(response.headers.get('Last-Modified', '')))
 
 
 @contextlib.contextmanager

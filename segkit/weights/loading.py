@@ -13,6 +13,7 @@ from torch import nn
 
 from segkit.command import command
 from segkit.errors import CheckpointError, UserError
+from segkit.shared_text import without_secrets
 
 from .contents import dataset_meta_of, read_verified, state_dict_of
 from .prefixes import KeyMap, choose, of_semseg, wanted_key_map
@@ -142,7 +143,7 @@ def load_into(
     if purpose not in ('test', 'finetune'):
         raise UserError(f"purpose={purpose!r}: must be 'test' or 'finetune'.")
     if not isinstance(checkpoint, dict):
-        source = source or str(checkpoint)
+        source = source or without_secrets(str(checkpoint))
         checkpoint, verified = read_verified(checkpoint, mmap=True)
     source = source or 'the checkpoint'
     model = getattr(model, 'module', model)  # under DDP the keys are those of the model inside

@@ -11,7 +11,8 @@ import os
 import re
 from pathlib import Path
 
-from segkit.errors import CheckpointError
+from segkit.errors import CheckpointError, CheckpointNotFoundError
+from segkit.shared_text import without_secrets
 from segkit.storage import stores
 
 from .downloads import fetch
@@ -48,6 +49,7 @@ STORES = ('s3', 's3a', 'gs', 'gcs', 'az', 'abfs', 'memory')
 # owner/name, and then perhaps @revision and a file of the repository
 _HF = re.compile(r'([\w.-]+/[\w.-]+?)(?:@([\w.-]+))?(?:/([\w./-]+))?')
 HF_FILE = 'model.safetensors'
+_LONGEST_NAME = 150  # characters; file systems take 255 bytes, '.part.etag' behind it included
 _IN_FOLDERS = (HF_FILE, 'pytorch_model.bin')
 
 
@@ -106,12 +108,13 @@ def _cache_name(url: str) -> str:
 
     Every ``latest.pth`` or ``model.safetensors`` of the world would share one cache entry.
     """
-    name = url.split('?')[0].rsplit('/', 1)[-1]
+    name = re.split('[?#]', url)[0].rsplit('/', 1)[-1]
     if name in ('', '.', '..'):
-        raise CheckpointError(f'{url}: the address names no file.')
-    if expected_hash(name):
+        raise CheckpointError(f'{without_secrets(url)}: the address names no file.')
+    if expected_hash(name) and len(name) <= _LONGEST_NAME:
         return name
-    return f'{hashlib.sha256(url.encode()).hexdigest()[:12]}_{name}'
+    number = hashlib.sha256(url.encode('utf-8', 'surrogateescape')).hexdigest()[:12]
+    return f'{number}_{re.sub(r"[^!-~]", "_", name)[-_LONGEST_NAME:]}'
 
 
 def cached_at(source: str | Path) -> Path:
@@ -123,8 +126,12 @@ def cached_at(source: str | Path) -> Path:
     url = resolve_url(str(source))
     if url is not None:
         return cache_dir() / _cache_name(url)
-    path = Path(source).expanduser()
-    return next((path / name for name in _IN_FOLDERS if (path / name).is_file()), path)
+    try:
+        path = Path(source).expanduser()
+        return next((path / name for name in _IN_FOLDERS if (path / name).is_file()), path)
+    except (OSError, RuntimeError) as error:  # a name that is too long; the home of nobody
+        said = getattr(error, 'strerror', None) or error
+        raise CheckpointNotFoundError(f'{source}: there is no such checkpoint ({said}).') from None
 
 
 def local_file(source: str | Path) -> Path:

@@ -134,7 +134,7 @@ def key_of(model: nn.Module, sizes: str) -> str:
     parts = {name: _without_start(cfg.get(name)) for name in ('backbone', 'neck', 'decode_head')}
     settings = json.dumps(parts, sort_keys=True, default=str)
     for text in (*versions, sizes, settings, *sorted(_code(model))):
-        digest.update(text.encode() + b'\0')
+        digest.update(text.encode('utf-8', 'surrogateescape') + b'\0')
     for name, tensor in sorted(model.state_dict().items()):
         if not name.startswith('auxiliary_head.'):
             digest.update(name.encode())

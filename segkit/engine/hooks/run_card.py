@@ -30,7 +30,8 @@ def data_fingerprint(dataset: Any) -> dict:
             path = Path(str(info.get(key, '')))
             length = path.stat().st_size if path.is_file() else 0
             version = info.get(key.replace('path', 'version'), '')  # of an object of a store
-            digest.update(f'{path.name} {length}{version}'.encode())
+            text = f'{path.name} {length}{version}'
+            digest.update(text.encode('utf-8', 'surrogateescape'))
     return dict(dataset=type(dataset).__name__, samples=size, sha256=digest.hexdigest()[:16])
 
 
