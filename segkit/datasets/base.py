@@ -23,8 +23,14 @@ from mmengine.logging import print_log
 from segkit import storage
 from segkit.datasets.cache import DecodedCache, label_reading
 from segkit.datasets.folds import in_fold
-from segkit.datasets.label_maps import subset_label_map
-from segkit.datasets.metainfo import check_subset, choose_palette, one_class
+from segkit.datasets.label_maps import subset_label_map, whole_map
+from segkit.datasets.metainfo import (
+    check_subset,
+    choose_palette,
+    class_names,
+    colours_of_labels,
+    is_own,
+)
 from segkit.datasets.samplers import SeededIndex
 from segkit.datasets.scan import find_pairs
 from segkit.datasets.transforms.compose import Compose
@@ -87,6 +93,7 @@ class BaseSegDataset(BaseDataset):
     METAINFO: dict = {}
     data_root: str
     ann_file: str
+    _label_palette: Sequence[Sequence[int]] = ()
 
     def __init__(
         self,
@@ -153,10 +160,8 @@ class BaseSegDataset(BaseDataset):
         """Classes, palette and how labels are read, as every sample and every report finds them."""
         info = self._metainfo
         classes, own = info.get('classes'), self.METAINFO
-        if isinstance(classes, str):
-            classes = one_class(classes)
         if classes is not None:
-            info['classes'] = classes = tuple(classes)
+            info['classes'] = classes = class_names(classes)
         if info.get('reduce_zero_label', self.reduce_zero_label) != self.reduce_zero_label:
             raise UserError(
                 f'reduce_zero_label is {info["reduce_zero_label"]} in metainfo and '
@@ -164,17 +169,42 @@ class BaseSegDataset(BaseDataset):
             )
         if label_map is None:
             label_map = info.get('label_map')
-        if label_map is None and classes is not None:
+        given = label_map is not None
+        if label_map is not None:
+            label_map = whole_map(label_map)
+        elif classes is not None:
             # A subclass written for mmsegmentation knows of no other index than 255.
             ignore = {} if self.ignore_index == 255 else {'ignore_index': self.ignore_index}
             label_map = self.get_label_map(classes, **ignore)
         self.label_map = label_map
         colours = dict(zip(own.get('classes', ()), own.get('palette', ())))
+        palette = choose_palette(info.get('palette'), classes, colours)
+        if self.label_format == 'rgb' and classes is not None:
+            self._read_colours(classes, palette, colours, given)
         info.update(
-            palette=choose_palette(info.get('palette'), classes, colours),
-            label_map=label_map,
+            palette=palette,
+            label_map=self.label_map,
             reduce_zero_label=self.reduce_zero_label,
         )
+
+    def _read_colours(
+        self, classes: Sequence[str], palette: list, own: dict[str, Sequence], mapped: bool
+    ) -> None:
+        """The colours of the labels: those of all the dataset's own classes, which the label map of
+        a subset is for; or those given for the classes in use, which need none."""
+        if self.reduce_zero_label:
+            raise UserError(
+                "reduce_zero_label=True with label_format='rgb': the colours tell the classes, and "
+                'no 0 is stored that could be taken out. Set reduce_zero_label=False; colours that '
+                'do not count go into metainfo.ignored_colours.'
+            )
+        given = self._metainfo.get('palette')
+        if own and not mapped and is_own(given, own):
+            classes, palette = list(own), list(own.values())
+        elif not mapped:
+            self.label_map = None
+        made_up = given is None and not own
+        self._label_palette = colours_of_labels(classes, palette, made_up)
 
     @classmethod
     def get_label_map(
@@ -189,13 +219,13 @@ class BaseSegDataset(BaseDataset):
 
     def _common_entries(self) -> dict:
         """What every sample's results dict carries besides its paths."""
-        entries = dict(
+        entries: dict[str, object] = dict(
             label_map=self.label_map,
             reduce_zero_label=self.reduce_zero_label,
             ignore_index=self.ignore_index,
         )
         if self.label_format == 'rgb':
-            entries['label_palette'] = self._metainfo['palette']
+            entries['label_palette'] = self._label_palette
             entries['ignored_colours'] = self._metainfo.get('ignored_colours', ())
         return entries
 

@@ -15,8 +15,9 @@ import io
 import os
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import BinaryIO
 
 import cv2
@@ -127,6 +128,7 @@ def decode_image(
     rgb = _spng(data, _RGB) if flag == 'color' else None
     if rgb is not None:
         return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+    _refuse_pages(data)
     deep = 0 if flag == 'unchanged' else cv2.IMREAD_ANYDEPTH
     img = _opencv(data, IMAGE_FLAGS[flag] | deep)
     if img is not None and deep and img.dtype != np.uint8:
@@ -178,8 +180,8 @@ def decode_top(data: bytes, rows: int) -> tuple[np.ndarray, tuple[int, int]] | N
 
 def _gray_step(data: bytes) -> int:
     """By what Pillow multiplies the stored values: it spreads gray of 2 and 4 bits over a byte."""
-    bits, colour = png_kind(data) or (8, _GRAY)
-    return 255 // ((1 << bits) - 1) if colour == _GRAY else 1
+    bits, colour = png_kind(data) or (_bits_of_tiff(io.BytesIO(data)) or 8, _GRAY)
+    return 255 // ((1 << bits) - 1) if colour == _GRAY and bits < 8 else 1
 
 
 def _refuse_lossy(data: bytes) -> None:
@@ -214,6 +216,7 @@ def decode_label(data: bytes) -> np.ndarray:
     if not data:
         raise DecodeError('the file is empty', _why_not(b'').cure)
     _refuse_lossy(data)
+    _refuse_pages(data)
     label = _spng(data, _GRAY)
     if label is not None:
         return label.reshape(label.shape[:2])
@@ -222,13 +225,28 @@ def decode_label(data: bytes) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(data)) as label:
             if label.mode in ('P', 'L'):
-                step = _gray_step(data)
+                step = _gray_step(data) if label.mode == 'L' else 1
                 return _upright(np.array(label) if step == 1 else np.array(label) // step, data)
             if label.mode == '1':  # two-colour masks read as {0, 1} from booleans
                 return _upright(np.array(label, dtype=np.uint8), data)
     except (OSError, SyntaxError):
         pass  # not all that OpenCV reads is known to Pillow, and it says why it cannot
     return whole_numbers(decode_image(data, 'unchanged'))
+
+
+def label_of_array(data: bytes) -> np.ndarray:
+    """(H, W) of the whole numbers in a ``.npy`` file. Raises DecodeError for what holds none."""
+    try:
+        label = np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise DecodeError(f'no array is read from it: {error}', 'Write it by np.save.') from error
+    kinds = np.bool_, np.integer, np.floating
+    if label.ndim != 2 or not any(np.issubdtype(label.dtype, kind) for kind in kinds):
+        raise DecodeError(
+            f'it holds {label.dtype} of shape {label.shape}',
+            'Save class indices of shape (H, W): of scores (K, H, W), array.argmax(0).',
+        )
+    return label.astype(np.uint8) if label.dtype == np.bool_ else whole_numbers(label)
 
 
 def whole_numbers(label: np.ndarray) -> np.ndarray:
@@ -243,7 +261,8 @@ def whole_numbers(label: np.ndarray) -> np.ndarray:
     )
 
 
-_BITS_PER_SAMPLE = 258  # a tag of TIFF
+_SUBFILE, _WIDTH, _HEIGHT, _BITS_PER_SAMPLE = 254, 256, 257, 258  # tags of TIFF
+_LONG = 4  # a type of TIFF: 32 bits
 _BITS_OF_MODE = {'I': 32, 'F': 32, 'I;16': 16, 'I;16B': 16, 'I;16L': 16}
 
 
@@ -279,18 +298,53 @@ def open_picture(path: str) -> BinaryIO:
 
 
 def _bits_of_tiff(file: BinaryIO) -> int:
-    """BitsPerSample of the first image of a TIFF; 0 for other files (TIFF 6.0, section 2)."""
+    """BitsPerSample of the first image of a TIFF; 0 for other files."""
+    first = next(_pages_of_tiff(file), None)
+    return 0 if first is None else first.get(_BITS_PER_SAMPLE, 8)
+
+
+def _refuse_pages(data: bytes) -> None:
+    """Several pictures of one size in a TIFF, of which decoders give the first: bands or slices."""
+    if data[:4] not in _TIFF:
+        return
+    try:
+        pages = islice(_pages_of_tiff(io.BytesIO(data)), 2)
+        sizes = [(page.get(_WIDTH), page.get(_HEIGHT), page.get(_SUBFILE, 0)) for page in pages]
+    except struct.error:  # damaged: the decoder judges
+        return
+    if len(sizes) == 2 and sizes[0] == sizes[1]:
+        raise DecodeError(
+            'it is a TIFF of several pages of one size, of which the first alone would be read',
+            'Save one page, or all of them as channels: of a picture, an array (H, W, C) by '
+            "np.save(PATH + '.npy'), with img_suffix='.npy' in the dataset.",
+        )
+
+
+def _pages_of_tiff(file: BinaryIO) -> Iterator[dict[int, int]]:
+    """Tag -> first value of 16 or 32 bits, of each page of a TIFF (TIFF 6.0, section 2)."""
     file.seek(0)
     start = file.read(8)
     order = {b'II*\0': '<', b'MM\0*': '>'}.get(start[:4])
-    if order is None:
-        return 0
-    file.seek(struct.unpack(order + 'I', start[4:])[0])
-    for _ in range(struct.unpack(order + 'H', file.read(2))[0]):
-        tag, _, count, place = struct.unpack(order + 'HHI4s', file.read(12))
-        if tag == _BITS_PER_SAMPLE and count > 2:
-            file.seek(struct.unpack(order + 'I', place)[0])
-            place = file.read(2)
-        if tag == _BITS_PER_SAMPLE:
-            return struct.unpack(order + 'H', place[:2])[0]
-    return 8
+    seen: set[int] = set()
+    place = struct.unpack(order + 'I', start[4:])[0] if order else 0
+    while order and place and place not in seen:
+        seen.add(place)
+        file.seek(place)
+        tags = {}
+        for _ in range(struct.unpack(order + 'H', file.read(2))[0]):
+            tag, kind, count, value = struct.unpack(order + 'HHI4s', file.read(12))
+            if tag in (_SUBFILE, _WIDTH, _HEIGHT, _BITS_PER_SAMPLE):
+                tags[tag] = _tag_value(file, order, kind, count, value)
+        place = struct.unpack(order + 'I', file.read(4).ljust(4, b'\0'))[0]
+        yield tags
+
+
+def _tag_value(file: BinaryIO, order: str, kind: int, count: int, value: bytes) -> int:
+    """The first of a tag's values, which lie elsewhere where four bytes do not hold them."""
+    form, size = ('I', 4) if kind == _LONG else ('H', 2)
+    if count * size > 4:
+        here = file.tell()
+        file.seek(struct.unpack(order + 'I', value)[0])
+        value = file.read(size)
+        file.seek(here)
+    return struct.unpack(order + form, value[:size])[0]

@@ -37,6 +37,24 @@ def label_table(
     return table.astype(np.uint8 if fit_a_byte(table) else np.int64)
 
 
+def whole_map(given: object) -> dict[int, int]:
+    """``label_map`` as a dict of whole numbers, which a JSON or YAML file has as texts.
+
+    Raises ValueError for what is none.
+    """
+    try:
+        pairs = dict(given).items() if isinstance(given, Mapping) else None
+        found = {int(old): int(new) for old, new in pairs} if pairs is not None else None
+    except (TypeError, ValueError):
+        found = None
+    if found is None:
+        raise UserError(
+            f'label_map is {given!r}: a dict from each stored value to a class index is wanted, '
+            'as in label_map={7: 0, 8: 1}.'
+        )
+    return found
+
+
 def fit_a_byte(label: np.ndarray) -> bool:
     """Whether uint8 holds all values."""
     return not label.size or bool(label.min() >= 0 and label.max() <= 255)

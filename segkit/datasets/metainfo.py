@@ -5,7 +5,7 @@ checkpoint's own class list is compared with these, so a tidier spelling would r
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
@@ -89,6 +89,32 @@ def one_class(text: str) -> tuple[str]:
     return (text,)
 
 
+def class_names(given: object) -> tuple[str, ...]:
+    """``metainfo.classes`` as names in the order of the class indices.
+
+    Raises ValueError for what has no order, for no name at all, and for a name that is there twice:
+    scores, subsets and colours are told apart by it.
+    """
+    if isinstance(given, str):
+        return one_class(given)
+    if isinstance(given, Mapping | Set) or not isinstance(given, Iterable):
+        raise UserError(
+            f'metainfo.classes is a {type(given).__name__}: give a list of names, in the order of '
+            'the class indices.'
+        )
+    names = tuple(name if isinstance(name, str) else str(name) for name in given)
+    if not names:
+        raise UserError('metainfo.classes is empty: give the names of the classes.')
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        places = [index for index, name in enumerate(names) if name == twice]
+        raise UserError(
+            f'metainfo.classes names {twice!r} for the indices {places}: give each class a name of '
+            f'its own, or make them one class, once in the list, by label_map of the dataset.'
+        )
+    return names
+
+
 def check_subset(chosen: Sequence[str], own: Sequence[str], dataset: str) -> None:
     """Every chosen class is one of the dataset's own; the error names the nearest."""
     for name in chosen:
@@ -110,13 +136,58 @@ def choose_palette(
     """
     if classes is None:
         return list(given or [])
-    if own and (given is None or list(given) == list(own.values())):
+    if own and is_own(given, own):
         return [own[name] for name in classes]
     if given is None:
         return make_palette(len(classes))
+    _levels(given)
     if len(given) != len(classes):
         raise UserError(
             f'metainfo.palette has {len(given)} colours for {len(classes)} classes: give one '
             '[r, g, b] for each class, or leave the palette out.'
         )
     return list(given)
+
+
+def is_own(given: Sequence | None, own: Mapping[str, Sequence]) -> bool:
+    """Whether a palette is left to be the dataset's own, or spelt out so."""
+    return given is None or _levels(given) == _levels(list(own.values()))
+
+
+def _levels(palette: Sequence) -> list[list[int]]:
+    """Whole numbers of each colour. Raises ValueError for what is no colour."""
+    found = []
+    for index, colour in enumerate(palette):
+        levels = None if isinstance(colour, str) else np.asarray(colour).tolist()
+        if not isinstance(levels, list) or [v for v in levels if v not in range(256)]:
+            levels = []
+        if len(levels) != 3:
+            raise UserError(
+                f'metainfo.palette[{index}] is {colour!r}: a colour is [r, g, b], three whole '
+                'numbers from 0 to 255.'
+            )
+        found.append([int(level) for level in levels])
+    return found
+
+
+def colours_of_labels(
+    classes: Sequence[str], palette: Sequence, made_up: bool
+) -> Sequence[Sequence[int]]:
+    """The colours that labels painted in them have: one a class, no two alike.
+
+    Raises ValueError where they are not known, or tell two classes by one colour.
+    """
+    if made_up:
+        raise UserError(
+            "label_format='rgb' reads classes by their colours: give them as metainfo.palette, one "
+            '[r, g, b] for each class.'
+        )
+    levels = _levels(palette)
+    for index, colour in enumerate(levels):
+        first = levels.index(colour)
+        if first != index:
+            raise UserError(
+                f"label_format='rgb' reads classes by their colours, and metainfo.palette has "
+                f'{colour} for both {classes[first]!r} and {classes[index]!r}: give each its own.'
+            )
+    return palette

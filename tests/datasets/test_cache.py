@@ -25,9 +25,8 @@ CODECS = [k for k in KINDS if k[1] != 'zstd' or row_codec.zstandard is not None]
 def build(root, **kwargs):
     kwargs.setdefault('pipeline', pipeline_config((160, 100), (64, 80)))
     kwargs.setdefault('serialize_data', False)
-    return BaseSegDataset(
-        data_root=str(root), data_prefix=PREFIX, img_suffix='.png', reduce_zero_label=True, **kwargs
-    )
+    settings = dict(img_suffix='.png', reduce_zero_label=True) | kwargs
+    return BaseSegDataset(data_root=str(root), data_prefix=PREFIX, **settings)
 
 
 @pytest.fixture
@@ -76,9 +75,8 @@ PALETTE = [[10, 20, 30], [40, 50, 60]]
 
 def painted(tmp_path, palette=PALETTE, ignored=(), **kwargs):
     metainfo = dict(classes=('a', 'b'), palette=palette, ignored_colours=ignored)
-    return build(
-        tmp_path / 'painted', label_format='rgb', metainfo=metainfo, pipeline=LOAD, **kwargs
-    )
+    reading = dict(label_format='rgb', reduce_zero_label=False, metainfo=metainfo, pipeline=LOAD)
+    return build(tmp_path / 'painted', **reading, **kwargs)
 
 
 @pytest.fixture

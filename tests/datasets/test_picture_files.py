@@ -119,8 +119,9 @@ def test_painted_labels_are_told_by_their_colours_wherever_these_lie(tmp_path, k
 
 def test_colours_of_16_bits_are_refused(tmp_path):
     files = place(tmp_path, PICTURE, np.dstack([LABEL] * 3).astype(np.uint16))
+    meta = dict(classes=('a', 'b'), palette=[[0, 0, 0], [1, 1, 1]])
     with pytest.raises(DataError, match=r'x\.png.*uint16 colours.*8 bits'):
-        BaseSegDataset(**files, label_format='rgb', metainfo=dict(classes=('a', 'b')))[0]
+        BaseSegDataset(**files, label_format='rgb', metainfo=meta)[0]
 
 
 # ---- depth

@@ -24,6 +24,7 @@ from segkit.datasets.decode import (
     decode_image,
     decode_label,
     decode_top,
+    label_of_array,
     orientation,
 )
 from segkit.datasets.label_maps import colours_to_indices, fit_a_byte, label_table
@@ -205,8 +206,8 @@ class LoadImageFromNDArray(LoadImageFromFile):
 class LoadAnnotations(Transform):
     """The label of an image as class indices: ``gt_seg_map`` (H, W), uint8 unless values exceed it.
 
-    Palette images give their indices, whatever the colours. ``reduce_zero_label`` comes from the
-    dataset; setting it here as well must agree with it.
+    Palette images give their indices, whatever the colours; ``.npy`` holds them as an array (H, W).
+    ``reduce_zero_label`` comes from the dataset; setting it here as well must agree with it.
     """
 
     def __init__(
@@ -235,7 +236,10 @@ class LoadAnnotations(Transform):
         data = read_bytes(path, 'label', self.backend_args, version)
         results['label_orientation'] = orientation(data)
         try:
-            label = decode_label(data) if palette is None else decode_colours(data)
+            if path.endswith('.npy'):
+                label = label_of_array(data)
+            else:
+                label = decode_label(data) if palette is None else decode_colours(data)
         except DecodeError as error:
             raise DataError(path, f'the label cannot be read ({error})', error.cure) from error
         if palette is not None:
