@@ -43,15 +43,15 @@ TABLE = {
         'UPerHead': 'decode_heads.uper_head',
         'SegformerHead': 'decode_heads.segformer_head',
         'CrossEntropyLoss': 'losses.cross_entropy_loss',
-        'DiceLoss': 'losses.regions',
-        'TverskyLoss': 'losses.regions',
+        'DiceLoss': 'losses.dice_tversky_loss',
+        'TverskyLoss': 'losses.dice_tversky_loss',
         'FocalLoss': 'losses.focal_loss',
         'LovaszLoss': 'losses.lovasz_loss',
         'BoundaryLoss': 'losses.boundary_loss',
         'EncoderDecoder': 'segmentors.encoder_decoder',
         'SegDataPreProcessor': 'data_preprocessor',
     },
-    'TASK_UTILS': {'OHEMPixelSampler': 'hard_pixels'},
+    'TASK_UTILS': {'OHEMPixelSampler': 'ohem_sampler'},
 }
 
 

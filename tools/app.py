@@ -43,13 +43,13 @@ def main() -> None:
     )
     title = args.title or Path(args.config).stem
     if args.space:
-        from segkit.apis.page.space import write_space
+        from segkit.apis.app.space import write_space
 
         write_space(model, args.space, title)
         print(f'{args.space}: README.md there tells how to push it')
         return
-    from segkit.apis.page.predicting import Limits
-    from segkit.apis.page.server import serve
+    from segkit.apis.app.predicting import Limits
+    from segkit.apis.app.server import serve
 
     limits = Limits(args.max_megabytes, args.max_megapixels)
     serve(model, title, limits=limits, port=args.port)

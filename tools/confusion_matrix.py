@@ -62,7 +62,7 @@ def count(dataset, args: argparse.Namespace):
     import numpy as np
     import torch
 
-    from segkit.datasets.places import image_root
+    from segkit.datasets.paths import image_root
     from segkit.evaluation.confusion import count_sample
     from segkit.evaluation.predictions import Predictions
 

@@ -125,7 +125,7 @@ def predict(args: argparse.Namespace) -> None:
 
         colours = read_palette(args.palette, model.dataset_meta['classes'])
     if args.film:
-        from segkit.apis.film import predict_film
+        from segkit.apis.video import predict_film
 
         shared = dict(aug_test=args.aug_test, batch_size=args.batch_size, opacity=args.opacity)
         timing = dict(fps=args.fps, frames=args.frames)

@@ -31,7 +31,7 @@ from segkit.engine.launch import (
 from segkit.inspection.options import add_folder_options, settle
 
 if TYPE_CHECKING:
-    from segkit.apis.one_call import Trained
+    from segkit.apis.train_folder import Trained
     from segkit.engine import Runner
 
 
@@ -130,14 +130,14 @@ def run(args: argparse.Namespace) -> 'Trained | None':
     """Train; from a folder, go on to what stands for the network."""
     with starting_up():
         if args.data is not None:
-            from segkit.apis.one_call import write_run
+            from segkit.apis.train_folder import write_run
 
             args.config = write_run(args, apply_arguments)
         runner = build_runner(args)
     runner.train()
     if args.data is None:
         return None
-    from segkit.apis.one_call import finish
+    from segkit.apis.train_folder import finish
 
     return finish(args.config)
 

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from .available import available_models
     from .inference import inference_model, inference_segmentor
     from .model import init_model, init_segmentor
-    from .one_call import train
     from .show import show_result
+    from .train_folder import train
 
 _HOMES = {
     'available_models': 'available',
-    'train': 'one_call',
+    'train': 'train_folder',
     'init_model': 'model',
     'init_segmentor': 'model',
     'inference_model': 'inference',

@@ -56,7 +56,7 @@ def pull_from_hub(
         ImportError: huggingface_hub is missing. RepositoryNotFoundError, EntryNotFoundError: no
             such repository, or one without the file. CheckpointError: the file has no config.
     """
-    from segkit.apis.export.saved import model_of
+    from segkit.apis.export.safetensors_file import model_of
 
     path = _huggingface_hub().hf_hub_download(
         repo_id, FILE, revision=revision, token=token, cache_dir=cache_dir, endpoint=endpoint

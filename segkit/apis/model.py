@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
-from segkit.apis.engines.settings import Settings, chosen, is_exported, with_engine
+from segkit.apis.backends.settings import Settings, chosen, is_exported, with_backend
 from segkit.datasets.metainfo import make_palette
 from segkit.engine.config import load_config
 from segkit.errors import UserError
@@ -61,7 +61,7 @@ def init_model(
             it as well, logits back to float32. Results change more than with ``bf16``.
         key_map: which weights of a file with several sets, e.g. ``{'model_ema.': ''}``.
         backend, precision, fixed_sizes, calibration: what runs the network, instead of PyTorch as
-            it is: `segkit.apis.engines.Settings`. An export is made once, kept by the checkpoint.
+            it is: `segkit.apis.backends.Settings`. An export is made once, kept by the checkpoint.
 
     Returns:
         The model, with ``cfg`` (the Config) and ``dataset_meta`` (``classes`` and ``palette``, the
@@ -85,7 +85,7 @@ def init_model(
     # SyncBatchNorm serves training alone: with stored statistics it computes what BN does.
     model = revert_sync_bn(model).to(device).eval()
     speed_up(model, fuse_bn=fuse_bn, channels_last=channels_last, bf16=bf16, weights=kind)
-    return with_engine(model, settings, checkpoint)
+    return with_backend(model, settings, checkpoint)
 
 
 def _refuse_contradictions(

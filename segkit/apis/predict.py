@@ -22,10 +22,10 @@ from segkit.structures import SegDataSample
 from segkit.visualization.certainty import CONFIDENCE, PROBABILITIES, write_certainty
 
 from .inference import certainty_settings, predict_stream
-from .journal import Done, Entry, Journal, earlier, finish, stamps, start, write_records
+from .named_pictures import NamedPictures, plain_name
+from .predict_resume import Done, Entry, Journal, earlier, finish, stamps, start, write_records
 from .show import show_result
 from .sources import VIDEO_SUFFIXES, Picture, Source, is_live, pictures
-from .walk import Walk, plain_name
 
 if TYPE_CHECKING:
     from .model import ReadyNetwork
@@ -97,7 +97,7 @@ Walked = Iterable[tuple[int, str, Picture]]
 def _walk(sources: Source, ranks: int) -> tuple[Walked, int | None]:
     """The pictures with their positions and names, and how many where that can be known."""
     if _all_files(sources):
-        walk = Walk(lambda: pictures(sources))
+        walk = NamedPictures(lambda: pictures(sources))
         return walk, walk.count
     if ranks > 1 and not _can_share(sources):
         raise UserError(
@@ -121,7 +121,7 @@ def _begin(
     found: list = [0, None, getattr(walk, 'digest', '')]
     if get_rank() == 0:
         try:
-            if isinstance(walk, Walk) and not resume:
+            if isinstance(walk, NamedPictures) and not resume:
                 _refuse_overwriting(walk, out_dir, kinds)
             make_folder('--out-dir', out_dir)
             found[0] = start(out_dir, _settings(model, options), resume)
@@ -201,7 +201,7 @@ def _end(out_dir: Path, journal: Journal) -> int:
     return from_first_rank(count)
 
 
-def _refuse_overwriting(walk: Walk, out_dir: Path, kinds: Sequence[str] = ()) -> None:
+def _refuse_overwriting(walk: NamedPictures, out_dir: Path, kinds: Sequence[str] = ()) -> None:
     """Before the first prediction: what of all that it will write is there already."""
 
     def there() -> Iterator[Path]:

@@ -76,16 +76,16 @@ def _engine(args: argparse.Namespace, switches: list[str]) -> dict[str, object]:
     """What of the SpeedUpHook says what runs the network; nothing for PyTorch as it is.
 
     Raises:
-        EngineError: before anything is built, for what cannot be.
+        BackendError: before anything is built, for what cannot be.
     """
-    from segkit.apis.engines import EngineError, chosen, is_exported
+    from segkit.apis.backends import BackendError, chosen, is_exported
 
     options = engine_options(args)
     settings = chosen(options.pop('backend'), args.checkpoint, **options)
     others = sorted(set(switches) - {'fuse_bn'})
     if settings.backend != 'torch' and others:
         option = others[0].replace('_', '-')
-        raise EngineError(
+        raise BackendError(
             f'--{option} is of PyTorch, and --backend {settings.backend} was chosen; choose one.'
         )
     if settings.plain:

@@ -18,7 +18,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.dist import barrier
 from torch.utils.data import DataLoader
 
-from segkit.datasets.places import parts_of
+from segkit.datasets.paths import parts_of
 from segkit.engine.checkpoints import weights_digest
 from segkit.engine.data_order import place_after
 from segkit.errors import UserError

@@ -27,11 +27,11 @@ from segkit.models.losses.stray_labels import ignored_apart
 from segkit.outputs import is_run, note, picture_png
 from segkit.registry import METRICS
 
-from .areas import area_scores, areas_of, total_area_to_metrics
 from .boundary import boundary_counts
 from .confusion import count_sample, flat_map, known_pixels
 from .id_images import IdImageWriter, claim
 from .image_counts import confidence_interval, counts_of_matrix, gather_rows, sum_over_ranks
+from .intersect_and_union import area_scores, areas_of, total_area_to_metrics
 from .picture_scores import PictureScores
 from .scalars import publish_class_scores
 from .scores import METRIC_GROUPS, Scores, iou_of_counts, nanmean
@@ -66,7 +66,7 @@ class IoUMetric(BaseMetric):
     After ``evaluate`` the scores of all classes are in ``scores``.
 
     A subclass may define ``intersect_and_union`` or ``compute_metrics``: ``results`` then holds
-    four areas of each class for each image (`areas.py`), and is summed in ``compute_metrics``.
+    four areas of each class for each image, summed in ``compute_metrics`` (intersect_and_union.py).
     """
 
     intersect_and_union = staticmethod(areas_of)

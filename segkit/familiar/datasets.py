@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from segkit.datasets import BaseSegDataset
 from segkit.datasets.transforms import LoadAnnotations
 from segkit.errors import UserError
-from segkit.evaluation.areas import Areas, area_scores
+from segkit.evaluation.intersect_and_union import Areas, area_scores
 from segkit.evaluation.tables import class_table
 from segkit.registry import DATASETS
 

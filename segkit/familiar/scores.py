@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from segkit.datasets.label_maps import label_table
-from segkit.evaluation.areas import Areas, areas_of, total_area_to_metrics
+from segkit.evaluation.intersect_and_union import Areas, areas_of, total_area_to_metrics
 
 __all__ = [
     'eval_metrics', 'f_score', 'intersect_and_union', 'mean_dice', 'mean_fscore', 'mean_iou',

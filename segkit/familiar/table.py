@@ -89,8 +89,9 @@ SERVED = {
     'models.losses': (
         'CrossEntropyLoss DiceLoss TverskyLoss FocalLoss LovaszLoss BoundaryLoss accuracy Accuracy'
     ),
-    'models.losses.reduction': 'weight_reduce_loss get_class_weight=load_class_weight',
-    'models.hard_pixels': _SAMPLERS,
+    'models.losses.reduction': 'weight_reduce_loss',
+    'models.losses.class_weight': 'get_class_weight=load_class_weight',
+    'models.ohem_sampler': _SAMPLERS,
     'familiar.bricks': (
         'Upsample SelfAttentionBlock PPM ASPPModule TIMMBackbone mask_cross_entropy '
         f'make_divisible {_SHAPES}'

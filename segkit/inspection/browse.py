@@ -9,7 +9,7 @@ import numpy as np
 from mmengine.config import Config
 
 from segkit.datasets import BaseSegDataset, SeededIndex
-from segkit.datasets.places import files_of, scanned_folders
+from segkit.datasets.paths import files_of, scanned_folders
 from segkit.engine.config_check import check_part
 from segkit.errors import UserError
 from segkit.outputs import check_outputs, refuse_inside
@@ -19,8 +19,8 @@ from segkit.visualization.images import input_rgb
 from segkit.visualization.local_visualizer import write_image
 from segkit.visualization.overlays import overlay, palette_of
 
+from .config_datasets import LOADERS
 from .examine import value_counts
-from .leaves import LOADERS
 from .summary import spread
 
 _RAW = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackSegInputs')]

@@ -11,10 +11,10 @@ from segkit.engine.config_check import check_part
 from segkit.engine.hooks.first_batches import channels_fit
 from segkit.errors import UserError
 
+from .config_datasets import LOADERS, Leaf, Problem, leaves_of
 from .duplicates import duplicate_findings
 from .examine import Examiner, Record
 from .judgement import batch_finding, ignore_index, judge
-from .leaves import LOADERS, Leaf, Problem, leaves_of
 from .small_objects import small_object_findings
 from .summary import Summary, add_up, spread
 

@@ -11,7 +11,7 @@ from segkit.visualization.overlays import fit
 from segkit.visualization.web_page import data_uri, fill
 
 from .check import Check, Checked
-from .leaves import sample_picture
+from .config_datasets import sample_picture
 from .quoting import plain
 from .summary import spread
 

@@ -14,7 +14,7 @@ from segkit.datasets.decode import Header, picture_header
 from segkit.errors import DataError
 from segkit.registry import TRANSFORMS
 
-from .leaves import Problem
+from .config_datasets import Problem
 
 _KINDS = (
     ('image cannot be read', 'unreadable image'),

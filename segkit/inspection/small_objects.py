@@ -16,7 +16,7 @@ from segkit.datasets.parallel import Failure, parallel
 from segkit.engine.before_training import WARNING, Finding
 from segkit.registry import TRANSFORMS
 
-from .leaves import Leaf
+from .config_datasets import Leaf
 from .quoting import shell_word
 from .summary import spread
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from segkit.datasets.decode import Header
 
+from .config_datasets import Problem
 from .examine import Record
-from .leaves import Problem
 
 Item = TypeVar('Item')
 

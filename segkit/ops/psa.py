@@ -15,7 +15,7 @@ exp(-inf). Published weights depend on it.
 The written-out form (``composite_attention`` below) multiplies every feature with the whole weight,
 though three quarters of those logits fall off the map; it serves export, ONNX, dynamic shapes and
 higher derivatives, and as the reference. What runs otherwise lets a patch of own pixels meet only
-the offsets it can use (segkit/ops/psa_patches.py): neither that map nor, in collect, the attention
+the offsets it can use (segkit/ops/psa_softmax.py): neither that map nor, in collect, the attention
 is ever held.
 """
 
@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segkit.ops.psa_patches import windowed_attention, windowed_logits
+from segkit.ops.psa_softmax import windowed_attention, windowed_logits
 from segkit.ops.psa_window import parse_mask_size, parse_psa_type
 
 BACKENDS = ('auto', 'windowed', 'composite')

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from mmengine.hooks import Hook
 
-from segkit.datasets.places import image_root
+from segkit.datasets.paths import image_root
 from segkit.errors import UserError
 from segkit.outputs import picture_png
 from segkit.registry import HOOKS

@@ -19,11 +19,11 @@ from segkit.errors import (
     UnsafeCheckpointError,
 )
 
-from .backbone import inflate_stem, load_backbone_weights, to_our_names
 from .contents import dataset_meta_of, load_checkpoint, read_verified, state_dict_of
-from .fresh import Undrawn, build_undrawn, initialise, without_pretrained
 from .integrity import write_checkpoint, write_safetensors
 from .loading import LoadReport, load_into
+from .pretrained_backbone import inflate_stem, load_backbone_weights, to_our_names
+from .skip_init import Undrawn, build_undrawn, initialise, without_pretrained
 from .sources import local_file
 
 __all__ = [

@@ -17,7 +17,7 @@ from segkit.shared_text import without_secrets
 
 from .contents import dataset_meta_of, read_verified, state_dict_of
 from .prefixes import KeyMap, choose, of_semseg, wanted_key_map
-from .segformer import HEAD_ADVICE, has_their_head
+from .segformer_names import HEAD_ADVICE, has_their_head
 
 # Older torch saved no batch counters, and nothing but momentum=None reads them.
 _OPTIONAL = ('num_batches_tracked',)

@@ -16,7 +16,7 @@ import torch
 
 from segkit.errors import CheckpointError
 
-from .segformer import of_segformer
+from .segformer_names import of_segformer
 
 KeyMap = Mapping[str, str]
 # Put in the middle of names by torch.compile, FSDP and activation checkpointing.

@@ -18,10 +18,10 @@ from segkit.apis import inference_model
 from segkit.apis.export import ExportedNetwork, ExportError, export_model, load_exported
 from segkit.apis.export.agreement import agreements
 from segkit.apis.export.main import _on_cpu
-from segkit.apis.export.saved import model_of
+from segkit.apis.export.safetensors_file import model_of
 
 ROOT = Path(__file__).resolve().parents[2]
-# Every head with open sizes: tests/apis/engines, by predicting.
+# Every head with open sizes: tests/apis/backends, by predicting.
 CASES = [(n, False) for n in HEADS if n not in ('deeplabv3plus', 'segformer')]
 CASES += [('pspnet', True)]
 

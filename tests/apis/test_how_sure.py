@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from segkit.apis import inference_model, init_model
-from segkit.apis.film import predict_film
 from segkit.apis.palette import read_palette
 from segkit.apis.predict import predict_to_folder
+from segkit.apis.video import predict_film
 from segkit.errors import UserError
 from segkit.outputs import OutputError
 

@@ -15,9 +15,9 @@ import torch
 from helpers.object_store import s3_server
 
 from segkit.apis import init_model
+from segkit.apis.named_pictures import NamedPictures
 from segkit.apis.predict import predict_to_folder
 from segkit.apis.sources import Picture, pictures
-from segkit.apis.walk import Walk
 from segkit.engine.dist import init_dist, leave_dist
 from segkit.errors import UserError
 
@@ -185,7 +185,7 @@ def test_names_are_those_of_a_walk_that_remembers_all():
     made = [f'{"aAb"[rng.integers(3)]}{"_2" * rng.integers(3)}' for _ in range(200)]
     found = [Picture(name, name, None) for name in made]
     used = Counter[str]()
-    assert [name for _, name, _ in Walk(lambda: iter(found))] == [
+    assert [name for _, name, _ in NamedPictures(lambda: iter(found))] == [
         _unused(picture, used) for picture in found
     ]
 

@@ -7,7 +7,7 @@ from mmengine.config import Config
 
 from segkit.datasets.folds import in_fold
 from segkit.engine.config_check import check_part
-from segkit.inspection.leaves import leaves_of
+from segkit.inspection.config_datasets import leaves_of
 from segkit.registry import DATASETS
 
 STEMS = [f'{video}_{frame:03d}' for video, count in zip('abcdef', (9, 4, 4, 3, 1, 1))

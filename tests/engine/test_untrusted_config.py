@@ -11,7 +11,7 @@ from helpers.hostile import LAUGHS, MODEL, PIPELINE, hostile_models, watched
 from safetensors.torch import save_file
 
 from segkit.apis import init_model
-from segkit.apis.export.saved import model_of
+from segkit.apis.export.safetensors_file import model_of
 from segkit.engine.config import load_config
 from segkit.engine.untrusted_config import KINDS, admit, without_reach
 from segkit.errors import ConfigError

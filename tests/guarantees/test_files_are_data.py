@@ -39,7 +39,7 @@ from segkit.evaluation.scalars import read_curves
 from segkit.json_file import JsonError, read_json
 from segkit.model_zoo.catalog import PUBLISHED, read_rows
 from segkit.model_zoo.measured import read_measurements
-from segkit.models.losses.reduction import load_class_weight
+from segkit.models.losses.class_weight import load_class_weight
 from segkit.weights import CheckpointError, load_backbone_weights, load_checkpoint, load_into
 
 CALLS = {
@@ -296,12 +296,12 @@ ENTERED = {
         'segkit/engine/config_files.py:_SafeYaml.load_from_fileobj',
         'segkit/engine/checkpoints.py:*',
         'segkit/engine/runner.py:*',
-        'segkit/apis/export/saved.py:model_of', 'segkit/apis/hub.py:pull_from_hub',
+        'segkit/apis/export/safetensors_file.py:model_of', 'segkit/apis/hub.py:pull_from_hub',
         'segkit/evaluation/predictions.py:read_pickle', 'segkit/evaluation/scalars.py:*',
         'segkit/models/losses/*:_read',
         'segkit/model_zoo/catalog.py:*', 'segkit/model_zoo/measured.py:*',
-        'segkit/apis/page/guard.py:Guard._harmless',
-        'segkit/apis/engines/exported.py:read_facts', 'segkit/apis/journal.py:*',
+        'segkit/apis/app/guard.py:Guard._harmless',
+        'segkit/apis/backends/exported.py:read_facts', 'segkit/apis/predict_resume.py:*',
         'segkit/storage/shards.py:*', 'segkit/engine/test_progress.py:*',
         'segkit/datasets/cache.py:*', 'segkit/models/backbones/timm_weights.py:*',
         'segkit/datasets/transforms/loading.py:*',
@@ -318,7 +318,7 @@ ENTERED = {
         'segkit/datasets/decode.py:*', 'segkit/storage/files.py:read',
         'segkit/visualization/images.py:*', 'segkit/apis/sources.py:*',
         'segkit/inspection/*', 'segkit/apis/inference.py:*',
-        'segkit/apis/page/predicting.py:refuse_large',
+        'segkit/apis/app/predicting.py:refuse_large',
         'segkit/evaluation/predictions.py:Predictions.of',
         'segkit/familiar/names.py:datafrombytes', 'segkit/familiar/scores.py:_map_of',
     ],
@@ -329,7 +329,7 @@ ENTERED = {
         'segkit/engine/rendezvous.py:*', 'segkit/whole_file.py:*', 'segkit/engine/stops.py:*',
         'segkit/engine/launch.py:*', 'segkit/engine/folders.py:*',
         'segkit/engine/remote_folder.py:*', 'segkit/apis/available.py:*',
-        'segkit/apis/walk.py:*', 'segkit/apis/engines/*',
+        'segkit/apis/named_pictures.py:*', 'segkit/apis/backends/*',
         'segkit/storage/object_cache.py:*', 'segkit/storage/shard_writer.py:_read_back',
         'segkit/ops/*', 'tools/benchmarks/*',
         'segkit/visualization/*',

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from segkit.ops import psa_attention, psa_patches
+from segkit.ops import psa_attention, psa_softmax
 from segkit.ops import psa_grouped_passes as grouped_passes
 from segkit.ops.psa import composite_attention, composite_logits
 from segkit.ops.psa_grouped import Groups, Window, pack_tokens, skew, unpack_tokens, unskew
@@ -87,7 +87,7 @@ def test_the_operator_takes_images_in_turns(psa_type, save, monkeypatch):
     inputs = [t.requires_grad_() for t in inputs]
     budget = grouped_passes.images_at_once(inputs[1], mask)
     monkeypatch.setattr(grouped_passes, 'CHUNK_BYTES', grouped_passes.CHUNK_BYTES // budget)
-    monkeypatch.setattr(psa_patches, 'use_grouped', lambda *_: True)
+    monkeypatch.setattr(psa_softmax, 'use_grouped', lambda *_: True)
     assert grouped_passes.images_at_once(inputs[1], mask) == 1
     options = {'save_attention': save, 'scale': 0.5}
 
@@ -100,7 +100,7 @@ def test_the_operator_takes_images_in_turns(psa_type, save, monkeypatch):
 
 @pytest.mark.parametrize('save', [False, True])
 def test_the_operator_answers_as_its_fake_says(save, monkeypatch):
-    monkeypatch.setattr(psa_patches, 'use_grouped', lambda *_: True)
+    monkeypatch.setattr(psa_softmax, 'use_grouped', lambda *_: True)
     (value, feat, weight), mask = inputs_of((2, 4, 3, 5, 3))
     arguments = (value.requires_grad_(), feat, weight, True, *mask, True, save)
     torch.library.opcheck(torch.ops.segkit.psa_attention, arguments)

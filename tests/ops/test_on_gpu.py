@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from segkit.ops import build_ext, cuda_ext, psa_attention, psa_mask, psa_patches
+from segkit.ops import build_ext, cuda_ext, psa_attention, psa_mask, psa_softmax
 from segkit.ops import triton_psa as triton_ops
 from segkit.ops.psa_grouped import Groups, skew, unskew
 
@@ -140,7 +140,7 @@ def test_attention_in_bfloat16_errs_no_more_than_written_out(
 ):
     monkeypatch.setenv('SEGKIT_TRITON', 'auto' if 'triton' in form else '0')
     if form == 'patches':
-        monkeypatch.setattr(psa_patches, 'use_grouped', lambda *_: False)
+        monkeypatch.setattr(psa_softmax, 'use_grouped', lambda *_: False)
     value, feat = (torch.randn(2, 64, 31, 29, device='cuda') for _ in range(2))
     weight = torch.randn(mask * mask, 64, device='cuda') / 8
     inputs = [t.bfloat16().requires_grad_() for t in (value, feat, weight)]

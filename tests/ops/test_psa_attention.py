@@ -4,7 +4,7 @@ import pytest
 import torch
 from helpers.psa_oracle import GEOMETRIES, loop_attention, random_case, written_out
 
-from segkit.ops import gemm, psa_attention, psa_logits, psa_mask, psa_patches
+from segkit.ops import gemm, psa_attention, psa_logits, psa_mask, psa_softmax
 
 TYPES = ('collect', 'distribute')
 BACKENDS = ('windowed', 'composite')
@@ -13,8 +13,8 @@ BACKENDS = ('windowed', 'composite')
 @pytest.fixture(params=[(3, 1), (16, 600), (10**6, 2**30)], ids=['pixel', 'patch', 'whole'])
 def cutting(request, monkeypatch):
     """From one pixel a patch and one row a chunk to the whole map at once."""
-    monkeypatch.setattr(psa_patches, 'PATCH_ROWS', request.param[0])
-    monkeypatch.setattr(psa_patches, 'CHUNK_BYTES', request.param[1])
+    monkeypatch.setattr(psa_softmax, 'PATCH_ROWS', request.param[0])
+    monkeypatch.setattr(psa_softmax, 'CHUNK_BYTES', request.param[1])
 
 
 @pytest.mark.parametrize('backend', BACKENDS)

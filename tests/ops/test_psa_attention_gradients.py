@@ -4,7 +4,7 @@ import pytest
 import torch
 from helpers.psa_oracle import GEOMETRIES, loop_attention, random_case, written_out
 
-from segkit.ops import psa_attention, psa_logits, psa_patches
+from segkit.ops import psa_attention, psa_logits, psa_softmax
 
 TYPES = ('collect', 'distribute')
 
@@ -18,7 +18,7 @@ def gradients(out, case):
 @pytest.mark.parametrize('psa_type', TYPES)
 @pytest.mark.parametrize(('size', 'mask'), [((2, 3), (3, 5)), ((2, 3), (2, 2)), ((3, 2), (1, 4))])
 def test_finite_differences(size, mask, psa_type, save, monkeypatch):
-    monkeypatch.setattr(psa_patches, 'PATCH_ROWS', 4)
+    monkeypatch.setattr(psa_softmax, 'PATCH_ROWS', 4)
     value, feat, weight = random_case(size, mask, channels=2, n=1)
     assert torch.autograd.gradcheck(
         lambda *case: psa_attention(*case, psa_type, mask, scale=2.0, save_attention=save),
@@ -31,7 +31,7 @@ def test_finite_differences(size, mask, psa_type, save, monkeypatch):
 @pytest.mark.parametrize('psa_type', TYPES)
 @pytest.mark.parametrize(('size', 'mask'), GEOMETRIES)
 def test_equals_autograd_through_loops(size, mask, psa_type, mode, patch_rows, monkeypatch):
-    monkeypatch.setattr(psa_patches, 'PATCH_ROWS', patch_rows)
+    monkeypatch.setattr(psa_softmax, 'PATCH_ROWS', patch_rows)
     case = random_case(size, mask, channels=3)
     softmax = mode != 'raw'
     out = psa_attention(*case, psa_type, mask, softmax=softmax, save_attention=mode == 'save')

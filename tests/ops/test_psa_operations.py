@@ -4,7 +4,7 @@ import pytest
 import torch
 from helpers.operations import Operations
 
-from segkit.ops import psa_patches
+from segkit.ops import psa_softmax
 from segkit.ops.psa_grouped_passes import grouped_forward
 
 MASKS = ((193, 193), (97, 97), (24, 25))  # all in reach, truncated, the closed form
@@ -22,12 +22,12 @@ def inputs_of(n, side, mask, dtype=torch.float32):
 def test_attention_of_a_large_map_is_few_operations(collect, mask, dtype, n):
     inputs = inputs_of(n, 97, mask, dtype)
     with Operations() as forward, torch.no_grad():
-        out, lse, kept = psa_patches.attend(*inputs, collect, *mask, True, False)
+        out, lse, kept = psa_softmax.attend(*inputs, collect, *mask, True, False)
     assert out.shape == inputs[0].shape
     assert {'mm', 'bmm'} <= set(forward.issued)  # the counter saw the inside
     assert forward.issued.total() <= 120
     with Operations() as backward, torch.no_grad():
-        psa_patches.attend_backward(out, *inputs, out, lse, kept, collect, *mask, True)
+        psa_softmax.attend_backward(out, *inputs, out, lse, kept, collect, *mask, True)
     assert backward.issued.total() <= 150
 
 

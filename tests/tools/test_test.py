@@ -285,7 +285,7 @@ def test_engines_and_exported_files_give_the_scores_of_pytorch(tmp_path, monkeyp
     assert scores('model.onnx', *slide)[0] == scores(weights, *slide)[0]
 
     status, said = run_tool('test', config, 'model.onnx', '--bf16')
-    assert (status, said.count('EngineError: --bf16 is of PyTorch')) == (1, 1)
+    assert (status, said.count('BackendError: --bf16 is of PyTorch')) == (1, 1)
     out = ['--config', config, '--checkpoint', 'model.onnx', '--out-dir', 'out']
     cv2.imwrite('a.png', np.full((64, 64, 3), 99, np.uint8))
     assert run_tool('predict', 'a.png', *out)[0] == 0

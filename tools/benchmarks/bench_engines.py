@@ -21,11 +21,11 @@ from harness import machine, markdown_table, write_csv
 from mmengine.dataset import pseudo_collate
 
 from segkit.apis import init_model
-from segkit.apis.engines import ENGINES
+from segkit.apis.backends import BACKENDS
 from segkit.engine.config import load_config
 from segkit.registry import DATASETS
 
-CHOICES = [(backend, precision) for backend in ENGINES for precision in ENGINES[backend]]
+CHOICES = [(backend, precision) for backend in BACKENDS for precision in BACKENDS[backend]]
 
 
 class Counts:

@@ -21,7 +21,7 @@ from segkit.engine.config_names import shipped_home
 from segkit.models.backbones.timm_backbone import import_timm
 from segkit.models.decode_heads.pixel_attention import pixel_attention
 from segkit.models.layers import revert_sync_bn
-from segkit.ops import psa_patches
+from segkit.ops import psa_softmax
 from segkit.ops.psa_window import PSA_TYPES
 from segkit.registry import MODELS, TABLE
 from segkit.structures import PixelData, SegDataSample
@@ -56,7 +56,7 @@ def in_form(form: str, call: Callable[[], Any]) -> Any:
     chosen = dict(FORMS[form])
     with ExitStack() as stack:
         if chosen.pop('patches', False):
-            stack.enter_context(patch.object(psa_patches, 'use_grouped', lambda *_: False))
+            stack.enter_context(patch.object(psa_softmax, 'use_grouped', lambda *_: False))
         stack.enter_context(patch.dict('os.environ', chosen))
         return call()
 

@@ -89,7 +89,7 @@ def new_of(sample: Sequence['Member'], packed: set[str]) -> list['Member']:
 
 def datasets(cfg: Any, split: str) -> Iterator[Any]:
     """Those of a split, wrappers taken off."""
-    from segkit.inspection.leaves import leaf_configs
+    from segkit.inspection.config_datasets import leaf_configs
     from segkit.registry import DATASETS
 
     loader = cfg.get(f'{split}_dataloader')
@@ -123,7 +123,7 @@ def split_file(root: str, dataset: Any) -> Iterator['Member']:
 
 def members(root: str, dataset: Any) -> Iterable[list['Member']]:
     """The files of each sample."""
-    from segkit.datasets.places import files_of
+    from segkit.datasets.paths import files_of
     from segkit.storage.shard_writer import sample_members
 
     return (sample_members(root, image, label) for image, label in files_of(dataset))

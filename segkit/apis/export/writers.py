@@ -17,7 +17,7 @@ from segkit.engine.untrusted_config import without_reach
 from segkit.shared_text import shareable
 
 from .network import ExportedNetwork
-from .saved import model_of
+from .safetensors_file import model_of
 
 if TYPE_CHECKING:
     import onnx

@@ -9,6 +9,7 @@ from segkit.old_names import serve
 from .albu import Albu
 from .aug_test import MultiScaleViews, PackViews
 from .compose import Compose
+from .cutout_mosaic import RandomCutOut, RandomMosaic
 from .edges import GenerateEdge
 from .formatting import PackSegInputs
 from .geometric import (
@@ -21,7 +22,6 @@ from .geometric import (
     RandomRotFlip,
 )
 from .loading import LoadAnnotations, LoadImageFromFile, LoadImageFromNDArray
-from .mixing import RandomCutOut, RandomMosaic
 from .photometric import PhotoMetricDistortion, RandomGaussianBlur
 from .resize import Resize, ResizeShortestEdge, ResizeToMultiple, SegRescale
 from .tones import CLAHE, AdjustGamma, Rerange, RGB2Gray

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine.hooks import Hook
 
-from segkit.datasets.places import image_root
+from segkit.datasets.paths import image_root
 from segkit.engine.model_setup import bare
 from segkit.outputs import picture_png
 from segkit.registry import HOOKS

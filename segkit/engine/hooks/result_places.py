@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine.hooks import Hook
 
-from segkit.datasets.places import files_of, image_root, scanned_folders
+from segkit.datasets.paths import files_of, image_root, scanned_folders
 from segkit.outputs import OutputError, check_outputs, refuse_inside
 from segkit.registry import HOOKS
 

@@ -46,7 +46,7 @@ class SpeedUpHook(Hook):
         self.backend, self.checkpoint = backend, checkpoint
 
     def before_test_epoch(self, runner: 'Runner') -> None:
-        from segkit.apis.engines import chosen, with_engine
+        from segkit.apis.backends import chosen, with_backend
         from segkit.models.inference.fuse import speed_up
 
         model: Any = bare(runner.model)
@@ -57,5 +57,5 @@ class SpeedUpHook(Hook):
             names.append(settings.name)
             model.cfg = runner.cfg  # which an exported network carries along
             model.dataset_meta = getattr(model, 'dataset_meta', None) or {}
-            with_engine(model, settings, self.checkpoint)
+            with_backend(model, settings, self.checkpoint)
         runner.logger.info(f'Faster inference: {", ".join(names)}.')

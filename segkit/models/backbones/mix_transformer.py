@@ -33,7 +33,7 @@ from ..layers import (
     is_open,
     kaiming_init,
 )
-from .start import named_once, start
+from .initial_weights import named_once, start
 
 Size = Sequence[int]
 

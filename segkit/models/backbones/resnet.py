@@ -27,7 +27,7 @@ from segkit.compat import CountsAsModule
 from segkit.errors import UserError
 
 from ..layers import Config, build_conv, build_norm, constant_init, kaiming_init
-from .start import named_once, start
+from .initial_weights import named_once, start
 
 
 class ResidualBlock(CountsAsModule, nn.Module):

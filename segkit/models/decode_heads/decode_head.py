@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from segkit.compat import CountsAsModule
 from segkit.errors import UserError
-from segkit.models.hard_pixels import build_pixel_sampler
 from segkit.models.inference.logits import Logits, next_step, step
 from segkit.models.layers import ConvModule, at_least_float32, resize
 from segkit.models.losses.stray_labels import BINARY_CURE, LabelCheck, labelled, percent
+from segkit.models.ohem_sampler import build_pixel_sampler
 from segkit.old_names import older_call
 
 Config = Mapping[str, object]

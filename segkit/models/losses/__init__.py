@@ -4,13 +4,14 @@ from segkit.old_names import serve
 
 from .accuracy import Accuracy, accuracy
 from .boundary_loss import BoundaryLoss
+from .class_weight import load_class_weight
 from .cross_entropy import binary_cross_entropy, cross_entropy
 from .cross_entropy_loss import CrossEntropyLoss
+from .dice_tversky_loss import DiceLoss, TverskyLoss
 from .focal_loss import FocalLoss
 from .head_loss import HeadLoss
 from .lovasz_loss import LovaszLoss
-from .reduction import load_class_weight, weight_reduce_loss
-from .regions import DiceLoss, TverskyLoss
+from .reduction import weight_reduce_loss
 from .stray_labels import LabelCheck, check_labels
 
 __all__ = [

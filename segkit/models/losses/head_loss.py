@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from segkit.errors import UserError
 
-from .reduction import check_reduction, load_class_weight
+from .class_weight import load_class_weight
+from .reduction import check_reduction
 from .stray_labels import BINARY_CURE
 
 

@@ -11,7 +11,7 @@ from helpers.short_net import build, short_config
 from torch import nn
 
 from segkit.apis import inference_model, init_model
-from segkit.apis.engines import EngineError, Settings, exported, install, with_engine
+from segkit.apis.backends import BackendError, Settings, exported, install, with_backend
 from segkit.apis.export import export_model
 from segkit.models.segmentors import EncoderDecoder
 from segkit.registry import MODELS
@@ -99,7 +99,7 @@ def test_an_export_that_fails_leaves_no_file(weights, monkeypatch):
         raise exported.ExportError('a module branches on values')
 
     monkeypatch.setattr(exported, 'export_model', export)
-    with pytest.raises(EngineError, match="branches on values .*fixed_sizes=True.*backend='torch'"):
+    with pytest.raises(BackendError, match="branches .*fixed_sizes=True.*backend='torch'"):
         init_model(short_config('fcn'), weights, backend='onnxruntime')
     assert [path.name for path in weights.parent.iterdir()] == ['weights.pth']
 
@@ -126,7 +126,7 @@ def test_an_exported_file_stands_for_its_network(options, weights, tmp_path):
     batch = [IMAGE, IMAGE[::-1].copy()]
     for one, other in zip(*(inference_model(m, batch, batch_size=2) for m in (plain, model))):
         assert torch.equal(one.pred_sem_seg.data, other.pred_sem_seg.data)
-    with pytest.raises(EngineError, match=r'takes pictures of 3x64x80 .* given 3x48x80.*slide'):
+    with pytest.raises(BackendError, match=r'takes pictures of 3x64x80 .* given 3x48x80.*slide'):
         inference_model(model, IMAGE[:48])
 
 
@@ -211,23 +211,23 @@ def test_what_is_not_installed_is_named_with_its_cure(missing, weights, monkeypa
     monkeypatch.setattr(exported, 'export_model', lambda model, file, *_, **__: file.touch())
     monkeypatch.setattr(exported, 'key_of', lambda model, sizes: 'key')
     cure = f'needs {missing}, .*pip install onnx onnxscript {backend}'
-    with pytest.raises(EngineError, match=cure):
+    with pytest.raises(BackendError, match=cure):
         init_model(short_config('fcn'), weights, backend=backend)
 
 
 def test_a_network_whose_steps_are_written_anew_stays_with_pytorch(quick):
     cfg = short_config('fcn')
     cfg.model.type = 'OwnSteps'
-    with pytest.raises(EngineError, match=r"OwnSteps.extract_feat is written anew.*'torch'"):
+    with pytest.raises(BackendError, match=r"OwnSteps.extract_feat is written anew.*'torch'"):
         init_model(cfg, backend='onnxruntime')
     model = build('fcn')
     model.decode_head.predict = lambda *args: None
-    with pytest.raises(EngineError, match=r'FCNHead.predict is written anew'):
-        with_engine(model, Settings('openvino'), None)
-    with pytest.raises(EngineError, match='runs an EncoderDecoder, and this is a Linear'):
-        with_engine(nn.Linear(1, 1), Settings('openvino'), None)
-    with pytest.raises(EngineError, match="device='meta' was asked"):
-        with_engine(build('fcn').to('meta'), Settings('openvino'), None)
+    with pytest.raises(BackendError, match=r'FCNHead.predict is written anew'):
+        with_backend(model, Settings('openvino'), None)
+    with pytest.raises(BackendError, match='runs an EncoderDecoder, and this is a Linear'):
+        with_backend(nn.Linear(1, 1), Settings('openvino'), None)
+    with pytest.raises(BackendError, match="device='meta' was asked"):
+        with_backend(build('fcn').to('meta'), Settings('openvino'), None)
 
 
 def test_a_file_that_is_not_there_is_named():
@@ -238,12 +238,12 @@ def test_a_file_that_is_not_there_is_named():
 def test_an_engine_is_put_in_once(weights, quick):
     model = init_model(short_config('fcn'), weights, backend='onnxruntime')
     backbone = model.backbone
-    assert with_engine(model, Settings('onnxruntime'), weights).backbone is backbone
+    assert with_backend(model, Settings('onnxruntime'), weights).backbone is backbone
     assert len(quick) == 1
 
 
 def test_no_engine_is_imported_before_it_is_asked_for():
-    code = 'import sys, segkit.apis.model, segkit.engine.hooks, segkit.apis.engines\n'
+    code = 'import sys, segkit.apis.model, segkit.engine.hooks, segkit.apis.backends\n'
     code += 'print({"onnx", "onnxscript", "onnxruntime", "openvino"} & set(sys.modules))'
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert done.stdout == 'set()\n', done.stderr
@@ -253,14 +253,14 @@ def test_classes_are_no_logits_and_training_is_none_of_an_engine(weights, tmp_pa
     cfg = short_config('fcn')
     plain = init_model(cfg, weights)
     export_model(plain, tmp_path / 'net.onnx', shape=(64, 80), argmax=True)
-    with pytest.raises(EngineError, match='gives classes.*export it without --argmax'):
+    with pytest.raises(BackendError, match='gives classes.*export it without --argmax'):
         init_model(cfg, tmp_path / 'net.onnx')
-    with pytest.raises(EngineError, match='gives classes.*export it without --argmax'):
+    with pytest.raises(BackendError, match='gives classes.*export it without --argmax'):
         init_model(cfg, tmp_path / 'net.onnx', backend='openvino', precision='int8')
 
 
 def test_an_engine_trains_nothing_and_holds_no_weights(weights, quick):
     model = init_model(short_config('fcn'), weights, backend='onnxruntime')
     assert sum(weight.numel() for weight in model.parameters()) == 0
-    with pytest.raises(EngineError, match='train with PyTorch'):
+    with pytest.raises(BackendError, match='train with PyTorch'):
         model.train()(torch.zeros(1, 3, 64, 64))

@@ -8,7 +8,7 @@ from helpers.run_tool import run_tool
 
 from segkit.apis import available, inference_model
 from segkit.apis.available import available_models
-from segkit.apis.one_call import Trained, train
+from segkit.apis.train_folder import Trained, train
 from segkit.engine.config import load_config
 from segkit.engine.config_names import shipped_home
 from segkit.errors import UserError

@@ -18,8 +18,8 @@ from segkit.models.layers import at_least_float32
 
 from .bands import BandedLoss, banded_sums, own_channel
 from .head_loss import HeadLoss, of_pixels
-from .label_maps import indices_of
 from .reduction import weight_reduce_loss
+from .soft_labels import indices_of
 from .stray_labels import comparable, labelled
 
 USUAL = 255  # as ``ignore_index`` of a loss it has always meant no class at all

@@ -9,7 +9,7 @@ from helpers import found
 from helpers.short_net import HEADS, short_config
 
 from segkit.apis import inference_model, init_model
-from segkit.apis.engines import ENGINES
+from segkit.apis.backends import BACKENDS
 
 SIZES = ((64, 64), (73, 101), (41, 160), (136, 88))
 WAYS = (
@@ -18,7 +18,7 @@ WAYS = (
     (dict(mode='slide', crop_size=(64, 64), stride=(43, 43)), True),
     (dict(mode='whole'), True),
 )
-EXPORTED = [name for name in ENGINES if name not in ('torch', 'compile')]
+EXPORTED = [name for name in BACKENDS if name not in ('torch', 'compile')]
 
 
 def saved(cfg, folder):

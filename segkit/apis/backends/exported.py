@@ -25,13 +25,13 @@ from segkit.weights import CheckpointNotFoundError
 from segkit.weights.sources import cache_dir, cached_at
 
 from .sessions import needed
-from .settings import SUFFIX, EngineError, Settings
+from .settings import SUFFIX, BackendError, Settings
 
 if TYPE_CHECKING:
     from segkit.apis.model import ReadyNetwork
 
 EXAMPLE = (128, 160)  # size of the pictures that an export of open sizes is made and compared with
-_CODE = ('models', 'ops', 'apis/export', 'apis/engines')  # folders of segkit a graph comes from
+_CODE = ('models', 'ops', 'apis/export', 'apis/backends')  # folders of segkit a graph comes from
 _STARTS = ('pretrained', 'init_cfg', 'checkpoint_path')
 _temporary: list[tempfile.TemporaryDirectory] = []  # of networks without a checkpoint
 
@@ -59,7 +59,7 @@ def read_facts(file: Path, backend: str) -> Facts:
         argmax = ways.get('argmax', model.graph.output[0].name == 'classes')
     except Exception as error:  # protobuf's own among them
         reason = ' '.join(str(error).split())[:200]
-        raise EngineError(
+        raise BackendError(
             f'{file}: is no ONNX file, or not whole ({reason}). Export the network again.'
         ) from error
     return Facts(bool(ways.get('normalize')), bool(argmax), meta)
@@ -79,7 +79,7 @@ def export_cached(
         size: (H, W) of its input; None leaves size and number of pictures open.
 
     Raises:
-        EngineError: it cannot be exported, or disagrees with the network.
+        BackendError: it cannot be exported, or disagrees with the network.
     """
     for package in ('onnx', 'onnxscript'):
         needed(package, settings.backend)
@@ -102,7 +102,7 @@ def _export(model: nn.Module, file: Path, size: tuple[int, int] | None, backend:
         )
     except ExportError as error:
         cure = ' Sizes can be fixed: fixed_sizes=True, --fixed-sizes.' if is_open else ''
-        raise EngineError(f"backend={backend!r}: {error}{cure} Or use backend='torch'.") from error
+        raise BackendError(f"backend={backend!r}: {error}{cure} Or use backend='torch'.") from error
 
 
 @contextmanager

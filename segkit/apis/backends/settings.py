@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 # What each computes in; the first is exact to float32 rounding and the default.
-ENGINES = {
+BACKENDS = {
     'torch': ('fp32', 'bf16'),
     'compile': ('fp32', 'bf16'),
     'onnxruntime': ('fp32', 'int8'),
@@ -25,7 +25,7 @@ PACKAGES = {
 SUFFIX = '.onnx'
 
 
-class EngineError(UserError):
+class BackendError(UserError):
     """An engine that is not there, or that cannot run this network as asked."""
 
 
@@ -48,21 +48,21 @@ class Settings:
     calibration: int = 32
 
     def __post_init__(self) -> None:
-        if self.backend not in ENGINES:
-            raise EngineError(f'backend={self.backend!r} is none of {", ".join(ENGINES)}.')
+        if self.backend not in BACKENDS:
+            raise BackendError(f'backend={self.backend!r} is none of {", ".join(BACKENDS)}.')
         if self.precision not in PRECISIONS:
-            raise EngineError(f'precision={self.precision!r} is none of {", ".join(PRECISIONS)}.')
-        if self.precision not in ENGINES[self.backend]:
-            able = [name for name, known in ENGINES.items() if self.precision in known]
-            raise EngineError(
+            raise BackendError(f'precision={self.precision!r} is none of {", ".join(PRECISIONS)}.')
+        if self.precision not in BACKENDS[self.backend]:
+            able = [name for name, known in BACKENDS.items() if self.precision in known]
+            raise BackendError(
                 f'precision={self.precision!r}: backend={self.backend!r} computes in '
-                f'{" or ".join(ENGINES[self.backend])}; choose one of them, or the backend '
+                f'{" or ".join(BACKENDS[self.backend])}; choose one of them, or the backend '
                 f'{" or ".join(able)}.'
             )
         if self.calibration < 1:
-            raise EngineError(f'calibration={self.calibration} must be 1 or more pictures.')
+            raise BackendError(f'calibration={self.calibration} must be 1 or more pictures.')
         if self.backend == 'torch' and self.fixed_sizes:
-            raise EngineError(
+            raise BackendError(
                 "fixed_sizes: backend='torch' takes any size as it is; leave it out, or choose "
                 'another backend.'
             )
@@ -93,24 +93,24 @@ def chosen(
     """The settings; without a ``backend`` PyTorch, and onnxruntime for an exported network.
 
     Raises:
-        EngineError: they contradict each other, or the file.
+        BackendError: they contradict each other, or the file.
     """
     exported = is_exported(checkpoint)
     backend = backend or ('onnxruntime' if exported else 'torch')
     if exported and backend not in PACKAGES:
-        raise EngineError(
+        raise BackendError(
             f'{checkpoint}: an exported network is run by {" or ".join(PACKAGES)}, and backend='
             f'{backend!r} was asked for; choose one of them, or give the checkpoint.'
         )
     if exported and fixed_sizes:
-        raise EngineError(
+        raise BackendError(
             f'{checkpoint}: has the sizes it was exported with; leave fixed_sizes out, or give the '
             'checkpoint.'
         )
     return Settings(backend, precision, fixed_sizes, calibration)
 
 
-def with_engine(
+def with_backend(
     model: 'nn.Module', settings: Settings, checkpoint: str | Path | None
 ) -> 'nn.Module':
     """``model``, run as ``settings`` say; nothing is imported for PyTorch as it is."""

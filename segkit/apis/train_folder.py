@@ -58,7 +58,7 @@ class Trained(NamedTuple):
 
     def load(self) -> nn.Module:
         """The model of ``file``, as ``init_model`` gives one."""
-        from segkit.apis.export.saved import model_of
+        from segkit.apis.export.safetensors_file import model_of
 
         return model_of(self.file)[0]
 

@@ -9,7 +9,7 @@ from torch import nn
 from segkit.models.backbones import MixVisionTransformer
 from segkit.models.decode_heads import SegformerHead
 from segkit.weights import CheckpointError, load_backbone_weights, load_into
-from segkit.weights.segformer import of_segformer
+from segkit.weights.segformer_names import of_segformer
 
 DEPTHS, HEADS, RATIOS, DIM = (2, 2, 2, 2), (1, 2, 5, 8), (8, 4, 2, 1), 8
 SETTINGS = dict(embed_dims=DIM, num_layers=DEPTHS, num_heads=HEADS, sr_ratios=RATIOS)

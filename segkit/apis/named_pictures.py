@@ -22,7 +22,7 @@ def plain_name(picture: Picture) -> str:
     return f'{picture.folder}/{picture.name}' if picture.folder else picture.name
 
 
-class Walk:
+class NamedPictures:
     """Pictures with unique names.
 
     ``fresh`` gives all of them each time it is called, in the same order. ``count``: their number,

@@ -11,7 +11,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from .settings import PACKAGES, EngineError, Settings
+from .settings import PACKAGES, BackendError, Settings
 
 Run = Callable[[Tensor], Tensor]
 Axes = Sequence[int | str | None]
@@ -21,7 +21,7 @@ def open_session(file: Path, settings: Settings) -> tuple[Run, Axes]:
     """The function and the axes of its input; as many threads as PyTorch has.
 
     Raises:
-        EngineError: the engine is not installed, or refuses the file.
+        BackendError: the engine is not installed, or refuses the file.
     """
     reader = {'onnxruntime': _onnxruntime, 'openvino': _openvino}[settings.backend]
     engine = needed(settings.backend, settings.backend)
@@ -29,7 +29,7 @@ def open_session(file: Path, settings: Settings) -> tuple[Run, Axes]:
         return reader(engine, file, settings)
     except Exception as error:
         reason = ' '.join(str(error).split())[:300]
-        raise EngineError(
+        raise BackendError(
             f'{file}: {settings.backend} {engine.__version__} cannot run it ({reason}). Delete a '
             'file that segkit keeps beside a checkpoint, it is made again; of one of your own '
             'look at how it was exported.'
@@ -41,7 +41,7 @@ def needed(module: str, backend: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise EngineError(
+        raise BackendError(
             f'backend={backend!r} needs {module}, which is not installed ({error}): '
             f'pip install {" ".join(PACKAGES[backend])}'
         ) from None

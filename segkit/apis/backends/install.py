@@ -22,7 +22,7 @@ from segkit.weights.sources import local_file
 from .calibration import quantised
 from .exported import export_cached, read_facts
 from .sessions import Axes, Run, open_session
-from .settings import EngineError, Settings
+from .settings import BackendError, Settings
 
 if TYPE_CHECKING:
     from segkit.apis.model import ReadyNetwork
@@ -43,7 +43,7 @@ class EngineNetwork(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         if self.training:
-            raise EngineError(
+            raise BackendError(
                 f'backend={self.name!r} runs a trained network; train with PyTorch, or call '
                 'model.eval() before predicting.'
             )
@@ -62,7 +62,7 @@ def use_engine(
         checkpoint: where its weights are from: what is exported is kept beside it.
 
     Raises:
-        EngineError: the engine is not installed, or cannot run this network.
+        BackendError: the engine is not installed, or cannot run this network.
     """
     if settings.backend == 'torch':
         return speed_up(model, bf16=True) if settings.precision == 'bf16' else model
@@ -89,13 +89,13 @@ def use_file(model: nn.Module, file: str | Path, settings: Settings) -> nn.Modul
     weights may be anything.
 
     Raises:
-        EngineError: the engine is not installed or refuses the file; it gives classes, not logits.
+        BackendError: the engine is not installed or refuses the file; it gives classes, not logits.
     """
     file = local_file(file)
     facts = read_facts(file, settings.backend)
     _refuse(model, settings)
     if facts.argmax:
-        raise EngineError(
+        raise BackendError(
             f'{file}: gives classes, and predicting needs logits, which it resizes and averages; '
             'export it without --argmax.'
         )
@@ -144,7 +144,7 @@ def _with_parts_of(model: nn.Module) -> nn.Module:
 def _refuse(model: nn.Module, settings: Settings) -> None:
     """What an exported network cannot stand for: steps written anew, other devices."""
     if not isinstance(model, EncoderDecoder):
-        raise EngineError(
+        raise BackendError(
             f'backend={settings.backend!r} runs an EncoderDecoder, and this is a '
             f"{type(model).__name__}; use backend='torch'."
         )
@@ -154,13 +154,13 @@ def _refuse(model: nn.Module, settings: Settings) -> None:
         (head, (BaseDecodeHead, 'predict')),
     ]:
         if name in vars(part) or getattr(type(part), name) is not getattr(cls, name):
-            raise EngineError(
+            raise BackendError(
                 f'backend={settings.backend!r}: {type(part).__name__}.{name} is written anew, '
                 "which an exported network does not hold; use backend='torch'."
             )
     device = next(model.parameters()).device
     if device.type != 'cpu' and settings.backend != 'compile':
-        raise EngineError(
+        raise BackendError(
             f"backend={settings.backend!r} runs on the CPU here, and device='{device}' was asked "
             "for; use device='cpu', or backend='torch'."
         )
@@ -211,7 +211,7 @@ def _fitting(run: Run, axes: Axes, file: Path) -> Run:
         shape = image.shape[1:]
         if any(isinstance(axis, int) and axis != have for axis, have in zip(rest, shape)):
             wanted = 'x'.join(str(axis) if isinstance(axis, int) else 'any' for axis in rest)
-            raise EngineError(
+            raise BackendError(
                 f'{file}: takes pictures of {wanted} (channels, height, width), and was given '
                 f'{"x".join(map(str, shape))}. Export it with --dynamic, or test by sliding '
                 f'windows of its size: --cfg-options model.test_cfg.mode=slide '
@@ -220,7 +220,7 @@ def _fitting(run: Run, axes: Axes, file: Path) -> Run:
         if not isinstance(at_once, int) or at_once == len(image):
             return run(image)
         if at_once != 1:
-            raise EngineError(
+            raise BackendError(
                 f'{file}: takes {at_once} pictures at a time, and was given {len(image)}; export '
                 'it with --open-batch.'
             )

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from helpers.heads import SMALL, random_labels, samples_of
 
 from segkit.models.decode_heads import FCNHead
-from segkit.models.hard_pixels import OHEMPixelSampler
+from segkit.models.ohem_sampler import OHEMPixelSampler
 
 CE = {'type': 'CrossEntropyLoss'}
 

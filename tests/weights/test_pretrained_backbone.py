@@ -63,7 +63,9 @@ def test_another_depth_is_refused(tmp_path):
 
 def test_weights_that_were_not_used_are_named(tmp_path, monkeypatch):
     said = []
-    monkeypatch.setattr('segkit.weights.backbone.print_log', lambda text, *_: said.append(text))
+    monkeypatch.setattr(
+        'segkit.weights.pretrained_backbone.print_log', lambda text, *_: said.append(text)
+    )
     path = save(ResNetV1c(34).state_dict(), tmp_path / 'a.pth')
     load_backbone_weights(ResNetV1c(18), path)
     (text,) = said

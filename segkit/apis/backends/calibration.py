@@ -22,7 +22,7 @@ from segkit.registry import DATASETS
 
 from .exported import drafted, place_of
 from .sessions import needed
-from .settings import EngineError, Settings
+from .settings import BackendError, Settings
 
 Watched = Callable[[Callable[[Tensor], None]], nn.Module]
 
@@ -35,7 +35,7 @@ def quantised(file: Path, settings: Settings, cfg: Config, watched: Watched) -> 
         watched: a function that gives the exact model, which tells its argument of each batch.
 
     Raises:
-        EngineError: no onnxruntime, or no training set to take pictures of.
+        BackendError: no onnxruntime, or no training set to take pictures of.
     """
     runtime = needed('onnxruntime', settings.backend)
     source = _training_set(cfg)
@@ -61,7 +61,7 @@ def _training_set(cfg: Config) -> dict[str, object]:
     """The config of the first training data set, read by the test pipeline without labels."""
     loader = cfg.get('train_dataloader')
     if not loader:
-        raise EngineError(
+        raise BackendError(
             'precision int8: is calibrated on pictures of train_dataloader.dataset, and the config '
             'has none; give the config that the network was trained with.'
         )

@@ -58,8 +58,8 @@ APP = '''\
 import os
 from pathlib import Path
 
-from segkit.apis.export.saved import model_of
-from segkit.apis.page.server import LOCAL, serve
+from segkit.apis.export.safetensors_file import model_of
+from segkit.apis.app.server import LOCAL, serve
 
 model, _ = model_of(Path(__file__).with_name({weights!r}))
 serve(model, {title!r}, host=os.environ.get('SEGKIT_HOST', LOCAL), port={port})

@@ -6,7 +6,7 @@ Same tensors, other names:
     timm resnetNNc, resnetNNd       conv1.0/1/3/4/6, bn1        stem.0/1/3/4/6, stem.7
     open-mmlab resnetNN_v1c         stem.0 ...                  as ours
     a whole segmentor               backbone.stem.0 ...         the prefix goes
-    SegFormer's authors             block1.0.attn.q ...         see segformer.py
+    SegFormer's authors             block1.0.attn.q ...         see segformer_names.py
 
 A 7x7 stem cannot fill three 3x3 convolutions, nor a plain shortcut an averaging one (V1d): that
 is refused, because a half-loaded backbone trains, only worse, and nobody notices.
@@ -25,7 +25,7 @@ from segkit.shared_text import without_secrets
 
 from .contents import load_checkpoint, state_dict_of
 from .loading import LoadReport, compare
-from .segformer import of_segformer
+from .segformer_names import of_segformer
 
 # A classifier on top, and the keys of other parts of a segmentor.
 _NOT_BACKBONE = ('fc.', 'head.', 'classifier.')

@@ -14,9 +14,9 @@ from helpers.browser import CHROMIUM, browser
 from PIL import Image
 
 from segkit.apis import inference_model, init_model
-from segkit.apis.page import predicting, server
-from segkit.apis.page.predicting import Limits
-from segkit.apis.page.space import write_space
+from segkit.apis.app import predicting, server
+from segkit.apis.app.predicting import Limits
+from segkit.apis.app.space import write_space
 from segkit.datasets.shapes import render_scene
 from segkit.errors import UserError
 from segkit.outputs import OutputError
