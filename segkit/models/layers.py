@@ -17,11 +17,12 @@ from torch import Tensor, nn
 
 from segkit.compat import CountsAsConvModule
 from segkit.errors import UserError
-from segkit.ops import conv_cat_upsampled, winograd
+from segkit.ops import conv_cat_upsampled, far_taps, winograd
 
 from .layer_types import CONVS, Config, Conv, build_activation, build_norm, look_up
 
 T = TypeVar('T', bound=nn.Module)
+LEAST_SPARED = 2**27  # multiplications of a convolution, below which its parts cost more
 
 __all__ = [
     'CellPool', 'Config', 'ConvModule', 'WideConv2d', 'at_least_float32', 'build_activation',
@@ -83,12 +84,12 @@ class WideConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) -> (N, out_channels, H, W)."""
-        if torch.compiler.is_compiling() or x.numel() < winograd.LEAST_PIXELS * self.in_channels:
-            return super().forward(x)  # here, as small networks have many of them
         shape = (self.kernel_size, self.stride, self.padding, self.groups, self.padding_mode)
-        if shape != ((3, 3), (1, 1), self.dilation, 1, 'zeros'):
+        if torch.compiler.is_compiling() or shape != ((3, 3), (1, 1), self.dilation, 1, 'zeros'):
             return super().forward(x)
-        return winograd.conv2d(x, self.weight, self.bias, self.dilation[0])
+        dilation = self.dilation[0]
+        way = far_taps if far_taps.pays(x, self.weight, dilation) else winograd
+        return way.conv2d(x, self.weight, self.bias, dilation)
 
 
 def build_conv(
@@ -211,7 +212,8 @@ def join_upsampled(
     """``module(cat([x, *lows resized to x]))``; x (N, C0, h, w), lows (N, Ci, hi, wi).
 
     Without the concatenation where the convolution, 1x1 (`_mixed`) or 3x3 (`conv_cat_upsampled`),
-    commutes with upsampling and nobody replaced or watches what would be left out.
+    commutes with upsampling and nobody replaced or watches what would be left out; the latter only
+    where it saves enough multiplications to be worth its many small steps.
 
     Args:
         lows_first: they stand before ``x`` in the concatenation.
@@ -219,7 +221,7 @@ def join_upsampled(
     untouched = is_untouched(module, ConvModule)
     if untouched and _commutes(module.conv, 1):
         x = _mixed(module.conv, x, lows, align_corners, lows_first)
-    elif untouched and _commutes(module.conv, 3) and not is_open(x):
+    elif untouched and _commutes(module.conv, 3) and _saves_enough(module.conv, x, lows):
         size = x.shape[2:]
         x = conv_cat_upsampled(module.conv, x, lows, size, bool(align_corners), lows_first)
     else:
@@ -227,6 +229,15 @@ def join_upsampled(
         return module(torch.cat([*lows, x] if lows_first else [x, *lows], dim=1))
     x = x if module.norm is None else module.norm(x)
     return module.activate(x) if module.with_activation else x
+
+
+def _saves_enough(conv: nn.Conv2d, x: Tensor, lows: Sequence[Tensor]) -> bool:
+    """Whether mixing ``lows`` at their own sizes spares a 3x3 convolution many multiplications."""
+    if is_open(x):
+        return False
+    pixels = [x.shape[2] * x.shape[3] - low.shape[2] * low.shape[3] for low in lows]
+    spared = sum(max(n, 0) * low.shape[1] for n, low in zip(pixels, lows))
+    return 9 * conv.out_channels * x.shape[0] * spared >= LEAST_SPARED
 
 
 def _mixed(

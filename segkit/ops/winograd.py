@@ -223,16 +223,21 @@ class _Convolution(torch.autograd.Function):
         )
 
 
-def pays(x: Tensor, weight: Tensor, dilation: int) -> bool:
-    """Whether `conv2d` goes this way: float32 on a CPU, wide and large enough, and no exporter,
-    compiler or autocast at work."""
+def takes(x: Tensor, weight: Tensor) -> bool:
+    """Whether it is for code of ours: float32 on a CPU, 3x3 and wide, and no exporter, compiler or
+    autocast at work."""
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or type(x) is not Tensor:
         return False
     if x.device.type != 'cpu' or not x.dtype == weight.dtype == torch.float32 or x.dim() != 4:
         return False
     if torch.is_autocast_enabled('cpu') or not x.is_contiguous():
         return False
-    if weight.shape[:2].numel() < LEAST_PAIRS or weight.shape[2:] != (TAPS, TAPS):
+    return weight.shape[:2].numel() >= LEAST_PAIRS and weight.shape[2:] == (TAPS, TAPS)
+
+
+def pays(x: Tensor, weight: Tensor, dilation: int) -> bool:
+    """Whether `conv2d` goes this way: there are enough pixels, most of the tiles' in the map."""
+    if not takes(x, weight):
         return False
     grid = _Grid(x.shape[0], x.shape[2], x.shape[3], dilation)
     pixels = grid.images * grid.height * grid.width

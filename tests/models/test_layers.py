@@ -5,6 +5,7 @@ import torch
 from helpers.imports import modules_after
 from torch import nn
 
+from segkit.models import layers
 from segkit.models.layers import (
     ConvModule,
     build_activation,
@@ -95,7 +96,8 @@ def test_heads_and_backbones_import_nothing_heavy():
 
 
 @pytest.mark.parametrize('watch', ['module', 'conv', 'forward of the module', 'class'])
-def test_a_join_leaves_out_nothing_that_someone_watches_or_replaced(watch):
+def test_a_join_leaves_out_nothing_that_someone_watches_or_replaced(watch, monkeypatch):
+    monkeypatch.setattr(layers, 'LEAST_SPARED', 0)
     module, seen = ConvModule(4, 3, 3, padding=1), []
     x, low = torch.randn(1, 2, 8, 9), torch.randn(1, 2, 3, 3)
     want = join_upsampled(module, x, [low], False)
@@ -115,6 +117,21 @@ def test_a_join_leaves_out_nothing_that_someone_watches_or_replaced(watch):
         watched.register_forward_hook(lambda module, args, out: seen.append(args[0].shape))
     torch.testing.assert_close(join_upsampled(module, x, [low], False), want)
     assert seen == [(1, 4, 8, 9)]
+
+
+def test_joins_of_small_maps_are_written_out_and_of_large_ones_are_not(monkeypatch):
+    joined, given = layers.conv_cat_upsampled, []
+    monkeypatch.setattr(
+        layers, 'conv_cat_upsampled', lambda *args: given.append(args[3]) or joined(*args)
+    )
+    module, lows = ConvModule(512 + 128, 128, 3, padding=1), [torch.randn(1, 128, 3, 3)]
+    for side, sizes in ((8, []), (64, [(64, 64)])):
+        x = torch.randn(1, 512, side, side)
+        with torch.no_grad():
+            got = join_upsampled(module, x, lows, False)
+            want = module(torch.cat([x, layers.resize_to(lows[0], x.shape[2:], False)], dim=1))
+        assert given == sizes
+        torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4)
 
 
 def test_a_shared_sync_norm_is_reverted_everywhere_and_stays_shared():

@@ -1,0 +1,140 @@
+"""Dilated 3x3 convolutions on a CPU without the taps that fall outside of the map.
+
+At dilation r a tap of row -1 meets H - r of a map's H rows, so of a map that r is a large part of
+(an 8x8 map at r = 4, or 64x64 at the rates 24 and 36 of arXiv:1706.05587) most products are by
+zeros of the padding. Here each tap is a matrix product over the pixels that it does meet,
+
+    out[k, p] = sum over taps t of  W_t[k, :] x[:, p + t],   where p + t lies inside,
+
+(1 - 2 r / 3 H) (1 - 2 r / 3 W) of the multiplications. Its transpose is the gradient by the input,
+and that by the filters is  dW_t = sum over p of dy[:, p] x[:, p + t]^T.
+
+Legend: x (N, C, H, W), weight (K, C, 3, 3), out (N, K, H, W).
+"""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.grad import conv2d_input, conv2d_weight
+
+from segkit.ops import winograd
+from segkit.ops.autograd_context import Context
+
+# Shares of the products that meet the map below which it pays: matrix products are not as fast as
+# convolutions, and for a small map the filters are what it takes time to put in order.
+MOST_INSIDE, MOST_INSIDE_BY_FILTERS = 0.6, 0.5
+
+
+def inside(height: int, width: int, dilation: int) -> float:
+    """The share of the products of pixels and taps that do not meet the padding."""
+    rows, columns = (side + 2 * max(side - dilation, 0) for side in (height, width))
+    return rows * columns / (9 * height * width)
+
+
+def _meets(side: int, shift: int) -> tuple[slice, slice]:
+    """The places p for which p + shift lies in the side, and those p + shift."""
+    first, last = max(0, -shift), min(side, side - shift)
+    return slice(first, last), slice(first + shift, last + shift)
+
+
+def _taps(height: int, width: int, d: int) -> Iterator[tuple[int, int, tuple, tuple]]:
+    """Row and column of each tap that meets the map, the centre first; where it gives to, and
+    where it takes from."""
+    for i, j in sorted(((i, j) for i in range(3) for j in range(3)), key=lambda tap: tap != (1, 1)):
+        (to_rows, rows), (to_columns, columns) = (
+            _meets(height, (i - 1) * d), _meets(width, (j - 1) * d),
+        )  # fmt: skip
+        if to_rows.start < to_rows.stop and to_columns.start < to_columns.stop:
+            yield i, j, (to_rows, to_columns), (rows, columns)
+
+
+def _pixels(x: Tensor, place: tuple[slice, slice]) -> Tensor:
+    """(channels, N * pixels) of a rectangle of maps (N, channels, H, W)."""
+    return x[:, :, place[0], place[1]].transpose(0, 1).flatten(1)
+
+
+def convolve(x: Tensor, weight: Tensor, dilation: int, turned: bool = False) -> Tensor:
+    """The convolution that keeps the size, of zeros outside; ``turned`` is its transpose."""
+    filters = weight.permute(2, 3, 1, 0) if turned else weight.permute(2, 3, 0, 1)
+    filters = filters.contiguous()
+    out = x.new_empty((x.shape[0], filters.shape[2], *x.shape[2:]))
+    for i, j, to, taken in _taps(x.shape[2], x.shape[3], dilation):
+        to, taken = (taken, to) if turned else (to, taken)
+        product = torch.mm(filters[i, j], _pixels(x, taken))
+        place = out[:, :, to[0], to[1]].transpose(0, 1)
+        if (i, j) == (1, 1):
+            place.copy_(product.view(place.shape))
+        else:
+            place += product.view(place.shape)
+    return out
+
+
+def by_filters(x: Tensor, grad: Tensor, dilation: int) -> Tensor:
+    """The gradient by the filters, (K, C, 3, 3), of that by the outputs, ``grad`` (N, K, H, W)."""
+    sums = x.new_zeros((3, 3, grad.shape[1], x.shape[1]))
+    for i, j, to, taken in _taps(x.shape[2], x.shape[3], dilation):
+        torch.mm(_pixels(grad, to), _pixels(x, taken).t(), out=sums[i, j])
+    return sums.permute(2, 3, 0, 1).contiguous()
+
+
+class _Kept(Context, Protocol):
+    dilation: int
+
+
+class _Convolution(torch.autograd.Function):
+    @staticmethod
+    def forward(x: Tensor, weight: Tensor, dilation: int) -> Tensor:
+        if _pays_by_pixels(x, dilation):
+            return convolve(x, weight, dilation)
+        return F.conv2d(x, weight, padding=dilation, dilation=dilation)
+
+    @staticmethod
+    def setup_context(ctx: _Kept, inputs: tuple[Tensor, Tensor, int], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs[:2])
+        ctx.dilation = inputs[2]
+
+    @staticmethod
+    def backward(ctx: _Kept, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        d, (of_x, of_weight, _) = ctx.dilation, ctx.needs_input_grad
+        how = {'padding': d, 'dilation': d}
+        twice = torch.is_grad_enabled()  # somebody differentiates the gradient
+        by_input = by_weight = None
+        if of_x and not twice and _pays_by_pixels(x, d):
+            by_input = convolve(grad, weight, d, turned=True)
+        elif of_x:
+            by_input = conv2d_input(x.shape, weight, grad, **how)
+        if of_weight and not twice and _pays_by_filters(x, d):
+            by_weight = by_filters(x, grad, d)
+        elif of_weight:
+            by_weight = conv2d_weight(x, weight.shape, grad, **how)
+        return by_input, by_weight, None
+
+
+def _pays_by_pixels(x: Tensor, dilation: int) -> bool:
+    height, width = x.shape[2:]
+    enough = x.shape[0] * height * width >= winograd.LEAST_PIXELS
+    return enough and inside(height, width, dilation) <= MOST_INSIDE
+
+
+def _pays_by_filters(x: Tensor, dilation: int) -> bool:
+    return inside(x.shape[2], x.shape[3], dilation) <= MOST_INSIDE_BY_FILTERS
+
+
+def pays(x: Tensor, weight: Tensor, dilation: int) -> bool:
+    """Whether `conv2d` goes this way, in what it computes or in a gradient that will be asked."""
+    if dilation == 1 or not winograd.takes(x, weight):
+        return False
+    trains = weight.requires_grad and torch.is_grad_enabled()
+    return _pays_by_pixels(x, dilation) or (trains and _pays_by_filters(x, dilation))
+
+
+def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
+    """``F.conv2d(x, weight, bias, padding=dilation, dilation=dilation)``, equal to rounding."""
+    if not pays(x, weight, dilation):
+        return F.conv2d(x, weight, bias, padding=dilation, dilation=dilation)
+    out = _Convolution.apply(x, weight, dilation)
+    return out if bias is None else out.add_(bias[:, None, None])
