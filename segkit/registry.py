@@ -13,7 +13,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from segkit.old_names import older_type
+from segkit.old_names import older_type, serve
 
 try:
     from mmengine import registry as roots
@@ -185,3 +185,6 @@ else:
             message = f'segkit.registry.{name} is a registry of mmengine: `pip install mmengine`.'
             raise ModuleNotFoundError(message, name='mmengine')
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+
+
+serve(__name__)

@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 
 def inference_model(
     model: nn.Module,
-    imgs: Source,
+    imgs: Source | None = None,
     aug_test: bool = False,
     batch_size: int = 1,
     *,
+    img: Source | None = None,
     confidence: bool = False,
     probabilities: bool = False,
     unknown_below: float | None = None,
@@ -38,7 +39,7 @@ def inference_model(
         model: from ``init_model``.
         imgs: an (H, W, 3) uint8 BGR array, (H, W) of grey levels, a PIL image or a path; or many: a
             list, an (N, H, W, 3) array, a folder, a glob, a video, a stream (``rtsp://...``), a
-            camera (``'0'``) or a generator.
+            camera (``'0'``) or a generator. ``img``: the same by its older name.
         aug_test: the published multi-scale + flip protocol (``aug_test`` of the config).
         batch_size: images that go through the network together. Results do not depend on it.
         confidence: also keep the probability of the predicted class, ``confidence.data`` (1, H, W).
@@ -53,6 +54,9 @@ def inference_model(
         ValueError: an item is no picture, or none this network takes; its weights are no longer
             float32. Raised by the call, but for what is only found when a stream is read.
     """
+    imgs = img if imgs is None else imgs
+    if imgs is None:
+        raise UserError('inference_model: give imgs, a picture or many, after the model.')
     stream = pictures(imgs)
     if isinstance(imgs, (list, tuple, np.ndarray)) or is_single(imgs):
         given = list(stream)

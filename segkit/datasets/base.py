@@ -25,11 +25,13 @@ from segkit.datasets.cache import DecodedCache, label_reading
 from segkit.datasets.folds import in_fold
 from segkit.datasets.label_maps import subset_label_map, whole_map
 from segkit.datasets.metainfo import (
+    OfMetainfo,
     check_subset,
     choose_palette,
     class_names,
     colours_of_labels,
     is_own,
+    meta_of_older,
 )
 from segkit.datasets.samplers import SeededIndex
 from segkit.datasets.scan import find_pairs
@@ -91,9 +93,15 @@ class BaseSegDataset(BaseDataset):
     """
 
     METAINFO: dict = {}
+    CLASSES: Any = OfMetainfo('classes')
+    PALETTE: Any = OfMetainfo('palette')
     data_root: str
     ann_file: str
     _label_palette: Sequence[Sequence[int]] = ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        meta_of_older(cls)
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmengine.logging import print_log
@@ -191,3 +192,20 @@ def colours_of_labels(
                 f'{colour} for both {classes[first]!r} and {classes[index]!r}: give each its own.'
             )
     return palette
+
+
+class OfMetainfo:
+    """`CLASSES` and `PALETTE` of mmsegmentation 0.x, of a data set or of its class."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        return (owner.METAINFO if instance is None else instance.metainfo).get(self.key)
+
+
+def meta_of_older(cls: Any) -> None:
+    """``METAINFO`` of a class that names its own `CLASSES`, and perhaps `PALETTE`, as in 0.x."""
+    own = {key.lower(): vars(cls).get(key) for key in ('CLASSES', 'PALETTE')}
+    if own['classes'] is not None and 'METAINFO' not in vars(cls):
+        cls.METAINFO = {key: value for key, value in own.items() if value is not None}

@@ -47,7 +47,7 @@ class IoUMetric(BaseMetric):
     Args:
         iou_metrics: any of 'mIoU' (aAcc, mIoU, mAcc, FWIoU), 'mDice' (aAcc, mDice, mAcc) and
             'mFscore' (aAcc, mFscore, mPrecision, mRecall).
-        ignore_index: label of pixels that do not count.
+        ignore_index: label of pixels that do not count; may come second.
         nan_to_num: score in [0, 1] to give classes that are in no label and no prediction; None
             leaves them out of the mean.
         beta: weight of recall in the F-score.
@@ -74,21 +74,28 @@ class IoUMetric(BaseMetric):
 
     def __init__(
         self,
-        iou_metrics: Sequence[str] = ('mIoU',),
-        ignore_index: int = 255,
+        ignore_index: int | Sequence[str] = 255,
+        iou_metrics: Sequence[str] | int | None = None,
         nan_to_num: float | None = None,
         beta: float = 1.0,
+        collect_device: str = 'cpu',
         output_dir: str | None = None,
         format_only: bool = False,
+        prefix: str | None = None,
+        *,
         boundary: bool = False,
         bootstrap: int = 0,
         result_file: str | None = None,
         result_info: Mapping[str, object] | None = None,
         class_scalars: bool = True,
         picture_file: str | None = None,
-        collect_device: str = 'cpu',
-        prefix: str | None = None,
     ) -> None:
+        if not isinstance(ignore_index, int):  # the first two in the other order
+            given = iou_metrics if isinstance(iou_metrics, int) else 255
+            ignore_index, iou_metrics = given, ignore_index
+        iou_metrics = (
+            ('mIoU',) if iou_metrics is None or isinstance(iou_metrics, int) else iou_metrics
+        )
         # A prefix of None is the normal case here; BaseMetric would warn about it on every run.
         super().__init__(collect_device=collect_device, prefix=prefix or 'segkit')
         self.prefix = prefix

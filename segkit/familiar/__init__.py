@@ -85,5 +85,5 @@ def _place(module: str) -> str:
 
 def _load(home: str) -> object:
     place, _, attribute = home.partition(':')
-    outside = place.partition('.')[0] in ('mmengine', 'mmcv')
+    outside = place.partition('.')[0] in ('mmengine', 'mmcv', 'torch')
     return getattr(importlib.import_module(place if outside else f'segkit.{place}'), attribute)

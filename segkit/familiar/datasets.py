@@ -1,5 +1,6 @@
 """Data sets by their older classes and arguments, made of `BaseSegDataset`."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -33,15 +34,6 @@ class CustomDataset(BaseSegDataset):
         classes, palette: ``metainfo``.
         gt_seg_map_loader_cfg: arguments of the `LoadAnnotations` behind ``get_gt_seg_map_by_idx``.
     """
-
-    CLASSES: object = None
-    PALETTE: object = None
-
-    def __init_subclass__(cls, **kwargs: object) -> None:
-        super().__init_subclass__(**kwargs)
-        own = {'classes': cls.CLASSES, 'palette': cls.PALETTE}
-        if 'CLASSES' in vars(cls) and 'METAINFO' not in vars(cls):
-            cls.METAINFO = {key: value for key, value in own.items() if value is not None}
 
     def __init__(
         self,
@@ -96,11 +88,61 @@ class CustomDataset(BaseSegDataset):
             for info in infos
         ]
 
-    def prepare_train_img(self, idx: int) -> dict:
-        """One sample through the pipeline."""
-        return self.prepare_data(idx)
+    def load_annotations(
+        self,
+        img_dir: str,
+        img_suffix: str,
+        ann_dir: str | None,
+        seg_map_suffix: str,
+        split: str | None,
+    ) -> list[dict]:
+        """``dict(filename, ann=dict(seg_map))`` of each sample, below the two folders."""
+        infos: list[dict[str, object]] = []
+        for pair in super().load_data_list():
+            infos.append({'filename': os.path.relpath(pair['img_path'], img_dir or '.')})
+            if 'seg_map_path' in pair:
+                infos[-1]['ann'] = {'seg_map': os.path.relpath(pair['seg_map_path'], ann_dir)}
+        return infos
 
-    prepare_test_img = prepare_train_img
+    def load_data_list(self) -> list[dict]:
+        """What `load_annotations` of a subclass names; else as any data set of ours."""
+        if type(self).load_annotations is CustomDataset.load_annotations:
+            return super().load_data_list()
+        folders = self.data_prefix.get('img_path') or '', self.data_prefix.get('seg_map_path')
+        self.img_dir, self.ann_dir = folders
+        names = folders[0], self.img_suffix, folders[1], self.seg_map_suffix
+        pairs = []
+        for info in self.load_annotations(*names, self.ann_file or None):
+            pairs.append({'img_path': os.path.join(folders[0], info['filename'])})
+            label = (info.get('ann') or {}).get('seg_map')
+            if label is not None:
+                pairs[-1]['seg_map_path'] = os.path.join(folders[1] or '', label)
+        return pairs
+
+    def get_ann_info(self, idx: int) -> dict:
+        """``dict(seg_map)`` of a sample."""
+        return self.img_infos[idx]['ann']
+
+    def pre_pipeline(self, results: dict) -> None:
+        """What a sample has before the pipeline; a subclass adds to it."""
+        results.update(img_prefix=self.img_dir, seg_prefix=self.ann_dir)
+
+    def prepare_data(self, idx: int) -> Any:
+        """One sample, by the method of training or testing."""
+        return self.prepare_test_img(idx) if self.test_mode else self.prepare_train_img(idx)
+
+    def prepare_train_img(self, idx: int) -> Any:
+        """One sample through the pipeline."""
+        results = self.get_data_info(idx)
+        name = os.path.relpath(results['img_path'], self.img_dir or '.')
+        results['img_info'] = {'filename': name, 'ann': {'seg_map': results.get('seg_map_path')}}
+        results['ann_info'] = results['img_info']['ann']
+        self.pre_pipeline(results)
+        return self.pipeline(results)
+
+    def prepare_test_img(self, idx: int) -> Any:
+        """The same."""
+        return CustomDataset.prepare_train_img(self, idx)
 
     def get_gt_seg_map_by_idx(self, index: int) -> np.ndarray:
         """Class indices (H, W) of a sample."""

@@ -17,7 +17,7 @@ def names_table() -> str:
         for name in names.split():
             by_home.setdefault(homes()[name].partition(':')[0], []).append(name)
         for home, served in by_home.items():
-            where = home if home.startswith(('mmengine', 'mmcv')) else f'segkit.{home}'
+            where = home if home.startswith(('mmengine', 'mmcv', 'torch')) else f'segkit.{home}'
             there = '.'.join(['mmseg', place]).rstrip('.')
             lines.append(f'| `{there}` | `{", ".join(served)}` | `{where}` |')
     lines += ['', '| not here | instead |', '| --- | --- |']

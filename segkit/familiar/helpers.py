@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 from mmengine.registry import DefaultScope, Registry
 from torch import Tensor
 
@@ -17,6 +18,10 @@ OptSampleList = SampleList | None
 TensorDict = dict[str, Tensor]
 TensorList = Sequence[Tensor]
 ForwardResults = dict[str, Tensor] | list[SegDataSample] | tuple[Tensor] | Tensor
+ImageType = str | np.ndarray | Sequence[str] | Sequence[np.ndarray]
+InputType = str | np.ndarray
+InputsType = InputType | Sequence[InputType]
+PredType = SegDataSample | SampleList
 
 # Names mmsegmentation knew; its Pascal Context has no background.
 _SHORT = {

@@ -12,7 +12,7 @@ import torch
 from mmengine.structures import PixelData
 from torch import Tensor, nn
 
-from segkit.models.inference.logits import Geometry, as_deferred
+from segkit.models.inference.logits import Geometry, as_deferred, next_step
 from segkit.structures import SegDataSample
 
 Metas = Sequence[Mapping[str, Any]]
@@ -59,7 +59,7 @@ def _classes(model: Any, views: Any, metas: Any, rescale: bool) -> list[np.ndarr
         if not rescale:
             samples = [_at(s, s.metainfo.get('img_shape', size)) for s in samples]
         given = [_padded(sample, size) for sample in samples]
-        logits = as_deferred(model.inference(view, given), model.align_corners)
+        logits = as_deferred(next_step(model.inference, view, given), model.align_corners)
         ways = [Geometry.of(meta, size) for meta in given]
         found = [logits.image(i, way).scores() for i, way in enumerate(ways)]
         shares = [f.softmax(0) if len(views) > 1 and len(f) > 1 else f for f in found]
@@ -81,6 +81,24 @@ def _padded(sample: SegDataSample, size: Sequence[int]) -> dict[str, object]:
     meta = {'ori_shape': tuple(size), **sample.metainfo, 'pad_shape': tuple(size)}
     shape = meta.setdefault('img_shape', tuple(size))
     return {**meta, 'img_padding_size': (0, size[1] - shape[1], 0, size[0] - shape[0])}
+
+
+def segmentor_forward_train(
+    model: Any, img: Tensor, img_metas: Metas, gt_semantic_seg: Tensor, **kwargs: object
+) -> dict[str, Tensor]:
+    """The losses of a batch, without the call of an override."""
+    return model._losses(img, samples_of(img_metas, gt_semantic_seg))
+
+
+def simple_test(model: Any, img: Any, img_metas: Any, rescale: bool = True) -> list[np.ndarray]:
+    """The classes (H, W) of each image, of one view or of several."""
+    with torch.no_grad():
+        return _classes(model, img, img_metas, rescale)
+
+
+def forward_dummy(model: Any, img: Tensor) -> Tensor:
+    """Logits (N, K, H, W) at the size of ``img``, for who counts operations."""
+    return model.encode_decode(img, [{'img_shape': tuple(img.shape[2:])}] * len(img))
 
 
 def step(model: Any, data: Mapping[str, Any]) -> dict[str, object]:

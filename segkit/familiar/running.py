@@ -1,15 +1,19 @@
 """Training and testing by function, as scripts before 1.0 did."""
 
 import logging
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.dist import all_gather_object, sync_random_seed
+from mmengine.dist import all_gather_object
+from mmengine.dist import sync_random_seed as _drawn_together
 from mmengine.logging import MMLogger
+from mmengine.runner import find_latest_checkpoint as _noted_checkpoint
 from mmengine.utils.dl_utils import set_multi_processing
 from torch import nn
 from torch.utils.data import DataLoader
@@ -36,9 +40,30 @@ def check_dist_init() -> bool:
     return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
+def sync_random_seed(seed: int | None = None, device: str = 'cuda') -> int:
+    """``seed``, or one that all ranks draw together."""
+    return init_random_seed(seed, device)
+
+
+def find_latest_checkpoint(path: str, suffix: str = 'pth') -> str | None:
+    """The newest checkpoint of a folder; None where it has none.
+
+    The run's own note of its last one is asked first; else the highest number in a name.
+    """
+    noted = _noted_checkpoint(path)
+    if noted and noted.endswith(suffix) and Path(noted).exists():
+        return noted
+    latest = Path(path) / f'latest.{suffix}'
+    if latest.exists():
+        return str(latest)
+    files = [(re.findall(r'\d+', file.stem), file) for file in Path(path).glob(f'*.{suffix}')]
+    numbered = [(int(numbers[-1]), str(file)) for numbers, file in files if numbers]
+    return max(numbered)[1] if numbered else None
+
+
 def init_random_seed(seed: int | None = None, device: str = 'cuda') -> int:
     """``seed``, or one that all ranks draw together."""
-    return sync_random_seed() if seed is None else seed
+    return _drawn_together() if seed is None else seed
 
 
 def _preprare_data(imgs: Any, model: Any) -> tuple[dict[str, list], bool]:

@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from torch import nn
 
 from segkit.apis import show_result
 from segkit.structures import SegDataSample
-from segkit.visualization.overlays import side_by_side
+from segkit.visualization.overlays import side_by_side, with_names
 
 _SINCE_1 = (
     'opacity', 'title', 'draw_gt', 'draw_pred', 'wait_time', 'show', 'with_labels', 'save_dir',
@@ -108,29 +107,6 @@ def _panel(model: object, img: object, labels: np.ndarray, options: dict[str, An
     if options.get('with_labels', since_1) and classes:
         picture = with_names(picture, labels, classes)
     return np.ascontiguousarray(picture)
-
-
-def with_names(picture: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> np.ndarray:
-    """The picture (H, W, 3) with each class's name in the middle of its largest area."""
-    picture = np.ascontiguousarray(picture)
-    scale = max(min(picture.shape[:2]) / 600, 0.3)
-    for index in np.unique(labels):
-        if not 0 <= index < len(classes):
-            continue
-        # The pixel farthest from any other class, with a frame so that edges count as other.
-        mask = np.pad((labels == index).astype(np.uint8), 1)
-        depth = cv2.distanceTransform(mask, cv2.DIST_L2, 3)[1:-1, 1:-1]
-        y, x = divmod(int(depth.argmax()), depth.shape[1])
-        name = str(classes[index])
-        (width, height), _ = cv2.getTextSize(name, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
-        left = min(max(x - width // 2, 0), max(picture.shape[1] - width, 0))
-        place = (left, min(y + height // 2, picture.shape[0] - 1))
-        for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-            cv2.putText(
-                picture, name, place, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thickness,
-                cv2.LINE_AA,
-            )  # fmt: skip
-    return picture
 
 
 def _deliver(picture: np.ndarray, options: dict[str, Any]) -> None:

@@ -37,6 +37,16 @@ _MORE_STEPS = (
 )
 _MIX = 'MixFFN EfficientMultiheadAttention TransformerEncoderLayer'
 _BUILDERS = 'build_dataset build_dataloader'
+_FOCAL = 'sigmoid_focal_loss py_sigmoid_focal_loss'
+_LOVASZ = (
+    'flatten_binary_logits flatten_probs lovasz_grad lovasz_hinge lovasz_hinge_flat lovasz_softmax '
+    'lovasz_softmax_flat'
+)
+_REGISTRIES = (
+    'DATA_SAMPLERS EVALUATOR HOOKS INFERENCERS LOG_PROCESSORS LOOPS METRICS MODELS MODEL_WRAPPERS '
+    'OPTIMIZERS OPTIM_WRAPPERS OPTIM_WRAPPER_CONSTRUCTORS PARAM_SCHEDULERS RUNNERS '
+    'RUNNER_CONSTRUCTORS TASK_UTILS TRANSFORMS VISBACKENDS VISUALIZERS WEIGHT_INITIALIZERS'
+)
 _MULTI = 'MultiImageMixDataset'
 _WEIGHTS = (  # where they stood in segkit 0.9
     'CheckpointError CheckpointNotFoundError DownloadError LoadReport Undrawn '
@@ -47,17 +57,18 @@ _WEIGHTS = (  # where they stood in segkit 0.9
 
 SERVED = {
     'mmengine.utils': 'digit_version',
-    'mmengine.runner': 'set_random_seed find_latest_checkpoint',
-    'mmengine.dist': 'sync_random_seed',
+    'mmengine.runner': 'set_random_seed',
+    'torch.utils.data': 'DistributedSampler',
     'mmcv.transforms': 'Normalize to_tensor ImageToTensor ToTensor RandomResize',
-    'mmcv.cnn.bricks.transformer': 'PatchEmbed PatchMerging AdaptivePadding',
+    'mmcv.cnn.bricks.transformer': 'PatchMerging AdaptivePadding',
     'familiar.versions': '__version__ version_info parse_version_info',
     'apis': 'init_model init_segmentor inference_model inference_segmentor',
     'familiar.inferencer': 'MMSegInferencer',
     'familiar.show_result_pyplot': 'show_result_pyplot',
     'familiar.running': (
         f'{_TESTING} _preprare_data init_random_seed train_segmentor get_root_logger '
-        'setup_multi_processes check_dist_init'
+        'setup_multi_processes check_dist_init '
+        'find_latest_checkpoint sync_random_seed'
     ),
     'datasets': (
         'BaseSegDataset ADE20KDataset CityscapesDataset PascalVOCDataset PascalContextDataset '
@@ -70,10 +81,10 @@ SERVED = {
         'RandomCrop RandomFlip RandomRotate Resize Pad MultiScaleFlipAug PackSegInputs '
         f'{_MORE_STEPS}'
     ),
-    'datasets.samplers': 'DistributedSampler=UnpaddedSampler',
     'familiar.datasets': f'CustomDataset {_BUILDERS}',
     'registry': (
-        'DATASETS PIPELINES=TRANSFORMS OPTIMIZER_BUILDERS=OPTIM_WRAPPER_CONSTRUCTORS '
+        f'{_REGISTRIES} DATASETS PIPELINES=TRANSFORMS PIXEL_SAMPLERS=TASK_UTILS '
+        'OPTIMIZER_BUILDERS=OPTIM_WRAPPER_CONSTRUCTORS '
         'OPTIMIZER_CONSTRUCTORS=OPTIM_WRAPPER_CONSTRUCTORS'
     ),
     'weights': _WEIGHTS,
@@ -84,7 +95,7 @@ SERVED = {
     'models': 'build_segmentor build_backbone build_head build_loss build_neck BaseSegmentor',
     'models.builder': 'BACKBONES HEADS LOSSES NECKS SEGMENTORS MODELS ATTENTION=MODELS',
     'models.backbones': 'MixVisionTransformer',
-    'models.backbones.resnet': 'BasicBlock Bottleneck ResLayer',
+    'models.backbones.resnet': 'ResLayer',
     'models.layers': 'resize',
     'models.losses': (
         'CrossEntropyLoss DiceLoss TverskyLoss FocalLoss LovaszLoss BoundaryLoss accuracy Accuracy'
@@ -92,12 +103,17 @@ SERVED = {
     'models.losses.reduction': 'weight_reduce_loss',
     'models.losses.class_weight': 'get_class_weight=load_class_weight',
     'models.ohem_sampler': _SAMPLERS,
+    'familiar.blocks': 'BasicBlock Bottleneck PatchEmbed',
     'familiar.bricks': (
         'Upsample SelfAttentionBlock PPM ASPPModule TIMMBackbone mask_cross_entropy '
         f'make_divisible {_SHAPES}'
     ),
     'structures': 'SegDataSample',
-    'familiar.helpers': f'get_classes get_palette add_prefix register_all_modules {_TYPING}',
+    'familiar.helpers': (
+        f'get_classes get_palette add_prefix register_all_modules {_TYPING} '
+        'ImageType InputType InputsType PredType'
+    ),
+    'familiar.loss_functions': (f'{_FOCAL} {_LOVASZ} dice_loss tversky_loss binary_tversky_loss'),
     'familiar.losses': 'reduce_loss weighted_loss _expand_onehot_labels',
     'familiar.mix_transformer': _MIX,
     'engine.env': 'collect_env',
@@ -109,10 +125,10 @@ PLACES = {
     'version': '__version__ version_info parse_version_info',
     'apis': f'MMSegInferencer show_result_pyplot {_TESTING} {_TRAINING} get_root_logger',
     'apis.inference': 'init_model init_segmentor show_result_pyplot',
-    'apis.mmseg_inferencer': 'MMSegInferencer',
+    'apis.mmseg_inferencer': 'MMSegInferencer InputType InputsType PredType',
     'apis.test': _TESTING,
     'apis.train': f'{_TRAINING} get_root_logger',
-    'apis.utils': '_preprare_data',
+    'apis.utils': '_preprare_data ImageType',
     'core': (
         f'{_AREAS} get_classes get_palette {_SAMPLERS} add_prefix sync_random_seed '
         'check_dist_init OPTIMIZER_BUILDERS'
@@ -122,7 +138,7 @@ PLACES = {
     'core.evaluation.class_names': f'{_CLASSES} dataset_aliases get_classes get_palette',
     'core.evaluation.metrics': _AREAS,
     'core.seg': _SAMPLERS,
-    'core.seg.builder': 'build_pixel_sampler',
+    'core.seg.builder': 'build_pixel_sampler PIXEL_SAMPLERS',
     'core.seg.sampler': 'BasePixelSampler OHEMPixelSampler',
     'core.seg.sampler.base_pixel_sampler': 'BasePixelSampler',
     'core.seg.sampler.ohem_pixel_sampler': 'OHEMPixelSampler',
@@ -176,8 +192,10 @@ PLACES = {
     'models.decode_heads.psp_head': 'PPM',
     'models.losses': 'mask_cross_entropy get_class_weight reduce_loss weighted_loss',
     'models.losses.cross_entropy_loss': 'mask_cross_entropy _expand_onehot_labels',
-    'models.losses.dice_loss': 'DiceLoss',
-    'models.losses.tversky_loss': 'TverskyLoss',
+    'models.losses.dice_loss': 'DiceLoss dice_loss',
+    'models.losses.focal_loss': _FOCAL,
+    'models.losses.lovasz_loss': _LOVASZ,
+    'models.losses.tversky_loss': 'TverskyLoss tversky_loss binary_tversky_loss',
     'models.losses.utils': 'weight_reduce_loss get_class_weight reduce_loss weighted_loss',
     'models.utils': (
         f'resize Upsample SelfAttentionBlock ResLayer BasicBlock Bottleneck PatchEmbed {_SHAPES} '
@@ -192,10 +210,11 @@ PLACES = {
     'models.utils.wrappers': 'resize Upsample',
     'ops': 'resize Upsample',
     'ops.wrappers': 'resize Upsample',
+    'registry.registry': f'{_REGISTRIES} DATASETS',
     'structures': _SAMPLERS,
     'structures.sampler': _SAMPLERS,
     'structures.sampler.base_pixel_sampler': 'BasePixelSampler',
-    'structures.sampler.builder': 'build_pixel_sampler',
+    'structures.sampler.builder': 'build_pixel_sampler PIXEL_SAMPLERS',
     'structures.sampler.ohem_pixel_sampler': 'OHEMPixelSampler',
     'structures.seg_data_sample': 'SegDataSample',
     'utils': (
@@ -293,6 +312,9 @@ LACKING = {
         )
     },
     'models': {
+        'dice_loss(pred, one_hot, naive_dice=...) and DiceLoss are the forms of 1.x.': (
+            'binary_dice_loss'
+        ),
         'torch.nn.KLDivLoss in a loss of yours takes its place.': 'KLDivLoss kldiv_loss',
         'segkit.models.decode_heads.sep_aspp_head has blocks of its own.': (
             'DepthwiseSeparableASPPModule'

@@ -3,10 +3,10 @@
 from segkit import __version__
 
 
-def parse_version_info(version: str) -> tuple[int | str, ...]:
+def parse_version_info(version_str: str) -> tuple[int | str, ...]:
     """'1.2.0rc1' as (1, 2, 0, 'rc1')."""
     found: list[int | str] = []
-    for part in version.split('.'):
+    for part in version_str.split('.'):
         number, mark, last = part.partition('rc')
         found.append(int(number))
         if mark:

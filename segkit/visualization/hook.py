@@ -34,6 +34,7 @@ class SegVisualizationHook(Hook):
         show: open a window for each, ``wait_time`` seconds long.
         show_dir: folder for the pictures, in the subfolders and under the names of the images;
             else they go to the visualizer's backends.
+        backend_args: of older configs; pictures come as they were read.
     """
 
     priority = 'NORMAL'
@@ -45,6 +46,7 @@ class SegVisualizationHook(Hook):
         show: bool = False,
         wait_time: float = 0.0,
         show_dir: str | None = None,
+        backend_args: object = None,
     ) -> None:
         if interval < 1:
             raise UserError(f'SegVisualizationHook(interval={interval}): must be at least 1.')

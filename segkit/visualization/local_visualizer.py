@@ -14,12 +14,13 @@ import numpy as np
 from mmengine.dist import master_only
 from mmengine.visualization import Visualizer
 
+from segkit.datasets.metainfo import dataset_metainfo
 from segkit.errors import UserError
 from segkit.outputs import output_file
 from segkit.registry import VISUALIZERS
 from segkit.whole_file import whole_file
 
-from .overlays import colourise, fit, overlay, palette_of, side_by_side
+from .overlays import colourise, fit, overlay, palette_of, side_by_side, with_names
 
 
 class _FigureToCome:
@@ -37,7 +38,8 @@ class SegLocalVisualizer(Visualizer):
     Args:
         name, image, vis_backends, save_dir: as in mmengine.
         alpha: opacity of class colours over the image, in (0, 1].
-        classes, palette: where they are not taken from the data set (``dataset_meta``).
+        classes, palette, dataset_name: where they are not taken from the data set
+            (``dataset_meta``).
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class SegLocalVisualizer(Visualizer):
         alpha: float = 0.5,
         classes: Sequence[str] | None = None,
         palette: Sequence[Sequence[int]] | None = None,
+        dataset_name: str | None = None,
         **kwargs: object,
     ) -> None:
         if not 0 < alpha <= 1:
@@ -56,8 +59,8 @@ class SegLocalVisualizer(Visualizer):
         self._has_figure = False
         super().__init__(name, image, vis_backends, save_dir, **kwargs)
         self.alpha = alpha
-        if classes or palette:
-            self.dataset_meta = {'classes': classes, 'palette': palette}
+        if classes or palette or dataset_name:
+            self.set_dataset_meta(palette, classes, dataset_name)
 
     @property
     def dataset_meta(self) -> dict | None:
@@ -84,6 +87,19 @@ class SegLocalVisualizer(Visualizer):
             self.dpi = self.fig_save.get_dpi()
         super().set_image(image)
 
+    def set_dataset_meta(
+        self,
+        palette: Sequence[Sequence[int]] | None = None,
+        classes: Sequence[str] | None = None,
+        dataset_name: str | None = None,
+    ) -> None:
+        """Colours and names, of a benchmark data set ('cityscapes', 'ade20k') where not given."""
+        known: dict = dataset_metainfo(dataset_name) if dataset_name else dict()
+        self.dataset_meta = {
+            'classes': classes or known.get('classes'),
+            'palette': palette or known.get('palette'),
+        }
+
     def draw_sem_seg(
         self,
         image: np.ndarray,
@@ -91,6 +107,7 @@ class SegLocalVisualizer(Visualizer):
         draw_gt: bool = True,
         draw_pred: bool = True,
         opacity: float | None = None,
+        with_labels: bool = False,
     ) -> np.ndarray:
         """(H, W, 3) RGB picture: the label map to the left of the prediction, whatever is there."""
         opacity = self.alpha if opacity is None else opacity
@@ -101,19 +118,23 @@ class SegLocalVisualizer(Visualizer):
         ):
             label = self._map_of(data_sample, field) if wanted else None
             if label is not None:
-                panels.append(self._panel(image, label, opacity))
+                panels.append(self._panel(image, label, opacity, with_labels))
                 titles.append(title)
         if not panels:
             return image
         panels = [fit(panel, panels[-1].shape[:2]) for panel in panels]
         return side_by_side(panels, titles) if len(panels) > 1 else panels[0]
 
-    def _panel(self, image: np.ndarray | None, label: np.ndarray, opacity: float) -> np.ndarray:
+    def _panel(
+        self, image: np.ndarray | None, label: np.ndarray, opacity: float, with_labels: bool
+    ) -> np.ndarray:
         known = label[label != 255]
         palette = palette_of(self.dataset_meta, int(known.max()) + 1 if known.size else 1)
-        if image is None:
-            return colourise(label, palette)
-        return overlay(image, label, palette, opacity)
+        drawn = (
+            colourise(label, palette) if image is None else overlay(image, label, palette, opacity)
+        )
+        classes = (self.dataset_meta or {}).get('classes')
+        return with_names(drawn, label, classes) if with_labels and classes else drawn
 
     @staticmethod
     def _map_of(data_sample: object, field: str) -> np.ndarray | None:
@@ -134,6 +155,7 @@ class SegLocalVisualizer(Visualizer):
         wait_time: float = 0,
         out_file: str | os.PathLike | None = None,
         step: int = 0,
+        with_labels: bool = False,
         opacity: float | None = None,
     ) -> np.ndarray:
         """Draw a SegDataSample over its (H, W, 3) uint8 RGB image.
@@ -143,12 +165,13 @@ class SegLocalVisualizer(Visualizer):
             show: open a window; ``wait_time`` seconds, 0 for until a key.
             out_file: write there; without it the picture goes to the backends.
             step: of training, for the backends.
+            with_labels: write the name of each class onto its largest area.
             opacity: of the class colours; default ``alpha``.
 
         Returns:
             The picture, (H, W', 3) uint8 RGB.
         """
-        drawn = self.draw_sem_seg(image, data_sample, draw_gt, draw_pred, opacity)
+        drawn = self.draw_sem_seg(image, data_sample, draw_gt, draw_pred, opacity, with_labels)
         if show:
             self.show(drawn, win_name=name, wait_time=wait_time)
         if out_file is not None:

@@ -116,3 +116,28 @@ def side_by_side(
         below = np.full((height - panel.shape[0], panel.shape[1], 3), _PAPER, np.uint8)
         row += [np.concatenate([panel, below]), space]
     return np.concatenate(row[:-1], axis=1)
+
+
+def with_names(picture: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    """The picture (H, W, 3) with each class's name in the middle of its largest area."""
+    import cv2
+
+    picture = np.ascontiguousarray(picture)
+    scale = max(min(picture.shape[:2]) / 600, 0.3)
+    for index in np.unique(labels):
+        if not 0 <= index < len(classes):
+            continue
+        # The pixel farthest from any other class, with a frame so that edges count as other.
+        mask = np.pad((labels == index).astype(np.uint8), 1)
+        depth = cv2.distanceTransform(mask, cv2.DIST_L2, 3)[1:-1, 1:-1]
+        y, x = divmod(int(depth.argmax()), depth.shape[1])
+        name = str(classes[index])
+        (width, height), _ = cv2.getTextSize(name, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
+        left = min(max(x - width // 2, 0), max(picture.shape[1] - width, 0))
+        place = (left, min(y + height // 2, picture.shape[0] - 1))
+        for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+            cv2.putText(
+                picture, name, place, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thickness,
+                cv2.LINE_AA,
+            )  # fmt: skip
+    return picture

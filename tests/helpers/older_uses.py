@@ -18,6 +18,8 @@ from mmengine.config import Config
 from mmengine.structures import PixelData
 from PIL import Image
 
+from segkit.familiar.table import _REGISTRIES
+
 SMALL = dict(in_channels=16, channels=8, num_classes=3)
 X = torch.randn(2, 16, 8, 8)
 TOKENS = X.flatten(2).transpose(1, 2)
@@ -172,7 +174,8 @@ def loss(cls: type) -> bool:
 
 
 def block(cls: type) -> bool:
-    return cls(16, 16 // cls.expansion)(X).shape == X.shape
+    halved = cls(16, 16 // cls.expansion, 2, downsample=torch.nn.AvgPool2d(2))
+    return halved(X).shape[2:] == (4, 4) and cls(16, 16 // cls.expansion)(X).shape == X.shape
 
 
 def attention(cls: type) -> bool:
@@ -229,7 +232,7 @@ USES: dict[str, Callable[[Any], object]] = {
          'PascalContextDataset59', 'PascalVOCDataset', 'PotsdamDataset', 'LoveDADataset',
          'ISPRSDataset'], data_set),
     **dict.fromkeys(['ConcatDataset', 'RepeatDataset', 'MultiImageMixDataset'], of_data_sets),
-    'DistributedSampler': lambda cls: len(cls(range(5))) == 5,
+    'DistributedSampler': lambda cls: len(cls(range(5), 2, 0)) == 3,
     'build_dataset': lambda f: len(f(dict(
         type='CustomDataset', img_dir='images', ann_dir='labels', data_root=str(home()),
         classes=('a', 'b', 'c')))) == 3,
@@ -284,7 +287,7 @@ USES: dict[str, Callable[[Any], object]] = {
         cls(16, 4)(X).shape == X.shape),
     'Upsample': lambda cls: cls(scale_factor=2)(X).shape[2:] == (16, 16),
     'resize': lambda f: f(X, size=(4, 4), mode='bilinear', align_corners=False).shape[2:] == (4, 4),
-    'PatchEmbed': lambda cls: cls(16, 8, kernel_size=2, stride=2)(X)[1] == (4, 4),
+    'PatchEmbed': lambda cls: cls(16, 8, kernel_size=2)(X)[1] == (4, 4),
     'PatchMerging': lambda cls: cls(16, 8)(X.flatten(2).transpose(1, 2), (8, 8))[1] == (4, 4),
     'AdaptivePadding': lambda cls: cls(3, 3)(X).shape[2:] == (9, 9),
     'make_divisible': lambda f: f(33, 8) == 32, 'nchw_to_nlc': lambda f: f(X).shape == (2, 64, 16),
@@ -300,6 +303,8 @@ USES: dict[str, Callable[[Any], object]] = {
     'build_backbone': build('ResNetV1c', depth=18), 'build_loss': build('CrossEntropyLoss'),
     **dict.fromkeys(['MODELS', 'BACKBONES', 'HEADS', 'LOSSES', 'NECKS', 'SEGMENTORS', 'ATTENTION'],
                     kind_of('PSPHead', 'ResNetV1c', 'EncoderDecoder')),
+    **dict.fromkeys(
+        [*_REGISTRIES.split(), 'PIXEL_SAMPLERS'], lambda registry: registry.scope == 'segkit'),
     'DATASETS': kind_of('CityscapesDataset'), 'PIPELINES': kind_of('RandomCrop'),
     **dict.fromkeys(['OPTIMIZER_BUILDERS', 'OPTIMIZER_CONSTRUCTORS'],
                     kind_of('DefaultOptimWrapperConstructor')),
@@ -313,6 +318,18 @@ USES: dict[str, Callable[[Any], object]] = {
     'mask_cross_entropy': lambda f: f(
         torch.zeros(2, 3, 4, 4), torch.ones(2, 4, 4), torch.tensor([0, 2])).shape == (1,),
     'weight_reduce_loss': lambda f: f(torch.ones(4), torch.tensor([0, 1, 1, 2]), 'sum') == 4,
+    **dict.fromkeys(['sigmoid_focal_loss', 'py_sigmoid_focal_loss'], lambda f: f(
+        torch.zeros(2, 3), torch.eye(3)[:2] if f.__name__[0] == 'p' else torch.arange(2)) > 0),
+    'dice_loss': lambda f: f(torch.eye(3)[None, ..., None], torch.eye(3)[None, ..., None]) < 1e-3,
+    'tversky_loss': lambda f: f(torch.zeros(1, 2, 4), torch.ones(1, 4, 2), torch.ones(1, 4)) > 0.7,
+    'binary_tversky_loss': lambda f: f(torch.ones(1, 4), torch.ones(1, 4), torch.ones(1, 4)) == 0,
+    'lovasz_grad': lambda f: f(torch.tensor([1.0, 0.0])).tolist() == [1, 0],
+    'flatten_binary_logits': lambda f: len(f(torch.zeros(2, 3), torch.ones(2, 3), 1)[0]) == 0,
+    'flatten_probs': lambda f: f(X, torch.ones(2, 8, 8))[0].shape == (128, 16),
+    'lovasz_hinge': lambda f: f(torch.zeros(1, 2, 2), torch.ones(1, 2, 2).long()) == 1,
+    'lovasz_hinge_flat': lambda f: f(torch.zeros(4), torch.ones(4).long()) == 1,
+    'lovasz_softmax': lambda f: f(torch.ones(1, 1, 2, 2), torch.zeros(1, 2, 2).long()) == 0,
+    'lovasz_softmax_flat': lambda f: f(torch.ones(4, 2) / 2, torch.ones(4).long()) == 0.5,
     'reduce_loss': lambda f: f(torch.ones(4), 'mean') == 1,
     'weighted_loss': lambda f: f(lambda a, b: (a - b).abs())(torch.ones(4), torch.zeros(4)) == 1,
     'get_class_weight': lambda f: f([1, 2]) == [1.0, 2.0],
@@ -341,7 +358,8 @@ USES: dict[str, Callable[[Any], object]] = {
     'digit_version': lambda f: f('1.2.0') > f('1.1.9'),
     **dict.fromkeys(
         ['ConfigType', 'OptConfigType', 'MultiConfig', 'OptMultiConfig', 'SampleList',
-         'OptSampleList', 'TensorDict', 'TensorList', 'ForwardResults'], is_a_type),
+         'OptSampleList', 'TensorDict', 'TensorList', 'ForwardResults', 'ImageType', 'InputType',
+         'InputsType', 'PredType'], is_a_type),
     'SegDataSample': lambda cls: cls(metainfo=dict(a=1)).a == 1,
     'add_prefix': lambda f: f({'a': 1}, 'aux') == {'aux.a': 1}, 'stack_batch': stack,
     'datafrombytes': lambda f: (f(npy(), 'numpy') == LABEL).all(),

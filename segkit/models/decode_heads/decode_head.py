@@ -88,28 +88,28 @@ class BaseDecodeHead(CountsAsModule, nn.Module, metaclass=ABCMeta):
         self.conv_seg = nn.Conv2d(channels, self.out_channels, kernel_size=1)
         self.dropout = nn.Dropout2d(dropout_ratio) if dropout_ratio > 0 else None
 
-    def _init_inputs(self, in_channels: Any, in_index: Any, transform: str | None) -> None:
+    def _init_inputs(self, in_channels: Any, in_index: Any, input_transform: str | None) -> None:
         """Integers, or with a transform lists; Any, since that is what is checked here."""
-        if transform not in (None, 'resize_concat', 'multiple_select'):
+        if input_transform not in (None, 'resize_concat', 'multiple_select'):
             raise UserError(
-                f'{type(self).__name__}: input_transform={transform!r} is none of None, '
+                f'{type(self).__name__}: input_transform={input_transform!r} is none of None, '
                 "'resize_concat', 'multiple_select'."
             )
         lists = [
             isinstance(v, Sequence) and not isinstance(v, str) for v in (in_channels, in_index)
         ]
-        if lists != [transform is not None] * 2 or (
-            transform is not None and len(in_channels) != len(in_index)
+        if lists != [input_transform is not None] * 2 or (
+            input_transform is not None and len(in_channels) != len(in_index)
         ):
-            want = 'lists of one length' if transform else 'one number each'
+            want = 'lists of one length' if input_transform else 'one number each'
             raise UserError(
-                f'{type(self).__name__}: with input_transform={transform!r}, in_channels and '
+                f'{type(self).__name__}: with input_transform={input_transform!r}, in_channels and '
                 f'in_index must be {want}, got {in_channels!r} and {in_index!r}.'
             )
-        self.input_transform, self.in_index = transform, in_index
+        self.input_transform, self.in_index = input_transform, in_index
         # Any: a list with 'multiple_select'.
         self.in_channels: int | Any = (
-            sum(in_channels) if transform == 'resize_concat' else in_channels
+            sum(in_channels) if input_transform == 'resize_concat' else in_channels
         )
 
     def _init_outputs(

@@ -74,7 +74,14 @@ def next_step(method: Callable, *args: object) -> Any:
     """``method(*args)`` for a bound method; without the detour over tensors where it is a step."""
     if isinstance(method, MethodType) and method.__func__ in _BODIES:
         return _BODIES[method.__func__](method.__self__, *args)
-    return method(*map(_written_out, args))
+    older = {'rescale': False} if asks_for('rescale', method) else {}  # as 0.x wrote them
+    return method(*map(_written_out, args), **older)
+
+
+def asks_for(name: str, method: Callable) -> bool:
+    """Whether a method takes an argument of this name."""
+    code = getattr(getattr(method, '__func__', method), '__code__', None)
+    return code is not None and name in code.co_varnames[: code.co_argcount]
 
 
 def _written_out(value: object) -> object:

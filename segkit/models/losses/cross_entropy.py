@@ -50,9 +50,9 @@ def binary_cross_entropy(
     pred: Tensor,
     label: Tensor,
     weight: Tensor | None = None,
-    class_weight: Tensor | None = None,
     reduction: str = 'mean',
     avg_factor: float | Tensor | None = None,
+    class_weight: Tensor | None = None,
     ignore_index: int | None = -100,
     avg_non_ignore: bool = False,
 ) -> Tensor:

@@ -114,14 +114,14 @@ class RegionLoss(HeadLoss):
     def forward(
         self,
         pred: Tensor,
-        label: Tensor,
+        target: Tensor,
         weight: Tensor | None = None,
         avg_factor: float | Tensor | None = None,
         reduction_override: str | None = None,
         ignore_index: int | None = USUAL,
     ) -> Tensor:
         """Loss of logits (N, K, ...) at label size; per image with reduction 'none'."""
-        shares = None
+        label, shares = target, None
         if self.takes_maps:
             label, shares = indices_of(pred, label, type(self).__name__)
         self.check_shapes(pred, label, weight)

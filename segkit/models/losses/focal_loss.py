@@ -12,6 +12,7 @@ from torch import Tensor
 
 from segkit.errors import UserError
 from segkit.models.layers import at_least_float32
+from segkit.old_names import serve
 
 from .bands import BandedLoss, banded_sums, own_channel
 from .head_loss import HeadLoss, of_pixels
@@ -93,7 +94,7 @@ class FocalLoss(HeadLoss):
     def forward(
         self,
         pred: Tensor,
-        label: Tensor,
+        target: Tensor,
         weight: Tensor | None = None,
         avg_factor: float | Tensor | None = None,
         reduction_override: str | None = None,
@@ -105,7 +106,7 @@ class FocalLoss(HeadLoss):
         all pixels in a row: (P,), (P, 1) or (P, K).
         """
         self._check_sigmoid()
-        label, shares = indices_of(pred, label, 'FocalLoss')
+        label, shares = indices_of(pred, target, 'FocalLoss')
         weight = _in_place(weight, pred, label)
         self.check_shapes(pred, label, None if _of_numbers(weight, pred) else weight)
         label, reduction = comparable(label), reduction_override or self.reduction
@@ -176,3 +177,6 @@ def _in_place(weight: Tensor | None, pred: Tensor, label: Tensor) -> Tensor | No
     if row.shape == (label.numel(), pred.shape[1]):
         return row.reshape(*label.shape, pred.shape[1]).movedim(-1, 1)
     return weight
+
+
+serve(__name__)

@@ -17,6 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from segkit.errors import UserError
 from segkit.models.layers import at_least_float32
+from segkit.old_names import serve
 from segkit.ops.autograd_context import Context
 
 from .head_loss import HeadLoss, of_pixels
@@ -156,6 +157,10 @@ class LovaszLoss(HeadLoss):
                 )
         return [(k, k) for k in chosen]
 
+    def activated(self, logits: Tensor) -> Tensor:
+        """What the errors are of, of logits (N, K, P)."""
+        return logits if self.one_channel else logits.softmax(1)
+
     def _group(self, x: Tensor, label: Tensor, measure: Tensor) -> Tensor:
         """Loss of images that are taken together."""
         pairs = self._pairs(label, measure, x.shape[1])
@@ -169,7 +174,7 @@ class LovaszLoss(HeadLoss):
 
     def forward(
         self,
-        pred: Tensor,
+        cls_score: Tensor,
         label: Tensor,
         weight: Tensor | None = None,
         avg_factor: float | Tensor | None = None,
@@ -180,6 +185,7 @@ class LovaszLoss(HeadLoss):
 
         One channel may also come as (N, ...).
         """
+        pred = cls_score
         if self.one_channel and pred.shape == label.shape:
             pred = pred.unsqueeze(1)
         self.check_shapes(pred, label, weight)
@@ -191,10 +197,13 @@ class LovaszLoss(HeadLoss):
         x = at_least_float32(pred).reshape(*pred.shape[:2], -1)
         label = (label * valid).long().reshape(len(x), -1)
         measure = measure.reshape(len(x), -1)
-        x = x if self.one_channel else x.softmax(1)
+        x = self.activated(x)
         if not self.per_image:
             return self.loss_weight * self._group(x, label, measure)
         losses = [self._group(*one) for one in zip(x.split(1), label.split(1), measure.split(1))]
         return self.loss_weight * weight_reduce_loss(
             torch.stack(losses), None, reduction, avg_factor
         )
+
+
+serve(__name__)

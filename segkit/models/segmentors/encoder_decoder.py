@@ -11,6 +11,7 @@ Between these, logits stay small and are resized and compared class by class; a 
 a call from outside, has them as tensors at the input's size (segkit/models/inference/logits.py).
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -20,9 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from segkit.errors import UserError
+from segkit.old_names import older_call
 from segkit.structures import SegDataSample
 
-from ..inference.logits import as_deferred, joined, next_step, run_shrinking, step
+from ..inference.logits import as_deferred, asks_for, joined, next_step, run_shrinking, step
 from ..inference.views import each_view, merge_views
 from ..inference.windows import slide_settings, window_boxes
 from .base import BaseSegmentor, build_part
@@ -108,23 +110,52 @@ class EncoderDecoder(BaseSegmentor):
     def loss(self, inputs: Tensor, data_samples: Sequence[SegDataSample]) -> dict[str, Tensor]:
         """Losses and accuracies of the decode head ('decode.') and the auxiliary ones ('aux.', or
         'aux_0.', 'aux_1.', ... if there is a list of them)."""
+        if type(self).forward_train is not EncoderDecoder.forward_train:  # of 0.x
+            return _trained(self, self.forward_train, inputs, data_samples)
+        return self._losses(inputs, data_samples)
+
+    def _losses(self, inputs: Tensor, data_samples: Sequence[SegDataSample]) -> dict[str, Tensor]:
         maps = self.extract_feat(inputs)
-        losses = self._decode_head_forward_train(maps, data_samples)
+        losses = _trained(self, self._decode_head_forward_train, maps, data_samples)
         if self.with_auxiliary_head:
-            losses.update(self._auxiliary_head_forward_train(maps, data_samples))
+            losses |= _trained(self, self._auxiliary_head_forward_train, maps, data_samples)
         return losses
 
+    forward_train = older_call('segmentor_forward_train')
+    simple_test = older_call('simple_test')
+    aug_test = older_call('simple_test')
+    forward_dummy = older_call('forward_dummy')
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in {'simple_test', 'aug_test', 'forward_dummy'} & set(vars(cls)):
+            warnings.warn(
+                f'{cls.__name__}.{name} is of mmsegmentation 0.x and nobody calls it here: '
+                'override predict, encode_decode or postprocess_result.',
+                stacklevel=2,
+            )
+
     def _decode_head_forward_train(
-        self, inputs: Sequence[Tensor], data_samples: Sequence[SegDataSample]
+        self,
+        inputs: Sequence[Tensor],
+        data_samples: Sequence[SegDataSample],
+        labels: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """The decode head's losses of the feature maps."""
+        """The decode head's losses of the feature maps; with ``labels`` called as in 0.x."""
+        if labels is not None:
+            data_samples = older_call('samples_of')(data_samples, labels)
         losses = self.decode_head.loss(inputs, data_samples, self.train_cfg)
         return {f'decode.{name}': value for name, value in losses.items()}
 
     def _auxiliary_head_forward_train(
-        self, inputs: Sequence[Tensor], data_samples: Sequence[SegDataSample]
+        self,
+        inputs: Sequence[Tensor],
+        data_samples: Sequence[SegDataSample],
+        labels: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """The auxiliary heads' losses of the feature maps."""
+        """The auxiliary heads' losses of the feature maps; with ``labels`` called as in 0.x."""
+        if labels is not None:
+            data_samples = older_call('samples_of')(data_samples, labels)
         several = issubclass(type(self.auxiliary_head), nn.ModuleList)
         heads: Any = self.auxiliary_head if several else [self.auxiliary_head]
         losses = {}
@@ -179,8 +210,11 @@ class EncoderDecoder(BaseSegmentor):
         return torch.autocast(inputs.device.type, self.autocast_dtype)
 
     @step
-    def inference(self, inputs: Tensor, batch_img_metas: Sequence[Config]) -> Tensor:
+    def inference(
+        self, inputs: Tensor, batch_img_metas: Sequence[Config], rescale: bool = False
+    ) -> Tensor:
         """Logits (N, K, H, W) at the size of ``inputs``, as `test_cfg.mode` says."""
+        _refuse_rescale(rescale)
         mode = self.test_cfg.get('mode', 'whole')
         if mode not in ('whole', 'slide'):
             raise UserError(f"model.test_cfg.mode is {mode!r}; choose 'whole' or 'slide'.")
@@ -188,8 +222,11 @@ class EncoderDecoder(BaseSegmentor):
         return next_step(run, inputs, batch_img_metas)
 
     @step
-    def whole_inference(self, inputs: Tensor, batch_img_metas: Sequence[Config]) -> Tensor:
+    def whole_inference(
+        self, inputs: Tensor, batch_img_metas: Sequence[Config], rescale: bool = False
+    ) -> Tensor:
         """Logits (N, K, H, W), of all images in one pass or of as many as the device holds."""
+        _refuse_rescale(rescale)
 
         def run(count: int) -> Tensor:
             if count >= len(inputs):
@@ -201,9 +238,12 @@ class EncoderDecoder(BaseSegmentor):
         return run_shrinking(run, len(inputs), 'images', self.at_once)
 
     @step
-    def slide_inference(self, inputs: Tensor, batch_img_metas: Sequence[Config]) -> Tensor:
+    def slide_inference(
+        self, inputs: Tensor, batch_img_metas: Sequence[Config], rescale: bool = False
+    ) -> Tensor:
         """Logits (N, K, H, W), averaged where windows overlap; `test_cfg.batch_windows` of them in
         one pass."""
+        _refuse_rescale(rescale)
         size = (inputs.shape[-2], inputs.shape[-1])
         boxes = window_boxes(size, *slide_settings(self.test_cfg))
         windows = [inputs[:, :, y1:y2, x1:x2] for y1, y2, x1, x2 in boxes]
@@ -219,6 +259,24 @@ class EncoderDecoder(BaseSegmentor):
         count = min(self.test_cfg.get('batch_windows', 1), len(windows))
         logits = as_deferred(run_shrinking(run, count, 'windows', self.at_once), self.align_corners)
         return logits.placed(boxes, size)
+
+
+def _trained(
+    model: EncoderDecoder, method: Any, maps: object, samples: Sequence[SegDataSample]
+) -> dict[str, Tensor]:
+    """Losses by a step, whose arguments are those of 1.x, or, with the labels, those of 0.x."""
+    if not asks_for('gt_semantic_seg', method):
+        return method(maps, samples)
+    labels = model.decode_head._labels(samples).long()
+    return method(maps, [sample.metainfo for sample in samples], labels)
+
+
+def _refuse_rescale(rescale: bool) -> None:
+    if rescale:
+        raise UserError(
+            'rescale=True is of mmsegmentation 0.x: logits are given at the size of the input, '
+            'and postprocess_result resizes them to the original image. Leave it out.'
+        )
 
 
 def _build_backbone(backbone: Config | nn.Module, pretrained: str | None) -> nn.Module:
