@@ -63,6 +63,14 @@ def name_classes(stored: Stored, table: ClassTable | None, wish: Wish) -> Classe
 
 
 def _by_values(stored: Stored, table: ClassTable | None, wish: Wish) -> Classes:
+    if stored.two_codings and not wish.ignore:
+        raise UserError(
+            'some labels hold 0 and 1, others 0 and 255, none both 1 and 255: masks of two codings '
+            'are mixed. Write all in one: python -c "import sys, numpy as np; from PIL import '
+            'Image; [Image.fromarray((np.array(Image.open(p)) > 0).astype(np.uint8)).save(p) for p '
+            'in sys.argv[1:]]" MASKS... . Or, where 255 does not count: --ignore 255; where it is '
+            'a class of its own: --ignore none.'
+        )
     ignored = {int(word) for word in wish.ignore if word.isdigit()}
     present = set(stored.values) - ignored
     notes: list[str] = []
@@ -87,6 +95,7 @@ def _by_values(stored: Stored, table: ClassTable | None, wish: Wish) -> Classes:
         notes = [*_asked('0', meaning[0], stored.values[0], stored, table, wish), *notes]
     kept = [value for value in sorted(meaning) if value not in ignored]
     settings = _settings(kept, ignored | ({0} if 0 not in meaning else set()), stored)
+    notes += _one_value(kept)
     left = ignored & (set(stored.values) | set(meaning))
     palette = _palette(kept, table, meaning, stored)
     return _classes(kept, meaning, left, reason, settings, palette, notes)
@@ -117,6 +126,7 @@ def _by_colours(stored: Stored, table: ClassTable | None, wish: Wish) -> Classes
     kept = [colour for colour in named if colour not in ignored]
     if BLACK in kept and (pixels := stored.colours.get(BLACK)):
         notes += _asked('Black', named[BLACK], pixels, stored, table, wish)
+    notes += _one_value(kept)
     left = ignored & (set(present) | set(named))
     palette = [list(colour) for colour in kept]
     return _classes(kept, named, left, reason, {'label_format': 'rgb'}, palette, notes)
@@ -130,6 +140,17 @@ def _classes(
         raise UserError('every class is ignored: there is none to learn.')
     names = [meaning[key] for key in kept]
     return Classes(names, list(kept), sorted(left), reason, settings, palette, notes)
+
+
+def _one_value(kept: Sequence[Key]) -> list[str]:
+    """A note where nothing is left to tell apart."""
+    if len(kept) != 1:
+        return []
+    return [
+        f'There is one class alone ({kept[0]} in the labels): with nothing beside it to tell it '
+        'from, a network learns nothing. Are these the labels, and is what they mark stored in '
+        'their values or colours (not in transparency)?'
+    ]
 
 
 def _asked(

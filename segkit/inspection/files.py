@@ -6,14 +6,15 @@ picture (SegNet's CamVid).
 """
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from segkit.datasets.scan import list_files
 
 from .words import ROLES
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.tif', '.tiff', '.bmp', '.webp')
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.tif', '.tiff', '.bmp', '.webp', '.gif')
 
 
 def visible_files(root: str | os.PathLike[str]) -> list[str]:
@@ -64,16 +65,25 @@ def match(
     Args:
         stems: of the pictures there are. suffixes: what may follow them in a line.
     """
+    lines = list(lines)
     endings = sorted({'', *suffixes}, key=len, reverse=True)
     known, tails = set(stems), _by_tail(stems)
-    found, unknown = [], []
-    for line in lines:
-        stem = next((s for s in _readings(line, endings, known, tails)), None)
-        if stem is None:
-            unknown.append(line)
-        else:
-            found.append(stem)
-    return list(dict.fromkeys(found)), unknown
+
+    def meant(texts: Iterable[str]) -> list[str | None]:
+        return [next(_readings(text, endings, known, tails), None) for text in texts]
+
+    whole = meant(lines)
+    firsts = [_first_column(line) for line in lines]
+    # Names have spaces too: 'photo 99' is no 'photo', but where lines name pictures by columns.
+    columns = not any(whole) and len({*firsts}) == len(lines) and not {*firsts} & {*lines}
+    taken = [first if columns or is_picture(first) else '' for first in firsts]
+    found = [w if w is not None else f for w, f in zip(whole, meant(taken))]
+    unknown = [line for line, stem in zip(lines, found) if stem is None]
+    return list(dict.fromkeys(stem for stem in found if stem is not None)), unknown
+
+
+def _first_column(line: str) -> str:
+    return re.split(r'[\t ,;]', line, maxsplit=1)[0]
 
 
 def _by_tail(stems: Sequence[str]) -> dict[str, str]:
@@ -86,18 +96,16 @@ def _by_tail(stems: Sequence[str]) -> dict[str, str]:
 
 
 def _readings(
-    line: str, endings: Sequence[str], known: set[str], tails: Mapping[str, str]
-) -> Iterable[str]:
-    """Stems that a line may mean: as a whole, then its first column."""
-    for text in (line, *line.replace('\t', ' ').split(' ')[:1], *line.split(',')[:1]):
-        path = text.strip().replace('\\', '/')
-        for ending in endings:
-            if not path.endswith(ending):
-                continue
-            stem = path.removesuffix(ending)
-            parts = stem.split('/')
-            for i in range(len(parts)):
-                if '/'.join(parts[i:]) in known:
-                    yield '/'.join(parts[i:])
-            if parts[-1] in tails:
-                yield tails[parts[-1]]
+    text: str, endings: Sequence[str], known: set[str], tails: Mapping[str, str]
+) -> Iterator[str]:
+    """Stems that a name or path may mean; a bare name means the only picture that has it."""
+    path = text.strip().replace('\\', '/')
+    ended = [path.removesuffix(ending) for ending in endings if path.endswith(ending)]
+    ended += [os.path.splitext(path)[0]] if is_picture(path) else []  # written again as PNG, say
+    for stem in filter(None, ended):
+        parts = stem.split('/')
+        for i in range(len(parts)):
+            if '/'.join(parts[i:]) in known:
+                yield '/'.join(parts[i:])
+        if stem.removeprefix('./') in tails:
+            yield tails[stem.removeprefix('./')]

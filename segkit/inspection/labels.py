@@ -95,11 +95,15 @@ def _palette(data: bytes, values: Iterable[int]) -> dict[int, Colour]:
 
 @dataclass
 class Stored:
-    """All labels together: value or colour -> pixels, and the palette if they agree on one."""
+    """All labels together: value or colour -> pixels, and the palette if they agree on one.
+
+    two_codings: some files hold 1 and no 255, others 255 and no 1, beside 0.
+    """
 
     values: Counter[int] = field(default_factory=Counter)
     colours: Counter[Colour] = field(default_factory=Counter)
     palette: dict[int, Colour] = field(default_factory=dict)
+    two_codings: bool = False
 
 
 def gather(pairs: Iterable[Pair]) -> Stored:
@@ -109,13 +113,17 @@ def gather(pairs: Iterable[Pair]) -> Stored:
         ValueError: the labels are photographs, or some are colours and some indices.
     """
     stored, agree = Stored(), True
+    held = set()
     for pair in pairs:
+        held.add(frozenset(pair.values))
         stored.values.update(pair.values)
         stored.colours.update(pair.colours)
         if pair.values:
             known = {v: stored.palette.get(v, colour) for v, colour in pair.palette.items()}
             agree = agree and set(pair.values) <= set(pair.palette) and known == pair.palette
             stored.palette.update(pair.palette)
+    both = any({1, 255} <= values for values in held)
+    stored.two_codings = set(stored.values) == {0, 1, 255} and not both
     if not agree or all(len(set(colour)) == 1 for colour in stored.palette.values()):
         stored.palette = {}  # greys say nothing that the values do not
     if len(stored.colours) >= _MAX_COLOURS:

@@ -5,8 +5,10 @@ In this order: folders that the caller named; folders whose names tell a split (
 there are some. What was decided is kept in ``notes``, what was not used in ``unused``.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from pathlib import Path
 
 from segkit.command import command
@@ -16,6 +18,7 @@ from segkit.errors import UserError
 from .exports import refuse_exports
 from .files import find_lists, list_pictures, match
 from .pairing import Pairing, best_of, best_pairing, others_as_good, pair, unlabelled
+from .unpaired import why_unpaired
 from .words import base_of, meaning_of_path
 
 _ROLES = ('train', 'val', 'test')
@@ -66,6 +69,7 @@ def find_layout(root: Path, choice: Choice) -> Layout:
         raise UserError(_nothing(root, pictures, layout))
     layout.parts = {role: layout.parts[role] for role in _ROLES if role in layout.parts}
     _count_unused(layout, pictures)
+    _say_twice(layout)
     return layout
 
 
@@ -220,6 +224,8 @@ def _one_pair(layout: Layout, pairing: Pairing, choice: Choice) -> None:
     for role in _ROLES:
         if role in lists:
             _by_list(layout, role, lists[role], pairing, bare, role in choice.lists)
+            if role not in layout.parts:
+                _say_nothing_listed(layout, role, lists[role], pairing)
 
 
 def _by_list(
@@ -257,16 +263,53 @@ def _by_list(
             raise UserError(f'{path}: none of its {len(lines)} lines names a picture with a label.')
 
 
+def _say_nothing_listed(layout: Layout, role: str, names: Sequence[str], pairing: Pairing) -> None:
+    """Of lists that name none of the pictures: an error for those to train on, else a note."""
+    text = f'{", ".join(names)}: no line names a picture of {pairing.images or layout.root}'
+    if role == 'train':
+        raise UserError(
+            f'{text}, such as {pairing.stems[0]!r}, that has a label. Name a list with '
+            '--train-list FILE, or take this one out of the folder to train on all of them.'
+        )
+    layout.notes.append(f'{role}: {text}: not used.')
+
+
 # -- what is said ----------------------------------------------------------------------------------
 
 
 def _count_unused(layout: Layout, pictures: Sequence[str]) -> None:
-    used = {
-        f for part in layout.parts.values() for f in (part.images, part.labels) if f is not None
+    parts = layout.parts.values()
+    used = {f for part in parts for f in (part.images, part.labels) if f is not None}
+    if '' in used:
+        return
+    inside = tuple(f'{folder}/' for folder in used)
+    for base, names in _bases([p for p in pictures if not p.startswith(inside)]).items():
+        layout.unused[base or '.'] = len(names)
+
+
+def _say_twice(layout: Layout) -> None:
+    """Note pictures that are in two splits, and labels that two pictures share."""
+    held = {
+        role: {(part.images, v.img_suffix, stem) for v in part.variants for stem in v.stems}
+        for role, part in layout.parts.items()
     }
-    for base, names in _bases(pictures).items():
-        if not any(base == f or not f or base.startswith(f'{f}/') for f in used):
-            layout.unused[base or '.'] = len(names)
+    for first, second in combinations(held, 2):
+        if both := sorted(stem for _, _, stem in held[first] & held[second]):
+            layout.notes.append(
+                f'{first} and {second} share {len(both)} pictures, which makes scores too good: '
+                f'{_some(both)}.'
+            )
+    for role, part in layout.parts.items():
+        uses = Counter((v.seg_map_suffix, s) for v in part.variants if part.labels for s in v.stems)
+        if shared := sorted(stem for (_, stem), count in uses.items() if count > 1):
+            layout.notes.append(
+                f'{role}: {len(shared)} labels belong to two pictures each, whose names differ in '
+                f'their endings alone: {_some(shared)}. Take away those that are not meant.'
+            )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ', '.join(names[:3]) + (', ...' if len(names) > 3 else '')
 
 
 def _unpaired(root: Path, found: Mapping[str, Sequence[str]]) -> str:
@@ -274,7 +317,7 @@ def _unpaired(root: Path, found: Mapping[str, Sequence[str]]) -> str:
     return (
         f'{root}: no two folders whose file names pair up; seen: {seen or "no images at all"}. '
         'Images and labels need the same names up to their endings; name the folders with '
-        '--images and --labels.'
+        f'--images and --labels.{why_unpaired(root, found)}'
     )
 
 

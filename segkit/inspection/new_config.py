@@ -149,7 +149,8 @@ def _read(root: Path, part: Pairing, workers: int | None) -> list[Pair]:
     paths, pairs = _paths(root, part), []
     for (image, label), pair in zip(paths, parallel(look, paths, 'pairs', workers)):
         if isinstance(pair, Failure):
-            raise UserError(f'{pair.reason.partition(": ")[2]} Then start again.')
+            reason = pair.reason.partition(': ')[2].removesuffix('.')
+            raise UserError(f'{reason}. Put it right or take it away, then start again.')
         if pair.turned != 1:
             raise UserError(_about_turned(image, label, pair.turned))
         if label is not None and pair.size != pair.label_size:

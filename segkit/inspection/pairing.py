@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from .words import LABEL_WORDS, OTHER_WORDS, meaning_of_path
 
 # Lossy formats change label values, so nobody keeps labels in them.
-LABEL_SUFFIXES = ('.png', '.tif', '.tiff', '.bmp')
+LABEL_SUFFIXES = ('.png', '.tif', '.tiff', '.bmp', '.gif')
 _PROBED, _NEAR = 60, 8
 _ABSENT = ('pictures without a label', 'labels without a picture', 'pictures named otherwise')
 
@@ -162,7 +162,8 @@ def _suffixes(
             continue
         stems = {n.removesuffix(first) for n in images if n.endswith(first)}
         stems &= {n.removesuffix(second) for n in labels if n.endswith(second)}
-        if stems:
+        # One match of many, in the middle of a word, is chance.
+        if len(stems) > 1 or (stems and not _inside_word(min(stems), first, second)):
             options.append((len(stems), _preference(second), first, second))
     return max(options)[2:] if options else None
 
@@ -211,4 +212,12 @@ def _whole_words(stem: str, name: str, label: str) -> str:
         # 'x_leftImg' and 'x_label' share 'x_l': the ending begins at the last separator.
         cut = max(stem.rfind(separator) for separator in '_-.')
         stem = stem[:cut] if cut > stem.rfind('/') + 1 else stem
-    return '' if stem.endswith('/') else stem
+    rests = name[len(stem) :], label[len(stem) :]
+    # Neither 'images/' against 'masks/' nor picture 1 against label 11.
+    cut_off = any('/' in rest or (stem[-1:] + rest[:1]).isdigit() for rest in rests)
+    return '' if cut_off or stem.endswith('/') else stem
+
+
+def _inside_word(stem: str, *rests: str) -> bool:
+    """Whether every one of the endings begins within a word of letters."""
+    return all((stem[-1:] + rest[:1]).isalpha() and len(rest) > 1 for rest in rests)
