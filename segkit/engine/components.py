@@ -34,9 +34,11 @@ from segkit.engine import env, model_setup
 from segkit.engine.checkpoints import KEPT_VALUES
 from segkit.engine.data_order import make_deterministic, seed_everything
 from segkit.engine.dist import init_dist, resolve_launcher
+from segkit.engine.folders import check_work_dir, make_folder
 from segkit.engine.loaders import build_loader, guard_workers
 from segkit.engine.model_setup import is_sharded
 from segkit.engine.optimizer import batch_of, build_optimizer, build_schedules, scale_rates
+from segkit.engine.remote_folder import RemoteFolder
 from segkit.errors import ConfigError
 from segkit.registry import (
     EVALUATOR,
@@ -46,6 +48,7 @@ from segkit.registry import (
     MODELS,
     VISUALIZERS,
 )
+from segkit.storage import is_remote, on_disk
 
 DEFAULT_HOOKS = dict(
     runtime_info='RuntimeInfoHook',
@@ -89,21 +92,42 @@ class Components:
 
     # -- the process ---------------------------------------------------------------------------
 
-    def _enter(
+    def _take_folder(self, work_dir: str) -> None:
+        """Make the work directory; of one in a store, the folder that is uploaded there."""
+        self.remote = RemoteFolder(work_dir) if is_remote(work_dir) else None
+        folder = Path(self.remote.staging if self.remote else on_disk(work_dir)).absolute()
+        check_work_dir(folder, self.cfg.filename)
+        make_folder('work_dir', folder)
+        self.work_dir = str(folder)
+
+    def _join(
         self, launcher: str, env_cfg: dict, randomness: dict, name: str, scope: str | None
     ) -> None:
-        """Join the job, seed, and make what the run is known by: its name, logs and scope."""
+        """Join the job, seed, and choose what the run is known by: its name and scope."""
         self.launcher = resolve_launcher(launcher)
         self.distributed = self.launcher != 'none'
         self.setup_env(env_cfg)
         self._randomness_cfg = randomness
         self.set_randomness(**randomness)
         self.experiment_name = env.unused_name(f'{name}_{self.timestamp}'.removeprefix('_'))
-        self.log_dir = self._log_dir = str(Path(self.work_dir) / self.timestamp)
-        Path(self.log_dir).mkdir(parents=True, exist_ok=True)
         self.default_scope = scope and DefaultScope.get_instance(
             self.experiment_name, scope_name=scope
         )
+
+    def _open_logs(
+        self,
+        log_processor: MMLogProcessor | dict,
+        log_level: int | str,
+        visualizer: Visualizer | dict | None,
+    ) -> None:
+        self.log_dir = self._log_dir = str(Path(self.work_dir) / self.timestamp)
+        Path(self.log_dir).mkdir(parents=True, exist_ok=True)
+        self.log_processor = self.build_log_processor(log_processor)
+        self.logger = self.build_logger(log_level)
+        self.message_hub = self.build_message_hub()
+        self.visualizer = self.build_visualizer(visualizer)
+        if self.cfg:
+            self.visualizer.add_config(self.cfg)
 
     def setup_env(self, env_cfg: dict) -> None:
         """Join the job, and set what holds for the whole process."""

@@ -4,6 +4,7 @@ mmengine's collector imports torchvision and lets its errors stop the Runner, an
 distutils, gone from Python 3.12. This one asks the same questions and never raises.
 """
 
+import functools
 import itertools
 import logging
 import multiprocessing
@@ -53,8 +54,10 @@ def _version(name: str) -> str:
     return 'not installed'
 
 
+@functools.cache
 def commit() -> str:
-    """The commit of the source tree, with '-dirty' when it has uncommitted changes."""
+    """The commit of the source tree, with '-dirty' when it has uncommitted changes: when it was
+    first asked for, as code is loaded once."""
     root = os.path.dirname(os.path.dirname(os.path.abspath(segkit.__file__)))
     command = ['git', '-C', root, 'describe', '--always', '--dirty', '--exclude', '*']
     try:

@@ -29,7 +29,6 @@ from mmengine.hooks import Hook
 
 from segkit.engine.checkpoints import POINTER, load_latest
 from segkit.engine.errors import TrainingError
-from segkit.engine.folders import locked
 from segkit.errors import ConfigError
 from segkit.json_file import parse_json
 from segkit.storage import StoreError, is_remote, on_disk, stores
@@ -47,20 +46,6 @@ BEAT, LEASE = 15.0, 60.0  # seconds between two signs of life; without one the r
 def local_folder(work_dir: str) -> str:
     """Where a run of this work directory writes: itself, or the folder that is uploaded there."""
     return str(RemoteFolder(work_dir).staging) if is_remote(work_dir) else on_disk(work_dir)
-
-
-@contextlib.contextmanager
-def alone_in(
-    folder: str, remote: 'RemoteFolder | None', say: Callable[[str], None]
-) -> Iterator[None]:
-    """Hold a work directory, here and in the store where it is in one."""
-    with locked(folder):
-        if remote is None:
-            yield
-            return
-        with remote.locked(say):
-            remote.begin(say)
-            yield
 
 
 class RemoteFolder:

@@ -16,8 +16,9 @@ import copy
 import inspect
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from mmengine.config import Config
@@ -39,12 +40,11 @@ from segkit.engine.config_check import check_triples
 from segkit.engine.config_files import plain_config
 from segkit.engine.config_options import places_named
 from segkit.engine.dist import from_first_rank
-from segkit.engine.folders import check_start, check_work_dir, is_given, make_folder
+from segkit.engine.folders import check_start, is_given, locked
 from segkit.engine.model_setup import is_sharded
-from segkit.engine.remote_folder import RemoteFolder, UploadHook, alone_in, local_folder
+from segkit.engine.remote_folder import UploadHook
 from segkit.errors import ConfigError
 from segkit.registry import RUNNERS
-from segkit.storage import is_remote
 from segkit.weights import initialise, load_into, read_verified
 
 
@@ -77,6 +77,14 @@ class Runner(Components):
             ``model_wrapper_cfg``, ``activation_checkpointing``,
             ``efficient_conv_bn_eval``.
     """
+
+    _has_loaded = _built_training = False
+    _resumed: tuple[Path, dict] | None = None  # found before the data is set up
+    _purpose = 'finetune'
+    # Of the iteration under way; told by SharedLossesHook.
+    stop_requested = False
+    losses: Mapping[str, float] = MappingProxyType({})
+    local_losses: Mapping[str, float] = losses
 
     def __init__(
         self,
@@ -121,27 +129,10 @@ class Runner(Components):
         self.param_schedulers: Any = param_scheduler
         self.auto_scale_lr = auto_scale_lr
         self._load_from, self._resume = load_from, resume
-        self._has_loaded = self._built_training = False
-        self._resumed: tuple[Path, dict] | None = None  # found before the data is set up
-        self._purpose = 'finetune'
-        # Of the iteration under way; told by SharedLossesHook.
-        self.stop_requested = False
-        self.losses: dict[str, float] = {}
-        self.local_losses: dict[str, float] = {}
-
-        self.remote = RemoteFolder(work_dir) if is_remote(work_dir) else None
-        self.work_dir = str(Path(local_folder(work_dir)).absolute())
-        Path(self.work_dir).mkdir(parents=True, exist_ok=True)
-        self._enter(
-            launcher, dict(env_cfg or {}), dict(randomness or {}),
-            experiment_name or Path(self.cfg.filename or '').stem, default_scope,
-        )  # fmt: skip
-        self.log_processor = self.build_log_processor(log_processor or {})
-        self.logger = self.build_logger(log_level)
-        self.message_hub = self.build_message_hub()
-        self.visualizer = self.build_visualizer(visualizer)
-        if self.cfg:
-            self.visualizer.add_config(self.cfg)
+        env_cfg, name = dict(env_cfg or {}), experiment_name or Path(self.cfg.filename or '').stem
+        self._take_folder(work_dir)
+        self._join(launcher, env_cfg, dict(randomness or {}), name, default_scope)
+        self._open_logs(log_processor or {}, log_level, visualizer)
         if isinstance(model, dict) and data_preprocessor is not None:
             model.setdefault('data_preprocessor', data_preprocessor)
         self.model = self.wrap_model(self.cfg.get('model_wrapper_cfg'), self.build_model(model))
@@ -150,7 +141,7 @@ class Runner(Components):
         self.register_hooks(default_hooks, custom_hooks)
         if self.remote:
             self.register_hook(UploadHook(self.remote))
-        self._log_environment(dict(env_cfg or {}))
+        self._log_environment(env_cfg)
 
     @classmethod
     def from_cfg(cls, cfg: Config | dict) -> 'Runner':
@@ -168,9 +159,6 @@ class Runner(Components):
         if not issubclass(cls, kind):
             return kind.from_cfg(cfg)
         cfg.setdefault('default_scope', 'segkit')
-        folder = local_folder(cfg['work_dir'])
-        check_work_dir(folder, cfg.filename)
-        make_folder('work_dir', folder)
         names = set(inspect.signature(Runner).parameters) - {'cfg'}
         given = {name: cfg[name] for name in names if cfg.get(name) is not None}
         with places_named(cfg):
@@ -183,10 +171,14 @@ class Runner(Components):
         if self._train_loop is None:
             raise ConfigError('train_dataloader, train_cfg, optim_wrapper: set them to train')
         self._make_current()
-        alone = alone_in(self.work_dir, self.remote, self.logger.warning)
-        with alone if is_main_process() else nullcontext():
+        with ExitStack() as alone:
+            if is_main_process():
+                alone.enter_context(locked(self.work_dir))
+            if is_main_process() and self.remote:
+                alone.enter_context(self.remote.locked(self.logger.warning))
+                self.remote.begin(self.logger.warning)
             self._find_resumed()
-            if self._resumed is None:
+            if self._load_from and self._resumed is None:
                 check_start(self.work_dir, self._load_from)
             self.dump_config()
             try:

@@ -358,6 +358,6 @@ def test_every_reader_of_the_package_is_entered():
         'segkit/json_file.py:parse_json',
         'segkit/weights/formats.py:_parsed',  # metadata, where text that is none stays text
         'segkit/engine/config.py:config_differences',
-        'segkit/engine/hooks/run_card.py:RunCardHook.before_train',  # its own text
+        'segkit/engine/hooks/run_card.py:_setting_of',  # its own text
         'segkit/datasets/metainfo.py:_all_metainfo',  # of the package
     }

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from mmengine.hooks import Hook
+from mmengine.runner import BaseLoop
 
 from segkit.datasets.paths import files_of, image_root, scanned_folders
 from segkit.outputs import OutputError, check_outputs, refuse_inside
@@ -23,18 +24,13 @@ class ResultPlacesHook(Hook):
 
     priority = 'VERY_HIGH'
 
-    def before_train(self, runner: 'Runner') -> None:
-        self._check(runner, runner.val_loop)
-
-    def before_val(self, runner: 'Runner') -> None:
-        self._check(runner, runner.val_loop)
-
-    def before_test(self, runner: 'Runner') -> None:
-        self._check(runner, runner.test_loop)
+    def before_run(self, runner: 'Runner') -> None:
+        """Of the validation or test that this run has built."""
+        for loop in (runner._val_loop, runner._test_loop):
+            if isinstance(loop, BaseLoop):
+                self._check(runner, loop)
 
     def _check(self, runner: 'Runner', loop: Any) -> None:
-        if loop is None or isinstance(loop, dict):
-            return
         dataset = loop.dataloader.dataset
         metrics, root = getattr(loop.evaluator, 'metrics', []), image_root(dataset)
         for metric in metrics:

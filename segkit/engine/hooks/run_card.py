@@ -40,28 +40,14 @@ class RunCardHook(Hook):
     """Writes the run card with every checkpoint, so that it never lags behind one."""
 
     def before_train(self, runner: 'Runner') -> None:
-        self._start = time.time()
-        self._first = runner.iter
-        config = runner.config_json()
-        card = dict(
-            experiment=runner.experiment_name,
-            config_file=runner.cfg.filename,
-            config_sha256=hashlib.sha256(config.encode()).hexdigest()[:16],
-            commit=commit(),
-            environment={k: v for k, v in collect_env().items() if k != 'host'},
-            launcher=runner.launcher,
-            world_size=runner.world_size,
-            effective_batch=runner.effective_batch,
-            seed=runner.seed,
-            deterministic=runner.deterministic,
-            data=data_fingerprint(runner.train_dataloader.dataset),
-            config=json.loads(config),
-        )
-        self._card = shareable(card)  # it lies beside what is given to others
+        self._start, self._first = time.time(), runner.iter
+        self._setting: dict | None = None
 
     def after_checkpoint(self, runner: 'Runner', folder: str) -> None:
         if not is_main_process():
             return
+        if self._setting is None:
+            self._setting = shareable(_setting_of(runner))  # it lies beside what others are given
         seconds = time.time() - self._start
         validating = runner.message_hub.get_info('loop_stage') == 'val'
         done = runner.iter + (0 if validating else 1)
@@ -71,6 +57,25 @@ class RunCardHook(Hook):
             iterations_this_start=done - self._first,
             images_per_s=round((done - self._first) * runner.effective_batch / seconds, 3),
             peak_memory_mb=peak_memory_mb(),
-            **self._card,
+            **self._setting,
         )
         write_text(Path(folder) / 'run.json', json.dumps(card, indent=1) + '\n', durable=True)
+
+
+def _setting_of(runner: 'Runner') -> dict:
+    """What is the same for all checkpoints of a run."""
+    config = runner.config_json()
+    return dict(
+        experiment=runner.experiment_name,
+        config_file=runner.cfg.filename,
+        config_sha256=hashlib.sha256(config.encode()).hexdigest()[:16],
+        commit=commit(),
+        environment={k: v for k, v in collect_env().items() if k != 'host'},
+        launcher=runner.launcher,
+        world_size=runner.world_size,
+        effective_batch=runner.effective_batch,
+        seed=runner.seed,
+        deterministic=runner.deterministic,
+        data=data_fingerprint(runner.train_dataloader.dataset),
+        config=json.loads(config),
+    )
