@@ -63,7 +63,7 @@ def count(dataset, args: argparse.Namespace):
     import torch
 
     from segkit.datasets.paths import image_root
-    from segkit.evaluation.confusion import count_sample
+    from segkit.evaluation.confusion import confusion_matrix as matrix_of
     from segkit.evaluation.predictions import Predictions
 
     classes = dataset.metainfo['classes']
@@ -78,7 +78,7 @@ def count(dataset, args: argparse.Namespace):
         pred = predictions.of(i, name, bool(sample.get('reduce_zero_label', False)))
         label = sample.gt_sem_seg.data
         pred = torch.from_numpy(np.ascontiguousarray(pred))
-        total += count_sample(label, pred, len(classes), args.ignore_index, sample)
+        total += matrix_of(label, pred, len(classes), args.ignore_index, sample=sample)
     return total.numpy()
 
 

@@ -75,7 +75,8 @@ def parse_args(words: Sequence[str] | None = None) -> argparse.Namespace:
     if args.data is not None and args.folds is not None:
         split = command('new_dataset', f'FOLDER --folds {args.folds}')
         parser.error(f'--folds makes several configs; `{split}` writes them, train each')
-    settle(args, parser.error)
+    if args.data is not None:
+        settle(args, parser.error)
     return args
 
 
@@ -100,11 +101,7 @@ def apply_arguments(args: argparse.Namespace, cfg) -> None:
     randomness['deterministic'] = args.deterministic or randomness.get('deterministic', False)
     randomness['diff_rank_seed'] = args.diff_seed or randomness.get('diff_rank_seed', False)
     cfg.randomness = dict(dict(seed=None), **randomness)
-    apply_start(args, cfg)
-
-
-def apply_start(args: argparse.Namespace, cfg) -> None:
-    """Where to start: from nothing, from weights, or from where a run stopped."""
+    # Where to start: from nothing, from weights, or from where a run stopped.
     resume = args.resume_from or args.resume or ('auto' if args.auto_resume else None)
     if args.load_from:
         cfg.load_from = args.load_from

@@ -153,7 +153,10 @@ class TrainLoop(BaseLoop):
             logs.append(runner.model.train_step(batch, optim_wrapper=runner.optim_wrapper))
         self.samples_seen = (self.samples_seen or 0) + self.samples_per_iter
         runner.call_hook(
-            'after_train_iter', batch_idx=number, data_batch=batch, outputs=_mean_of(logs)
+            'after_train_iter',
+            batch_idx=number,
+            data_batch=batch,
+            outputs=logs[0] if self.accumulate == 1 else _mean_of(logs),
         )
         self._iter += 1
 
@@ -192,8 +195,6 @@ def _take_averages_out(runner: Any) -> None:
 
 def _mean_of(logs: Sequence[dict]) -> dict:
     """Mean of each value over the logs that have it: ``acc_interval`` leaves some out of some."""
-    if len(logs) == 1:
-        return logs[0]
     values = {key: [log[key] for log in logs if key in log] for log in logs for key in log}
     return {key: sum(found) / len(found) for key, found in values.items()}
 

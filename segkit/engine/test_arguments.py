@@ -49,11 +49,18 @@ def apply_test_arguments(args: argparse.Namespace, cfg: Config) -> None:
         cfg.load_from = None  # it takes the place of the network, weights and all
     if cfg.get('test_cfg') is None:
         cfg.test_cfg = dict(type='TestLoop')
-    _apply_resume(args, cfg)
+    if args.resume:
+        _apply_resume(args, cfg)
     _leave_out_averaging(cfg)
     _apply_output(args, cfg)
-    _apply_drawing(args, cfg)
-    _apply_certainty(args, cfg)
+    if not 0 < args.opacity <= 1:
+        raise ConfigError(f'--opacity {args.opacity} must be in (0, 1]')
+    if args.show or args.show_dir:
+        _apply_drawing(args, cfg)
+    if args.probabilities and not args.certainty_dir:
+        raise ConfigError('--probabilities go into a folder: name it with --certainty-dir DIR')
+    if args.unknown_below is not None or args.certainty_dir or args.per_picture is not None:
+        _apply_certainty(args, cfg)
     if args.report is not None:
         _add_hook(cfg, dict(type='ReportHook', path=_file('--report', args.report, 'report.html')))
     if args.aug_test:
@@ -109,8 +116,6 @@ def _protocol(cfg: Config, aug_test: bool) -> str:
 
 
 def _apply_resume(args: argparse.Namespace, cfg: Config) -> None:
-    if not args.resume:
-        return
     pickled = bool(args.out) and args.out.endswith(_PICKLES)
     for option, given in (('--report', args.report is not None), (f'--out {args.out}', pickled)):
         if given:
@@ -168,8 +173,6 @@ def _apply_certainty(args: argparse.Namespace, cfg: Config) -> None:
             raise ConfigError(f'--unknown-below {args.unknown_below} must be in (0, 1]')
         test_cfg = cfg.model.get('test_cfg') or {}
         cfg.model.test_cfg = dict(test_cfg, unknown_below=args.unknown_below)
-    if args.probabilities and not args.certainty_dir:
-        raise ConfigError('--probabilities go into a folder: name it with --certainty-dir DIR')
     if args.certainty_dir:
         make_folder('--certainty-dir', args.certainty_dir)
         hook = dict(type='CertaintyHook', out_dir=args.certainty_dir)
@@ -207,10 +210,6 @@ def _leave_out_labels(cfg: Config) -> None:
 
 
 def _apply_drawing(args: argparse.Namespace, cfg: Config) -> None:
-    if not 0 < args.opacity <= 1:
-        raise ConfigError(f'--opacity {args.opacity} must be in (0, 1]')
-    if not (args.show or args.show_dir):
-        return
     if args.show and not _has_display():
         raise ConfigError('--show needs a display and there is none; write files: --show-dir DIR')
     if args.show_dir:

@@ -38,7 +38,7 @@ def confusion_matrix(
     num_classes: int,
     ignore_index: int = 255,
     name: str = 'this image',
-    sample: object = None,
+    sample: Any = None,
 ) -> Tensor:
     """Count (label, prediction) pairs of one image.
 
@@ -47,9 +47,9 @@ def confusion_matrix(
         pred: as ``label``, with values in [0, num_classes).
         num_classes: K.
         ignore_index: label that is left out, whatever was predicted there.
-        name: what to call the image in an error.
-        sample: whose metainfo (``get``) names the label file, and whether ``reduce_zero_label``
-            shifted what is stored in it: a stray label is reported in its words.
+        name: what to call the image in an error, where there is no sample.
+        sample: whose metainfo (``get``) names the files, and whether ``reduce_zero_label`` shifted
+            what is stored in the label: a stray one is reported in its words.
 
     Returns:
         (K, K) int64 on the device of ``pred``; rows are labels, columns predictions.
@@ -59,6 +59,9 @@ def confusion_matrix(
             outside [0, K) on a pixel that counts.
         EvaluationError: the two maps differ in size, or hold floating-point numbers.
     """
+    if sample is None:
+        sample = {'img_path': name}
+    name = str(sample.get('img_path') or 'an image without img_path')
     label, pred = flat_map(label), flat_map(pred)
     if label.shape != pred.shape:
         raise EvaluationError(
@@ -77,22 +80,13 @@ def confusion_matrix(
     count = _histogram if small else _bincount
     matrix, strays, others = count(label.to(pred.device), pred, num_classes, ignore_index)
     if strays:
-        meta = {'img_path': name} if sample is None else sample
-        raise StrayLabelError(stray_message(label, num_classes, ignore_index, meta))
+        raise StrayLabelError(stray_message(label, num_classes, ignore_index, sample))
     if others:
         raise StrayLabelError(
             f'{name}: {others} pixel(s) are predicted as a class outside 0 to {num_classes - 1}; '
             "the network's num_classes and the dataset's classes differ."
         )
     return matrix
-
-
-def count_sample(
-    label: Tensor, pred: Tensor, num_classes: int, ignore_index: int, sample: Any
-) -> Tensor:
-    """``confusion_matrix`` of a sample whose metainfo (``get``) names its files."""
-    name = str(sample.get('img_path', None) or 'an image without img_path')
-    return confusion_matrix(label, pred, num_classes, ignore_index, name, sample)
 
 
 def known_pixels(label: Tensor, pred: Tensor, ignore_index: int, sample: Any) -> Tensor:

@@ -28,7 +28,7 @@ from segkit.outputs import is_run, note, picture_png
 from segkit.registry import METRICS
 
 from .boundary import boundary_counts
-from .confusion import count_sample, flat_map, known_pixels
+from .confusion import confusion_matrix, flat_map, known_pixels
 from .id_images import IdImageWriter, claim
 from .image_counts import confidence_interval, counts_of_matrix, gather_rows, sum_over_ranks
 from .intersect_and_union import area_scores, areas_of, total_area_to_metrics
@@ -201,18 +201,20 @@ class IoUMetric(BaseMetric):
         apart = self._images == 0 and ignored_apart(sample, k, self.ignore_index, 'the metric')
         if apart:
             print_log(apart, 'current', logging.WARNING)
-        known = known_pixels(label, pred, self.ignore_index, sample)
+        known, unsure = label, 0.0
+        if _meta_of(sample, 'unknown_below', None) is not None:
+            known = known_pixels(label, pred, self.ignore_index, sample)
+            unsure = self._count_unknown(label, known)
         if self._keeps_areas():
             maps = flat_map(pred), flat_map(known)
             self.results.append(self.intersect_and_union(*maps, k, self.ignore_index))
-        matrix = count_sample(known, pred, k, self.ignore_index, sample)
+        matrix = confusion_matrix(known, pred, k, self.ignore_index, sample=sample)
         # What was resumed is on the CPU.
         before = None if self._matrix is None else self._matrix.to(matrix.device)
         self._matrix = matrix if before is None else before + matrix
         self._last, self._images = matrix, self._images + 1
-        unknown = self._count_unknown(label, known)
         if self._pictures is not None:
-            self._pictures.add(self._short_name(sample), matrix, unknown)
+            self._pictures.add(self._short_name(sample), matrix, unsure)
         if self.bootstrap:
             self._rows.append(counts_of_matrix(matrix))
         if self.boundary:
@@ -222,8 +224,6 @@ class IoUMetric(BaseMetric):
 
     def _count_unknown(self, label: Tensor, known: Tensor) -> float:
         """Share of the labelled pixels of which the network was unsure."""
-        if known is label:
-            return 0.0
         labelled = int((label != self.ignore_index).sum())
         unknown = labelled - int((known != self.ignore_index).sum())
         self._labelled, self._unknown = self._labelled + labelled, self._unknown + unknown

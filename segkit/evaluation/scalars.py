@@ -31,12 +31,11 @@ def publish_class_scores(scores: Scores) -> None:
     if not Visualizer._instance_dict:
         return
     step = int(MessageHub.get_current_instance().get_info('iter') or 0)
-    columns = scores.per_class()
     values = {
-        f'class_{heading}/{name}': float(columns[heading][i])
-        for heading in ('IoU', 'Acc')
-        for i, name in enumerate(scores.classes)
-        if not np.isnan(columns[heading][i])
+        f'class_{heading}/{name}': float(score)
+        for heading, column in scores.per_class(('IoU', 'Acc')).items()
+        for name, score in zip(scores.classes, column)
+        if not np.isnan(score)
     }
     Visualizer.get_current_instance().add_scalars(values, step=step)
 

@@ -15,7 +15,7 @@ Everything is float64 of int64 counts; percentages are made in ``summary`` only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -139,9 +139,9 @@ class Scores:
                 results['FWIoU'] = 100 * self.frequency_weighted
         return {**results, **self.extra}
 
-    def per_class(self) -> dict[str, np.ndarray]:
+    def per_class(self, headings: Iterable[str] = tuple(COLUMNS)) -> dict[str, np.ndarray]:
         """Heading -> (K,) scores in percent."""
-        return {heading: 100 * getattr(self, name) for heading, name in COLUMNS.items()}
+        return {heading: 100 * getattr(self, COLUMNS[heading]) for heading in headings}
 
 
 def nanmean(values: np.ndarray) -> float:

@@ -36,9 +36,9 @@ def format_table(headings: Sequence[str], rows: Iterable[Sequence[object]], text
 def class_table(scores: Scores, iou_metrics: Sequence[str] = ('mIoU',)) -> str:
     """The per-class table of a log, in percent; absent classes show nan."""
     wanted = list(dict.fromkeys(h for metric in iou_metrics for h in _HEADINGS[metric]))
-    columns = scores.per_class()
+    columns = scores.per_class(wanted)
     rows = [
-        [name, *(float(columns[heading][i]) for heading in wanted)]
+        [name, *(float(column[i]) for column in columns.values())]
         for i, name in enumerate(scores.classes)
     ]
     return format_table(['Class', *wanted], rows)

@@ -186,10 +186,13 @@ class CheckpointHook(Hook):
         if self.folder is None:  # validation alone
             return
         metrics = metrics or {}
-        self._settle_auto(metrics)
-        improved = [name for name in self.save_best if self._better(runner, name, metrics)]
-        scores = {name: watched_score(runner, metrics, name) or 0.0 for name in improved}
-        surplus = [old for name in scores for old in self._save_best(runner, name, scores[name])]
+        if 'auto' in self.save_best and metrics:
+            name = 'mIoU' if 'mIoU' in metrics else next(iter(metrics))
+            self.save_best = [name if n == 'auto' else n for n in self.save_best]
+            self.rules[name] = better_rule(name, self.rule)
+        scores = {name: self._score(runner, name, metrics) for name in self.save_best}
+        better = [name for name, score in scores.items() if self._better(runner, name, score)]
+        surplus = [old for name in better for old in self._save_best(runner, name, scores[name])]
         if self._due is not None:
             self._save(runner, *self._due)
         for old in surplus if is_main_process() else []:
@@ -206,24 +209,17 @@ class CheckpointHook(Hook):
         runner.message_hub.update_info(_WITHOUT_SCORES, name)
         self._save(runner, name, meta)
 
-    def _done(self, runner: 'Runner') -> int:
-        """Epochs or iterations done, whichever the names of files count."""
-        return runner.epoch if self.by_epoch else runner.iter
-
-    def _settle_auto(self, metrics: dict) -> None:
-        if 'auto' not in self.save_best or not metrics:
-            return
-        name = 'mIoU' if 'mIoU' in metrics else next(iter(metrics))
-        self.save_best = [name if n == 'auto' else n for n in self.save_best]
-        self.rules[name] = better_rule(name, self.rule)
-
-    def _better(self, runner: 'Runner', name: str, metrics: dict) -> bool:
+    @staticmethod
+    def _score(runner: 'Runner', name: str, metrics: dict) -> float:
         score = watched_score(runner, metrics, name)
         if score is None:
             raise TrainingError(
                 f'default_hooks.checkpoint.save_best={name!r} is not among the scalars of '
                 f'validation: {", ".join(sorted(metrics)) or "there are none"}'
             )
+        return score
+
+    def _better(self, runner: 'Runner', name: str, score: float) -> bool:
         best = runner.message_hub.get_info(_BEST, {}).get(name, {}).get('score')
         if best is None or not math.isfinite(score):
             return math.isfinite(score)
@@ -231,7 +227,8 @@ class CheckpointHook(Hook):
 
     def _save_best(self, runner: 'Runner', name: str, score: float) -> list[Path]:
         """Returns the best before, to be removed once a checkpoint to go on from knows the new."""
-        file = f'best_{name}_{self._name(self._done(runner))}'.replace('/', '_')
+        done = runner.epoch if self.by_epoch else runner.iter
+        file = f'best_{name}_{self._name(done)}'.replace('/', '_')
         records = dict(runner.message_hub.get_info(_BEST, {}))
         old = records.get(name, {}).get('file', '')
         records[name] = dict(score=score, file=file)
