@@ -98,6 +98,7 @@ def start(out_dir: Path, settings: Mapping[str, object], resume: bool) -> int:
             before = read_json(file)
         except JsonError:
             before = {}
+        before = before if isinstance(before, dict) else {}
         changed = [key for key, value in settings.items() if before.get(key) != value]
         if changed:
             raise UserError(
@@ -129,7 +130,8 @@ def _lines(file: Path) -> Iterator[Entry]:
         for line in stream:
             with suppress(ValueError, TypeError):
                 entry = Entry(*cast(list, parse_json(line.decode(), file)))
-                if line.endswith(b'\n') and isinstance(entry.position, int):
+                kinds = zip(entry, (int, str, str | None, dict, dict))
+                if line.endswith(b'\n') and all(isinstance(part, kind) for part, kind in kinds):
                     yield entry
 
 
@@ -158,8 +160,11 @@ class Done:
 
     def _whole(self, entry: Entry) -> bool:
         try:
-            return bool(entry.files) and stamps(self.out_dir, list(entry.files)) == entry.files
-        except OSError:
+            # Files alone: a stranger's journal may name what never ends.
+            files = list(entry.files)
+            there = files and all((self.out_dir / name).is_file() for name in files)
+            return bool(there) and stamps(self.out_dir, files) == entry.files
+        except (OSError, ValueError, TypeError, LookupError):
             return False
 
 

@@ -215,7 +215,9 @@ def is_picture(name: str) -> bool:
 
 
 def _picture(path: str, folder: str) -> Picture:
-    return Picture(os.path.splitext(path.rpartition('/')[2])[0], path, None, folder.strip('/'))
+    """Its folder leads nowhere else: results are written into folders of the same names."""
+    parts = [part for part in folder.split('/') if part not in ('', '.', '..')]
+    return Picture(os.path.splitext(path.rpartition('/')[2])[0], path, None, '/'.join(parts))
 
 
 def _listed(file: Path) -> Iterator[Picture]:
@@ -231,9 +233,7 @@ def _listed(file: Path) -> Iterator[Picture]:
             if not is_picture(path):
                 known = ', '.join(sorted(IMAGE_SUFFIXES))
                 raise UserError(f'{file}:{number}: {path} is no picture; known are {known}.')
-            folder = path.rpartition('://')[2].rpartition('/')[0]
-            parts = [part for part in folder.split('/') if part not in ('', '.', '..')]
-            yield _picture(path, '/'.join(parts))
+            yield _picture(path, path.rpartition('://')[2].rpartition('/')[0])
 
 
 def _of_store(address: str) -> Iterator[Picture]:

@@ -31,6 +31,7 @@ from segkit.command import command
 from segkit.datasets.row_codec import CODECS, DamagedBlockError, checksum, decode_rows
 from segkit.errors import DataError, UserError
 from segkit.json_file import read_json
+from segkit.table_file import read_table
 
 VERSION = 3  # 2 had no checksums
 INDEX_DTYPE = np.dtype(
@@ -138,14 +139,16 @@ class DecodedCache:
             )
             if not (self.folder / 'data.bin').stat().st_size:
                 raise UserError('data.bin is empty')
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            if not isinstance(self.meta.setdefault('labels', {}), dict):
+                raise UserError('cache.json does not say how labels were read')
+            self.index = read_table(self.folder / 'index.npy', INDEX_DTYPE)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(
                 str(folder), f'this is no complete cache ({error})', _rebuild()
             ) from error
         if version != VERSION or not sound:
             problem = 'its index is damaged' if version == VERSION else 'it is of another version'
             raise DataError(str(folder), f'this cache cannot be used: {problem}', _rebuild())
-        self.index = np.load(self.folder / 'index.npy', mmap_mode='r')
         # Mapped on first use, so that each worker has its own mapping of the same pages.
         self._data: np.ndarray | None = None
 
@@ -183,7 +186,7 @@ class DecodedCache:
                 raise DataError(info['img_path'], changed, _rebuild())
 
     def _check_reading(self, reading: dict[str, object]) -> None:
-        written = self.meta.get('labels', {})
+        written = self.meta['labels']
         for name, wanted in reading.items():
             if written.get(name) != wanted:
                 found = (

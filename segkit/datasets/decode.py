@@ -36,6 +36,10 @@ _GRAY, _RGB = 0, 2
 # An escape hatch, and what the benchmark uses to measure the stock decoder.
 FAST_PNG = pyspng is not None and os.environ.get('SEGKIT_FAST_PNG', '1') != '0'
 
+_LARGEST = 1 << 28  # pixels of a picture that is decoded however tightly it is packed
+_MOST = 1 << 30  # pixels, of OpenCV
+_TIGHTEST = 100  # pixels that a byte of a larger one may stand for
+
 IMAGE_FLAGS = {
     'color': cv2.IMREAD_COLOR,
     'grayscale': cv2.IMREAD_GRAYSCALE,
@@ -74,7 +78,7 @@ def orientation(data: bytes) -> int | None:
     try:
         with Image.open(io.BytesIO(data)) as img:
             value = img.getexif().get(ExifTags.Base.Orientation)
-    except (OSError, SyntaxError, ValueError):
+    except Exception:  # damaged headers raise whatever their bytes happen to mean
         return None
     return value if value in _TURNS else None
 
@@ -112,7 +116,22 @@ def _spng(data: bytes, colour: int) -> np.ndarray | None:
 
 
 def _opencv(data: bytes, flags: int) -> np.ndarray | None:
-    return cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    except cv2.error:  # a header with a size that no picture has
+        return None
+
+
+def _refuse_bomb(data: bytes, label: bool = False) -> None:
+    """A PNG of a megabyte may say to be a picture of gigabytes; a label may be all of one class."""
+    if png_kind(data) is None:
+        return
+    width, height = struct.unpack('>II', data[16:24])
+    if width * height > (_MOST if label else max(_LARGEST, min(_MOST, _TIGHTEST * len(data)))):
+        raise DecodeError(
+            f'its {len(data)} bytes would unpack to a picture of {width} x {height} pixels',
+            'Leave it out, or cut it into tiles.',
+        )
 
 
 def decode_image(
@@ -125,6 +144,7 @@ def decode_image(
 
     Raises DecodeError when the bytes are no image that OpenCV reads so.
     """
+    _refuse_bomb(data)
     rgb = _spng(data, _RGB) if flag == 'color' else None
     if rgb is not None:
         return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
@@ -154,7 +174,7 @@ def _why_not(data: bytes) -> DecodeError:
             picture.load()
             problem = f'OpenCV does not read {picture.format} files of mode {picture.mode}'
             return DecodeError(problem, 'Save it as PNG.')
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except Exception:  # damaged headers raise whatever their bytes happen to mean
         skipping = "Replace the file. Training passes over it with on_error='skip' in the dataset."
         return DecodeError('not an image, or truncated', skipping)
 
@@ -217,6 +237,7 @@ def decode_label(data: bytes) -> np.ndarray:
         raise DecodeError('the file is empty', _why_not(b'').cure)
     _refuse_lossy(data)
     _refuse_pages(data)
+    _refuse_bomb(data, label=True)
     label = _spng(data, _GRAY)
     if label is not None:
         return label.reshape(label.shape[:2])
@@ -229,7 +250,9 @@ def decode_label(data: bytes) -> np.ndarray:
                 return _upright(np.array(label) if step == 1 else np.array(label) // step, data)
             if label.mode == '1':  # two-colour masks read as {0, 1} from booleans
                 return _upright(np.array(label, dtype=np.uint8), data)
-    except (OSError, SyntaxError):
+    except Image.DecompressionBombError as error:
+        raise DecodeError(str(error).rstrip('.'), 'Cut it into tiles.') from None
+    except Exception:
         pass  # not all that OpenCV reads is known to Pillow, and it says why it cannot
     return whole_numbers(decode_image(data, 'unchanged'))
 
@@ -286,7 +309,7 @@ def picture_header(path: str) -> Header | None:
             image = Image.open(file)
             turn = image.getexif().get(ExifTags.Base.Orientation)
             bits = bits or _BITS_OF_MODE.get(image.mode, 8)
-    except (OSError, ValueError, SyntaxError, struct.error):
+    except Exception:  # damaged headers raise whatever their bytes happen to mean
         # Pillow does not know 16-bit colour TIFF, which OpenCV reads.
         return Header(path, bits, 1) if bits else None
     return Header(path, bits, turn if turn in _TURNS else 1)

@@ -82,10 +82,17 @@ class Predictions:
         from PIL import Image
 
         coding = coding_table(self.classes, reduce_zero_label, self.label_ids)
-        return _decode(np.array(Image.open(file)), coding.astype(np.int64), file)
+        try:
+            with Image.open(file) as picture:
+                ids = np.array(picture)
+        except Exception as error:  # damaged pictures raise whatever their bytes happen to mean
+            raise EvaluationError(f'{file}: cannot be read as a PNG of ids ({error}).') from None
+        return _decode(ids, coding.astype(np.int64), file)
 
 
 def _decode(ids: np.ndarray, coding: np.ndarray, file: Path) -> np.ndarray:
+    if ids.ndim != 2 or ids.dtype.kind not in 'ui' or ids.min(initial=0) < 0:
+        raise EvaluationError(f'{file}: holds {ids.dtype} of shape {ids.shape}, not ids (H, W).')
     table = np.full(max(int(ids.max()), int(coding.max())) + 1, -1)
     table[coding] = np.arange(len(coding))
     indices = table[ids]

@@ -16,6 +16,7 @@ file.
 
 import io
 import os
+import re
 import zlib
 from functools import lru_cache
 from hashlib import blake2b
@@ -30,6 +31,7 @@ from segkit.json_file import parse_json
 from segkit.storage import stores
 from segkit.storage.object_cache import through_cache
 from segkit.storage.stores import StoreError
+from segkit.table_file import read_table
 
 SCHEME = 'shards://'
 VERSION = 1
@@ -75,6 +77,12 @@ def find(address: str) -> dict[str, str]:
     }
 
 
+def _is_below(name: str) -> bool:
+    """Whether a path stays in the folder that it starts from, on any system."""
+    parts = re.split(r'[/\\]', name)
+    return not any(part in ('', '.', '..') for part in parts) and ':' not in parts[0]
+
+
 def _version(record: np.void) -> str:
     return f'{record["size"]}-{record["crc"]:08x}'
 
@@ -91,21 +99,20 @@ class Index:
             self.shards = [(str(name), int(size)) for name, size in meta['shards']]
             self._names_crc = int(meta['names_crc'])
             self.table = (
-                np.load(io.BytesIO(data), allow_pickle=False) if sound else np.zeros(0, INDEX_DTYPE)
+                read_table(io.BytesIO(data), INDEX_DTYPE) if sound else np.zeros(0, INDEX_DTYPE)
             )
         except StoreError:
             raise  # a fault on the way there, and none of the shards
-        except (ValueError, KeyError, TypeError, EOFError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise self._damaged(f'index.json and index.npy cannot be read ({error})') from error
-        if not sound or not self._is_table():
+        if not sound or not self._is_ours():
             raise self._damaged('index.npy is not what index.json says, or of another version')
         self._check_sizes()
 
-    def _is_table(self) -> bool:
-        """Whether it is a table of records, and all shards are of this folder."""
+    def _is_ours(self) -> bool:
+        """Whether all shards are of this folder."""
         names = [name for name, _ in self.shards]
-        ours = all(name and name == os.path.basename(name) for name in names)
-        return ours and getattr(self.table, 'dtype', None) == INDEX_DTYPE and self.table.ndim == 1
+        return all(name and name == os.path.basename(name) for name in names)
 
     def _damaged(self, problem: str) -> DataError:
         return DataError(f'{SCHEME}{self.folder}', problem, _cure())
@@ -127,10 +134,16 @@ class Index:
 
     def names(self) -> list[str]:
         """The paths of all files, in the order of ``table``."""
-        data = _content(f'{self.folder}/names.txt')
+        try:
+            data = _content(f'{self.folder}/names.txt')
+        except FileNotFoundError:
+            raise self._damaged('names.txt is not there') from None
         names = data.decode('utf-8', 'surrogateescape').split('\n')[:-1]
         if zlib.crc32(data) != self._names_crc or len(names) != len(self.table):
             raise self._damaged('names.txt is not what index.json says')
+        beyond = next((name for name in names if not _is_below(name)), None)
+        if beyond is not None:
+            raise self._damaged(f'names.txt has {beyond!r}, which leads out of the folder')
         return names
 
     def record(self, path: str, address: str) -> np.void:

@@ -292,6 +292,7 @@ def test_archives_reach_no_place_outside(tmp_path, monkeypatch):
 ENTERED = {
     'tried above or in tests/engine/test_gate.py': [
         'segkit/weights/*', 'segkit/json_file.py:*', 'segkit/safe_pickle.py:*',
+        'segkit/table_file.py:*',
         'segkit/engine/config_files.py:parse', 'segkit/engine/config_files.py:read_dumped',
         'segkit/engine/config_files.py:_SafeYaml.load_from_fileobj',
         'segkit/engine/checkpoints.py:*',
