@@ -15,9 +15,9 @@ from PIL import Image
 
 from segkit import storage
 from segkit.apis.app.predicting import USUAL, refuse_large
+from segkit.apis.named_pictures import plain_name
 from segkit.apis.predict_resume import FOLDER, Done, Entry, Journal, earlier, stamps, start
 from segkit.apis.sources import pictures
-from segkit.apis.walk import plain_name
 from segkit.datasets import cache
 from segkit.datasets.decode import (
     DecodeError,
