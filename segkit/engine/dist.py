@@ -8,6 +8,7 @@ All launchers end here in the same five environment variables that torchrun sets
 import datetime
 import os
 import subprocess
+import time
 from typing import Any
 
 import torch
@@ -175,7 +176,10 @@ def any_rank(flag: bool) -> bool:
         return flag
     device = 'cuda' if torch_dist.get_backend() == 'nccl' else 'cpu'
     total = torch.tensor(float(flag), device=device)
-    torch_dist.all_reduce(total, torch_dist.ReduceOp.MAX)
+    work = torch_dist.all_reduce(total, torch_dist.ReduceOp.MAX, async_op=True)
+    while not work.is_completed():  # in torch's own wait Python would hear no signal
+        time.sleep(0.005)
+    work.wait()
     return bool(total)
 
 

@@ -26,7 +26,7 @@ from segkit.engine.dist import any_rank, means_over_ranks
 from segkit.engine.errors import explained
 from segkit.engine.model_setup import bare, gathered, share_buffers
 from segkit.engine.optimizer import accumulation, batch_of
-from segkit.engine.rendezvous import beat
+from segkit.engine.rendezvous import beat, listening
 from segkit.engine.test_progress import TestProgress
 from segkit.errors import ConfigError
 from segkit.registry import LOOPS
@@ -312,13 +312,16 @@ class ValLoop(_EvaluationLoop):
         done = getattr(runner._train_loop, 'iter', 0)  # runner.iter would build the loop
         share_buffers(model)
         with preserved_randomness(), gathered(model):
-            for idx, data_batch in enumerate(self.dataloader):
-                self.run_iter(idx, data_batch)
-                beat(f'in batch {idx + 1} of a validation after iteration {done}')
-                if stops.in_training() and stops.asked() is not None:
-                    break
+            batches = enumerate(self.dataloader)  # its workers are forked before there is a thread
+            with listening(stops.wanted) as stop_wanted:
+                for idx, data_batch in batches:
+                    self.run_iter(idx, data_batch)
+                    beat(f'in batch {idx + 1} of a validation after iteration {done}')
+                    if stop_wanted():
+                        break
+                stopped = stops.in_training() and any_rank(stop_wanted())
         if stops.in_training():
-            if any_rank(stops.asked() is not None):
+            if stopped:
                 _take_averages_out(runner)
                 runner.call_hook('stop_validation')
             # Told before what is saved with the scores: a resumed run need not validate again.

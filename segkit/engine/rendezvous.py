@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch.distributed as torch_dist
@@ -180,6 +181,43 @@ def beat(doing: str) -> None:
     """Tell the other ranks what this one does ('in iteration 7'); nothing without any."""
     if _joined and torch_dist.is_initialized():
         _joined[0].beat(doing)
+
+
+@contextlib.contextmanager
+def listening(asked: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
+    """Gives a function that says whether this rank, or any other within a moment, was ``asked``.
+
+    For a stretch in which the ranks do not wait for each other, as they have unequally many
+    batches. A thread with a connection of its own asks the store: over a link that is cut that may
+    wait without a limit.
+    """
+    if not _joined or not torch_dist.is_initialized() or torch_dist.get_world_size() == 1:
+        yield asked
+        return
+    heard, left = threading.Event(), threading.Event()
+    words = _joined[0].store, asked, heard, left
+    ear = threading.Thread(target=_listen, args=words, daemon=True)
+    ear.start()
+    try:
+        yield lambda: heard.is_set() or asked()
+    finally:
+        left.set()
+        ear.join(2.0)
+
+
+def _listen(
+    store: Store, asked: Callable[[], bool], heard: threading.Event, left: threading.Event
+) -> None:
+    if not hasattr(store, 'clone'):  # torch < 2.8
+        return
+    with contextlib.suppress(RuntimeError):  # a lost store is for the next collective to tell
+        store = store.clone()
+        while not left.wait(0.2):
+            if asked():
+                store.set('stop', '')
+            if store.check(['stop']):
+                heard.set()
+                return
 
 
 def silent_ranks(longer_than: float = 5.0) -> str:

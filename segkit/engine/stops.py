@@ -82,6 +82,11 @@ def in_training() -> bool:
     return _Stop.training
 
 
+def wanted() -> bool:
+    """Whether the loop is there, and asked to stop."""
+    return _Stop.training and _Stop.asked is not None
+
+
 def status() -> int:
     """The exit status of a run that saved and stops; 75 on a rank that only heard of a signal."""
     return INTERRUPTED if _Stop.asked == signal.SIGINT else REQUEUE

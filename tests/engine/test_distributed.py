@@ -76,6 +76,22 @@ def test_two_ranks_resume_exactly_after_one_was_told_to_stop(tmp_path):
     assert_same_run(tmp_path / 'run' / 'iter_8.pth', tmp_path / 'straight' / 'iter_8.pth')
 
 
+@pytest.mark.parametrize('seconds', [[0.2, 0.2], [0.2, 0.0]], ids=['in its batches', 'waiting'])
+def test_a_signal_to_one_rank_stops_the_validation_of_all_between_batches(tmp_path, seconds):
+    slow = dict(
+        custom_hooks=[dict(type='SlowValidation', seconds=seconds)],
+        val_dataloader__dataset__num_images=50,
+        train_cfg__max_iters=4,
+        env_cfg__dist_cfg=dict(timeout=60),
+    )
+    ranks = start_ranks(tmp_path / 'run', **slow)
+    ranks[0].wait_for('Iter(val) [ 4/25]')
+    ranks[1].kill_after(0, signal.SIGUSR1)
+    assert [rank.wait() for rank in ranks] == [75, 75]
+    assert 'in the validation after iteration 4; everything is saved' in ranks[0].log
+    assert 'Iter(val) [20/25]' not in ranks[0].log
+
+
 def test_sharded_ranks_train_save_and_resume_like_one_process(tmp_path):
     """FSDP2 over gloo: whole tensors in the checkpoint, the losses of one process."""
     options = dict(COMPARABLE, train_dataloader__batch_size=1)

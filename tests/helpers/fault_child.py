@@ -9,17 +9,45 @@ import os
 import socket
 import sys
 import time
+from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import torch
 from helpers.tiny_config import tiny_config
+from mmengine.hooks import Hook
 
 from segkit.engine import Runner, components  # noqa: F401  (preloads all the engine registers)
 from segkit.engine.dist import leave_dist
+from segkit.registry import HOOKS
 
 _SERVER = multiprocessing.get_context('forkserver')
 _SERVER.set_forkserver_preload(['helpers.fault_child'])
+
+
+def _ensure_server() -> None:
+    """Python 3.11's server does not know this process's ``sys.path``, and passes over in silence
+    what it cannot import: every child would import torch anew."""
+    before = os.environ.get('PYTHONPATH')
+    os.environ['PYTHONPATH'] = os.pathsep.join(path for path in sys.path if path)
+    try:
+        forkserver.ensure_running()
+    finally:
+        if before is None:
+            del os.environ['PYTHONPATH']
+        else:
+            os.environ['PYTHONPATH'] = before
+
+
+@HOOKS.register_module()
+class SlowValidation(Hook):
+    """Sleep in each batch of a validation; ``seconds`` by rank."""
+
+    def __init__(self, seconds: list[float]) -> None:
+        self.seconds = seconds[int(os.environ.get('RANK', 0))]
+
+    def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        time.sleep(self.seconds)
 
 
 def _train(work_dir: str, options: dict, log: str, environment: dict) -> None:
@@ -49,6 +77,7 @@ class Training:
         self.log_file = Path(f'{log or work_dir}{environment.get("RANK", "")}.log')
         options = dict(dict(resume=True), **options)
         arguments = (str(work_dir), options, str(self.log_file), environment)
+        _ensure_server()
         self.process: BaseProcess = _SERVER.Process(target=_train, args=arguments)
         self.started = time.monotonic()
         self.process.start()
