@@ -61,7 +61,7 @@ cluster-test: setup
 	OMP_NUM_THREADS=1 SEGKIT_SOAK_KILLS=$(CLUSTER_TRIALS) $(PY) -m pytest -rs tests/faults/cluster
 
 soak: setup
-	OMP_NUM_THREADS=1 SEGKIT_SOAK_KILLS=300 $(PY) -m pytest tests/faults --ignore=tests/faults/cluster
+	OMP_NUM_THREADS=1 SEGKIT_SOAK_KILLS=200 $(PY) -m pytest tests/faults --ignore=tests/faults/cluster
 
 # Faults put into a copy of the code, each of which the tests must notice.
 mutants: setup

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from helpers.runs import assert_same_run, differences, read, train, train_until
-from helpers.tiny_config import tiny_config
+from helpers.tiny_config import epochs, tiny_config
 from mmengine.hooks import Hook
 
 from segkit.datasets.shapes import ShapesDataset
@@ -138,23 +138,6 @@ def test_a_resumed_run_fetches_no_pretrained_weights(tmp_path):
     train(tmp_path, train_cfg__max_iters=6, resume=True, model__backbone__pretrained=nowhere)
 
     assert (tmp_path / 'iter_6.pth').is_file()
-
-
-# Three epochs of four iterations (eleven images in batches of three); schedules of both kinds.
-def epochs(**options) -> dict:
-    return dict(
-        train_cfg=dict(_delete_=True, by_epoch=True, max_epochs=3, val_interval=1),
-        train_dataloader__sampler=dict(type='DefaultSampler', shuffle=True),
-        train_dataloader__batch_size=3,
-        param_scheduler=[
-            dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=5),
-            dict(type='MultiStepLR', milestones=[1, 2], by_epoch=True),
-        ],
-        default_hooks__checkpoint__by_epoch=True,
-        default_hooks__checkpoint__interval=1,
-        default_hooks__checkpoint__max_keep_ckpts=-1,
-        **options,
-    )
 
 
 class Stopping(Hook):

@@ -1,35 +1,80 @@
 """Processes that are killed: at any instant, by any signal, they go on as if nothing had been."""
 
+import random
 import signal
+import time
+from pathlib import Path
 
-from helpers.fault_child import Training, complete
+import pytest
+from helpers.fault_child import Training, complete, start_ranks
 from helpers.runs import assert_same_run
+from helpers.tiny_config import epochs
 
 KILLS_A_RUN = 8
+# (what one counts, ranks) -> options of the run, its last checkpoint
+KINDS = {
+    (unit, ranks): (options, last)
+    for unit, options, last in (
+        ('iterations', {}, 'iter_8.pth'),
+        ('epochs', epochs(), 'epoch_3.pth'),
+    )
+    for ranks in (1, 2)
+}
 
 
-def test_killed_at_random_instants(tmp_path, reference, kills, chance, record):
+def start(folder: Path, kind: tuple[str, int]) -> list[Training]:
+    """A run of this kind, one process a rank."""
+    options, _ = KINDS[kind]
+    return start_ranks(folder, **options) if kind[1] > 1 else [Training(folder, **options)]
+
+
+def end(ranks: list[Training]) -> float:
+    """Wait for all ranks to end well; returns the seconds since the start."""
+    for rank in ranks:
+        assert rank.wait() == 0, rank.log[-3000:]
+    return ranks[0].seconds
+
+
+def kill(ranks: list[Training], seconds: float, chance: random.Random) -> bool:
+    """Kill the ranks in any order, the first ``seconds`` after the start and the others within
+    half a second, as a launcher would; False if all had ended well by then."""
+    time.sleep(seconds)
+    order = chance.sample(ranks, len(ranks))
+    if not any(rank.process.is_alive() for rank in order):
+        end(ranks)
+        return False
+    for number, rank in enumerate(order):
+        rank.kill_after(chance.uniform(0, 0.5) if number else 0, signal.SIGKILL)
+    for rank in ranks:
+        rank.wait()
+    return True
+
+
+@pytest.mark.parametrize('kind', KINDS, ids=lambda kind: f'{kind[0]}-{kind[1]}')
+def test_killed_at_random_instants(tmp_path, kills, chance, record, kind):
     """Anywhere in the length of a whole run: starting, loading, saving, validating included."""
-    final, seconds = reference
+    share = kills // len(KINDS) + (list(KINDS).index(kind) < kills % len(KINDS))
+    _, last = KINDS[kind]
+    end(start(tmp_path / 'first', kind))  # which may have had to wait for imports
+    seconds = end(start(tmp_path / 'straight', kind))
     killed = runs = 0
-    while killed < kills:
+    while killed < share:
         folder = tmp_path / f'run{runs}'
-        for _ in range(min(KILLS_A_RUN, kills - killed)):
-            training = Training(folder)
-            hit = training.kill_after(chance.uniform(0, seconds), signal.SIGKILL)
-            status = training.wait()
-            if not hit:
-                assert status == 0, training.log[-3000:]
+        for _ in range(min(KILLS_A_RUN, share - killed)):
+            if not kill(start(folder, kind), chance.uniform(0, seconds), chance):
                 break
             killed += 1
-        complete(folder)
-        assert_same_run(folder / 'iter_8.pth', final)
+        end(start(folder, kind))
+        assert_same_run(folder / last, tmp_path / 'straight' / last)
         runs += 1
         if runs % 5 == 0:  # a machine is not always as busy as it was
-            timed = Training(tmp_path / f'timed{runs}')
-            timed.wait()
-            seconds = timed.seconds
-    record('SIGKILL at a random instant', killed, killed, 'goes on from the last whole checkpoint')
+            seconds = end(start(tmp_path / f'timed{runs}', kind))
+    unit, ranks = kind
+    place = 'on one rank' if ranks == 1 else 'on two ranks'
+    record(
+        f'SIGKILL at a random instant: {unit} {place}',
+        killed, killed, 'goes on from the last whole checkpoint',
+    )  # fmt: skip
 
 
 def test_stopped_by_a_scheduler(tmp_path, reference, trials, chance, record):

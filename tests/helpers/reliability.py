@@ -11,8 +11,9 @@ COLUMNS = ('fault', 'trials', 'recovered', 'what the run does')
 
 _HEAD = """# What happens when something breaks
 
-Every row below was measured by `make soak` (`tests/faults/`): a real training run is disturbed,
-started again with `--resume`, and its final weights, optimizer state, best scores and logged
+Every row below was measured by `make soak` (`tests/faults/`) or, on a real Slurm of two nodes, by
+`make cluster-test` (`tests/faults/cluster/`): a real training run is disturbed, started again with
+`--resume`, and its final weights, optimizer state, best scores and logged
 losses are compared bit for bit with those of a run that nothing happened to. *Recovered* counts
 the trials in which they were equal, or, where a run must end with an error, in which it ended
 with the right one.

@@ -90,3 +90,21 @@ def tiny_config(work_dir: Path, **options) -> Config:
     cfg.merge_from_dict({key.replace('__', '.'): value for key, value in options.items()})
     cfg.work_dir = str(work_dir)
     return cfg
+
+
+def epochs(**options) -> dict:
+    """Options of a run of three epochs, of four iterations on one rank and two on two (eleven
+    images in batches of three), with schedules of both kinds."""
+    return dict(
+        train_cfg=dict(_delete_=True, by_epoch=True, max_epochs=3, val_interval=1),
+        train_dataloader__sampler=dict(type='DefaultSampler', shuffle=True),
+        train_dataloader__batch_size=3,
+        param_scheduler=[
+            dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=5),
+            dict(type='MultiStepLR', milestones=[1, 2], by_epoch=True),
+        ],
+        default_hooks__checkpoint__by_epoch=True,
+        default_hooks__checkpoint__interval=1,
+        default_hooks__checkpoint__max_keep_ckpts=-1,
+        **options,
+    )
