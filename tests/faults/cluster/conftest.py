@@ -8,9 +8,12 @@ iproute2; where one is missing the tests are skipped, with the reason.
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,7 @@ from helpers.tiny_config import write_tiny_config
 TOOLS = Path(__file__).resolve().parents[3] / 'tools'
 SOAK = int(os.environ.get('SEGKIT_SOAK_KILLS', 0))
 TRIALS = SOAK or 1
+AT_ONCE = 6  # jobs of two processes, 0.5 GB each
 NODES = {'n1': '10.99.0.1', 'n2': '10.99.0.2'}
 CONTROL = '10.99.0.254'
 BRIDGE = 'segkitbr'
@@ -136,6 +140,9 @@ class Slurm:
         for file in self.state.glob('*.pid'):
             sh('kill', file.read_text().strip(), check=False)
         time.sleep(1)
+        for node in NODES:  # what did not heed it: jobs that save, daemons that wait for them
+            for process in sh('ip', 'netns', 'pids', f'sk{node}', check=False).split():
+                sh('kill', '-9', process, check=False)
         self._remove_network()
         if self.own_munge:
             sh('su', '-s', '/bin/sh', 'munge', '-c', '/usr/sbin/munged --stop', check=False)
@@ -164,6 +171,8 @@ def slurm(tmp_path_factory):
         pytest.skip(f'no Slurm here: root={not os.geteuid()}, missing: {", ".join(missing)}')
     os.environ['PATH'] = _path()
     cluster = Slurm(tmp_path_factory.mktemp('slurm'))
+    # What ends the tests ends the daemons as well.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         try:
             cluster.up()
@@ -172,31 +181,62 @@ def slurm(tmp_path_factory):
         yield cluster
     finally:
         cluster.down()
+        signal.signal(signal.SIGTERM, before)
 
 
 def _path() -> str:
     return f'{os.environ["PATH"]}:/usr/sbin:/sbin'
 
 
+def at_once(run: Callable[[int], None]) -> None:
+    """``run(number)`` of each trial, a few at a time: Slurm lets a job wait more than it runs."""
+    pool = ThreadPoolExecutor(min(TRIALS, AT_ONCE))
+    try:
+        for trial in [pool.submit(run, number) for number in range(TRIALS)]:
+            trial.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+class Waiting:
+    """Slurm lets a job that was put back wait for two minutes; here a few seconds are enough. Not
+    fewer: a node refuses to start what it was told to end within the same second ('Job credential
+    revoked'), and the job counts as failed."""
+
+    def __init__(self) -> None:
+        self.since: dict[str, float] = {}
+
+    def shorten(self, pending: list[str]) -> None:
+        """Called again and again with the jobs that wait now."""
+        now = time.monotonic()
+        self.since = {job: self.since.get(job, now) for job in pending}
+        for job in [job for job, since in self.since.items() if now - since > 3]:
+            sh('scontrol', 'update', f'JobId={job}', 'StartTime=now', check=False)
+
+
 class Job:
-    """A batch job around tools/slurm_train.sh: two ranks, one on each node."""
+    """A batch job around tools/slurm_train.sh: two ranks, one on each node, or one."""
 
     text = """#!/usr/bin/env bash
-#SBATCH --job-name=tiny --nodes=2 --ntasks-per-node=1 --cpus-per-task=1
+#SBATCH --job-name=tiny --nodes={ranks} --ntasks-per-node=1 --cpus-per-task=1
 #SBATCH --requeue --open-mode=append --output={folder}/out{part}
-export OMP_NUM_THREADS=1 PYTHONPATH={root} PYTHON={python}
-GPUS=2 GPUS_PER_NODE=1 CPUS_PER_TASK=1 exec bash {tools}/slurm_train.sh main tiny \\
+export OMP_NUM_THREADS=1 PYTHONPATH={root}:{folder} PYTHON={python}
+GPUS={ranks} GPUS_PER_NODE=1 CPUS_PER_TASK=1 exec bash {tools}/slurm_train.sh main tiny \\
     {folder}/tiny.py --work-dir {folder}/run{task} --cfg-options {options}
 """
 
-    def __init__(self, slurm: Slurm, folder: Path, *words: str, **options: object) -> None:
+    def __init__(
+        self, slurm: Slurm, folder: Path, *words: str, ranks: int = 2, **options: object
+    ) -> None:
         self.slurm, self.folder = slurm, folder
         array = any(word.startswith('--array') for word in words)
         folder.mkdir(parents=True, exist_ok=True)
-        write_tiny_config(folder)
+        with open(write_tiny_config(folder), 'a') as config:
+            config.write(SLOW_CONFIG)
+        (folder / 'slow.py').write_text(SLOW)
         settings = dict(SETTINGS, **options)
         script = self.text.format(
-            folder=folder, root=TOOLS.parent, python=sys.executable, tools=TOOLS,
+            folder=folder, root=TOOLS.parent, python=sys.executable, tools=TOOLS, ranks=ranks,
             part='%a' if array else '', task='$SLURM_ARRAY_TASK_ID' if array else '',
             options=' '.join(f'{k.replace("__", ".")}={v}' for k, v in settings.items()),
         )  # fmt: skip
@@ -207,6 +247,10 @@ GPUS=2 GPUS_PER_NODE=1 CPUS_PER_TASK=1 exec bash {tools}/slurm_train.sh main tin
         file = self.folder / f'out{part}'
         return file.read_text() if file.exists() else ''
 
+    def told(self) -> str:
+        """What Slurm and the run say of it."""
+        return f'{sh("scontrol", "show", "job", self.id, check=False)}\n{self.log()[-2000:]}'
+
     def wait_for(self, text: str, part: str = '', limit: float = 180) -> None:
         end = time.monotonic() + limit
         while not re.search(text, self.log(part)):
@@ -215,22 +259,42 @@ GPUS=2 GPUS_PER_NODE=1 CPUS_PER_TASK=1 exec bash {tools}/slurm_train.sh main tin
 
     def wait_until(self, *states: str, limit: float = 180) -> str:
         """The first of ``states`` that lasts: on its way back a job passes others for a moment."""
-        end, before = time.monotonic() + limit, ''
+        end, before, queue = time.monotonic() + limit, '', Waiting()
         while (state := job_state(self.id)) not in states or state != before:
             before = state
-            assert time.monotonic() < end, f'{state}, not {states}: {self.log()[-2000:]}'
-            if state == 'PENDING':  # Slurm lets a job that was put back wait for two minutes
-                sh('scontrol', 'update', f'JobId={self.id}', 'StartTime=now', check=False)
+            assert time.monotonic() < end, f'{state}, not {states}: {self.told()}'
+            queue.shorten([self.id] if state == 'PENDING' else [])
             time.sleep(0.5)
         return state
 
 
 # Long enough to be stopped anywhere in; both ranks write the same checkpoints.
 SETTINGS = dict(
-    train_cfg__max_iters=80,
-    train_cfg__val_interval=40,
+    train_cfg__max_iters=60,
+    train_cfg__val_interval=30,
     default_hooks__checkpoint__interval=1000,
     default_hooks__logger__interval=5,
     param_scheduler='[]',
     env_cfg__dist_cfg__timeout=60,
 )
+LAST = 'iter_60.pth'
+
+# A time limit is a minute at least: training that is slow before it is stopped, if told so.
+SLOW = """
+import os, time
+from mmengine.hooks import Hook
+from segkit.registry import HOOKS
+
+@HOOKS.register_module()
+class SlowAtFirst(Hook):
+    def __init__(self, seconds):
+        self.seconds = 0 if 'SLURM_RESTART_COUNT' in os.environ else seconds
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter >= 10:
+            time.sleep(self.seconds)
+"""
+SLOW_CONFIG = """
+custom_imports = dict(imports=['slow'])
+custom_hooks = [dict(type='SlowAtFirst', seconds=0)]
+"""
