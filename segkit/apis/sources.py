@@ -5,6 +5,7 @@ Everything becomes one lazy stream of `Picture`, so that a folder of a million i
 video is never in memory at once.
 """
 
+import codecs
 import glob
 import os
 import re
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import numpy as np
 
 from segkit import storage
-from segkit.datasets.scan import is_hidden
+from segkit.datasets.scan import is_hidden, is_new
 from segkit.errors import UserError
 
 IMAGE_SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm'}
@@ -166,7 +167,8 @@ def _from_path(source: str) -> Iterator[Picture]:
     elif storage.is_remote(source):
         yield from _of_store(source)
     elif path.is_dir():
-        yield from _some(_below(str(path), ''), f"the folder '{source}'")
+        below = _below(str(path), '', {os.path.realpath(path)})
+        yield from _some(below, f"the folder '{source}'")
     elif path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
         yield from _frames(str(path), path.stem)
     elif path.suffix.lower() == LIST_SUFFIX and path.is_file():
@@ -190,13 +192,13 @@ def _fixed_part(pattern: Path) -> Path:
     return Path(*parts[:count])
 
 
-def _below(root: str, folder: str) -> Iterator[Picture]:
+def _below(root: str, folder: str, seen: set[str]) -> Iterator[Picture]:
     """The pictures of a folder in the order of their paths; the names of one folder at a time are
-    in memory."""
+    in memory. A folder that a link leads to is read as well, once: ``seen`` holds real paths."""
     with os.scandir(os.path.join(root, folder)) as entries:
-        # Links to folders are not followed; hidden names are no pictures.
+        # Hidden names are no pictures.
         names = sorted(
-            entry.name + ('/' if entry.is_dir(follow_symlinks=False) else '')
+            entry.name + ('/' if _is_folder(entry, seen) else '')
             for entry in entries
             if entry.name[0] != '.'
         )
@@ -204,9 +206,16 @@ def _below(root: str, folder: str) -> Iterator[Picture]:
         names.sort(key=lambda name: name.removesuffix('/'))
     for name in names:
         if name[-1] == '/':
-            yield from _below(root, folder + name)
+            yield from _below(root, folder + name, seen)
         elif is_picture(name):
             yield _picture(os.path.join(root, folder + name), folder)
+
+
+def _is_folder(entry: os.DirEntry, seen: set[str]) -> bool:
+    """Whether it is a folder to read; a link to one that is read anyway is not."""
+    if not entry.is_symlink():
+        return entry.is_dir()
+    return entry.is_dir() and is_new(os.path.realpath(entry.path), seen)
 
 
 def is_picture(name: str) -> bool:
@@ -225,7 +234,10 @@ def _listed(file: Path) -> Iterator[Picture]:
 
     Their folders are kept as the lines have them.
     """
-    with open(file, encoding='utf-8', errors='surrogateescape') as lines:
+    with open(file, 'rb') as start:
+        wide = start.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    code = ('utf-16', 'strict') if wide else ('utf-8-sig', 'surrogateescape')
+    with open(file, encoding=code[0], errors=code[1]) as lines:
         for number, line in enumerate(lines, 1):
             path = line.strip()
             if not path:

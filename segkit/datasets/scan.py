@@ -101,12 +101,13 @@ def list_files(root: str, suffix: str, others: list[str] | None = None) -> list[
         for entry in rest:
             if not entry.is_dir():
                 others.append(folder + entry.name)
-            elif not entry.is_symlink() or _is_new(os.path.realpath(entry.path), seen):
+            elif not entry.is_symlink() or is_new(os.path.realpath(entry.path), seen):
                 pending.append(f'{folder}{entry.name}/')
     return found
 
 
-def _is_new(path: str, seen: set[str]) -> bool:
+def is_new(path: str, seen: set[str]) -> bool:
+    """Whether a real path lies in none of the folders ``seen``, which it joins."""
     new = not any(place == path or place.startswith(path + os.sep) for place in seen)
     seen.add(path)
     return new

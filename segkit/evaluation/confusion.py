@@ -66,8 +66,9 @@ def confusion_matrix(
     if label.shape != pred.shape:
         raise EvaluationError(
             f'{name}: the label map is {_size(label)} but the prediction is {_size(pred)}; '
-            'predictions are scored at the size of the label map, so check that the image and '
-            'its label file have the same size.'
+            'predictions are scored at the size of the label map. Have the image and its label '
+            'file the same size? Then LoadAnnotations stands before a step of the test pipeline '
+            'that changes it, such as Resize: put it after.'
         )
     if label.is_floating_point() or pred.is_floating_point():
         raise EvaluationError(

@@ -87,3 +87,26 @@ def test_a_broken_video_is_named(tmp_path):
     (tmp_path / 'film.mp4').write_bytes(b'not a film')
     with pytest.raises(ValueError, match=r'film\.mp4'):
         list(pictures(tmp_path / 'film.mp4'))
+
+
+def test_links_to_folders_are_followed_once(tmp_path):
+    """As data sets follow them: what lies behind a link is not left out without a word."""
+    picture = np.zeros((4, 4, 3), np.uint8)
+    for path in ('in/a/1.png', 'in/2.png', 'elsewhere/deep/3.png'):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / path), picture)
+    (tmp_path / 'in/linked').symlink_to(tmp_path / 'elsewhere')
+    (tmp_path / 'elsewhere/back').symlink_to(tmp_path / 'in')
+    (tmp_path / 'in/twin.png').symlink_to(tmp_path / 'in/2.png')
+    (tmp_path / 'in/gone.dir').symlink_to(tmp_path / 'nowhere')
+    found = [(p.folder, p.name) for p in pictures(tmp_path / 'in')]
+    assert found == [('', '2'), ('a', '1'), ('linked/deep', '3'), ('', 'twin')]
+
+
+@pytest.mark.parametrize('code', ['utf-8', 'utf-8-sig', 'utf-16', 'utf-16-be'])
+def test_lists_are_read_as_editors_write_them(tmp_path, code):
+    mark = b'\xfe\xff' if code == 'utf-16-be' else b''
+    text = 'a/h\u00f6he 1.png\r\n\r\n  b/2.JPG \r\n'
+    (tmp_path / 'l.txt').write_bytes(mark + text.encode(code))
+    found = [(p.folder, p.name) for p in pictures(str(tmp_path / 'l.txt'))]
+    assert found == [('a', 'h\u00f6he 1'), ('b', '2')]
