@@ -103,7 +103,7 @@ def _cure(root: Path) -> str:
 def xml_kind(path: Path) -> str:
     try:
         tag = next(iter(ElementTree.iterparse(path, events=('start',))))[1].tag
-    except (OSError, StopIteration, ElementTree.ParseError):
+    except (OSError, StopIteration, ElementTree.ParseError, LookupError, ValueError):
         return ''
     return {'annotations': 'CVAT XML', 'annotation': 'a VOC file of boxes'}.get(tag, '')
 
@@ -115,6 +115,6 @@ def is_yolo(path: Path) -> bool:
     except (OSError, ValueError):
         return False
     return bool(rows) and all(
-        len(row) >= 5 and len(row) % 2 and row[0] == int(row[0]) and 0 <= min(row[1:]) <= 1.001
+        len(row) >= 5 and len(row) % 2 and row[0].is_integer() and 0 <= min(row[1:]) <= 1.001
         for row in rows
     )

@@ -10,12 +10,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
+from xml.parsers import expat
 
 import numpy as np
 from PIL import Image
 
 from segkit.errors import UserError
 
+_LARGEST = 1 << 30  # pixels of a mask
 Found = Iterator[tuple[Path, list]]
 Find = Callable[[Path, str], Path | None]
 
@@ -28,20 +30,32 @@ class Patch(NamedTuple):
     mask: np.ndarray
 
 
+def refuse_doctype(file: Path) -> None:
+    """Raise UserError for XML that defines entities, which grow, and read other files."""
+
+    def doctype(*of_it: object) -> None:
+        raise UserError(f'{file}: defines entities, which no export of CVAT does; it is not read.')
+
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = doctype
+    with open(file, 'rb') as content:
+        parser.ParseFile(content)
+
+
 def read_cvat(file: Path, find: Find, left: Counter) -> Found:
     """The objects of an XML file, lower z_order first.
 
     Raises:
         UserError: it is no XML, or defines entities.
     """
-    head = file.read_bytes()[:4096]
-    if b'<!ENTITY' in head or b'<!DOCTYPE' in head:
-        raise UserError(f'{file}: defines entities, which no export of CVAT does; it is not read.')
     try:
-        images = list(ElementTree.parse(file).getroot().iter('image'))
-        tracks = sum(1 for _ in ElementTree.parse(file).getroot().iter('track'))
-    except ElementTree.ParseError as error:
+        refuse_doctype(file)
+        root = ElementTree.parse(file).getroot()
+    except (ElementTree.ParseError, expat.ExpatError, LookupError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
         raise UserError(f'{file}: is no whole XML ({error}).') from None
+    images, tracks = list(root.iter('image')), sum(1 for _ in root.iter('track'))
     if tracks:
         left['tracks of videos (export as "CVAT for images")'] += tracks
     for image in images:
@@ -106,9 +120,11 @@ def _mask(one: ElementTree.Element) -> Patch:
     """Lengths of runs along the rows, of 0 first, within a frame of the picture."""
     left, top, width, height = map(int, _numbers(one, 'left', 'top', 'width', 'height'))
     runs = [int(run) for run in str(one.get('rle')).split(',')]
+    if sum(runs) != width * height or min(runs) < 0 or min(left, top) < 0:
+        raise ValueError(f'{sum(runs)} pixels in a frame of {width} x {height}')
+    if width * height > _LARGEST:
+        raise ValueError(f'a frame of {width} x {height}')
     flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-    if flat.size != width * height:
-        raise ValueError(f'{flat.size} pixels in a frame of {width} x {height}')
     return Patch(left, top, flat.reshape(height, width))
 
 

@@ -1,5 +1,6 @@
 """Reading files of polygons: what is drawn on each picture, in which order, with which value."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -44,9 +45,16 @@ def collect(root: Path) -> tuple[list[str], list[Drawing], Counter[str]]:
             pictures.setdefault(Path(name).name, []).append(root / name)
     left: Counter[str] = Counter()
     found = []
-    find = partial(_find, pictures=pictures)
+    find = partial(_find, pictures=pictures, root=root)
     for name in [name for name, kind in kinds.items() if kind]:
-        found += list(_read(root / name, kinds[name], root, find, left))
+        try:
+            found += list(_read(root / name, kinds[name], root, find, left))
+        except UserError:
+            raise
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            raise UserError(
+                f'{root / name}: cannot be read as {kinds[name]} ({type(error).__name__}: {error}).'
+            ) from error
     if not found:
         raise UserError(
             f'{root}: no COCO JSON, labelme JSON, CVAT XML or YOLO polygons with pictures of its '
@@ -83,12 +91,17 @@ def _read(
     return (_coco if kind == 'COCO JSON' else _labelme)(file, read_json(file), find, left)
 
 
-def _find(file: Path, name: str, pictures: Mapping[str, list[Path]]) -> Path | None:
-    """The picture that a file means: beside it, in ``images`` near it, or the only one so named."""
+def _find(file: Path, name: str, pictures: Mapping[str, list[Path]], root: Path) -> Path | None:
+    """The picture that a file means: beside it, in ``images`` near it, or the only one so named.
+
+    It lies below ``root``, since its mask is written beside it.
+    """
     name = name.replace('\\', '/')
     near = [file.parent / name, file.parent / Path(name).name]
     near += [parent / 'images' / name for parent in file.parents[:2]]
-    here = next((path for path in near if path.is_file()), None)
+    below = (path for path in near if is_picture(path.name) and path.is_file())
+    place = os.path.abspath(root)  # links in the folder are the user's own
+    here = next((path for path in below if Path(os.path.abspath(path)).is_relative_to(place)), None)
     same = pictures.get(Path(name).name, [])
     return here or (same[0] if len(same) == 1 else None)
 
@@ -146,7 +159,7 @@ def draw(drawing: Drawing) -> np.ndarray:
     label = np.zeros((height, width), np.uint8)
     for value, shape in drawing.objects:
         if isinstance(shape, dict):
-            label[_decoded(shape, drawing.picture)[:height, :width] > 0] = value
+            label[_decoded(shape, drawing.picture, height, width) > 0] = value
             continue
         if isinstance(shape, Patch):
             place = label[shape.top :, shape.left :][: shape.mask.shape[0], : shape.mask.shape[1]]
@@ -159,8 +172,12 @@ def draw(drawing: Drawing) -> np.ndarray:
     return label
 
 
-def _decoded(rle: dict, picture: Path) -> np.ndarray:
-    """(H, W) of COCO's run lengths."""
+def _decoded(rle: dict, picture: Path, height: int, width: int) -> np.ndarray:
+    """(H, W) of COCO's run lengths, whose decoder believes any size."""
+    if list(rle['size']) != [height, width]:
+        raise UserError(
+            f'{picture}: has {height} x {width} pixels, and an object of it is for {rle["size"]}.'
+        )
     try:
         from pycocotools import mask
     except ImportError:
@@ -169,5 +186,8 @@ def _decoded(rle: dict, picture: Path) -> np.ndarray:
             '`pip install pycocotools`.'
         ) from None
     if isinstance(rle['counts'], list):
+        counts = np.asarray(rle['counts'])
+        if counts.dtype.kind != 'i' or counts.min(initial=0) < 0 or counts.sum() != height * width:
+            raise UserError(f'{picture}: the run lengths of an object do not fill the picture.')
         rle = mask.frPyObjects(rle, *rle['size'])
     return mask.decode(rle)
