@@ -120,13 +120,24 @@ def list_stems(
     others: list[str] | None = None,
 ) -> list[str]:
     """Stems of a folder in the order of their files' names, local or of a storage service."""
+    return list(_versions(root, suffix, backend_args, others, in_order=True))
+
+
+def _versions(
+    root: str,
+    suffix: str,
+    backend_args: dict | None,
+    others: list[str] | None = None,
+    in_order: bool = False,
+) -> dict[str, str]:
+    """Stem -> version of the files of a folder, '' where there is none."""
     if is_local(root, backend_args):
-        names = list_files(root, suffix, others)
+        found = dict.fromkeys(list_files(root or '.', suffix, others), '')
     else:
-        names = list(list_objects(root, suffix, backend_args, others))
-    cut = -len(suffix) or None
+        found = list_objects(root, suffix, backend_args, others)
     # By full name, as published splits are ordered: "a-1.jpg" comes before "a.jpg".
-    return [name[:cut] for name in sorted(names)]
+    names = sorted(found) if in_order else found
+    return {name.removesuffix(suffix): found[name] for name in names}
 
 
 def list_objects(
@@ -147,11 +158,6 @@ def list_objects(
     if others is not None:
         others += [name for name in seen if not name.endswith(suffix)]
     return {name: version for name, version in seen.items() if name.endswith(suffix)}
-
-
-def _stems(names: Iterable[str], suffix: str) -> set[str]:
-    cut = -len(suffix) or None
-    return {name[:cut] for name in names}
 
 
 def read_split(ann_file: str, backend_args: dict | None = None) -> list[str]:
@@ -327,15 +333,13 @@ def find_pairs(
     check_folder(image_dir, 'img_path', backend_args)
     others: list[str] = []
     if ann_file:
-        present = _present(image_dir or '.', img_suffix, backend_args)
+        present = _present(image_dir, img_suffix, backend_args)
         stems = split_stems(ann_file, image_dir, img_suffix, present, backend_args)
         if present is not None:
             _check_present(image_dir, stems, img_suffix, 'image', present)
-    elif is_local(image_dir, backend_args):
-        stems, present = list_stems(image_dir or '.', img_suffix, backend_args, others), None
     else:
-        present = _versions(list_objects(image_dir, img_suffix, backend_args, others), img_suffix)
-        stems = _in_order(present, img_suffix)
+        present = _versions(image_dir, img_suffix, backend_args, others, in_order=True)
+        stems = list(present)
     if not ann_file:
         if label_dir and os.path.join(label_dir, '').startswith(os.path.join(image_dir, '')):
             others = [name for name in others if not name.endswith(seg_map_suffix)]
@@ -351,23 +355,15 @@ def find_pairs(
         labels = _present(label_dir, seg_map_suffix, backend_args)
         if labels is not None:
             _check_present(label_dir, stems, seg_map_suffix, 'label', labels)
-    return Pairs(stems, *({s: p[s] for s in stems if p and p.get(s)} for p in (present, labels)))
+    versions = (
+        {s: v[s] for s in stems if v.get(s)} if v and any(v.values()) else {}
+        for v in (present, labels)
+    )
+    return Pairs(stems, *versions)
 
 
 def _present(folder: str, suffix: str, backend_args: dict | None) -> dict[str, str] | None:
     """Stem -> version of all files of a folder; None where listing it is not for granted."""
-    if is_local(folder, backend_args):
-        return dict.fromkeys(_stems(list_files(folder, suffix), suffix), '')
     if backend_args is not None or folder.startswith(_UNLISTED):
         return None
-    return _versions(list_objects(folder, suffix), suffix)
-
-
-def _versions(found: dict[str, str], suffix: str) -> dict[str, str]:
-    cut = -len(suffix) or None
-    return {name[:cut]: version for name, version in found.items()}
-
-
-def _in_order(stems: Iterable[str], suffix: str) -> list[str]:
-    """As ``list_stems`` orders them."""
-    return sorted(stems, key=lambda stem: stem + suffix)
+    return _versions(folder, suffix, backend_args)

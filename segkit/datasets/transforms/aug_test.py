@@ -36,25 +36,13 @@ Config = MutableMapping[str, Any]
 Settings = Mapping[str, Any]
 
 
-def rescaled_size(size: Size, scale: Sequence[int], keep_ratio: bool = True) -> Size:
-    """(height, width) that an image of ``size`` gets at ``scale``.
-
-    Keeping the aspect, the image becomes as large as fits: its longer side within the larger
-    number, its shorter within the smaller; rounded half up.
-    """
-    if not keep_ratio:
-        return int(scale[1]), int(scale[0])
-    height, width = size
-    factor = min(max(scale) / max(size), min(scale) / min(size))
-    return int(height * factor + 0.5), int(width * factor + 0.5)
-
-
 def view_size(size: Size, ratio: float, scale: Sequence[int] | None, keep_ratio: bool) -> Size:
     """(height, width) of one view; without a pipeline scale the image's own size is multiplied."""
     if scale is None:
         return int(size[0] * ratio + 0.5), int(size[1] * ratio + 0.5)
     cut = int(scale[0] * ratio), int(scale[1] * ratio)
-    return rescaled_size(size, cut, keep_ratio)
+    width, height = mmcv.rescale_size(size[::-1], cut) if keep_ratio else cut
+    return height, width
 
 
 def view_settings(

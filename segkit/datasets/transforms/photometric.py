@@ -6,7 +6,7 @@ built with the float32 arithmetic of the direct formula: bit-equal to it, and co
 steps compose into one table.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -58,42 +58,38 @@ class PhotoMetricDistortion(Transform):
         self.saturation_lower, self.saturation_upper = saturation_range
         self.hue_delta = hue_delta
 
-    def draw(self) -> list[Step]:
-        """The steps of one sample: (HSV channel or None for all of BGR, table of 256 bytes).
-
-        The draws come in the order in which the steps are applied, as in mmsegmentation, so
-        that a seed gives the same pictures.
-        """
-        steps = self._draw_brightness()
+    @staticmethod
+    def in_turn() -> Iterator[str]:
+        """The steps of one sample; the coins are drawn between them, as in mmsegmentation, so that
+        a seed gives the same pictures."""
+        yield 'brightness'
         contrast_early = np.random.randint(2) == 1
         if contrast_early:
-            steps += self._draw_contrast()
-        steps += self._draw_saturation() + self._draw_hue()
+            yield 'contrast'
+        yield 'saturation'
+        yield 'hue'
         if not contrast_early:
-            steps += self._draw_contrast()
-        return steps
+            yield 'contrast'
 
-    def _draw_brightness(self) -> list[Step]:
+    def draw(self) -> list[Step]:
+        """The steps of one sample: (HSV channel or None for all of BGR, table of 256 bytes)."""
+        return [step for name in self.in_turn() for step in self._drawn(name)]
+
+    def _drawn(self, name: str) -> list[Step]:
+        """One step, or none by the toss of a coin."""
         if not np.random.randint(2):
             return []
-        delta = self.brightness_delta
-        return [(None, linear_table(beta=np.random.uniform(-delta, delta)))]
-
-    def _draw_contrast(self) -> list[Step]:
-        if not np.random.randint(2):
-            return []
-        return [(None, linear_table(np.random.uniform(self.contrast_lower, self.contrast_upper)))]
-
-    def _draw_saturation(self) -> list[Step]:
-        if not np.random.randint(2):
-            return []
-        return [(1, linear_table(np.random.uniform(self.saturation_lower, self.saturation_upper)))]
-
-    def _draw_hue(self) -> list[Step]:
-        if not np.random.randint(2):
-            return []
-        shift = np.random.randint(-self.hue_delta, self.hue_delta)
-        return [(0, ((np.arange(256) + shift) % 180).astype(np.uint8))]
+        if name == 'brightness':
+            shift = np.random.uniform(-self.brightness_delta, self.brightness_delta)
+            return [(None, linear_table(beta=shift))]
+        if name == 'contrast':
+            factor = np.random.uniform(self.contrast_lower, self.contrast_upper)
+            return [(None, linear_table(factor))]
+        if name == 'saturation':
+            factor = np.random.uniform(self.saturation_lower, self.saturation_upper)
+            return [(1, linear_table(factor))]
+        turn = np.random.randint(-self.hue_delta, self.hue_delta)
+        return [(0, ((np.arange(256) + turn) % 180).astype(np.uint8))]
 
     @staticmethod
     def apply(img: np.ndarray, steps: list[tuple[int | None, np.ndarray]]) -> np.ndarray:
@@ -110,38 +106,30 @@ class PhotoMetricDistortion(Transform):
 
     def brightness(self, img: np.ndarray) -> np.ndarray:
         """The image, perhaps shifted; a subclass may distort otherwise, here and below."""
-        return self.apply(img, self._draw_brightness())
+        return self.apply(img, self._drawn('brightness'))
 
     def contrast(self, img: np.ndarray) -> np.ndarray:
         """The image, perhaps scaled."""
-        return self.apply(img, self._draw_contrast())
+        return self.apply(img, self._drawn('contrast'))
 
     def saturation(self, img: np.ndarray) -> np.ndarray:
         """The image, perhaps of other saturation."""
-        return self.apply(img, self._draw_saturation())
+        return self.apply(img, self._drawn('saturation'))
 
     def hue(self, img: np.ndarray) -> np.ndarray:
         """The image, perhaps of another hue."""
-        return self.apply(img, self._draw_hue())
+        return self.apply(img, self._drawn('hue'))
 
     def convert(self, img: np.ndarray, alpha: float = 1, beta: float = 0) -> np.ndarray:
         """Bytes times ``alpha`` plus ``beta``, clipped."""
         return cv2.LUT(img, linear_table(alpha, beta))
 
-    def _in_turn(self, img: np.ndarray) -> np.ndarray:
-        """One step after the other, as `draw` has them."""
-        img = self.brightness(img)
-        contrast_early = np.random.randint(2) == 1
-        if contrast_early:
-            img = self.contrast(img)
-        img = self.hue(self.saturation(img))
-        return img if contrast_early else self.contrast(img)
-
     def transform(self, results: dict) -> dict:
         own, ours = type(self), PhotoMetricDistortion
         steps = ('brightness', 'contrast', 'saturation', 'hue')
         if any(getattr(own, name) is not getattr(ours, name) for name in steps):
-            results['img'] = self._in_turn(results['img'])
+            for name in self.in_turn():
+                results['img'] = getattr(self, name)(results['img'])
         else:
             results['img'] = self.apply(results['img'], self.draw())
         return results

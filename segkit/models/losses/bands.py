@@ -48,23 +48,49 @@ def at_once(device: torch.device) -> AtOnce:
     return CPU if device.type == 'cpu' else DEVICE
 
 
+class Band(NamedTuple):
+    """Rows [first, last) of the label: logits (N, K, R, W) in memory of their own, target
+    (N, 1, R, W) int64 with 0 where ignored, and where it is not."""
+
+    first: int
+    last: int
+    logits: Tensor
+    target: Tensor
+    valid: Tensor
+
+    def weights(self, weight: Tensor | None) -> Tensor:
+        """Of its pixels, 0 where ignored; ``weight`` is of all rows."""
+        weights = self.valid.to(self.logits)
+        return weights if weight is None else weights * weight[:, :, self.first : self.last]
+
+    def hits(self, argmax: bool) -> Tensor:
+        """How many pixels have their label on top."""
+        return (count_hits(self.logits, self.target, argmax) & self.valid).sum()
+
+
 class BandedResize:
-    """The resize of logits (N, K, h, w) to (H, W) and its adjoint, a band of rows at a time.
+    """The resize of logits (N, K, h, w) to a label (N, H, W) and its adjoint, by bands of rows.
 
     The adjoint is a product with the interpolation matrices, (H, h) and (W, w): faster on a CPU
     than scattering, and on a GPU the same in every run.
     """
 
-    def __init__(self, logits: Tensor, size: tuple[int, int], align: bool) -> None:
-        self.logits, self.size, self.align = logits, size, align
+    def __init__(
+        self, logits: Tensor, label: Tensor, ignore_index: int | None, align: bool
+    ) -> None:
+        self.logits, self.label, self.ignore_index = logits, label, ignore_index
+        self.size, self.align = (label.shape[1], label.shape[2]), align
         self.bytes, self.columns, self.argmax = at_once(logits.device)
 
-    def bands(self) -> Iterator[tuple[int, int]]:
-        """First row and the one after the last of each band."""
+    def bands(self) -> Iterator[Band]:
+        """The logits and labels, from the first row to the last."""
         row = self.logits.shape[:2].numel() * self.size[1] * self.logits.element_size()
         rows = max(self.bytes // max(row, 1), LEAST_ROWS)
         for first in range(0, self.size[0], rows):
-            yield first, min(first + rows, self.size[0])
+            last = min(first + rows, self.size[0])
+            label = self.label[:, None, first:last]
+            valid = labelled(label, self.ignore_index)
+            yield Band(first, last, self._rows(first, last), (label * valid).long(), valid)
 
     def _source(self, i: _Place, axis: int) -> _Place:
         """Where output ``i``, a number or a tensor of them, reads, in units of the input."""
@@ -73,8 +99,8 @@ class BandedResize:
             return i * ((small - 1) / (large - 1) if large > 1 else 0.0)
         return (i + 0.5) * (small / large) - 0.5
 
-    def band(self, first: int, last: int) -> Tensor:
-        """Rows [first, last) at label size (N, K, R, W), in memory of their own."""
+    def _rows(self, first: int, last: int) -> Tensor:
+        """Logits of these rows at label size."""
         if (first, last) == (0, self.size[0]):
             return self._interpolate(self.logits, self.size)
         rows = torch.arange(first, last, device=self.logits.device, dtype=torch.float64)
@@ -111,9 +137,10 @@ class BandedResize:
         return slice(low, min(int(self._source(stop - 1, axis)) + 3, self.logits.shape[2 + axis]))
 
     def add_back(
-        self, grad: Tensor, band_grad: Tensor, first: int, last: int, matrices: list[Tensor | None]
+        self, grad: Tensor, band_grad: Tensor, band: Band, matrices: list[Tensor | None]
     ) -> None:
-        """Add the adjoint of ``band`` into ``grad`` (N, K, h, w)."""
+        """Add the gradient of a band's logits to that of the small ones, ``grad`` (N, K, h, w)."""
+        first, last = band[:2]
         rows, columns = matrices
         narrow = band_grad if columns is None else self._narrow(band_grad, columns)
         if rows is None:
@@ -182,15 +209,12 @@ class _BandedSums(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         ctx.ignore_index, ctx.align, ctx.terms = ignore_index, align, terms
         small = at_least_float32(logits.detach())
-        resize = BandedResize(small, (label.shape[1], label.shape[2]), align)
+        resize = BandedResize(small, label, ignore_index, align)
         sums, hits = [], []
-        for first, last in resize.bands():
-            target, weights = _targets(label, weight, ignore_index, first, last, small)
-            band = resize.band(first, last)
+        for band in resize.bands():
             if accurate:
-                valid = labelled(label[:, None, first:last], ignore_index)
-                hits.append((count_hits(band, target, resize.argmax) & valid).sum())
-            sums.append(terms(band, target, weights))
+                hits.append(band.hits(resize.argmax))
+            sums.append(terms(band.logits, band.target, band.weights(weight)))
         correct = torch.stack(hits).sum() if accurate else None
         if correct is not None:
             ctx.mark_non_differentiable(correct)
@@ -203,36 +227,18 @@ class _BandedSums(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         if grad_sums is None:
             return (None,) * 7
-        logits, label, weight = ctx.saved_tensors
-        small = at_least_float32(logits.detach())
-        resize = BandedResize(small, (label.shape[1], label.shape[2]), ctx.align)
+        whole, label, weight = ctx.saved_tensors
+        small = at_least_float32(whole.detach())
+        resize = BandedResize(small, label, ctx.ignore_index, ctx.align)
         grad, matrices = torch.zeros_like(small), [resize.matrix(0), resize.matrix(1)]
-        with torch.autocast(logits.device.type, enabled=False):
-            for first, last in resize.bands():
-                target, weights = _targets(label, weight, ctx.ignore_index, first, last, small)
-                band = resize.band(first, last).requires_grad_()
+        with torch.autocast(whole.device.type, enabled=False):
+            for band in resize.bands():
+                logits = band.logits.requires_grad_()
                 with torch.enable_grad():
-                    part = ctx.terms(band, target, weights)
-                (band_grad,) = torch.autograd.grad(part, band, grad_sums)
-                resize.add_back(grad, band_grad, first, last, matrices)
-        return grad.to(logits.dtype), None, None, None, None, None, None
-
-
-def _targets(
-    label: Tensor,
-    weight: Tensor | None,
-    ignore_index: int | None,
-    first: int,
-    last: int,
-    like: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """Labels and weights of the rows of a band, as ``Terms`` takes them."""
-    rows = label[:, None, first:last]
-    valid = labelled(rows, ignore_index)
-    weights = valid.to(like)
-    if weight is not None:
-        weights = weights * weight[:, :, first:last]
-    return (rows * valid).long(), weights
+                    part = ctx.terms(logits, band.target, band.weights(weight))
+                (band_grad,) = torch.autograd.grad(part, logits, grad_sums)
+                resize.add_back(grad, band_grad, band, matrices)
+        return grad.to(whole.dtype), None, None, None, None, None, None
 
 
 def banded_sums(

@@ -22,10 +22,10 @@ from segkit.models.layers import at_least_float32
 from segkit.old_names import serve
 from segkit.ops.autograd_context import Context
 
-from .bands import BandedLoss, BandedResize, count_hits
+from .bands import BandedLoss, BandedResize
 from .cross_entropy import binary_cross_entropy, cross_entropy
 from .head_loss import HeadLoss
-from .stray_labels import average_factor, comparable, labelled
+from .stray_labels import average_factor, comparable
 
 
 class CrossEntropyLoss(HeadLoss):
@@ -140,20 +140,18 @@ class _BandedCrossEntropy(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor | None]:
         small = at_least_float32(logits.detach())
         grad = torch.zeros_like(small) if logits.requires_grad else None
-        resize = BandedResize(small, (label.shape[1], label.shape[2]), align)
+        resize = BandedResize(small, label, ignore_index, align)
         matrices = [] if grad is None else [resize.matrix(0), resize.matrix(1)]
         losses, hits = [], []
-        for first, last in resize.bands():
-            rows = label[:, None, first:last]
-            valid = labelled(rows, ignore_index)
-            target = (rows * valid).long()
-            weight = valid.to(small) if weights is None else weights.to(small)[target] * valid
-            band = resize.band(first, last)
+        for band in resize.bands():
+            weight = band.weights(None)
+            if weights is not None:
+                weight = weight * weights.to(small)[band.target]
             if accurate:
-                hits.append((count_hits(band, target, resize.argmax) & valid).sum())
-            losses.append(_band_loss(band, target, weight, grad is not None))
+                hits.append(band.hits(resize.argmax))
+            losses.append(_band_loss(band.logits, band.target, weight, grad is not None))
             if grad is not None:
-                resize.add_back(grad, band, first, last, matrices)
+                resize.add_back(grad, band.logits, band, matrices)
         ctx.save_for_backward(grad)
         ctx.set_materialize_grads(False)
         ctx.dtype = logits.dtype
