@@ -8,7 +8,6 @@ import pkgutil
 import random
 import sys
 from collections import OrderedDict
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -143,27 +142,27 @@ def sync_batch_norm() -> type[Any]:
     return getattr(theirs, 'SyncBatchNorm', torch.nn.SyncBatchNorm)
 
 
-def shipped_bases(home: Callable[[], Path], meant: Callable[[Path], Path]) -> None:
+def shipped_bases() -> None:
     """Let ``_base_ = 'segkit::_base_/models/...'`` name parts of the shipped configs.
 
     mmengine looks for the packages it knows by name, and there for an index that only its own
-    installer writes. Other names go on to it; of mmsegmentation only where that is installed.
-
-    Args:
-        home: gives the folder of the shipped configs.
-        meant: the file that a path means where there is none of its name.
+    installer writes. Other names go on to it; those of mmsegmentation only where it is installed.
     """
     from mmengine.config import Config
 
     before = Config._get_cfg_path
+    if before.__module__ == __name__:
+        return
 
     def find(cfg_path: str, filename: str) -> tuple[str, str | None]:
+        from segkit.engine.config_names import in_its_folder, shipped_home
+
         scope, separator, part = cfg_path.partition('::')
         ours = scope == 'segkit' or scope == 'mmseg' and importlib.util.find_spec('mmseg') is None
         if separator and ours:
-            return str(meant(home() / part)), None
-        path, scope = before(cfg_path, filename)
-        return path if scope else str(meant(Path(path))), scope
+            return str(in_its_folder(shipped_home() / part)), None
+        path, kept = before(cfg_path, filename)
+        return path if kept else str(in_its_folder(Path(path))), kept
 
     Config._get_cfg_path = staticmethod(find)
 

@@ -13,6 +13,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
+from segkit.compat import shipped_bases
 from segkit.old_names import older_type, serve
 
 try:
@@ -24,6 +25,7 @@ except ModuleNotFoundError as error:
     HAS_MMENGINE = False
 else:
     HAS_MMENGINE = True
+    shipped_bases()  # whoever has our classes may name our configs
 
 # registry -> type -> module: the classes of segkit.models
 TABLE = {

@@ -16,11 +16,11 @@ from mmengine.config import Config
 
 from segkit.compat import shipped_bases
 from segkit.engine.config_files import read_base, read_config_file
-from segkit.engine.config_names import find_config, in_its_folder, shipped_home
+from segkit.engine.config_names import find_config, in_its_folder
 from segkit.engine.config_options import flat_config, merge_options, places_of
 from segkit.engine.config_schema import RUNNER_KEYS
 
-shipped_bases(shipped_home, in_its_folder)
+shipped_bases()
 # A file that calls one of these may read anything.
 _READS_ALL = {'locals', 'globals', 'vars', 'eval', 'exec'}
 

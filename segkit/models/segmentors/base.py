@@ -59,11 +59,15 @@ class BaseSegmentor(CountsAsModel, nn.Module):
 
     @property
     def with_neck(self) -> bool:
-        return hasattr(self, 'neck')
+        return getattr(self, 'neck', None) is not None
 
     @property
     def with_auxiliary_head(self) -> bool:
-        return hasattr(self, 'auxiliary_head')
+        return getattr(self, 'auxiliary_head', None) is not None
+
+    @property
+    def with_decode_head(self) -> bool:
+        return getattr(self, 'decode_head', None) is not None
 
     def forward(
         self,
