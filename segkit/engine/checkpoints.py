@@ -73,6 +73,7 @@ def state_of(
 def meta_of(runner: 'Runner', epoch: int, iteration: int) -> dict[str, object]:
     """``meta`` of a checkpoint, of a run that has done so many iterations."""
     dataset = runner.train_dataloader.dataset
+    seen = getattr(runner.train_loop, 'samples_seen', None)  # of all ranks together
     return dict(
         epoch=epoch,
         iter=iteration,
@@ -84,7 +85,7 @@ def meta_of(runner: 'Runner', epoch: int, iteration: int) -> dict[str, object]:
         segkit_version=segkit.__version__,
         mmengine_version=mmengine.__version__,
         dataset_meta=plain(dict(getattr(dataset, 'metainfo', None) or {})),
-        samples_seen=runner.samples_seen_after(iteration),
+        samples_seen=iteration * runner.effective_batch if seen is None else seen,
         world_size=runner.world_size,
         effective_batch=runner.effective_batch,
     )

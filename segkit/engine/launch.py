@@ -234,7 +234,10 @@ def run_script(main: Callable[[], int | None]) -> None:
 def _run(main: Callable[[], int | None], with_traceback: bool) -> None:
     try:
         status = main()
-        leave_job()
+        if 'torch.distributed' in sys.modules:
+            from segkit.engine.dist import leave_dist
+
+            leave_dist()
         sys.stdout.flush()
         if status:
             sys.exit(status)
@@ -281,14 +284,6 @@ def _sentence(error: Exception) -> str:
     if said.startswith('Caught ') and 'Original Traceback' in said:
         said = said.rpartition(f'{type(error).__name__}: ')[2].strip()
     return said.replace('\r', '\\r')
-
-
-def leave_job() -> None:
-    """Leave the distributed job, if this process has joined one."""
-    if 'torch.distributed' in sys.modules:
-        from segkit.engine.dist import leave_dist
-
-        leave_dist()
 
 
 def _foreseen(error: Exception) -> bool:

@@ -370,11 +370,6 @@ class Runner(Components):
             checkpoints.write(state, Path(out_dir) / filename)
             self.message_hub.update_info('last_good_ckpt', filename)
 
-    def samples_seen_after(self, iteration: int) -> int:
-        """Samples that all ranks together have trained on in so many iterations."""
-        seen = getattr(self.train_loop, 'samples_seen', None)
-        return iteration * self.effective_batch if seen is None else seen
-
     def config_json(self) -> str:
         """The resolved config as JSON: data that can be compared and never executed."""
         return json.dumps(self.cfg.to_dict(), default=str, sort_keys=True)

@@ -189,7 +189,7 @@ class IoUMetric(BaseMetric):
             if not self.format_only:
                 self._count(sample, pred)
 
-    def _count(self, sample: object, pred: Tensor) -> None:
+    def _count(self, sample: Any, pred: Tensor) -> None:
         label = _map_of(sample, 'gt_sem_seg')
         if label is None:
             raise EvaluationError(
@@ -202,7 +202,7 @@ class IoUMetric(BaseMetric):
         if apart:
             print_log(apart, 'current', logging.WARNING)
         known, unsure = label, 0.0
-        if _meta_of(sample, 'unknown_below', None) is not None:
+        if sample.get('unknown_below', None) is not None:
             known = known_pixels(label, pred, self.ignore_index, sample)
             unsure = self._count_unknown(label, known)
         if self._keeps_areas():
@@ -234,13 +234,13 @@ class IoUMetric(BaseMetric):
         path, root = _name_of(sample), self.image_root
         return os.path.relpath(path, root) if root and Path(path).is_relative_to(root) else path
 
-    def _write(self, folder: str, sample: object, pred: Tensor) -> None:
+    def _write(self, folder: str, sample: Any, pred: Tensor) -> None:
         if self._writer is None:
             meta = self.dataset_meta or {}
             coding = meta.get('palette'), meta.get('label_ids')
             self._writer = IdImageWriter(folder, self.classes, *coding, self.image_root)
             self._writer.sources.update(self._sources)
-        reduce_zero_label = bool(_meta_of(sample, 'reduce_zero_label', False))
+        reduce_zero_label = bool(sample.get('reduce_zero_label', False))
         self._writer.write(flat_map(pred).cpu().numpy(), _name_of(sample), reduce_zero_label)
 
     def progress(self) -> dict[str, object]:
@@ -399,9 +399,5 @@ def _map_of(sample: object, field: str) -> Tensor | None:
     return value['data'] if isinstance(value, dict) else value.data
 
 
-def _meta_of(sample: Any, key: str, default: object) -> object:
-    return sample.get(key, default)
-
-
-def _name_of(sample: object) -> str:
-    return str(_meta_of(sample, 'img_path', None) or 'an image without img_path')
+def _name_of(sample: Any) -> str:
+    return str(sample.get('img_path', None) or 'an image without img_path')

@@ -17,28 +17,7 @@ def add_folder_options(parser: argparse.ArgumentParser, network: str) -> list[st
     """
     before = len(parser._actions)
     add_shared(parser, '--workers')
-    add_splits(parser.add_argument_group('pictures, relative to FOLDER').add_argument)
-    add_classes(parser.add_argument_group('classes').add_argument)
-    add_training(parser.add_argument_group('training').add_argument, network)
-    return [action.dest for action in parser._actions[before:]]
-
-
-def settle(args: argparse.Namespace, refuse: Callable[[str], object]) -> None:
-    """Check the numbers, and fill in what was not given."""
-    args.val_fraction_given = args.val_fraction is not None
-    args.val_fraction = 0.1 if args.val_fraction is None else args.val_fraction
-    if not 0 < args.val_fraction < 1:
-        refuse(f'--val-fraction {args.val_fraction} must be above 0 and below 1')
-    if args.folds is not None and (args.folds < 2 or args.val_fraction_given):
-        refuse(f'--folds {args.folds}: give 2 or more, without --val-fraction')
-    numbers = [args.batch_size, args.iters, *(args.crop or ())]
-    if any(number is not None and number < 1 for number in numbers):
-        refuse('--batch-size, --iters and --crop must be 1 or more')
-    if args.batch_size == 1:
-        refuse('--batch-size 1: batch norm needs two images or more')
-
-
-def add_splits(add: Callable) -> None:
+    add = parser.add_argument_group('pictures, relative to FOLDER').add_argument
     add('--images', metavar='DIR', help='of all splits')
     add('--labels', metavar='DIR', help='of all splits')
     for role in ('train', 'val', 'test'):
@@ -64,18 +43,14 @@ def add_splits(add: Callable) -> None:
         help='keep pictures of one video or place together: a regular expression whose first group '
         "names it, such as '^(.*)_', or 'folder'",
     )
-
-
-def add_classes(add: Callable) -> None:
+    add = parser.add_argument_group('classes').add_argument
     add(
         '--classes',
         help="a,b,c in the order of the values; a=7,b=9; 'a=#fa3253,b=#33ddff'; or a file of names",
     )
     add('--ignore', metavar='X,...', help="values, names or '#rrggbb' that do not count")
     add('--zero', choices=['class', 'ignore'], help='0 is a class, or pixels that do not count')
-
-
-def add_training(add: Callable, network: str) -> None:
+    add = parser.add_argument_group('training').add_argument
     add(
         network,
         dest='network',
@@ -87,3 +62,19 @@ def add_training(add: Callable, network: str) -> None:
     add('--crop', type=int, nargs=2, metavar=('H', 'W'), help='(default: by size and machine)')
     add('--iters', type=int, help='length of training (default: by the number of pictures)')
     add('--schedule', help='a shipped one, such as schedule_20k, in place of --iters')
+    return [action.dest for action in parser._actions[before:]]
+
+
+def settle(args: argparse.Namespace, refuse: Callable[[str], object]) -> None:
+    """Check the numbers, and fill in what was not given."""
+    args.val_fraction_given = args.val_fraction is not None
+    args.val_fraction = 0.1 if args.val_fraction is None else args.val_fraction
+    if not 0 < args.val_fraction < 1:
+        refuse(f'--val-fraction {args.val_fraction} must be above 0 and below 1')
+    if args.folds is not None and (args.folds < 2 or args.val_fraction_given):
+        refuse(f'--folds {args.folds}: give 2 or more, without --val-fraction')
+    numbers = [args.batch_size, args.iters, *(args.crop or ())]
+    if any(number is not None and number < 1 for number in numbers):
+        refuse('--batch-size, --iters and --crop must be 1 or more')
+    if args.batch_size == 1:
+        refuse('--batch-size 1: batch norm needs two images or more')

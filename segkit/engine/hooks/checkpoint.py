@@ -121,7 +121,7 @@ class CheckpointHook(Hook):
             return
         done = runner.iter + 1
         due = self.interval > 0 and done >= self.save_begin and done % self.interval == 0
-        if due or (self.save_last and self.is_last_train_iter(runner)):
+        if due or (self.save_last and done == runner.max_iters):
             self._save_or_wait(runner, done, dict(epoch=runner.epoch, iter=done))
 
     def after_train_epoch(self, runner: 'Runner') -> None:

@@ -11,9 +11,10 @@ import time
 from functools import partialmethod
 from typing import TYPE_CHECKING
 
+import mmengine
+import numpy as np
 import torch
 from mmengine.hooks import Hook
-from mmengine.hooks import RuntimeInfoHook as MMRuntimeInfoHook
 
 from segkit.engine import stops
 from segkit.engine.dist import average_over_ranks, leave_dist
@@ -49,19 +50,70 @@ class SharedLossesHook(Hook):
 
 
 @HOOKS.register_module()
-class RuntimeInfoHook(MMRuntimeInfoHook):
-    """Writes iteration, learning rates and losses to the message hub."""
+class RuntimeInfoHook(Hook):
+    """Tells the message hub where the run is, its rates, losses and scores, under mmengine's keys.
+
+    mmengine's own hook also starts git, to ask which commit of mmengine runs.
+    """
+
+    priority = 'VERY_HIGH'
+    _training = False
+
+    def before_run(self, runner: 'Runner') -> None:
+        what = dict(cfg=runner.cfg.pretty_text, mmengine_version=mmengine.__version__)
+        name = runner.experiment_name
+        runner.message_hub.update_info_dict(dict(what, seed=runner.seed, experiment_name=name))
+
+    def before_train(self, runner: 'Runner') -> None:
+        self._training = True
+        where = dict(loop_stage='train', epoch=runner.epoch, iter=runner.iter)
+        length = dict(max_epochs=runner.max_epochs, max_iters=runner.max_iters)
+        runner.message_hub.update_info_dict({**where, **length})
+        dataset: object = runner.train_dataloader.dataset
+        if hasattr(dataset, 'metainfo'):
+            runner.message_hub.update_info('dataset_meta', dataset.metainfo)
+
+    def before_train_epoch(self, runner: 'Runner') -> None:
+        runner.message_hub.update_info('epoch', runner.epoch)
+
+    def before_train_iter(self, runner: 'Runner', batch_idx: int, data_batch: Given = None) -> None:
+        runner.message_hub.update_info('iter', runner.iter)
+        for name, rates in runner.optim_wrapper.get_lr().items():
+            runner.message_hub.update_scalar(f'train/{name}', rates[0])
 
     def after_train_iter(
         self, runner: 'Runner', batch_idx: int, data_batch: Given = None, outputs: Given = None
     ) -> None:
         """Those of all ranks; under mmengine's Runner, which does not ask them, of this one."""
-        losses = getattr(runner, 'losses', None) or outputs
-        super().after_train_iter(runner, batch_idx, data_batch, losses)
+        for name, value in (getattr(runner, 'losses', None) or outputs or {}).items():
+            runner.message_hub.update_scalar(f'train/{name}', value)
 
-    def before_val_epoch(self, runner: 'Runner') -> None:
+    def _evaluation_begins(self, runner: 'Runner', mode: str) -> None:
         """What validation publishes belongs to the iterations done, as in the log's own line."""
-        runner.message_hub.update_info('iter', runner.iter)
+        where = dict(iter=runner.iter) if mode == 'val' else {}
+        runner.message_hub.update_info_dict(dict(where, loop_stage=mode))
+
+    def _scored(self, runner: 'Runner', metrics: Given = None, *, mode: str) -> None:
+        for name, value in (metrics or {}).items():
+            arrays = isinstance(value, (np.ndarray, torch.Tensor)) and math.prod(value.shape) == 1
+            scalar = arrays or isinstance(value, (int, float, np.number))
+            tell = runner.message_hub.update_scalar if scalar else runner.message_hub.update_info
+            tell(f'{mode}/{name}', value)
+
+    def _ended(self, runner: 'Runner', mode: str) -> None:
+        if mode == 'val' and self._training:
+            runner.message_hub.update_info('loop_stage', 'train')
+        else:
+            runner.message_hub.pop_info('loop_stage')
+            self._training = False
+
+    after_train = partialmethod(_ended, mode='train')
+    before_val = partialmethod(_evaluation_begins, mode='val')
+    after_val_epoch = partialmethod(_scored, mode='val')
+    after_val = partialmethod(_ended, mode='val')
+    before_test = partialmethod(_evaluation_begins, mode='test')
+    after_test_epoch = partialmethod(_scored, mode='test')
+    after_test = partialmethod(_ended, mode='test')
 
 
 @HOOKS.register_module()
