@@ -27,7 +27,8 @@ from torch.utils.data import DataLoader
 import segkit.engine.amp
 import segkit.engine.hooks
 import segkit.engine.layer_decay
-import segkit.engine.loops  # noqa: F401  # these four register what is built by name
+import segkit.engine.train_loop
+import segkit.engine.validation  # noqa: F401  # these five register what is built by name
 from segkit.compat import accumulation_of, does_nothing, keep_last_values
 from segkit.console import told_records
 from segkit.engine import env, model_setup
@@ -109,7 +110,10 @@ class Components:
         self.setup_env(env_cfg)
         self._randomness_cfg = randomness
         self.set_randomness(**randomness)
-        self.experiment_name = env.unused_name(f'{name}_{self.timestamp}'.removeprefix('_'))
+        # Loggers, hubs and visualizers of one name are one for the whole process: a second run
+        # would write into the log of the first.
+        name = f'{name}_{self.timestamp}'.removeprefix('_')
+        self.experiment_name = env.unlike(name, MessageHub.check_instance_created)
         self.default_scope = scope and DefaultScope.get_instance(
             self.experiment_name, scope_name=scope
         )

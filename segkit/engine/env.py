@@ -13,6 +13,7 @@ import platform
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import metadata
@@ -20,7 +21,6 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
-from mmengine.logging import MessageHub
 from mmengine.utils.dl_utils import set_multi_processing
 
 import segkit
@@ -67,25 +67,20 @@ def commit() -> str:
     return answer.stdout.strip()
 
 
-def _gpus() -> str:
-    if not torch.cuda.is_available():
-        return 'none'
-    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return ', '.join(f'{names.count(n)} x {n}' for n in sorted(set(names)))
-
-
 def collect_env() -> dict[str, str]:
     """Name -> version or description of all that a result may depend on."""
+    gpus = range(torch.cuda.device_count())
+    names = Counter(_or_unknown(partial(torch.cuda.get_device_name, i)) for i in gpus)
     env = dict(
         segkit=f'{segkit.__version__} (commit {commit()})',
         python=sys.version.replace('\n', ' '),
         platform=platform.platform(),
         host=platform.node(),
         cpus=str(os.cpu_count()),
-        gpus=_or_unknown(_gpus),
+        gpus=', '.join(f'{n} x {name}' for name, n in sorted(names.items())) or 'none',
         torch=torch.__version__,
         cuda=str(torch.version.cuda),
-        cudnn=_or_unknown(lambda: torch.backends.cudnn.version()),
+        cudnn=_or_unknown(torch.backends.cudnn.version),
         threads=str(torch.get_num_threads()),
     )
     env.update({name: _or_unknown(partial(_version, name)) for name in _PACKAGES})
@@ -112,7 +107,7 @@ def prepare(env_cfg: Mapping[str, Any], distributed: bool) -> str:
         wanted = max(env_cfg.get('resource_limit', 4096), soft)
         wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    stamp = _unlike(from_first_rank(time.strftime('%Y%m%d_%H%M%S')), _used_timestamps.__contains__)
+    stamp = unlike(from_first_rank(time.strftime('%Y%m%d_%H%M%S')), _used_timestamps.__contains__)
     _used_timestamps.add(stamp)
     return stamp
 
@@ -130,13 +125,8 @@ def peak_memory_mb() -> int:
     return peak // 1024**2 if sys.platform == 'darwin' else peak // 1024
 
 
-def unused_name(name: str) -> str:
-    """``name``, or with a number behind it: loggers, hubs and visualizers of one name are one for
-    the whole process, and a second run would write into the log of the first."""
-    return _unlike(name, MessageHub.check_instance_created)
-
-
-def _unlike(name: str, taken: Callable[[str], bool]) -> str:
+def unlike(name: str, taken: Callable[[str], bool]) -> str:
+    """``name``, with a number behind it if it is ``taken``."""
     names = itertools.chain([name], (f'{name}_{number}' for number in itertools.count(1)))
     return next(one for one in names if not taken(one))
 

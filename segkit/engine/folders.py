@@ -65,7 +65,10 @@ def check_work_dir(folder: str | os.PathLike, config: str | None) -> None:
 
 def is_given(folder: str | os.PathLike, config: str) -> bool:
     """Whether the copy of the config in ``folder`` would take the place of the file itself."""
-    return _same(Path(folder) / Path(config).name, config)
+    try:
+        return os.path.samefile(Path(folder) / Path(config).name, config)
+    except OSError:
+        return False
 
 
 def check_start(folder: str | os.PathLike, load_from: str | None) -> None:
@@ -75,18 +78,12 @@ def check_start(folder: str | os.PathLike, load_from: str | None) -> None:
         OutputError: names the file.
     """
     path = Path(load_from or '')
-    if _NUMBERED.fullmatch(path.name) and _same(path.parent, folder) and path.is_file():
+    numbered = _NUMBERED.fullmatch(path.name) and path.is_file()
+    if numbered and os.path.samefile(path.parent, folder):
         raise OutputError(
             f'load_from: {path} lies in the work directory, where the run would write a '
             'checkpoint of that name. Choose another --work-dir, or go on from it with --resume'
         )
-
-
-def _same(a: str | os.PathLike, b: str | os.PathLike) -> bool:
-    try:
-        return os.path.samefile(a, b)
-    except OSError:
-        return False
 
 
 def ends_like_file(path: str | os.PathLike) -> bool:

@@ -227,8 +227,11 @@ def run_script(main: Callable[[], int | None]) -> None:
     130, a reader of the output that has had enough (``| head``) with 141, as the shell counts these
     signals.
     """
+    typed = '--traceback' in sys.argv[1:]  # which any script takes and none has to know of
+    if typed:
+        sys.argv.remove('--traceback')
     with told_streams():
-        _run(main, _wants_traceback())
+        _run(main, typed or bool(os.environ.get('SEGKIT_TRACEBACK')))
 
 
 def _run(main: Callable[[], int | None], with_traceback: bool) -> None:
@@ -290,11 +293,3 @@ def _foreseen(error: Exception) -> bool:
     """Whether the message was written for the person who made the call: one of our own classes, or
     what the system says about a path."""
     return type(error).__module__.startswith('segkit.') or isinstance(error, _FILE_ERRORS)
-
-
-def _wants_traceback() -> bool:
-    """Whether ``--traceback`` was typed, which any script takes and none has to know of."""
-    typed = '--traceback' in sys.argv[1:]
-    if typed:
-        sys.argv.remove('--traceback')
-    return typed or bool(os.environ.get('SEGKIT_TRACEBACK'))

@@ -149,7 +149,7 @@ def wrap_ddp(model: nn.Module, options: dict) -> nn.Module:
 
 def share_buffers(model: nn.Module) -> None:
     """Give all ranks the first rank's batch statistics, as DDP does before each training step."""
-    if torch_dist.is_available() and torch_dist.is_initialized() and has_local_statistics(model):
+    if has_local_statistics(model):
         for buffer in model.buffers():
             torch_dist.broadcast(buffer, 0)
 

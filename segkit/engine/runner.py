@@ -3,7 +3,8 @@
     runner.py        the way of a run, from start to end
     components.py    built from the config: model, loops, loaders, evaluators, hooks
     optimizer.py     the optimizer, its schedules, its batch
-    loops.py         the iterations and epochs, the start of each validation, testing
+    train_loop.py    the iterations and epochs, and when a validation is due
+    validation.py    the loops of validation and testing
     checkpoints.py   what a checkpoint holds, written and read back
     hooks/           what happens around them; mmengine's hooks and those of others run here too
 

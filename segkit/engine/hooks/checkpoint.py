@@ -14,6 +14,7 @@ from mmengine.hooks import Hook
 
 from segkit.engine.checkpoints import POINTER
 from segkit.engine.errors import TrainingError
+from segkit.engine.validation import ValLoop
 from segkit.errors import UserError
 from segkit.evaluation.scores import COLUMNS
 from segkit.registry import HOOKS
@@ -142,8 +143,9 @@ class CheckpointHook(Hook):
 
     @staticmethod
     def _scores_follow(runner: 'Runner', done: int) -> bool:
-        follow = getattr(runner.train_loop, 'scores_follow', None)  # a loop of others has none
-        return follow is not None and follow(done)
+        """Of a validation of ours, which has the file written should it fail."""
+        follows = getattr(runner.train_loop, 'validates_after', None)  # a loop of others has none
+        return follows is not None and follows(done) and isinstance(runner.val_loop, ValLoop)
 
     def save_now(self, runner: 'Runner', done: int) -> None:
         """Save after ``done`` iterations, unless that has just been saved."""

@@ -1,0 +1,179 @@
+"""The loop of training, by iterations or epochs, which calls that of validation where it is due.
+
+One iteration is one step of the optimizer: with ``accumulate=k`` it consumes k batches, so a
+recipe's schedule, intervals and log keep their meaning on fewer GPUs. An epoch is the number of
+iterations in which the sampler has given each sample once. The loop asks no more of a Runner than
+mmengine's has, and says what that leaves out.
+"""
+
+import bisect
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from mmengine.runner import BaseLoop
+from torch.utils.data import DataLoader
+
+from segkit.compat import set_accumulation
+from segkit.engine.data_order import endless_batches, seed_iteration
+from segkit.engine.errors import explained
+from segkit.engine.optimizer import accumulation, batch_of
+from segkit.engine.rendezvous import beat
+from segkit.errors import ConfigError
+from segkit.registry import LOOPS
+
+_OURS_ALONE = (
+    'segkit.engine.Runner does more: it saves when a signal or Ctrl-C stops it, checks data and '
+    'losses, averages the logged losses over the ranks and resumes exactly. This is the Runner of '
+    'mmengine, which trains without that; `from segkit.engine import Runner`, the rest stays as '
+    'it is.'
+)
+
+
+@LOOPS.register_module(name=['IterBasedTrainLoop', 'EpochBasedTrainLoop'])
+class TrainLoop(BaseLoop):
+    """Train for ``max_iters`` optimizer steps, or for ``max_epochs`` passes over the dataset.
+
+    Args:
+        runner, dataloader: given by the Runner.
+        max_iters, max_epochs: one of them; the intervals below count the same unit.
+        val_begin, val_interval, dynamic_intervals: as in mmengine; ``val_interval`` is 1000
+            iterations or 1 epoch when not given.
+        accumulate: batches per iteration, their gradients averaged; 'auto' reaches
+            ``auto_scale_lr.base_batch_size`` whatever the number of GPUs.
+    """
+
+    def __init__(
+        self,
+        runner: Any,
+        dataloader: DataLoader | dict,
+        max_iters: int | None = None,
+        val_begin: int = 1,
+        val_interval: int | None = None,
+        dynamic_intervals: Sequence[tuple[int, int]] | None = None,
+        accumulate: int | str = 1,
+        max_epochs: int | None = None,
+    ) -> None:
+        if (max_iters is None) == (max_epochs is None):
+            raise ConfigError('train_cfg: set one of max_iters and max_epochs')
+        if not hasattr(runner, 'stop_requested'):
+            warnings.warn(_OURS_ALONE, stacklevel=2)
+        super().__init__(runner, dataloader)
+        batch, recipe = batch_of(self.dataloader), (runner.auto_scale_lr or {})
+        self.accumulate, said = accumulation(
+            accumulate, batch, runner.world_size, recipe.get('base_batch_size')
+        )
+        if said:
+            runner.logger.info(said)
+        self.samples_per_iter = batch * runner.world_size * self.accumulate
+        self.samples_seen: int | None = None  # None: as many as the iterations done have taken
+        self.by_epoch = max_epochs is not None
+        # Without epochs the whole run is one, whose end no count of iterations tells.
+        self.epoch_length = 0
+        if self.by_epoch:
+            self.epoch_length = max(len(self.dataloader) // self.accumulate, 1)
+        self.max_epochs = int(max_epochs or 1)
+        self.max_iters = int(max_iters or self.max_epochs * self.epoch_length)
+        self._epoch = self._iter = 0
+        self.val_begin = val_begin
+        self.val_interval = val_interval or (1 if self.by_epoch else 1000)
+        # [(from which iteration or epoch on, interval)]
+        self.dynamic_intervals = [(0, self.val_interval), *(dynamic_intervals or ())]
+        self.stop_training = False
+        runner.visualizer.dataset_meta = getattr(self.dataloader.dataset, 'metainfo', None)
+
+    @property
+    def iter(self) -> int:
+        """Iterations done."""
+        return self._iter
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done; 0 to the end of a run by iterations, but for its last hooks."""
+        return self._epoch
+
+    def start_at(self, iteration: int, samples_seen: int | None) -> None:
+        """Go on after ``iteration`` iterations, at that place in the endless order of samples."""
+        self._iter, self.samples_seen = iteration, samples_seen
+        self._epoch = iteration // self.epoch_length if self.by_epoch else 0
+
+    def run(self) -> torch.nn.Module:
+        with explained(lambda: f'iteration {min(self._iter + 1, self.max_iters)}'):
+            runner = self.runner
+            self.start_at(self._iter, self.samples_seen)  # which mmengine's Runner may have set
+            if self.samples_seen is None:
+                self.samples_seen = self._iter * self.samples_per_iter
+            runner.call_hook('before_train')
+            if self._iter and runner.message_hub.get_info('last_val_iter', 0) != self._iter:
+                # The checkpoint was written before the validation that is due at this iteration.
+                self._validate_if_due()
+            if self.accumulate > 1:
+                counts = self._iter * self.accumulate, self.max_iters * self.accumulate
+                set_accumulation(runner.optim_wrapper, self.accumulate, runner.model, *counts)
+            batches: Iterator | None = None
+            in_epoch = False
+            while self._iter < self.max_iters and not self.stop_training:
+                if not in_epoch:
+                    runner.call_hook('before_train_epoch')
+                batches = batches or endless_batches(
+                    self.dataloader, self.samples_seen, runner.world_size
+                )  # after a hook that tells the sampler the epoch
+                self._train_one_iteration(batches)
+                in_epoch = not self.by_epoch or self._iter % self.epoch_length > 0
+                if not in_epoch:
+                    runner.call_hook('after_train_epoch')
+                    self._epoch += 1
+                self._validate_if_due()
+            if in_epoch:
+                runner.call_hook('after_train_epoch')
+            runner.call_hook('after_train')
+            return runner.model
+
+    def _train_one_iteration(self, batches: Iterator) -> None:
+        """Train on ``accumulate`` batches; hooks see the last and the mean of the logs."""
+        runner = self.runner
+        runner.model.train()
+        beat(f'in iteration {self._iter + 1}')
+        seed_iteration(runner.seed, runner.rank, self._iter)
+        number = self._iter % self.epoch_length if self.by_epoch else self._iter
+        logs: list[dict] = []
+        for _ in range(self.accumulate):
+            batch = next(batches)
+            if not logs:
+                runner.call_hook('before_train_iter', batch_idx=number, data_batch=batch)
+            logs.append(runner.model.train_step(batch, optim_wrapper=runner.optim_wrapper))
+        self.samples_seen = (self.samples_seen or 0) + self.samples_per_iter
+        runner.call_hook(
+            'after_train_iter',
+            batch_idx=number,
+            data_batch=batch,
+            outputs=logs[0] if self.accumulate == 1 else _mean_of(logs),
+        )
+        self._iter += 1
+
+    def validates_after(self, iteration: int) -> bool:
+        """Whether a validation follows once ``iteration`` iterations are done."""
+        if self.runner.val_loop is None or (self.by_epoch and iteration % self.epoch_length):
+            return False
+        done = iteration // self.epoch_length if self.by_epoch else iteration
+        due = done % self._interval_at(done) == 0 or iteration == self.max_iters
+        return done >= self.val_begin and due
+
+    def _interval_at(self, done: int) -> int:
+        step = bisect.bisect([begin for begin, _ in self.dynamic_intervals], done + 1)
+        return self.dynamic_intervals[step - 1][1]
+
+    def _validate_if_due(self) -> None:
+        self.val_interval = self._interval_at(self._epoch if self.by_epoch else self._iter)
+        if self.validates_after(self._iter):
+            self.runner.val_loop.run()
+
+
+IterBasedTrainLoop = EpochBasedTrainLoop = TrainLoop
+
+
+def _mean_of(logs: Sequence[dict]) -> dict:
+    """Mean of each value over the logs that have it: ``acc_interval`` leaves some out of some."""
+    values = {key: [log[key] for log in logs if key in log] for log in logs for key in log}
+    return {key: sum(found) / len(found) for key, found in values.items()}
