@@ -15,6 +15,7 @@ import hashlib
 import re
 import shlex
 import shutil
+import sys
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -59,7 +60,7 @@ def state_of(
     state: dict[str, object] = dict(
         meta=meta,
         state_dict=whole_state(runner.bare_model),
-        message_hub=hub_state(runner.message_hub, runner.log_processor.window_size),
+        message_hub=hub_state(runner.message_hub, _window(runner.log_processor)),
     )
     if optimizer:
         state['optimizer'] = _optimizer_state(runner)
@@ -180,6 +181,15 @@ def _scheduler_states(schedulers: Any) -> object:
     if isinstance(schedulers, dict):
         return {name: _scheduler_states(some) for name, some in schedulers.items()}
     return [plain(scheduler.state_dict()) for scheduler in schedulers]
+
+
+def _window(log_processor: Any) -> int:
+    """The most values of a scalar that a coming line of the log averages."""
+    lines = getattr(log_processor, 'custom_cfg', None) or []
+    sizes = [line.get('window_size', 0) for line in lines]
+    if {'epoch', 'global'} & {size for size in sizes if isinstance(size, str)}:
+        return sys.maxsize
+    return max([log_processor.window_size, *sizes])
 
 
 def hub_state(hub: MessageHub, window: int = KEPT_VALUES) -> dict:

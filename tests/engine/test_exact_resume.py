@@ -1,5 +1,7 @@
 """A run that was stopped and resumed ends, bit for bit, where a run never stopped ends."""
 
+import json
+
 import pytest
 import torch
 from helpers.runs import assert_same_run, differences, read, train, train_until
@@ -149,6 +151,36 @@ class Stopping(Hook):
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         if runner.iter + 1 == self.at:
             stops.ask()
+
+
+@pytest.mark.parametrize(
+    ('sizes', 'unit'),
+    [((7, 'global'), dict), ((7, 'epoch', 'global'), epochs)],
+    ids=['iterations', 'epochs'],
+)
+def test_a_resumed_run_logs_the_averages_of_a_run_never_stopped(tmp_path, sizes, unit):
+    options = dict(
+        log_processor__by_epoch=unit is epochs,
+        default_hooks__logger__interval=4,
+        log_processor__window_size=2,
+        log_processor__custom_cfg=[
+            dict(data_src='loss', log_name=f'loss_{size}', method_name='mean', window_size=size)
+            for size in sizes
+        ],
+    )
+    train(tmp_path / 'straight', **options, **unit())
+    runner = Runner.from_cfg(tiny_config(tmp_path / 'run', **options, **unit()))
+    runner.register_hook(Stopping(7))
+    with pytest.raises(SystemExit):
+        runner.train()
+    train(tmp_path / 'run', resume=True, **options, **unit())
+    logged = []
+    for folder in ('straight', 'run'):
+        files = sorted((tmp_path / folder).glob('*/vis_data/scalars.json'))
+        said = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+        logged.append(next(line for line in said if line['step'] == 8 and 'lr' in line))
+    names = ['loss', *(f'loss_{size}' for size in sizes)]
+    assert [logged[1][name] for name in names] == [logged[0][name] for name in names]
 
 
 @pytest.mark.parametrize(
