@@ -81,7 +81,7 @@ class Slurm:
     def __init__(self, state: Path) -> None:
         self.state = state
         self.hosts = state / 'hosts'
-        self.own_munge = False
+        self.own_munge = self.gone = False
 
     def up(self) -> None:
         (self.state / 'state').mkdir()
@@ -135,6 +135,7 @@ class Slurm:
         return sh(*place, 'unshare', '--uts', '--mount', 'sh', '-c', script, 'sh', *command)
 
     def down(self) -> None:
+        self.gone = True  # trials under way in threads need wait no longer
         for job in sh('squeue', '-h', '-o', '%i', check=False).split():
             sh('scancel', job, check=False)
         for file in self.state.glob('*.pid'):
@@ -255,6 +256,7 @@ GPUS={ranks} GPUS_PER_NODE=1 CPUS_PER_TASK=1 exec bash {tools}/slurm_train.sh ma
         end = time.monotonic() + limit
         while not re.search(text, self.log(part)):
             assert time.monotonic() < end, f'{text!r} never came: {self.log(part)[-2000:]}'
+            assert not self.slurm.gone
             time.sleep(0.1)
 
     def wait_until(self, *states: str, limit: float = 180) -> str:
@@ -263,6 +265,7 @@ GPUS={ranks} GPUS_PER_NODE=1 CPUS_PER_TASK=1 exec bash {tools}/slurm_train.sh ma
         while (state := job_state(self.id)) not in states or state != before:
             before = state
             assert time.monotonic() < end, f'{state}, not {states}: {self.told()}'
+            assert not self.slurm.gone
             queue.shorten([self.id] if state == 'PENDING' else [])
             time.sleep(0.5)
         return state
