@@ -26,6 +26,7 @@ from segkit.ops.autograd_context import Context
 # Shares of the products that meet the map below which it pays: matrix products are not as fast as
 # convolutions, and for a small map the filters are what it takes time to put in order.
 MOST_INSIDE, MOST_INSIDE_BY_FILTERS = 0.6, 0.5
+OUTPUTS = 256  # whose gradients by the filters are put in order at once, in a cache
 
 
 def inside(height: int, width: int, dilation: int) -> float:
@@ -74,10 +75,15 @@ def convolve(x: Tensor, weight: Tensor, dilation: int, turned: bool = False) -> 
 
 def by_filters(x: Tensor, grad: Tensor, dilation: int) -> Tensor:
     """The gradient by the filters, (K, C, 3, 3), of that by the outputs, ``grad`` (N, K, H, W)."""
-    sums = x.new_zeros((3, 3, grad.shape[1], x.shape[1]))
-    for i, j, to, taken in _taps(x.shape[2], x.shape[3], dilation):
-        torch.mm(_pixels(grad, to), _pixels(x, taken).t(), out=sums[i, j])
-    return sums.permute(2, 3, 0, 1).contiguous()
+    out = x.new_empty((grad.shape[1], x.shape[1], 3, 3))
+    sums = x.new_zeros((3, 3, min(OUTPUTS, grad.shape[1]), x.shape[1]))  # those of outside stay 0
+    for first in range(0, len(out), OUTPUTS):
+        part, above = out[first : first + OUTPUTS], grad[:, first : first + OUTPUTS]
+        some = sums[:, :, : len(part)]
+        for i, j, to, taken in _taps(x.shape[2], x.shape[3], dilation):
+            torch.mm(_pixels(above, to), _pixels(x, taken).t(), out=some[i, j])
+        part.copy_(some.permute(2, 3, 0, 1))
+    return out
 
 
 class _Kept(Context, Protocol):

@@ -22,6 +22,7 @@ WIDE, WEIGHT = torch.randn(2, 512, 16, 16), torch.randn(512, 512, 3, 3) / 70
 def always(monkeypatch):
     monkeypatch.setattr(winograd, 'LEAST_PAIRS', 1)
     monkeypatch.setattr(winograd, 'LEAST_PIXELS', 1)
+    monkeypatch.setattr(far_taps, 'OUTPUTS', 4)  # several runs of them, the last a shorter one
     monkeypatch.setattr(far_taps, 'MOST_INSIDE', 1)
     monkeypatch.setattr(far_taps, 'MOST_INSIDE_BY_FILTERS', 1)
 
