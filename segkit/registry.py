@@ -10,10 +10,12 @@ Without mmengine there are no registries; `build_ours` then still builds what is
 
 import difflib
 import importlib
+import importlib.util
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from segkit.compat import shipped_bases
+from segkit.errors import ConfigError
 from segkit.old_names import older_type, serve
 
 try:
@@ -147,11 +149,51 @@ if HAS_MMENGINE:
 
         return nn.Sequential(*(build_from_cfg(part, registry, default_args) for part in cfg))
 
+    def _as_mmcv_reads(cfg: object) -> object:
+        """Sizes as tuples, which JSON, YAML and the command line have as lists; a probability as a
+        float; several of them, or of directions, as a list."""
+        if not isinstance(cfg, Mapping):
+            return cfg
+        args = dict(cfg)
+        for key, value in cfg.items():
+            if key in ('scale', 'scales') and isinstance(value, list):
+                sizes = [tuple(v) if isinstance(v, list) else v for v in value]
+                plain = key == 'scale' and not any(isinstance(v, tuple) for v in sizes)
+                args[key] = tuple(sizes) if plain else sizes
+            elif key in ('prob', 'direction') and isinstance(value, tuple):
+                args[key] = list(value)
+            elif key == 'prob' and type(value) is int:
+                args[key] = float(value)
+        return args
+
     def _build_transform(cfg: object, registry: Registry, default_args: object = None) -> object:
         """With our scope: mmcv's wrappers (RandomApply) build what they hold from the parent
         registry, which finds ours only so."""
+        cfg = _as_mmcv_reads(cfg)
         with DefaultScope.overwrite_default_scope('segkit'):
             return build_from_cfg(cfg, registry, default_args)
+
+    def known_scope(scope: str) -> str:
+        """The scope, ours in the place of mmsegmentation's where that is not installed.
+
+        Raises:
+            ConfigError: no such package is there, and no class is registered under its name.
+        """
+        registries = [r for r in vars(roots).values() if isinstance(r, Registry)]
+        if any(scope in registry.children for registry in registries) or _is_package(scope):
+            return scope
+        if scope == 'mmseg':
+            return 'segkit'
+        raise ConfigError(
+            f'default_scope: there is no package {scope!r} whose classes could be looked up. Set '
+            "default_scope='segkit'; what custom_imports registers is found there as well."
+        )
+
+    def _is_package(name: str) -> bool:
+        try:
+            return importlib.util.find_spec(name) is not None
+        except (ImportError, ValueError):
+            return False
 
     MODELS = _TableRegistry('MODELS', _build_model)
     TASK_UTILS = _TableRegistry('TASK_UTILS')

@@ -48,6 +48,7 @@ from segkit.registry import (
     LOOPS,
     MODELS,
     VISUALIZERS,
+    known_scope,
 )
 from segkit.storage import is_remote, on_disk
 
@@ -115,7 +116,7 @@ class Components:
         name = f'{name}_{self.timestamp}'.removeprefix('_')
         self.experiment_name = env.unlike(name, MessageHub.check_instance_created)
         self.default_scope = scope and DefaultScope.get_instance(
-            self.experiment_name, scope_name=scope
+            self.experiment_name, scope_name=known_scope(scope)
         )
 
     def _open_logs(

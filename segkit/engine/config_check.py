@@ -44,6 +44,7 @@ from segkit.engine.config_schema import (
 )
 from segkit.errors import ConfigError, nearest, suggestion
 from segkit.models.layers import build_activation, build_conv, build_norm
+from segkit.registry import known_scope
 
 __all__ = ['ConfigError', 'check_config']
 
@@ -125,6 +126,7 @@ def _check_kinds(cfg: Mapping[str, Any]) -> None:
         raise ConfigError(
             f"resume: {cfg['resume']!r} must be True, False or 'auto'. Name the file in load_from"
         )
+    known_scope(cfg.get('default_scope') or 'segkit')
     hooks = cfg.get('custom_hooks')
     if isinstance(hooks, (Mapping, str)):
         raise ConfigError(f'custom_hooks: {hooks!r} must be a list, of a dict for each hook')

@@ -2,9 +2,13 @@
 file names of the weights, which kept the names of 0.x."""
 
 import pytest
+from mmengine import registry as roots
+from mmengine.registry import Registry
 
+from segkit.engine import Runner, check_config
 from segkit.engine.config import load_config
 from segkit.engine.config_names import find_config, shipped_configs, words
+from segkit.errors import ConfigError
 from segkit.model_zoo import read_rows
 from segkit.model_zoo.catalog import find
 
@@ -86,3 +90,14 @@ def test_a_base_may_have_a_name_of_1_x(scope, tmp_path):
 def test_another_name_is_none(name):
     with pytest.raises(FileNotFoundError, match='pspnet'):
         find_config(name)
+
+
+def test_a_scope_that_is_no_package_is_named(tmp_path):
+    options = {'work_dir': str(tmp_path), 'default_scope': 'no_such'}
+    cfg = load_config('pspnet_r18-d8_shapes', options)
+    for refuse in (check_config, Runner.from_cfg):
+        with pytest.raises(ConfigError, match="default_scope: there is no package 'no_such'"):
+            refuse(cfg)
+    made = Registry('mine', scope='no_such', parent=roots.MODELS)  # of code of one's own
+    assert check_config(cfg) is None
+    del roots.MODELS.children[made.scope]
