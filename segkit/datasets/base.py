@@ -43,6 +43,7 @@ from segkit.registry import DATASETS
 _MAX_WORKERS = 256
 
 
+_FOLDERS = 'img_path', 'seg_map_path'
 _FOLD_KEYS = frozenset(inspect.signature(in_fold).parameters) - {'stems'}
 
 
@@ -62,6 +63,20 @@ def _check_arguments(
     for name in (name for name, value in ignored.items() if value):
         text = f'{name} of a dataset has no effect any more: take it out of the config.'
         print_log(text, 'current', 30)
+
+
+def _check_names(prefix: Mapping[str, object], **suffixes: object) -> None:
+    """What tells the files: folders under names that are read, and endings that are texts."""
+    if unknown := [key for key in prefix if key not in _FOLDERS]:
+        raise UserError(
+            f'data_prefix: nothing reads {unknown[0]!r}; its keys are {" and ".join(_FOLDERS)}.'
+        )
+    for name, value in suffixes.items():
+        if not isinstance(value, str):
+            raise UserError(
+                f'{name}={value!r}: one ending is wanted, such as {name}={".png"!r}. Files of '
+                'other endings are a dataset of their own, joined to this one by ConcatDataset.'
+            )
 
 
 @DATASETS.register_module()
@@ -144,7 +159,11 @@ class BaseSegDataset(BaseDataset):
         self._cache: DecodedCache | None = None
         # One slot a worker: each writes its own, the trainer reads the sum.
         self._skipped = torch.zeros(_MAX_WORKERS, dtype=torch.int64).share_memory_()
-        prefix = dict(img_path='', seg_map_path='') if data_prefix is None else data_prefix
+        prefix = dict.fromkeys(_FOLDERS, '') if data_prefix is None else data_prefix
+        if type(self).load_data_list is BaseSegDataset.load_data_list:
+            _check_names(prefix, img_suffix=img_suffix, seg_map_suffix=seg_map_suffix)
+        if filter_cfg and type(self).filter_data is BaseSegDataset.filter_data:
+            print_log(f'filter_cfg={filter_cfg} of a dataset: nothing reads it.', 'current', 30)
         super().__init__(
             ann_file=ann_file,
             metainfo=metainfo,

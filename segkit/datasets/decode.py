@@ -15,9 +15,8 @@ import io
 import os
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
 from typing import BinaryIO
 
 import cv2
@@ -25,6 +24,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from segkit import storage
+from segkit.datasets.tiff import TIFF, bits_of_tiff, unread_tiff
 
 try:
     import pyspng
@@ -62,9 +62,6 @@ class DecodeError(ValueError):
         self.cure = cure
 
 
-_TIFF = (b'II*\0', b'MM\0*')
-
-
 def orientation(data: bytes) -> int | None:
     """The EXIF orientation of a JPEG, PNG, WebP or TIFF, None without one."""
     if data[:2] == b'\xff\xd8':
@@ -72,7 +69,7 @@ def orientation(data: bytes) -> int | None:
     elif data[:8] == PNG_SIGNATURE:
         found = data.find(b'eXIf') > 0
     else:
-        found = data[:4] in _TIFF or (data[:4] == b'RIFF' and data.find(b'EXIF') > 0)
+        found = data[:4] in TIFF or (data[:4] == b'RIFF' and data.find(b'EXIF') > 0)
     if not found:
         return None
     try:
@@ -98,7 +95,7 @@ _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 
 def _upright(stored: np.ndarray, data: bytes) -> np.ndarray:
     """What was decoded as it is stored, turned as EXIF says; TIFFs have been by their decoders."""
-    turn = (orientation(data) or 1) if data[:4] not in _TIFF else 1
+    turn = (orientation(data) or 1) if data[:4] not in TIFF else 1
     return stored if turn == 1 else np.ascontiguousarray(_TURNS[turn](stored))
 
 
@@ -148,7 +145,7 @@ def decode_image(
     rgb = _spng(data, _RGB) if flag == 'color' else None
     if rgb is not None:
         return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
-    _refuse_pages(data)
+    _refuse_unread(data)
     deep = 0 if flag == 'unchanged' else cv2.IMREAD_ANYDEPTH
     img = _opencv(data, IMAGE_FLAGS[flag] | deep)
     if img is not None and deep and img.dtype != np.uint8:
@@ -200,7 +197,7 @@ def decode_top(data: bytes, rows: int) -> tuple[np.ndarray, tuple[int, int]] | N
 
 def _gray_step(data: bytes) -> int:
     """By what Pillow multiplies the stored values: it spreads gray of 2 and 4 bits over a byte."""
-    bits, colour = png_kind(data) or (_bits_of_tiff(io.BytesIO(data)) or 8, _GRAY)
+    bits, colour = png_kind(data) or (bits_of_tiff(io.BytesIO(data)) or 8, _GRAY)
     return 255 // ((1 << bits) - 1) if colour == _GRAY and bits < 8 else 1
 
 
@@ -212,6 +209,17 @@ def _refuse_lossy(data: bytes) -> None:
             'its format is lossy (JPEG, WebP): compression has changed label values',
             'Write the labels again, from where they came, as PNG; a JPEG saved as PNG keeps the '
             'changed values.',
+        )
+
+
+def _refuse_unread(data: bytes) -> None:
+    """TIFFs of which OpenCV gives a part without a word, or other values."""
+    problem = unread_tiff(data)
+    if problem:
+        raise DecodeError(
+            problem,
+            "Save an array (H, W, C) by np.save, and read that: img_suffix='.npy' in the dataset, "
+            "color_type='unchanged' in LoadImageFromFile.",
         )
 
 
@@ -236,7 +244,7 @@ def decode_label(data: bytes) -> np.ndarray:
     if not data:
         raise DecodeError('the file is empty', _why_not(b'').cure)
     _refuse_lossy(data)
-    _refuse_pages(data)
+    _refuse_unread(data)
     _refuse_bomb(data, label=True)
     label = _spng(data, _GRAY)
     if label is not None:
@@ -284,8 +292,6 @@ def whole_numbers(label: np.ndarray) -> np.ndarray:
     )
 
 
-_SUBFILE, _WIDTH, _HEIGHT, _BITS_PER_SAMPLE = 254, 256, 257, 258  # tags of TIFF
-_LONG = 4  # a type of TIFF: 32 bits
 _BITS_OF_MODE = {'I': 32, 'F': 32, 'I;16': 16, 'I;16B': 16, 'I;16L': 16}
 
 
@@ -304,7 +310,7 @@ def picture_header(path: str) -> Header | None:
     try:
         with open_picture(path) as file:
             kind = png_kind(file.read(26))
-            bits = kind[0] if kind else _bits_of_tiff(file)
+            bits = kind[0] if kind else bits_of_tiff(file)
             file.seek(0)
             image = Image.open(file)
             turn = image.getexif().get(ExifTags.Base.Orientation)
@@ -318,56 +324,3 @@ def picture_header(path: str) -> Header | None:
 def open_picture(path: str) -> BinaryIO:
     """A picture's file to read from; of a store or of shards, its content."""
     return io.BytesIO(storage.read(path)) if storage.is_remote(path) else open(path, 'rb')
-
-
-def _bits_of_tiff(file: BinaryIO) -> int:
-    """BitsPerSample of the first image of a TIFF; 0 for other files."""
-    first = next(_pages_of_tiff(file), None)
-    return 0 if first is None else first.get(_BITS_PER_SAMPLE, 8)
-
-
-def _refuse_pages(data: bytes) -> None:
-    """Several pictures of one size in a TIFF, of which decoders give the first: bands or slices."""
-    if data[:4] not in _TIFF:
-        return
-    try:
-        pages = islice(_pages_of_tiff(io.BytesIO(data)), 2)
-        sizes = [(page.get(_WIDTH), page.get(_HEIGHT), page.get(_SUBFILE, 0)) for page in pages]
-    except struct.error:  # damaged: the decoder judges
-        return
-    if len(sizes) == 2 and sizes[0] == sizes[1]:
-        raise DecodeError(
-            'it is a TIFF of several pages of one size, of which the first alone would be read',
-            'Save one page, or all of them as channels: of a picture, an array (H, W, C) by '
-            "np.save(PATH + '.npy'), with img_suffix='.npy' in the dataset.",
-        )
-
-
-def _pages_of_tiff(file: BinaryIO) -> Iterator[dict[int, int]]:
-    """Tag -> first value of 16 or 32 bits, of each page of a TIFF (TIFF 6.0, section 2)."""
-    file.seek(0)
-    start = file.read(8)
-    order = {b'II*\0': '<', b'MM\0*': '>'}.get(start[:4])
-    seen: set[int] = set()
-    place = struct.unpack(order + 'I', start[4:])[0] if order else 0
-    while order and place and place not in seen:
-        seen.add(place)
-        file.seek(place)
-        tags = {}
-        for _ in range(struct.unpack(order + 'H', file.read(2))[0]):
-            tag, kind, count, value = struct.unpack(order + 'HHI4s', file.read(12))
-            if tag in (_SUBFILE, _WIDTH, _HEIGHT, _BITS_PER_SAMPLE):
-                tags[tag] = _tag_value(file, order, kind, count, value)
-        place = struct.unpack(order + 'I', file.read(4).ljust(4, b'\0'))[0]
-        yield tags
-
-
-def _tag_value(file: BinaryIO, order: str, kind: int, count: int, value: bytes) -> int:
-    """The first of a tag's values, which lie elsewhere where four bytes do not hold them."""
-    form, size = ('I', 4) if kind == _LONG else ('H', 2)
-    if count * size > 4:
-        here = file.tell()
-        file.seek(struct.unpack(order + 'I', value)[0])
-        value = file.read(size)
-        file.seek(here)
-    return struct.unpack(order + form, value[:size])[0]

@@ -295,6 +295,19 @@ def _say_left_out(folder: str, suffix: str, others: Iterable[str]) -> None:
         )
 
 
+def _say_repeated(ann_file: str, stems: Sequence[str]) -> None:
+    """Warn of pictures that a split file names again: they count as often as they are named."""
+    again = [stem for stem, count in Counter(stems).items() if count > 1]
+    if again:
+        shown = ', '.join(again[:_SHOWN]) + (', ...' if len(again) > _SHOWN else '')
+        print_log(
+            f'{ann_file}: {len(again)} pictures are named more than once, and count as often: '
+            f'{shown}.',
+            'current',
+            30,
+        )
+
+
 class Pairs(NamedTuple):
     """The samples of two folders: their stems, and stem -> version of the objects of a store."""
 
@@ -337,6 +350,7 @@ def find_pairs(
         stems = split_stems(ann_file, image_dir, img_suffix, present, backend_args)
         if present is not None:
             _check_present(image_dir, stems, img_suffix, 'image', present)
+        _say_repeated(ann_file, stems)
     else:
         present = _versions(image_dir, img_suffix, backend_args, others, in_order=True)
         stems = list(present)

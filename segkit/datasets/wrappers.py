@@ -102,12 +102,15 @@ class _OfOne:
 
     dataset: Any
     full_init: Callable[[], None]
+    __len__: Callable[[], int]
     _fully_initialized: bool
     _get_ori_dataset_idx: Callable[[int], int]
 
     def __getitem__(self, idx: int) -> dict:
         if not self._fully_initialized:
             self.full_init()
+        if idx >= len(self):  # `for sample in dataset` ends by this error
+            raise IndexError(f'sample {idx} of {len(self)}')
         return self.dataset[_at(idx, self._get_ori_dataset_idx(idx))]
 
     def get_cat_ids(self, idx: int) -> list[int]:
@@ -151,6 +154,8 @@ class RepeatDataset(_OfOne, mmengine_dataset.RepeatDataset):
     """One dataset ``times`` times: epochs of a small dataset that are worth their overhead."""
 
     def __init__(self, dataset: dict | BaseDataset, times: int, **kwargs: object) -> None:
+        if not isinstance(times, int) or times < 1:
+            raise UserError(f'RepeatDataset(times={times!r}): a whole number of 1 or more.')
         super().__init__(_build(dataset), times, **kwargs)
 
 

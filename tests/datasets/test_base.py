@@ -308,3 +308,32 @@ def test_labels_that_are_not_there_are_asked_for_in_words(root):
     data = build(root, data_prefix=dict(img_path='img'))
     with pytest.raises(ValueError, match=r'000\.png: LoadAnnotations reads.*seg_map_path'):
         data[0]
+
+
+def test_what_tells_the_files_is_read_or_refused(root, warned):
+    for given, words in (
+        (dict(data_prefix=dict(img_path='img', seg_map='ann')), "nothing reads 'seg_map'; its"),
+        (dict(data_prefix=dict(img='img')), "nothing reads 'img'; its keys are img_path and seg_"),
+        (dict(img_suffix=('.jpg', '.png')), r"img_suffix=\('.jpg', '.png'\): one ending"),
+        (dict(seg_map_suffix=['.png']), r"seg_map_suffix=\['.png'\]: one ending.*ConcatDataset"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            build(root, **given)
+    build(root, filter_cfg=dict(min_size=100))
+    assert "filter_cfg={'min_size': 100} of a dataset: nothing reads it" in warned.text
+
+
+def test_pictures_named_again_are_said(root, tmp_path, warned):
+    (tmp_path / 'split.txt').write_text('000\n001\n000\n')
+    assert len(build(root, ann_file='split.txt')) == 3
+    assert 'split.txt: 1 pictures are named more than once, and count as often: 000.' in warned.text
+
+
+def test_walking_through_a_repeated_data_set_ends(root):
+    config = dict(type='BaseSegDataset', data_root=root, data_prefix=PREFIX, img_suffix='.png')
+    repeated = DATASETS.build(dict(type='RepeatDataset', dataset=dict(config), times=3))
+    names = [sample['img_path'][-7:] for sample in repeated]
+    assert names == [f'{i:03d}.png' for i in range(4)] * 3
+    for times in (0, -1, 1.5):
+        with pytest.raises(ValueError, match='a whole number of 1 or more'):
+            DATASETS.build(dict(type='RepeatDataset', dataset=dict(config), times=times))

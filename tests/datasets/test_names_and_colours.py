@@ -123,18 +123,38 @@ def test_numbers_are_names_and_texts_are_values(tmp_path):
             BaseSegDataset(**files, label_map=wrong)
 
 
+def page(height, width, **tags):
+    """Tags of a page without their places: name -> list of values of 32 bits."""
+    numbers = dict(
+        subfile=254, width=256, height=257, bits=258, compression=259, colour=262, offsets=273,
+        samples=277, rows=278, sizes=279, planar=284, extra=338, form=339,
+    )  # fmt: skip
+    usual = dict(width=[width], height=[height], rows=[height], compression=[1])
+    return {numbers[name]: values for name, values in {**usual, **tags}.items()}
+
+
+def tiff(content, *pages):
+    """Written by hand from TIFF 6.0: pages that all show the same bytes, which begin at 8."""
+    out = b'II*\0' + struct.pack('<I', 8 + len(content)) + content
+    for number, tags in enumerate(pages, 1):
+        start = len(out) + 2 + 12 * len(tags) + 4
+        body, beyond = b'', b''
+        for tag, values in sorted(tags.items()):
+            packed = struct.pack(f'<{len(values)}I', *values)
+            if len(values) > 1:
+                place, beyond = start + len(beyond), beyond + packed
+                packed = struct.pack('<I', place)
+            body += struct.pack('<HHI', tag, 4, len(values)) + packed
+        after = start + len(beyond) if number < len(pages) else 0
+        out += struct.pack('<H', len(tags)) + body + struct.pack('<I', after) + beyond
+    return out
+
+
 def gray_tiff(label, bits, subfiles=(0,)):
-    """Written by hand from TIFF 6.0: a page of rows packed to bytes for each subfile type."""
     planes = (label[..., None] >> np.arange(bits - 1, -1, -1)) & 1
     content = np.packbits(planes.reshape(len(label), -1).astype(np.uint8), axis=1).tobytes()
-    out = b'II*\0' + struct.pack('<I', 8 + len(content)) + content
-    for number, subfile in enumerate(subfiles, 1):
-        tags = [(254, subfile), (256, label.shape[1]), (257, len(label)), (258, bits), (259, 1)]
-        tags += [(262, 1), (273, 8), (277, 1), (278, len(label)), (279, len(content))]
-        body = b''.join(struct.pack('<HHII', tag, 4, 1, value) for tag, value in tags)
-        after = len(out) + 2 + len(body) + 4 if number < len(subfiles) else 0
-        out += struct.pack('<H', len(tags)) + body + struct.pack('<I', after)
-    return out
+    rest = dict(bits=[bits], colour=[1], offsets=[8], samples=[1], sizes=[len(content)])
+    return tiff(content, *(page(*label.shape, subfile=[kind], **rest) for kind in subfiles))
 
 
 @pytest.mark.parametrize('bits', [1, 2, 4, 8])
@@ -151,6 +171,35 @@ def test_a_tiff_of_several_pages_is_refused_and_one_with_a_preview_is_not():
             decode(gray_tiff(label, 8, (0, 0)))
     ring = gray_tiff(label, 8)[:-4] + struct.pack('<I', 8 + label.size)  # its next page is itself
     assert np.array_equal(decode_label(ring), label)
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize('apart', [False, True], ids=['interleaved', 'apart'])
+@pytest.mark.parametrize('colour', [1, 2], ids=['grey', 'rgb'])
+def test_bands_of_a_tiff_are_all_there_or_refused_by_number(dtype, apart, colour):
+    """Satellites' pictures, of which OpenCV reads the first band, or others, without a word."""
+    read = 0
+    for bands in range(3 if colour == 2 else 1, 7):
+        array = RNG.integers(0, 255, (*SHAPE, bands)).astype(dtype)
+        content = (array.transpose(2, 0, 1) if apart else array).tobytes()
+        parts, size = bands if apart else 1, len(content) // (bands if apart else 1)
+        tags = dict(
+            bits=[8 * array.itemsize] * bands, samples=[bands], colour=[colour],
+            offsets=[8 + i * size for i in range(parts)], sizes=[size] * parts,
+            planar=[1 + apart], form=[3 if dtype is np.float32 else 1] * bands,
+        )  # fmt: skip
+        tags |= {'extra': [0] * (bands - 2 * colour + 1)} if bands > 2 * colour - 1 else {}
+        data = tiff(content, page(*SHAPE, **tags))
+        try:
+            got = decode_image(data, 'unchanged')
+        except ValueError as error:
+            said = str(error)
+            assert f'a TIFF of {bands} ' in said
+            continue
+        want = array[..., [2, 1, 0, *range(3, bands)]] if bands >= 3 else array
+        assert np.array_equal(got.reshape(array.shape), want)
+        read += 1
+    assert read == {1: 1, 2: 0 if apart and dtype is not np.uint8 else 2}[colour]
 
 
 @pytest.mark.parametrize('dtype', [bool, np.uint8, np.int64, np.float32])
