@@ -132,11 +132,10 @@ def run(args: argparse.Namespace) -> 'Trained | None':
             args.config = write_run(args, apply_arguments)
         runner = build_runner(args)
     runner.train()
-    if args.data is None:
-        return None
-    from segkit.apis.train_folder import finish
+    from segkit.apis.train_folder import finish, is_of_folder
 
-    return finish(args.config)
+    # The config of such a run goes on to them, too, when it was stopped on the way.
+    return finish(args.config) if is_of_folder(args.config, runner.work_dir) else None
 
 
 def main() -> None:

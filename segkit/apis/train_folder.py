@@ -150,6 +150,17 @@ def write_run(args: Namespace, apply: Callable[[Namespace, Config], None]) -> st
     return str(config)
 
 
+def is_of_folder(config: str, work_dir: str) -> bool:
+    """Whether this is the config that ``train --data`` has written, the run was in its folder, and
+    this process is alone."""
+    path = Path(config)
+    if int(os.environ.get('WORLD_SIZE', '1')) > 1 or not path.is_file():
+        return False
+    with open(path, encoding='utf-8', errors='replace') as file:
+        written = file.read(len(_HEAD)) == _HEAD
+    return written and os.path.isdir(work_dir) and os.path.samefile(path.parent, work_dir)
+
+
 def finish(config: str) -> Trained:
     """Test the best checkpoint of a run with a report, and write the file for inference."""
     cfg = load_config(config)

@@ -5,6 +5,7 @@ are there: without it a folder is no folder of shards.
 """
 
 import io
+import itertools
 import json
 import os
 import tarfile
@@ -18,7 +19,7 @@ import numpy as np
 
 from segkit import storage
 from segkit.errors import DataError, UserError
-from segkit.outputs import check_outputs, output_file
+from segkit.outputs import check_outputs, is_own, output_file
 from segkit.storage.shards import INDEX_DTYPE, VERSION, path_key
 
 WRITER = 'dataset_converters'
@@ -121,13 +122,45 @@ def write_shards(
 
 
 def write_shard(shard: Shard) -> list[Packed]:
-    """Write one shard, read it back, and tell where its members are."""
+    """Write one shard, read it back, and tell where its members are; one that an earlier start has
+    written is kept."""
+    kept = _kept(shard)
+    if kept is not None:
+        return kept
     with output_file(shard.file, WRITER, '--out-dir') as file:
         packed = [_add(file, member) for member in shard.members]
         file.write(bytes(2 * _BLOCK))
         file.write(bytes(-file.tell() % _RECORD))
     _read_back(shard, packed)
     return packed
+
+
+def _kept(shard: Shard) -> list[Packed] | None:
+    """Where its members are, if all of the shard is there as it was written, of the files as they
+    are; a file that was changed since is packed again."""
+    if not is_own(shard.file, WRITER):
+        return None
+    written, found = shard.file.stat().st_mtime_ns, []
+    with tarfile.open(shard.file) as tar:
+        for info, member in itertools.zip_longest(tar, shard.members):
+            same = info and member and info.name == member.name
+            if not same or not _is_unchanged(member.source, info.size, written):
+                return None
+            crc = zlib.crc32(_content(tar, info))
+            found.append(Packed(member.path, info.offset_data, info.size, crc))
+    return found
+
+
+def _is_unchanged(source: str, size: int, written: int) -> bool:
+    """Whether a file has this size, and was not written to after that time in nanoseconds.
+
+    Of an object of a store, whose time nobody can trust, only its content could tell.
+    """
+    if storage.is_remote(source):
+        return False
+    now = os.stat(storage.on_disk(source))
+    # The time of the last change of any kind, which a copy with an older date has as well.
+    return now.st_size == size and max(now.st_mtime_ns, now.st_ctime_ns) < written
 
 
 def _add(file: BinaryIO, member: Member) -> Packed:

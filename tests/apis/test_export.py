@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import cv2
@@ -45,6 +46,25 @@ def test_onnx_agrees_with_the_network(name, dynamic, tmp_path):
 
 def test_every_head_is_exported():
     assert {head['type'] for head in HEADS.values()} == set(found.heads())
+
+
+class Branching(nn.Module):
+    """A network of somebody's own, which a trace may get wrong."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x if x.sum() > 0 else -x
+
+
+def test_exporters_say_nothing_of_their_own_code_and_what_concerns_a_users_is_said(tmp_path):
+    model = build('pspnet')
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        for format in ('onnx', 'torchscript'):
+            export_model(model, tmp_path / format, format, (32, 40))
+    model.backbone.own = Branching()
+    model.backbone.register_forward_hook(lambda net, args, out: [*out[:-1], net.own(out[-1])])
+    with pytest.warns(torch.jit.TracerWarning, match='might cause the trace to be incorrect'):
+        export_model(model, tmp_path / 'own.pt', 'torchscript', (32, 40))
 
 
 def test_a_batch_alone_is_open_and_the_operators_have_the_wanted_version(tmp_path):

@@ -73,6 +73,7 @@ def test_the_config_that_ran_gives_the_same_weights(trained, tmp_path):
     status, said = run_tool('train', trained.config, '--work-dir', tmp_path / 'again')
     assert status == 0, said
     assert equal(weights(tmp_path / 'again'), weights(trained.config.parent))
+    assert not (tmp_path / 'again/report.html').exists()  # in a folder of its own, a run like any
 
 
 def test_the_command_is_the_call(trained, data, tmp_path):
@@ -88,6 +89,23 @@ def test_the_command_is_the_call(trained, data, tmp_path):
     assert ours.replace(str(tmp_path / 'b'), 'X') == theirs.replace(str(trained.config.parent), 'X')
     assert (tmp_path / 'b/report.html').is_file()
     assert (tmp_path / 'b/model.safetensors').is_file()
+
+
+def test_a_run_that_was_stopped_ends_with_the_report_and_the_file_once_it_is_resumed(
+    data, tmp_path, monkeypatch
+):
+    out = tmp_path / 'a'
+    monkeypatch.setattr('segkit.engine.runner.Runner.train', _stopped_at_once)
+    with pytest.raises(KeyboardInterrupt):
+        train(data, 'segformer_mit-b0', out, seed=3, options=SMALL, **QUICK)
+    monkeypatch.undo()
+    status, said = run_tool('train', out / 'config.py', '--resume')
+    assert status == 0, said
+    assert {'report.html', 'model.safetensors', 'iter_2.pth'} <= {p.name for p in out.iterdir()}
+
+
+def _stopped_at_once(runner):
+    raise KeyboardInterrupt
 
 
 def test_a_run_is_not_written_over(trained, data):

@@ -1,6 +1,7 @@
 """Every data set from a store and from shards gives the samples that its local folder gives."""
 
 import json
+import os
 import random
 import shutil
 import tarfile
@@ -151,6 +152,40 @@ def test_shards_are_tar_files_that_others_read_and_the_same_each_time(tmp_path):
         stem = name.removeprefix('img/').removesuffix(suffix).replace('%2E', '.')
         assert content == (data / folder / f'{stem}.png').read_bytes()
     assert two != one
+
+
+def test_packing_goes_on_where_it_stopped_and_packs_again_what_has_changed(tmp_path):
+    data, folder = tmp_path / 'data', tmp_path / 'shards'
+
+    def written() -> list[int]:
+        """Of each shard, when."""
+        return [path.stat().st_mtime_ns for path in sorted(folder.glob('*.tar'))]
+
+    pack(data, 'BaseSegDataset', folder, '--per-shard', 2)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    first = written()
+    (folder / 'index.json').unlink()  # it was killed before the second shard was whole
+    (folder / 'train-00001.tar').write_bytes(before['train-00001.tar'][:999])
+    (folder / 'train-00001.tar').unlink()
+    config = next(data.parent.rglob('*.py'))
+    again = ('dataset_converters/to_shards', config, '--out-dir', folder, '--splits', 'train',
+             '--workers', 0, '--per-shard', 2)  # fmt: skip
+    status, said = run_tool(*again)
+    assert status == 0, said
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert [a == b for a, b in zip(first, written(), strict=True)] == [True, False, True]
+    # Other pixels of equal length, with an older date: as a copy from elsewhere has.
+    label = next((data / 'lab').rglob('*.png'))
+    content = bytearray(label.read_bytes())
+    content[-1] ^= 1
+    label.write_bytes(content)
+    os.utime(label, (1, 1))
+    status, said = run_tool(*again)
+    assert status == 0, said
+    after = {path.name: path.read_bytes() for path in folder.iterdir()}
+    changed = sorted(name for name in before if before[name] != after[name])
+    assert changed[:2] == ['index.json', 'index.npy']
+    assert len(changed) == 3  # and the shard that holds it
 
 
 @pytest.mark.parametrize('damage', ['byte', 'short', 'gone', 'index', 'names'])

@@ -1,6 +1,8 @@
 """Export, then run what was written: a file that disagrees with the network is not left behind."""
 
+import contextlib
 import copy
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from segkit.apis.sources import Picture, pictures
 from .agreement import Agreement, agreements
 from .network import ExportedNetwork
 from .writers import FORMATS, SUFFIXES, load_exported, metadata
+
+_EXPORTERS = r'(torch|onnx\w*|openvino|nncf|copyreg|sympy)(\.|$)'  # modules
 
 
 class ExportError(RuntimeError):
@@ -69,10 +73,12 @@ def export_model(
         examples = list(_examples(net, model, sizes, images))
         # torch.export takes a batch of one for a constant.
         image = torch.cat(examples[:2]) if open_batch else examples[0]
-        _write(net, image, draft, format, axes, metadata(model, net), **versions)
+        with _quiet_exporters():
+            _write(net, image, draft, format, axes, metadata(model, net), **versions)
         if open_batch:
             examples += [image, torch.cat([image, examples[0]])]
-        found = agreements(net, load_exported(draft, format), examples)
+        with _quiet_exporters():
+            found = agreements(net, load_exported(draft, format), examples)
         _refuse_difference(file, found, tolerance, agreement)
         draft.replace(file)
     finally:
@@ -146,6 +152,19 @@ def _write(
             f"The network could not be exported to '{format}': {reason}. A module of your own may "
             'branch on values or sizes; export a fixed --shape, or rewrite that branch.'
         ) from error
+
+
+@contextlib.contextmanager
+def _quiet_exporters() -> Iterator[None]:
+    """Without the warnings that exporters give for code of theirs, and a trace for the branches of
+    our networks, which hold for the size that it is of; what came of it is compared afterwards.
+
+    Those about code of the user's own stay: a line of it "might cause the trace to be incorrect".
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', module=_EXPORTERS)
+        warnings.filterwarnings('ignore', category=torch.jit.TracerWarning, module=r'segkit\.')
+        yield
 
 
 def _sizes(shape: Sequence[int]) -> list[tuple[int, int]]:

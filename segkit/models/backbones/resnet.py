@@ -80,6 +80,8 @@ class ResidualBlock(CountsAsModule, nn.Module):
     @property
     def norm3(self) -> nn.Module:
         """After the third, of a bottleneck."""
+        if len(self.norm_names) < 3:  # whoever looks through all attributes expects no other error
+            raise AttributeError(f'{type(self).__name__} has two norms')
         return getattr(self, self.norm_names[2])
 
     @property
