@@ -19,7 +19,7 @@ def parse_args() -> argparse.Namespace:
     parser = tool_parser(__doc__)
     parser.add_argument('runs', nargs='+', help='work directories or scalars.json files')
     parser.add_argument('--keys', nargs='+', help=f'scalars to show (default: {" ".join(USUAL)})')
-    parser.add_argument('--names', nargs='+', help='of the runs, in the legend')
+    parser.add_argument('--names', '--legend', nargs='+', help='of the runs, in the legend')
     parser.add_argument('--smooth', action='store_true', help='mean over 6 %% of each curve')
     parser.add_argument('--out', help='a .png, .svg or .pdf file')
     parser.add_argument('--title', default='')

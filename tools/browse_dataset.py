@@ -16,10 +16,12 @@ SHEETS = ('.png', '.jpg', '.jpeg', '.webp')
 
 def parse_args() -> argparse.Namespace:
     parser = tool_parser(__doc__, config=True)
-    parser.add_argument('--out', required=True, help='an image file for a sheet, else a folder')
+    where = 'an image file for a sheet, else a folder'
+    parser.add_argument('--out', '--output-dir', required=True, help=where)
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='train')
     parser.add_argument('--num', type=int, default=16, help='samples (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='of augmentation (default: 0)')
+    parser.add_argument('--not-show', action='store_true', help=argparse.SUPPRESS)  # as ever
     add_shared(parser, '--opacity')
     parser.add_argument('--columns', type=int, default=4, help='of the sheet (default: 4)')
     parser.add_argument('--width', type=int, default=320, help='of a picture (default: 320)')

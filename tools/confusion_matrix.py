@@ -15,11 +15,14 @@ from segkit.outputs import own_outputs
 def parse_args() -> argparse.Namespace:
     parser = tool_parser(__doc__, config=True)
     parser.add_argument('predictions', help='what --out named: a .pkl file or a folder')
+    parser.add_argument('save_dir', nargs='?', help=argparse.SUPPRESS)  # mmsegmentation's --out-dir
     parser.add_argument('--out-dir', default='confusion', help='default: %(default)s')
     ignored = 'the label that does not count; default: that of test_evaluator, or else 255'
     parser.add_argument('--ignore-index', type=int, help=ignored)
     parser.add_argument('--title', default='')
-    return parser.parse_args()
+    args = parser.parse_args()
+    args.out_dir = args.save_dir or args.out_dir
+    return args
 
 
 def main() -> None:
