@@ -24,7 +24,10 @@ def read_json(path: str | os.PathLike, largest: int = _LARGEST) -> Any:
     if (size := path.stat().st_size) > largest:
         raise JsonError(f'{path}: {size} bytes are too many for such a file')
     try:
-        text = path.read_text(encoding='utf-8-sig')
+        with open(path, encoding='utf-8-sig') as file:
+            text = file.read(largest + 1)  # a device says that it is empty
+        if len(text) > largest:
+            raise JsonError(f'{path}: is longer than {largest} bytes, too long for such a file')
     except UnicodeDecodeError:
         raise JsonError(f'{path}: is no text in UTF-8; save it as that') from None
     return parse_json(text, path)

@@ -34,9 +34,11 @@ def whole_file(path: str | os.PathLike, durable: bool = False) -> Iterator[Binar
                 file.flush()
                 os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # which a full disk does not say
         raise
     if durable:
         _fsync_directory(path.parent)

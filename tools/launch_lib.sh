@@ -73,10 +73,11 @@ run_torchrun() {
         "$@" --launcher pytorch
 }
 
-# number NAME VALUE: the value, if it is a number; arithmetic would run what is hidden in another.
+# number NAME VALUE: the value, if it is a number from 1 on; arithmetic would run what is hidden in
+# another, and take one that begins with 0 for octal.
 number() {
     case "$2" in
-        '' | *[!0-9]*) echo "$1=$2 is not a number" >&2; return 1 ;;
+        '' | 0* | *[!0-9]*) echo "$1=$2 is not a number from 1 on" >&2; return 1 ;;
         *) echo "$2" ;;
     esac
 }

@@ -100,7 +100,14 @@ def locked(folder: str | os.PathLike) -> Iterator[None]:
         ConfigError: another run holds it; says which host and process, and since when.
     """
     path, held = Path(folder) / '.running', fcntl is not None
-    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        # Not through a link: what it leads to would be written over.
+        file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, 'O_NOFOLLOW', 0), 0o644)
+    except OSError as error:
+        raise ConfigError(
+            f'work_dir: {path} cannot be opened ({error.strerror}): move it away, or choose '
+            'another folder with --work-dir'
+        ) from None
     try:
         try:
             if held:

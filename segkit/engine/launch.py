@@ -5,6 +5,7 @@ Nothing heavy is imported by this module: the scripts answer ``--help`` before t
 
 import argparse
 import ast
+import errno
 import gc
 import importlib.util
 import os
@@ -31,6 +32,14 @@ _FILE_ERRORS = (
     NotADirectoryError,
     PermissionError,
 )
+# What it says about a disk, and what to do.
+_OF_THE_DISK = {
+    errno.ENOSPC: 'Make room on the disk, or write to another; what was there before is as it was',
+    errno.EDQUOT: 'Make room, or write to a disk on which more may be yours',
+    errno.EROFS: 'Write to another place: nothing can be written there',
+    errno.ENAMETOOLONG: 'Choose a shorter name',
+    errno.ELOOP: 'Its links lead in a circle',
+}
 
 
 def tool_parser(
@@ -286,10 +295,14 @@ def _sentence(error: Exception) -> str:
     said = str(error)
     if said.startswith('Caught ') and 'Original Traceback' in said:
         said = said.rpartition(f'{type(error).__name__}: ')[2].strip()
-    return said.replace('\r', '\\r')
+    said = said.replace('\r', '\\r')
+    cure = isinstance(error, OSError) and _OF_THE_DISK.get(error.errno or 0)
+    return f'{said}. {cure}' if cure and said.startswith('[') else said
 
 
 def _foreseen(error: Exception) -> bool:
     """Whether the message was written for the person who made the call: one of our own classes, or
     what the system says about a path."""
+    if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+        return True
     return type(error).__module__.startswith('segkit.') or isinstance(error, _FILE_ERRORS)

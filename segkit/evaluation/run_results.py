@@ -75,9 +75,9 @@ def read_run(path: str | Path) -> RunResults:
 def _of_result_file(path: Path) -> RunResults:
     try:
         data = read_json(path)
-        classes = {entry['class']: entry['IoU'] for entry in data['classes']}
-        metrics = data['metrics']
-    except (ValueError, KeyError, TypeError):
+        classes = {str(entry['class']): _number(entry['IoU']) for entry in data['classes']}
+        metrics = {str(name): _number(value) for name, value in data['metrics'].items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise EvaluationError(
             f'{path}: not a result file; IoUMetric(result_file=...) writes them.'
         ) from None
@@ -87,6 +87,12 @@ def _of_result_file(path: Path) -> RunResults:
         {k: v for k, v in classes.items() if v is not None},
         of=_tested(data),
     )
+
+
+def _number(value: object) -> float | None:
+    if value is not None and not isinstance(value, (int, float)):
+        raise TypeError(f'{value!r} is no score')
+    return value
 
 
 def _tested(data: dict) -> str:

@@ -22,6 +22,7 @@ from hashlib import blake2b
 from typing import Any, TypeVar
 
 from segkit.errors import DataError, UserError
+from segkit.shared_text import without_secrets
 from segkit.storage.object_cache import number_of
 from segkit.whole_file import whole_file
 
@@ -188,9 +189,10 @@ def _system(address: str) -> tuple[Any, str]:
     try:
         import fsspec
 
+        for part in address.split('::'):
+            _refuse_password(part, part.partition('://')[0])
         if '::' in address:
             return fsspec.core.url_to_fs(address)
-        _refuse_password(address, protocol)
         of_address = fsspec.get_filesystem_class(protocol)._get_kwargs_from_urls(address)
         key = os.getpid(), protocol, repr(sorted(of_address.items()))  # a host, of some
         if key not in _open:
@@ -321,8 +323,8 @@ def _raise(address: str, error: Exception, times: int) -> None:
     if isinstance(error, FileNotFoundError):
         what = 'the bucket does not exist' if code == 'NoSuchBucket' else 'there is no such object'
         raise FileNotFoundError(
-            f'{address}: {what}. Check the address, and AWS_ENDPOINT_URL if the store is not '
-            "Amazon's"
+            f'{without_secrets(address)}: {what}. Check the address, and AWS_ENDPOINT_URL if the '
+            "store is not Amazon's"
         ) from error
     if _is_damage(error):
         raise DataError(

@@ -82,9 +82,14 @@ class Guard:
 
 
 def _from_elsewhere(scope: Scope) -> bool:
-    """Whether a browser says that the page of another site has it post this."""
-    sites = [value for name, value in scope['headers'] if name == b'sec-fetch-site']
-    return any(site in (b'cross-site', b'same-site') for site in sites)
+    """Whether a browser says that the page of another site has it post this; older ones name only
+    where that page came from."""
+    headers = dict(scope['headers'])
+    site, origin = headers.get(b'sec-fetch-site'), headers.get(b'origin')
+    if site is not None or origin is None:
+        return site in (b'cross-site', b'same-site')
+    host = headers.get(b'x-forwarded-host', headers.get(b'host', b''))
+    return bool(origin.partition(b'://')[2] != host)
 
 
 def _paths(value: object) -> list[object]:
