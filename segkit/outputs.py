@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from segkit.errors import UserError
-from segkit.whole_file import whole_file
+from segkit.whole_file import sha256_of, whole_file
 
 _STAMP = re.compile(r'\d{8}_\d{6}(_\d+)?')
 
@@ -165,11 +165,7 @@ def _identity(path: AnyPath) -> tuple[int, int] | None:
 
 
 def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()[:32]
+    return sha256_of(path)[:32]
 
 
 def _line(path: Path, writer: str, digest: str) -> bytes:

@@ -8,14 +8,13 @@ another project in the same process reaches ours as ``type='segkit.PSAHead'``.
 Without mmengine there are no registries; `build_ours` then still builds what is in the table.
 """
 
-import difflib
 import importlib
 import importlib.util
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from segkit.compat import shipped_bases
-from segkit.errors import ConfigError
+from segkit.errors import ConfigError, suggestion
 from segkit.old_names import older_type, serve
 
 try:
@@ -89,11 +88,9 @@ def build_ours(cfg: Mapping[str, object], registry: str = 'MODELS', **default_ar
         return found(**args)
     if HAS_MMENGINE:
         return globals()[registry].build(args)
-    near = difflib.get_close_matches(str(kind), TABLE[registry])
-    hint = f' Did you mean {" or ".join(near)}?' if near else ''
     raise KeyError(
-        f'{kind!r} is none of {", ".join(TABLE[registry])}.{hint} Classes that others registered '
-        'are found by mmengine: `pip install mmengine`.'
+        f'{kind!r} is no class of segkit.{suggestion(str(kind), TABLE[registry])} Classes that '
+        'others registered are found by mmengine: `pip install mmengine`.'
     )
 
 

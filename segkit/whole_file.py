@@ -5,8 +5,10 @@ process killed at any instant, or a disk that fills, leaves the previous file as
 """
 
 import contextlib
+import hashlib
 import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -49,6 +51,17 @@ def write_text(path: str | os.PathLike, text: str, durable: bool = False) -> Non
     shown as escapes in it."""
     with whole_file(path, durable) as file:
         file.write(text.encode(errors='backslashreplace'))
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, as 64 hex digits."""
+    with path.open('rb') as file:
+        if sys.version_info >= (3, 11):
+            return hashlib.file_digest(file, 'sha256').hexdigest()
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+        return digest.hexdigest()
 
 
 def remove_leftovers(folder: str | os.PathLike) -> list[str]:

@@ -195,7 +195,7 @@ except ModuleNotFoundError as error:
 def test_heads_backbones_and_losses_need_torch_alone():
     lines = run(ALONE)
     assert lines[:6] == ['FCNHead', 'PSPHead', 'PSAHead', 'DAHead', 'ISAHead', 'FCNHead']
-    assert 'Did you mean CrossEntropyLoss?' in lines[6]
+    assert "Did you mean 'CrossEntropyLoss'" in lines[6]
     assert "unknown type 'Bn'" in lines[7]
     assert 'MODELS is a registry of mmengine: `pip install mmengine`' in lines[8]
 

@@ -6,7 +6,6 @@ checkpoint's own class list is compared with these, so a tidier spelling would r
 
 import json
 from collections.abc import Iterable, Mapping, Sequence, Set
-from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
-from segkit.errors import UserError
+from segkit.errors import UserError, suggestion
 
 _FILE = Path(__file__).with_name('metainfo.json')
 # Data set -> a reminder of who may use it for what; its own page decides. Weights trained on it are
@@ -120,8 +119,7 @@ def check_subset(chosen: Sequence[str], own: Sequence[str], dataset: str) -> Non
     """Every chosen class is one of the dataset's own; the error names the nearest."""
     for name in chosen:
         if name not in own:
-            near = get_close_matches(name, own, 1)
-            hint = f' Did you mean {near[0]!r}?' if near else ''
+            hint = suggestion(name, own)
             raise UserError(f'metainfo.classes: {name!r} is not a class of {dataset}.{hint}')
 
 

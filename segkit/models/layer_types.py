@@ -4,13 +4,13 @@ A norm comes with the name it has in a state dict ('bn', 'gn', 'ln', 'in'), whic
 checkpoints depend on.
 """
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 
 from segkit.compat import sync_batch_norm
+from segkit.errors import suggestion
 
 Config = Mapping[str, Any]
 Conv = nn.modules.conv._ConvNd  # what all of torch's convolutions are
@@ -58,9 +58,7 @@ def look_up(kind: str, cfg: Config, table: Mapping[str, object]) -> tuple[Any, d
 
     found = find_class(name)
     if found is None:
-        near = difflib.get_close_matches(str(name), table, n=3, cutoff=0.3)
-        hint = f' Did you mean {" or ".join(repr(n) for n in near)}?' if near else ''
-        raise KeyError(f'{kind}: unknown type {name!r}.{hint} Known: {", ".join(table)}.')
+        raise KeyError(f'{kind}: unknown type {name!r}.{suggestion(str(name), table)}')
     return found, args
 
 

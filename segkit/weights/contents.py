@@ -2,7 +2,7 @@
 
 Layouts: published 0.x files (``meta`` with CLASSES and PALETTE, ``state_dict``), 1.x files
 (``meta.dataset_meta``, ``message_hub``, optimizer), bare state dicts, the dicts of other trainers,
-and any of them saved from a wrapped model. Which tensors are a given model's: ``prefixes``.
+and any of them saved from a wrapped model. Which tensors are a given model's: ``state_dict_names``.
 """
 
 from collections import OrderedDict

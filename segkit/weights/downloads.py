@@ -25,10 +25,11 @@ from typing import IO
 
 from segkit.errors import CheckpointError, DownloadError
 from segkit.shared_text import without_secrets
+from segkit.whole_file import sha256_of
 
 from .addresses import HttpAlone, request_of, sendable
 from .formats import read_file, recognise
-from .integrity import expected_hash, sha256_of, verify
+from .integrity import expected_hash, verify
 
 _CHUNK = 1 << 20
 _TRIES = 4

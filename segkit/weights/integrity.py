@@ -15,7 +15,6 @@ import os
 import re
 import stat
 import struct
-import sys
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -26,6 +25,7 @@ from typing import BinaryIO, cast
 import torch
 
 from segkit.errors import CheckpointError
+from segkit.whole_file import sha256_of
 
 _HASH = re.compile(r'-([0-9a-f]{8,64})\.(?:pth|pt|safetensors)$')
 _CHUNK = 1 << 20
@@ -46,17 +46,6 @@ def expected_hash(name: str) -> str | None:
     """The SHA-256 prefix a file name promises, or None."""
     found = _HASH.search(name)
     return found[1] if found else None
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, as 64 hex digits."""
-    with path.open('rb') as file:
-        if sys.version_info >= (3, 11):
-            return hashlib.file_digest(file, 'sha256').hexdigest()
-        digest = hashlib.sha256()
-        while block := file.read(_CHUNK):
-            digest.update(block)
-        return digest.hexdigest()
 
 
 def verify(path: Path) -> str:

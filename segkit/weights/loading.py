@@ -16,8 +16,8 @@ from segkit.errors import CheckpointError, UserError
 from segkit.shared_text import without_secrets
 
 from .contents import dataset_meta_of, read_verified, state_dict_of
-from .prefixes import KeyMap, choose, of_semseg, wanted_key_map
 from .segformer_names import HEAD_ADVICE, has_their_head
+from .state_dict_names import KeyMap, choose, of_semseg, wanted_key_map
 
 # Older torch saved no batch counters, and nothing but momentum=None reads them.
 _OPTIONAL = ('num_batches_tracked',)
@@ -132,8 +132,8 @@ def load_into(
         assign: let the tensors of the file become those of the model, memory-mapped where it is
             read here; otherwise they are copied. For a model no optimizer knows yet, and a file
             nobody writes to: a process dies when a file it has mapped is cut short.
-        key_map: chooses among sets of weights, and renames: see ``prefixes.choose``. By default
-            what ``--key-map`` gave.
+        key_map: chooses among sets of weights, and renames: see ``state_dict_names.choose``. By
+            default what ``--key-map`` gave.
         verified: for the report, how the file was found to be whole if it was read before.
 
     Raises:

@@ -105,7 +105,7 @@ MUTATIONS = [
     Mutation('score: absent classes are 0', 'segkit/evaluation/scores.py',
              'values = values[~np.isnan(values)]', 'values = np.nan_to_num(values)',
              'tests/evaluation/test_scores.py'),
-    Mutation('inference: last window missing', 'segkit/models/inference/windows.py',
+    Mutation('inference: last window missing', 'segkit/models/inference/sliding_window.py',
              'max(length - crop + stride - 1, 0) // stride + 1',
              'max(length - crop, 0) // stride + 1', 'tests/models/inference/test_windows.py'),
     Mutation('inference: softmax over rows', 'segkit/models/inference/views.py',

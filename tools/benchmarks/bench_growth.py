@@ -33,8 +33,8 @@ from segkit.datasets import BaseSegDataset
 from segkit.datasets.transforms.aug_test import views_pipeline
 from segkit.evaluation.confusion import confusion_matrix
 from segkit.models.inference.logits import Geometry, ImageLogits, Logits
+from segkit.models.inference.sliding_window import window_boxes
 from segkit.models.inference.views import merge_views
-from segkit.models.inference.windows import window_boxes
 from segkit.models.losses.cross_entropy_loss import banded_cross_entropy
 
 Call = Callable[[], object]

@@ -17,8 +17,8 @@ from harness import interleaved, peak_memory, run
 from torch import Tensor
 
 from segkit.models.inference.logits import Geometry, ImageLogits, Logits
+from segkit.models.inference.sliding_window import window_boxes
 from segkit.models.inference.views import merge_views
-from segkit.models.inference.windows import window_boxes
 
 BUDGET = 1 << 30
 RATIOS = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)

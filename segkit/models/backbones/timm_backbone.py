@@ -11,7 +11,6 @@ blocks' maps, resized to the strides of ``pyramid``, stand in for the stages of 
 several (arXiv:2203.16527, section 3). Images of any size are padded to whole patches.
 """
 
-import difflib
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from segkit.compat import CountsAsModule
-from segkit.errors import CheckpointError, UserError
+from segkit.errors import CheckpointError, UserError, suggestion
 from segkit.old_names import serve
 
 from ..layers import resize_to
@@ -65,10 +64,9 @@ class TimmBackbone(CountsAsModule, nn.Module):
         super().__init__()
         timm = import_timm()
         if not timm.is_model(model_name):
-            near = difflib.get_close_matches(model_name, timm.list_models(), n=3)
             raise UserError(
-                f"backbone.model_name: timm {timm.__version__} has no model '{model_name}'. "
-                f'Nearest: {", ".join(near) or "none"}.'
+                f"backbone.model_name: timm {timm.__version__} has no model '{model_name}'."
+                f'{suggestion(model_name, timm.list_models())}'
             )
         chosen = {'out_indices': out_indices, 'output_stride': output_stride}
         kwargs |= {key: value for key, value in chosen.items() if value is not None}

@@ -29,7 +29,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .windows import Box, Size, window_counts
+from .sliding_window import Box, Size, window_counts
 
 Meta = Mapping[str, Any]  # of an image
 P = ParamSpec('P')
@@ -215,8 +215,7 @@ class ImageLogits:
 
     def fill(self, out: Tensor, chunk: int) -> Tensor:
         """``out`` (K, H, W) with all classes, ``chunk`` of them at a time."""
-        for start in range(0, len(out), chunk):
-            stop = min(start + chunk, len(out))
+        for start, stop in parts_of(len(out), chunk):
             out[start:stop] = self.channels(start, stop)
         return out
 
@@ -251,6 +250,11 @@ class ImageLogits:
         return max(1, min(self.num_channels, budget // (3 * 4 * pixels)))
 
 
+def parts_of(count: int, chunk: int) -> list[tuple[int, int]]:
+    """[0, count) as (start, stop) of at most ``chunk``."""
+    return [(start, min(start + chunk, count)) for start in range(0, count, chunk)]
+
+
 def running_maximum(channels: Callable[[int, int], Tensor], count: int, chunk: int) -> Tensor:
     """Classes (H, W) of ``count`` maps, ``chunk`` of them at a time.
 
@@ -258,8 +262,8 @@ def running_maximum(channels: Callable[[int, int], Tensor], count: int, chunk: i
         channels: (start, stop) -> maps (stop - start, H, W).
     """
     classes = best = torch.empty(0)
-    for start in range(0, count, chunk):
-        top = channels(start, min(start + chunk, count))
+    for start, stop in parts_of(count, chunk):
+        top = channels(start, stop)
         top, index = top.max(dim=0) if len(top) > 1 else (top[0], None)
         if start == 0:
             best = top.clone()  # one channel can be a view of the small logits

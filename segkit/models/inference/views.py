@@ -32,6 +32,7 @@ from .logits import (
     Meta,
     argmax_classes,
     as_deferred,
+    parts_of,
     row_strips,
     run_shrinking,
     running_maximum,
@@ -194,11 +195,6 @@ def merge_views(views: Iterable[ImageLogits], budget: int) -> MeanOfViews:
 def _probabilities(logits: Tensor) -> Tensor:
     """Softmax over the classes; the sigmoid of a binary head's one channel."""
     return logits.sigmoid() if len(logits) == 1 else torch.softmax(logits, dim=0)
-
-
-def parts_of(count: int, chunk: int) -> list[tuple[int, int]]:
-    """[0, count) as (start, stop) of at most ``chunk``."""
-    return [(start, min(start + chunk, count)) for start in range(0, count, chunk)]
 
 
 def highest(x: Tensor) -> Tensor:

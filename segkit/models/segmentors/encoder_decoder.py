@@ -25,8 +25,8 @@ from segkit.old_names import older_call
 from segkit.structures import SegDataSample
 
 from ..inference.logits import as_deferred, asks_for, joined, next_step, run_shrinking, step
+from ..inference.sliding_window import slide_settings, window_boxes
 from ..inference.views import each_view, merge_views
-from ..inference.windows import slide_settings, window_boxes
 from .base import BaseSegmentor, build_part
 
 if TYPE_CHECKING:

@@ -64,7 +64,7 @@ def test_a_head_on_top_trains():
 
 
 def test_an_unknown_name_names_the_nearest():
-    with pytest.raises(ValueError, match=r"no model 'resnet81'.*Nearest: .*resnet"):
+    with pytest.raises(ValueError, match=r"no model 'resnet81'. Did you mean .*resnet"):
         TimmBackbone('resnet81')
 
 

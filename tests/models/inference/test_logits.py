@@ -11,7 +11,7 @@ from segkit.models.inference.logits import (
     argmax_classes,
     running_maximum,
 )
-from segkit.models.inference.windows import window_boxes
+from segkit.models.inference.sliding_window import window_boxes
 
 
 def whole(small, size, ori_shape, align_corners=False):

@@ -6,8 +6,8 @@ from helpers.operations import Operations
 
 from segkit.models.inference.certainty import confidence, probabilities
 from segkit.models.inference.logits import Geometry, ImageLogits, Logits, argmax_classes
+from segkit.models.inference.sliding_window import window_boxes
 from segkit.models.inference.views import ViewStack, ViewSum, merge_views
-from segkit.models.inference.windows import window_boxes
 
 BUDGET = 1 << 30  # of test_cfg.memory_budget unless set
 CITY, ADE, LARGE = (1024, 2048), (512, 683), (2000, 3000)

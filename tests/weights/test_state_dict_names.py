@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 from segkit.engine.launch import add_weights_arguments
 from segkit.weights import CheckpointError, load_into
 from segkit.weights.integrity import checking
-from segkit.weights.prefixes import parse_key_map, wanted_key_map
+from segkit.weights.state_dict_names import parse_key_map, wanted_key_map
 
 THEIRS = tiny_model(seed=1)
 STATE = THEIRS.state_dict()

@@ -4,7 +4,7 @@ import pytest
 import torch
 from helpers.tiny_net import sample_of, tiny_segmentor
 
-from segkit.models.inference.windows import slide_settings, window_boxes, window_counts
+from segkit.models.inference.sliding_window import slide_settings, window_boxes, window_counts
 
 
 def test_the_eight_windows_of_a_cityscapes_image():
