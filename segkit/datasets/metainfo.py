@@ -199,7 +199,8 @@ class OfMetainfo:
         self.key = key
 
     def __get__(self, instance: Any, owner: Any) -> Any:
-        return (owner.METAINFO if instance is None else instance.metainfo).get(self.key)
+        meta = getattr(owner, 'METAINFO', {}) if instance is None else instance.metainfo
+        return meta.get(self.key)
 
 
 def meta_of_older(cls: Any) -> None:

@@ -13,6 +13,7 @@ import mmengine.dataset as mmengine_dataset
 import numpy as np
 from mmengine.dataset import BaseDataset
 
+from segkit.datasets.metainfo import OfMetainfo
 from segkit.datasets.samplers import SeededIndex
 from segkit.datasets.transforms.compose import Compose
 from segkit.errors import UserError
@@ -59,6 +60,9 @@ class ConcatDataset(mmengine_dataset.ConcatDataset):
     their colours: those of the first are used. ``ignore_keys`` names what else may.
     """
 
+    CLASSES: Any = OfMetainfo('classes')
+    PALETTE: Any = OfMetainfo('palette')
+
     def __init__(
         self,
         datasets: Sequence[dict | BaseDataset],
@@ -99,6 +103,9 @@ class ConcatDataset(mmengine_dataset.ConcatDataset):
 
 class _OfOne:
     """Samples of the one dataset inside, in another order or number."""
+
+    CLASSES: Any = OfMetainfo('classes')
+    PALETTE: Any = OfMetainfo('palette')
 
     dataset: Any
     full_init: Callable[[], None]

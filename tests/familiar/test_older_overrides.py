@@ -8,7 +8,7 @@ from helpers.older_uses import IMAGE, folders, home, labelled, model
 import segkit.models.losses as losses
 from segkit.apis import inference_model
 from segkit.core.utils import sync_random_seed
-from segkit.datasets import CityscapesDataset
+from segkit.datasets import CityscapesDataset, ConcatDataset, RepeatDataset
 from segkit.datasets.custom import CustomDataset
 from segkit.datasets.samplers import DistributedSampler
 from segkit.errors import UserError
@@ -71,6 +71,14 @@ def test_a_segmentor_of_0_x_trains_and_predicts_by_its_steps():
     assert mine.forward_dummy(IMAGES).shape == (2, 3, 32, 40)
 
 
+def test_a_model_has_its_classes_by_the_names_of_0_x():
+    made = built(EncoderDecoder)
+    assert made.CLASSES is None
+    made.CLASSES, made.PALETTE = ('a', 'b', 'c'), [[1] * 3] * 3
+    assert made.dataset_meta == dict(classes=('a', 'b', 'c'), palette=[[1] * 3] * 3)
+    assert model().dataset_meta['classes'] == model().CLASSES
+
+
 def test_rescaling_within_a_step_and_steps_nobody_calls_are_said():
     with pytest.raises(UserError, match='postprocess_result resizes'):
         built(EncoderDecoder).inference(IMAGES, [{}] * 2, True)
@@ -113,7 +121,9 @@ def test_classes_of_0_x_of_any_data_set():
     assert list(CityscapesDataset.PALETTE[0]) == [128, 64, 128]
     mine = type('Mine', (CityscapesDataset,), dict(CLASSES=('x', 'y'), PALETTE=[[1] * 3, [2] * 3]))
     found = mine(**folders(img_suffix='.jpg', seg_map_suffix='.png'))
-    assert (found.CLASSES, found.PALETTE) == (('x', 'y'), [[1] * 3, [2] * 3])
+    both = [found, RepeatDataset(found, 2), ConcatDataset([found, found])]
+    for part in both:
+        assert (part.CLASSES, part.PALETTE) == (('x', 'y'), [[1] * 3, [2] * 3])
 
 
 @pytest.mark.parametrize('name', ['DiceLoss', 'FocalLoss', 'TverskyLoss', 'LovaszLoss'])

@@ -32,6 +32,18 @@ DEFAULT_BUDGET_MIB = 1024
 ASKED_OF_CERTAINTY = {'unknown_below', 'keep_confidence', 'keep_probabilities'}  # of test_cfg
 
 
+def _of_meta(key: str) -> Any:
+    """`CLASSES` and `PALETTE` of 0.x, which stand in ``dataset_meta``."""
+
+    def get(model: Any) -> Any:
+        return (getattr(model, 'dataset_meta', None) or {}).get(key)
+
+    def put(model: Any, value: object) -> None:
+        model.dataset_meta = {**(getattr(model, 'dataset_meta', None) or {}), key: value}
+
+    return property(get, put)
+
+
 class BaseSegmentor(CountsAsModel, nn.Module):
     """A data preprocessor and the steps; a subclass has ``loss``, ``predict`` and ``_forward``.
 
@@ -47,6 +59,8 @@ class BaseSegmentor(CountsAsModel, nn.Module):
     _forward: Callable[..., Tensor]
     decode_head: object
     align_corners: bool
+    CLASSES: Any = _of_meta('classes')
+    PALETTE: Any = _of_meta('palette')
 
     def __init__(
         self,
