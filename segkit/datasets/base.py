@@ -149,8 +149,7 @@ class BaseSegDataset(BaseDataset):
             on_error, label_format, fold, crop_first=crop_first, index_cache=index_cache
         )
         self.img_suffix, self.seg_map_suffix = img_suffix, seg_map_suffix
-        self.ignore_index = ignore_index
-        self.reduce_zero_label = reduce_zero_label
+        self.ignore_index, self.reduce_zero_label = ignore_index, reduce_zero_label
         self.label_format = label_format
         self.backend_args = backend_args
         self.on_error = on_error
@@ -160,10 +159,7 @@ class BaseSegDataset(BaseDataset):
         # One slot a worker: each writes its own, the trainer reads the sum.
         self._skipped = torch.zeros(_MAX_WORKERS, dtype=torch.int64).share_memory_()
         prefix = dict.fromkeys(_FOLDERS, '') if data_prefix is None else data_prefix
-        if type(self).load_data_list is BaseSegDataset.load_data_list:
-            _check_names(prefix, img_suffix=img_suffix, seg_map_suffix=seg_map_suffix)
-        if filter_cfg and type(self).filter_data is BaseSegDataset.filter_data:
-            print_log(f'filter_cfg={filter_cfg} of a dataset: nothing reads it.', 'current', 30)
+        self._check_read(prefix, filter_cfg)
         super().__init__(
             ann_file=ann_file,
             metainfo=metainfo,
@@ -182,6 +178,14 @@ class BaseSegDataset(BaseDataset):
         self.pipeline = Compose(pipeline, fast=fast_pipeline)
         if not lazy_init:
             self.full_init()
+
+    def _check_read(self, prefix: Mapping[str, object], filter_cfg: object) -> None:
+        """What the methods here read, or nobody does; those of a subclass may read it otherwise."""
+        if type(self).load_data_list is BaseSegDataset.load_data_list:
+            names = {'img_suffix': self.img_suffix, 'seg_map_suffix': self.seg_map_suffix}
+            _check_names(prefix, **names)
+        if filter_cfg and type(self).filter_data is BaseSegDataset.filter_data:
+            print_log(f'filter_cfg={filter_cfg} of a dataset: nothing reads it.', 'current', 30)
 
     def _complete_metainfo(self, label_map: dict[int, int] | None) -> None:
         """Classes, palette and how labels are read, as every sample and every report finds them."""

@@ -73,11 +73,10 @@ def export_model(
         examples = list(_examples(net, model, sizes, images))
         # torch.export takes a batch of one for a constant.
         image = torch.cat(examples[:2]) if open_batch else examples[0]
-        with _quiet_exporters():
-            _write(net, image, draft, format, axes, metadata(model, net), **versions)
         if open_batch:
             examples += [image, torch.cat([image, examples[0]])]
         with _quiet_exporters():
+            _write(net, image, draft, format, axes, metadata(model, net), **versions)
             found = agreements(net, load_exported(draft, format), examples)
         _refuse_difference(file, found, tolerance, agreement)
         draft.replace(file)
