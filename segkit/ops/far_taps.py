@@ -76,11 +76,13 @@ def convolve(x: Tensor, weight: Tensor, dilation: int, turned: bool = False) -> 
 def by_filters(x: Tensor, grad: Tensor, dilation: int) -> Tensor:
     """The gradient by the filters, (K, C, 3, 3), of that by the outputs, ``grad`` (N, K, H, W)."""
     out = x.new_empty((grad.shape[1], x.shape[1], 3, 3))
-    sums = x.new_zeros((3, 3, min(OUTPUTS, grad.shape[1]), x.shape[1]))  # those of outside stay 0
+    taps = list(_taps(x.shape[2], x.shape[3], dilation))
+    make = x.new_empty if len(taps) == 9 else x.new_zeros  # taps that meet nothing stay 0
+    sums = make((3, 3, min(OUTPUTS, grad.shape[1]), x.shape[1]))
     for first in range(0, len(out), OUTPUTS):
         part, above = out[first : first + OUTPUTS], grad[:, first : first + OUTPUTS]
         some = sums[:, :, : len(part)]
-        for i, j, to, taken in _taps(x.shape[2], x.shape[3], dilation):
+        for i, j, to, taken in taps:
             torch.mm(_pixels(above, to), _pixels(x, taken).t(), out=some[i, j])
         part.copy_(some.permute(2, 3, 0, 1))
     return out
