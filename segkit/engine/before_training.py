@@ -15,6 +15,7 @@ from segkit.command import command
 from segkit.datasets.decode import Header
 from segkit.datasets.samplers import InfiniteSeededSampler
 from segkit.datasets.transforms.aug_test import datasets_of
+from segkit.engine.before_validation import validation_faults
 from segkit.errors import CheckpointError
 from segkit.evaluation.scores import COLUMNS, METRIC_GROUPS
 from segkit.registry import DATA_SAMPLERS, DATASETS, MODELS
@@ -426,6 +427,14 @@ def _maps_of(model: Mapping) -> list[int] | None:
         return None
 
 
+def validation_is_sound(plan: Plan) -> Iterator[Finding]:
+    """A validation that never ends, leaves pictures out, or scores labels that were changed."""
+    loader = plan.cfg.get('val_dataloader')
+    endless = isinstance(loader, Mapping) and _endless(loader)
+    for level, text, options in validation_faults(plan.cfg, endless):
+        yield Finding(level, text, options=options)
+
+
 CHECKS: tuple[Callable[[Plan], Iterator[Finding]], ...] = (
     loader_gives_batches,
     epochs_end,
@@ -436,4 +445,5 @@ CHECKS: tuple[Callable[[Plan], Iterator[Finding]], ...] = (
     schedules_end,
     scores_exist,
     custom_keys_match,
+    validation_is_sound,
 )

@@ -45,6 +45,10 @@ FAULTS = {
     ),
     'is not on this machine': dict(model__pretrained='open-mmlab://resnet18_v1c'),
     'there is no such file of weights': dict(load_from='none/there.pth'),
+    'a validation would last for ever': dict(val_dataloader__sampler=dict(type='InfiniteSampler')),
+    'pictures of an incomplete last batch unscored': dict(
+        val_dataloader__drop_last=True, val_dataloader__batch_size=2
+    ),
     'there are no such weights': dict(model__backbone__pretrained='open-mmlab://resnet19_v1c'),
 }  # fmt: skip
 
