@@ -156,6 +156,8 @@ class _Walk:
                 self.refuse(here, 'a key must be text')
             if key in _PIPELINES and not _is_steps(item):
                 self.refuse(here, f'{_short(item)} is no list of transforms')
+            if key in ('train_cfg', 'test_cfg') and not isinstance(item, Mapping | None):
+                self.refuse(here, f'{_short(item)} is no dict of settings')
             if _NEVER.fullmatch(key) or (key == 'class_weight' and isinstance(item, str)):
                 copy[key] = self.nothing(item, here)
             else:

@@ -151,7 +151,9 @@ def dataset_meta_of(checkpoint: dict) -> dict[str, list] | None:
         return None
     try:
         if flat.get('palette') is not None:
-            found['palette'] = [[int(value) for value in color] for color in flat['palette']]
+            palette = [[int(value) for value in color] for color in flat['palette']]
+            if all(len(color) == 3 and min(color) >= 0 and max(color) < 256 for color in palette):
+                found['palette'] = palette
     except (TypeError, ValueError, OverflowError):
         pass
     return found
