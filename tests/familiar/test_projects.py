@@ -14,6 +14,7 @@ STYLES = {
     'custom_transforms': 'transforms',
     'custom_segmentor': 'a segmentor, a data preprocessor, metrics, a hook',
     'before_1_0': '0.x: data set, config, training script, notebook',
+    'older_parts': '0.x: a step of a pipeline, a head, a loss, a sampler, a repeated data set',
     'in_a_detector': 'a head in a detector of another project',
     'lazy_config': 'pure-python configs',
     'notebook': 'the tutorial, with the Runner of mmengine',
@@ -34,7 +35,7 @@ def outcomes(tmp_path_factory):
 
 def test_every_project_of_the_folder_is_run():
     assert {path.stem for path in (HERE / 'projects').glob('*.py')} == {*STYLES, 'base_config'}
-    assert len(STYLES) == 8
+    assert len(STYLES) == 9
 
 
 @pytest.mark.parametrize('name', STYLES)
