@@ -154,7 +154,7 @@ def _refuse_broken_weights(runner: 'Runner', name: str) -> None:
     state = runner.bare_model.state_dict()
     broken = [k for k, v in state.items() if v.is_floating_point() and not v.isfinite().all()]
     if broken:
-        last = runner.message_hub.get_info('last_good_ckpt') or 'none was saved yet'
+        last = runner.last_good.name if runner.last_good else 'none was saved yet'
         raise TrainingError(
             f'{name} is not written: {len(broken)} weights are nan or inf, {broken[0]} first. The '
             f'last good checkpoint is {last}. Lower the learning rate or set '
@@ -174,6 +174,14 @@ def _partial_gradients(runner: 'Runner') -> dict[str, torch.Tensor]:
                 gradient /= runner.world_size
             found[name] = gradient
     return found
+
+
+def need_all_ranks(runner: 'Runner') -> bool:
+    """Whether what is saved has to be gathered from several ranks, so that none can save alone."""
+    if not runner.distributed:
+        return False
+    model = runner.bare_model
+    return is_sharded(model) or any(p.grad is not None for p in model.parameters())
 
 
 def _scheduler_states(schedulers: Any) -> object:

@@ -12,6 +12,7 @@ own samplers compute the order of any place; for another sampler the indices (ne
 past batches are drawn and dropped.
 """
 
+import itertools
 import os
 import random
 import warnings
@@ -137,6 +138,15 @@ def endless_batches(loader: DataLoader, samples: int, world_size: int) -> Iterat
     """Batches from global position ``samples`` on, in pass after pass over the dataset."""
     passes = _jump(loader, samples, world_size) if samples else 0
     return _passes(loader, _begin(loader, passes), passes)
+
+
+def batches_after(
+    loader: DataLoader, batches: int, samples: int, world_size: int
+) -> Iterator[object]:
+    """For a loop of others, which takes the ``batches`` it has done once more: nothing is read for
+    those, then come the batches from global position ``samples`` on."""
+    yield from itertools.repeat(None, batches)
+    yield from endless_batches(loader, samples, world_size)
 
 
 def _begin(loader: DataLoader, number: int) -> Iterator:

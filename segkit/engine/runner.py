@@ -40,9 +40,11 @@ from segkit.engine.config import config_differences
 from segkit.engine.config_check import check_triples
 from segkit.engine.config_files import plain_config
 from segkit.engine.config_options import places_named
+from segkit.engine.data_order import batches_after
 from segkit.engine.dist import from_first_rank
 from segkit.engine.folders import check_start, is_given, locked
 from segkit.engine.model_setup import is_sharded
+from segkit.engine.optimizer import batch_of
 from segkit.engine.remote_folder import UploadHook
 from segkit.errors import ConfigError
 from segkit.registry import RUNNERS
@@ -81,6 +83,7 @@ class Runner(Components):
 
     _has_loaded = _built_training = False
     _resumed: tuple[Path, dict] | None = None  # found before the data is set up
+    last_good: Path | None = None  # the last checkpoint that was read or written whole
     _purpose = 'finetune'
     # Of the iteration under way; told by SharedLossesHook.
     stop_requested = False
@@ -317,14 +320,23 @@ class Runner(Components):
         if hasattr(loop, 'start_at'):
             loop.start_at(meta['iter'], meta.get('samples_seen'))
         else:
-            place_loop(loop, meta.get('epoch', 0), meta['iter'])
-            self.logger.warning(
-                f'train_cfg.type={type(loop).__name__} is a loop of its own, which reads the data '
-                'of the past again; it may not end where a run never stopped would'
-            )
+            self._place_loop_of_others(loop, meta.get('epoch', 0), meta['iter'])
         self._report_differences(meta)
-        self._has_loaded = True
+        self._has_loaded, self.last_good = True, path
         self.logger.info(f'Resumed from {path} at iteration {self.iter}.')
+
+    def _place_loop_of_others(self, loop: Any, epoch: int, iteration: int) -> None:
+        place_loop(loop, epoch, iteration)
+        how = 'begins its epoch again'
+        if hasattr(loop, 'dataloader_iterator'):  # mmengine's by iterations
+            loader, world = loop.dataloader, self.world_size
+            seen = iteration * batch_of(loader) * world
+            loop.dataloader_iterator = batches_after(loader, iteration, seen, world)
+            how = 'seeds no iteration by itself'
+        self.logger.warning(
+            f'train_cfg.type={type(loop).__name__} is a loop of its own, which {how}: it may not '
+            'end where a run never stopped would'
+        )
 
     def _report_differences(self, meta: dict) -> None:
         for line in config_differences(meta.get('config_json'), self.cfg.to_dict()):
@@ -369,7 +381,7 @@ class Runner(Components):
         if is_main_process():
             self.call_hook('before_save_checkpoint', checkpoint=state)
             checkpoints.write(state, Path(out_dir) / filename)
-            self.message_hub.update_info('last_good_ckpt', filename)
+            self.last_good = Path(out_dir) / filename
 
     def config_json(self) -> str:
         """The resolved config as JSON: data that can be compared and never executed."""

@@ -11,7 +11,7 @@ from mmengine.runner import BaseLoop
 from mmengine.structures import BaseDataElement
 from torch.utils.data import DataLoader
 
-from segkit.engine import stops
+from segkit.engine import checkpoints, stops
 from segkit.engine.data_order import preserved_randomness
 from segkit.engine.dist import any_rank, means_over_ranks
 from segkit.engine.errors import explained
@@ -124,7 +124,7 @@ class ValLoop(_EvaluationLoop):
         try:
             return super()._scores()
         except Exception:  # an error of the validation is not to cost what was trained
-            if stops.in_training():
+            if stops.in_training() and not checkpoints.need_all_ranks(self.runner):
                 _take_averages_out(self.runner)
                 self.runner.call_hook('validation_failed')
             raise

@@ -84,7 +84,25 @@ def test_a_signal_is_heard_with_mmengines_hooks_in_the_place_of_ours(tmp_path):
     assert read(tmp_path / 'iter_2.pth')['meta']['iter'] == 2
 
 
-def test_a_loop_of_others_is_stopped_by_a_signal_saves_and_goes_on(tmp_path):
+@pytest.mark.parametrize('theirs', [None, mm.CheckpointHook(interval=3, by_epoch=False)])
+def test_a_signal_saves_without_a_hook_of_ours_that_saves(tmp_path, theirs):
+    def runner(*hooks, **more):
+        given = dict(settings(False), default_hooks=dict(checkpoint=theirs))
+        return Runner(**given, work_dir=str(tmp_path), custom_hooks=hooks, **more)
+
+    with pytest.raises(SystemExit):
+        runner(Signal(4)).train()
+    assert (tmp_path / 'last_checkpoint').read_text() == 'iter_4.pth'
+    resumed, seen = runner(resume=True), []
+    resumed.call_hook = lambda name, **given: (
+        seen.append(resumed.iter) if name == 'before_train_iter' else None,
+        Runner.call_hook(resumed, name, **given),
+    )
+    resumed.train()
+    assert seen == [4, 5, 6, 7]
+
+
+def test_a_loop_of_others_is_stopped_by_a_signal_saves_and_goes_on(tmp_path, monkeypatch):
     def runner(*hooks, **more):
         given = settings(False)
         given['train_cfg'] = dict(type='TwiceLoop', max_iters=8, val_interval=3)
@@ -93,9 +111,13 @@ def test_a_loop_of_others_is_stopped_by_a_signal_saves_and_goes_on(tmp_path):
     with pytest.raises(SystemExit):
         runner(Signal(4)).train()
     assert read(tmp_path / 'run' / 'iter_4.pth')['meta']['iter'] == 4
-    resumed = runner(resume=True)
+    resumed, read_again = runner(resume=True), []
+    get = Points.__getitem__
+    monkeypatch.setattr(Points, '__getitem__', lambda *a: read_again.append(a[1]) or get(*a))
     resumed.train()
     assert resumed.iter == 8
+    assert len(read_again) == 4 * 3 + 2 * 12  # four batches, and two validations
+    monkeypatch.undo()
     straight, ours = run_both(tmp_path / 'both', lambda folder: [], changed=lambda: dict(
         train_cfg=dict(type='TwiceLoop', max_iters=8, val_interval=3)))  # fmt: skip
     assert differences(weights(ours), dict(resumed.model.state_dict())) == []

@@ -210,6 +210,15 @@ def test_a_run_by_epochs_that_a_signal_stopped_ends_where_one_never_stopped_ends
     assert_same_run(tmp_path / 'run' / 'epoch_3.pth', tmp_path / 'straight' / 'epoch_3.pth')
 
 
+@pytest.mark.parametrize('by_epoch', [False, True])
+def test_a_run_by_epochs_saves_as_often_as_it_validates_unless_told(tmp_path, by_epoch):
+    often = dict(train_cfg__val_interval=2, default_hooks__checkpoint__interval=None)
+    options = {**epochs(), **often, 'default_hooks__checkpoint__by_epoch': by_epoch}
+    train(tmp_path, **options)
+    names = ['epoch_2', 'epoch_3'] if by_epoch else ['iter_12', 'iter_8']
+    assert sorted(path.stem for path in tmp_path.glob('[ei]*.pth')) == names
+
+
 def test_what_hooks_see_of_a_run_by_epochs(tmp_path):
     seen = []
 

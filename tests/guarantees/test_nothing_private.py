@@ -112,7 +112,6 @@ def run_card(folder):
         world_size, deterministic = 1, False
 
         train_dataloader = SimpleNamespace(dataset=[1, 2])
-        message_hub = SimpleNamespace(get_info=lambda name: 'train')
 
         def config_json(self):
             return json.dumps(self.cfg.to_dict())
@@ -121,7 +120,7 @@ def run_card(folder):
     Runner.cfg._cfg_dict['train'] = dict(said=said)
     hook = RunCardHook()
     hook.before_train(Runner())
-    hook.after_checkpoint(Runner(), str(folder))
+    hook.checkpoint_written(Runner(), str(folder), done=2)
     return [folder / 'run.json']
 
 

@@ -21,8 +21,8 @@ from segkit.engine import Runner, components  # noqa: F401  (preloads all the en
 from segkit.engine.dist import leave_dist
 from segkit.registry import HOOKS
 
-_SERVER = multiprocessing.get_context('forkserver')
-_SERVER.set_forkserver_preload(['helpers.fault_child'])
+SERVER = multiprocessing.get_context('forkserver')
+SERVER.set_forkserver_preload(['helpers.fault_child'])
 
 
 def _ensure_server() -> None:
@@ -78,7 +78,7 @@ class Training:
         options = dict(dict(resume=True), **options)
         arguments = (str(work_dir), options, str(self.log_file), environment)
         _ensure_server()
-        self.process: BaseProcess = _SERVER.Process(target=_train, args=arguments)
+        self.process: BaseProcess = SERVER.Process(target=_train, args=arguments)
         self.started = time.monotonic()
         self.process.start()
 

@@ -5,7 +5,7 @@ that a crash while writing may leave none and a moved work directory cannot be r
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _BEST = 'best_checkpoints'
 _KEPT = 'kept_checkpoints'
 _WITHOUT_SCORES = 'without_scores'  # a checkpoint saved before the validation due with it
+_STOPPED = 'saved_to_stop'  # one saved because the run was to stop, of no place among those kept
+_SURPLUS = 'surplus_checkpoints'  # those whose place the file that says so has taken
 
 
 _GREATER = ('miou', 'macc', 'aacc', 'mdice', 'mfscore', 'acc', 'iou', 'dice', 'precision', 'recall')
@@ -42,7 +44,8 @@ class CheckpointHook(Hook):
         by_epoch: whether ``interval`` counts epochs.
         save_optimizer, save_param_scheduler: what resuming needs beside the weights.
         out_dir: where to save; the work directory when not given.
-        max_keep_ckpts: periodic checkpoints to keep; all when -1. The best ones do not count.
+        max_keep_ckpts: periodic checkpoints to keep; all when -1. The best ones do not count; what
+            a signal had saved goes once the next one is safe, unless all are kept.
         save_last: whether the end of training is saved whatever the interval.
         save_best: a scalar of validation ('mIoU', 'val_loss', ...), the score of a class
             ('IoU.water'), or several; 'auto' is mIoU, or the first scalar where there is none.
@@ -91,13 +94,16 @@ class CheckpointHook(Hook):
             self._count_iterations(runner)
         if self.interval is None:
             self.interval = runner.val_interval if runner._val_loop is not None else -1
+            if not self.by_epoch:  # while those of validation may be
+                self.interval *= getattr(runner.train_loop, 'epoch_length', 0) or 1
         if self.save_best and runner._val_loop is None:
             self.save_best = []
         self.last_ckpt = runner.message_hub.get_info('last_ckpt')
-        name = runner.message_hub.pop_info(_WITHOUT_SCORES)
-        if name and runner.iter and self._scores_follow(runner, runner.iter):
-            self._due = name, dict(epoch=runner.epoch, iter=runner.iter)
+        due = runner.message_hub.pop_info(_WITHOUT_SCORES)
+        if due and runner.iter and self._scores_follow(runner, runner.iter):
+            self._due = due['name'], due['meta']
         if is_main_process():
+            self._finish_saving(runner)
             for name in {n for f in (self.folder, runner.work_dir) for n in remove_leftovers(f)}:
                 runner.logger.info(f'Removed {name}, left by a run killed while saving.')
 
@@ -127,6 +133,8 @@ class CheckpointHook(Hook):
 
     def after_train_epoch(self, runner: 'Runner') -> None:
         if not self.by_epoch:
+            if self._due is not None and not self._scores_follow(runner, runner.iter):
+                self._save(runner, *self._due)
             return
         if self.every_n_epochs(runner, self.interval, self.save_begin) or (
             self.save_last and self.is_last_train_epoch(runner)
@@ -135,10 +143,12 @@ class CheckpointHook(Hook):
             self._save_or_wait(runner, done, dict(epoch=done, iter=runner.iter))
 
     def _save_or_wait(self, runner: 'Runner', done: int, meta: dict[str, int]) -> None:
-        """Save now, or once the validation that comes next has its scores: a resumed run starts
-        from them too."""
+        """Save now, or once what follows at this iteration is done, from which a resumed run starts
+        too: the steps of schedules by epochs, the scores of a validation."""
         self._due = self._name(done), meta
-        if not self._scores_follow(runner, meta['iter']):
+        length = 0 if self.by_epoch else getattr(runner.train_loop, 'epoch_length', 0)
+        ends_epoch = length and done % length == 0
+        if not ends_epoch and not self._scores_follow(runner, meta['iter']):
             self._save(runner, *self._due)
 
     @staticmethod
@@ -147,30 +157,66 @@ class CheckpointHook(Hook):
         follows = getattr(runner.train_loop, 'validates_after', None)  # a loop of others has none
         return follows is not None and follows(done) and isinstance(runner.val_loop, ValLoop)
 
-    def save_now(self, runner: 'Runner', done: int) -> None:
-        """Save after ``done`` iterations, unless that has just been saved."""
+    def save_now(self, runner: 'Runner', done: int, for_good: bool = False) -> None:
+        """Save after ``done`` iterations, unless that has just been saved; ``for_good``: the run
+        ends here, and is not to go on."""
         if self._due is not None:
             self._save_without_scores(runner, *self._due)
         elif self._saved_at != done:
             name = f'iter_{done}.pth' if self.by_epoch else self._name(done)
-            self._save(runner, name, dict(epoch=runner.epoch, iter=done))
+            save = self._save if for_good else self._save_to_stop
+            save(runner, name, dict(epoch=runner.epoch, iter=done))
 
     def _name(self, step: int) -> str:
         return self.filename_tmpl.format(step)
 
-    def _save(self, runner: 'Runner', name: str, meta: dict) -> None:
-        self._due = None
-        kept, surplus = self._rotate(runner.message_hub.get_info(_KEPT, []), name)
-        self.last_ckpt, self._saved_at = name, meta['iter']
+    def _save(self, runner: 'Runner', name: str, meta: dict, surplus: Sequence[str] = ()) -> None:
+        """Save one of those to keep; ``surplus``, and those it takes the place of, go after it."""
+        kept, old = self._rotate(runner.message_hub.get_info(_KEPT, []), name)
+        stopped = runner.message_hub.pop_info(_STOPPED)
+        if stopped and self.max_keep_ckpts > 0:
+            old.append(stopped)
+        surplus = [file for file in [*old, *surplus] if file not in kept]
         runner.message_hub.update_info(_KEPT, kept)
         runner.message_hub.update_info('last_ckpt', name)
+        runner.message_hub.update_info(_SURPLUS, surplus)
+        self._write(runner, name, meta)
+
+    def _save_to_stop(self, runner: 'Runner', name: str, meta: dict) -> None:
+        """Save where no checkpoint is due: a resumed run keeps those that one never stopped would
+        have, and this one until then."""
+        before = runner.message_hub.pop_info(_STOPPED)
+        old = [before] if before not in (None, name) and self.max_keep_ckpts > 0 else []
+        runner.message_hub.update_info(_SURPLUS, old)
+        runner.message_hub.update_info(_STOPPED, name)
+        self._write(runner, name, meta)
+
+    def _write(self, runner: 'Runner', name: str, meta: dict) -> None:
+        self._due, self.last_ckpt, self._saved_at = None, name, meta['iter']
         runner.save_checkpoint(str(self.folder), name, meta=dict(meta), **self.parts)
         runner.logger.info(f'Saved {name}.')
+        runner.call_hook('checkpoint_written', folder=str(self.folder), done=meta['iter'])
         if is_main_process():
-            write_text(Path(runner.work_dir) / POINTER, self._pointer(runner, name), durable=True)
-            for old in surplus:
-                _remove(runner, self.folder / old)
+            self._point_to(runner, name)
+            self._remove_surplus(runner)
         runner.call_hook('after_checkpoint', folder=str(self.folder))
+
+    def _finish_saving(self, runner: 'Runner') -> None:
+        """What a run killed right after it wrote the file it is resumed from had still to do."""
+        last = runner.last_good
+        if last is None or last.parent.resolve() != self.folder.resolve():
+            return  # a start, or from the folder of another run
+        if not (Path(runner.work_dir) / POINTER).exists():
+            runner.call_hook('checkpoint_written', folder=str(self.folder), done=runner.iter)
+            self._point_to(runner, last.name)
+        self._remove_surplus(runner)
+
+    def _remove_surplus(self, runner: 'Runner') -> None:
+        """What others have taken the place of."""
+        kept = runner.message_hub.get_info(_KEPT, [])
+        for name in runner.message_hub.get_info(_SURPLUS, []):
+            if name not in kept and Path(name).name == name:
+                _remove(runner, self.folder / name)
 
     def _rotate(self, kept: list[str], name: str) -> tuple[list[str], list[str]]:
         """(names to keep, names to remove) once ``name`` is written; ([], []) to keep all."""
@@ -179,10 +225,12 @@ class CheckpointHook(Hook):
         names = [k for k in kept if k != name] + [name]
         return names[-self.max_keep_ckpts :], names[: -self.max_keep_ckpts]
 
-    def _pointer(self, runner: 'Runner', name: str) -> str:
-        """The path of the checkpoint from the work directory, which may be moved as a whole."""
-        same = self.folder.resolve() == Path(runner.work_dir).resolve()
-        return name if same else str((self.folder / name).resolve())
+    def _point_to(self, runner: 'Runner', name: str) -> None:
+        """Have ``last_checkpoint`` name it, by its path from the work directory, which may be moved
+        as a whole."""
+        inside = self.folder.resolve() == Path(runner.work_dir).resolve()
+        text = name if inside else str((self.folder / name).resolve())
+        write_text(Path(runner.work_dir) / POINTER, text, durable=True)
 
     def after_val_epoch(self, runner: 'Runner', metrics: dict | None = None) -> None:
         if self.folder is None:  # validation alone
@@ -196,20 +244,20 @@ class CheckpointHook(Hook):
         better = [name for name, score in scores.items() if self._better(runner, name, score)]
         surplus = [old for name in better for old in self._save_best(runner, name, scores[name])]
         if self._due is not None:
-            self._save(runner, *self._due)
-        for old in surplus if is_main_process() else []:
-            _remove(runner, old)
+            self._save(runner, *self._due, surplus)
+        elif is_main_process():
+            for old in surplus:
+                _remove(runner, self.folder / old)
 
     def validation_failed(self, runner: 'Runner') -> None:
         """Called by the loop; a resumed run validates again."""
-        if self._due is not None:
-            runner.message_hub.pop_info('last_val_iter')
-            self._save_without_scores(runner, *self._due)
+        runner.message_hub.pop_info('last_val_iter')
+        self.save_now(runner, runner.iter)
 
     def _save_without_scores(self, runner: 'Runner', name: str, meta: dict[str, int]) -> None:
         """The validation did not end: a resumed run validates, and saves this file again."""
-        runner.message_hub.update_info(_WITHOUT_SCORES, name)
-        self._save(runner, name, meta)
+        runner.message_hub.update_info(_WITHOUT_SCORES, dict(name=name, meta=meta))
+        self._save_to_stop(runner, name, meta)
 
     @staticmethod
     def _score(runner: 'Runner', name: str, metrics: dict) -> float:
@@ -227,7 +275,7 @@ class CheckpointHook(Hook):
             return math.isfinite(score)
         return score > best if self.rules[name] == 'greater' else score < best
 
-    def _save_best(self, runner: 'Runner', name: str, score: float) -> list[Path]:
+    def _save_best(self, runner: 'Runner', name: str, score: float) -> list[str]:
         """Returns the best before, to be removed once a checkpoint to go on from knows the new."""
         done = runner.epoch if self.by_epoch else runner.iter
         file = f'best_{name}_{self._name(done)}'.replace('/', '_')
@@ -239,7 +287,7 @@ class CheckpointHook(Hook):
         lean: dict[str, Any] = dict(save_optimizer=False, save_param_scheduler=False)
         runner.save_checkpoint(str(self.folder), file, meta=meta, **lean)
         runner.logger.info(f'Best {name} so far, {score:.4f}: saved {file}.')
-        return [self.folder / old] if old and old != file else []
+        return [old] if old and old != file else []
 
 
 # -- the scalar of validation that a hook watches --------------------------------------------------

@@ -19,6 +19,7 @@ from mmengine.hooks import Hook
 from segkit.engine import stops
 from segkit.engine.dist import average_over_ranks, leave_dist
 from segkit.engine.errors import TrainingError
+from segkit.engine.hooks.checkpoint import CheckpointHook
 from segkit.models.losses import LabelCheck
 from segkit.registry import HOOKS
 
@@ -90,7 +91,7 @@ class RuntimeInfoHook(Hook):
 
     def _evaluation_begins(self, runner: 'Runner', mode: str) -> None:
         """What validation publishes belongs to the iterations done, as in the log's own line."""
-        where = dict(iter=runner.iter) if mode == 'val' else {}
+        where = dict(iter=runner.iter, epoch=runner.epoch) if mode == 'val' else {}
         runner.message_hub.update_info_dict(dict(where, loop_stage=mode))
 
     def _scored(self, runner: 'Runner', metrics: Given = None, *, mode: str) -> None:
@@ -193,7 +194,7 @@ class NonFiniteLossHook(Hook):
         mine = [k for k, v in runner.local_losses.items() if not math.isfinite(v)]
         rates = {k: v[0] for k, v in runner.optim_wrapper.get_lr().items()}
         where = ', '.join(image_paths(data_batch)) if mine else '(on another rank)'
-        last = runner.message_hub.get_info('last_good_ckpt') or 'none was saved yet'
+        last = runner.last_good.name if runner.last_good else 'none was saved yet'
         raise TrainingError(
             f'the loss is not finite at iteration {runner.iter + 1}: {bad}. Learning rate '
             f'{rates}; images of this rank: {where}. Nothing was saved after it; the last good '
@@ -242,6 +243,10 @@ class PreemptionHook(Hook):
         self._stop(runner, runner.iter, f'in the validation after iteration {runner.iter}')
 
     def _stop(self, runner: 'Runner', done: int, where: str) -> None:
+        if not any(hasattr(hook, 'save_now') for hook in runner.hooks):
+            saver = CheckpointHook(interval=-1)  # none of ours was there
+            saver.before_train(runner)
+            runner.register_hook(saver)
         runner.call_hook('save_now', done=done)
         status = stops.status()
         name = signal.Signals(stops.asked() or signal.SIGTERM).name

@@ -52,7 +52,7 @@ class EarlyStoppingHook(Hook):
 
     def after_val(self, runner: 'Runner') -> None:
         if self._stops:
-            runner.call_hook('save_now', done=runner.iter)
+            runner.call_hook('save_now', done=runner.iter, for_good=True)
 
     def after_val_epoch(self, runner: 'Runner', metrics: dict | None = None) -> None:
         metrics = metrics or {}

@@ -37,20 +37,19 @@ def data_fingerprint(dataset: Any) -> dict:
 
 @HOOKS.register_module()
 class RunCardHook(Hook):
-    """Writes the run card with every checkpoint, so that it never lags behind one."""
+    """Writes the run card with every checkpoint, so that it never lags behind the last one."""
 
     def before_train(self, runner: 'Runner') -> None:
         self._start, self._first = time.time(), runner.iter
         self._setting: dict | None = None
 
-    def after_checkpoint(self, runner: 'Runner', folder: str) -> None:
+    def checkpoint_written(self, runner: 'Runner', folder: str, done: int) -> None:
+        """Called before ``last_checkpoint`` names it, after ``done`` iterations."""
         if not is_main_process():
             return
         if self._setting is None:
             self._setting = shareable(_setting_of(runner))  # it lies beside what others are given
         seconds = time.time() - self._start
-        validating = runner.message_hub.get_info('loop_stage') == 'val'
-        done = runner.iter + (0 if validating else 1)
         card = dict(
             iteration=done,
             wall_time_s=round(seconds, 1),

@@ -19,6 +19,8 @@ def runner_in(folder: Path) -> SimpleNamespace:
         _val_loop=object(),
         val_interval=1,
         epoch=0,
+        last_good=None,
+        train_loop=None,
         save_checkpoint=lambda out_dir, name, **parts: Path(out_dir, name).touch(),
     )
 
