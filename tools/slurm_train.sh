@@ -20,13 +20,14 @@ case " $* " in
 esac
 run_srun "$PARTITION" "$JOB_NAME" "$HERE/train.py" "$CONFIG" "$@"
 # Put the job back; of a job array this task alone, where the id of the job would mean all of them.
-# One that is ending for another reason than its time was cancelled: saved, and it stays away.
+# One that is ending for another reason than its time was cancelled, and stays away, or was put back
+# by hand.
 if [ "$STATUS" = "$REQUEUE" ] && [ -n "${SLURM_JOB_ID:-}" ]; then
     JOB="$SLURM_JOB_ID"
     [ -z "${SLURM_ARRAY_JOB_ID:-}" ] || JOB="${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"
     NOW="$(scontrol show job "$JOB" 2>/dev/null)"
     if [[ "$NOW" =~ JobState=(COMPLETING|CANCELLED) && "$NOW" != *Reason=TimeLimit* ]]; then
-        echo "job $JOB was cancelled: saved, and not put back into the queue" >&2
+        echo "job $JOB was cancelled or requeued by hand: saved, and not put back from here" >&2
     else
         scontrol requeue "$JOB"
     fi

@@ -29,7 +29,7 @@ def straight(slurm, tmp_path_factory) -> Callable[..., Path]:
 
 
 def in_training(job: Job) -> None:
-    job.wait_for(rf'Iter\(train\) \[ *{random.choice([5, 10, 20])}/60\]')
+    job.wait_for(rf'Iter\(train\) \[ *{random.choice([5, 10, 20])}/60\]|Stopped by SIG')
 
 
 def in_validation(job: Job) -> None:
@@ -54,6 +54,9 @@ def requeue_by_hand(job: Job) -> None:
 
 
 def preempt(job: Job) -> None:
+    """The urgent job of one trial takes the nodes from all that run."""
+    if 'Stopped by SIG' in job.log():
+        return
     script = job.folder / 'urgent.sh'
     script.write_text('#!/usr/bin/env bash\nsleep 1\n')
     job.slurm.submit(script, '-p', 'urgent', '-N2', '--exclusive', '-o', '/dev/null')
