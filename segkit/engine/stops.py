@@ -56,6 +56,14 @@ def training_begins() -> None:
         _Stop.previous[signal.SIGINT] = signal.signal(signal.SIGINT, _note)
 
 
+def leave_if_asked() -> None:
+    """Before anything was trained: nothing is to be saved."""
+    if _Stop.asked == signal.SIGINT:
+        raise KeyboardInterrupt
+    if _Stop.asked is not None:
+        _leave(_Stop.asked)
+
+
 def training_ends() -> None:
     """All is saved. In a tool a signal changes nothing any more; elsewhere the handlers that were
     there before are put back. Ctrl-C is Python's again."""

@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import threading
+import time
 
 import pytest
 import torch
@@ -90,6 +91,19 @@ def test_a_signal_to_one_rank_stops_the_validation_of_all_between_batches(tmp_pa
     assert [rank.wait() for rank in ranks] == [75, 75]
     assert 'in the validation after iteration 4; everything is saved' in ranks[0].log
     assert 'Iter(val) [20/25]' not in ranks[0].log
+
+
+def test_a_signal_while_a_rank_still_starts_is_no_failure_of_the_others(tmp_path):
+    slow = dict(custom_hooks=[dict(type='SlowStart', seconds=[0, 60])])
+    ranks = start_ranks(tmp_path / 'run', **slow, env_cfg__dist_cfg=dict(timeout=60))
+    for rank in ranks:
+        rank.wait_for('about to train')
+    time.sleep(0.5)
+    for rank in ranks[::-1]:
+        rank.kill_after(0, signal.SIGUSR1)
+    assert ranks[1].wait() in (75, -signal.SIGUSR1)  # no tool has set a handler
+    assert ranks[0].wait() == 75, ranks[0].log
+    assert 'nothing new to save' in ranks[0].log
 
 
 def test_sharded_ranks_train_save_and_resume_like_one_process(tmp_path):

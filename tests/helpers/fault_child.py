@@ -50,6 +50,20 @@ class SlowValidation(Hook):
         time.sleep(self.seconds)
 
 
+@HOOKS.register_module()
+class SlowStart(Hook):
+    """Say that training is about to begin and sleep; ``seconds`` by rank."""
+
+    priority = 'VERY_LOW'
+
+    def __init__(self, seconds: list[float]) -> None:
+        self.seconds = seconds[int(os.environ.get('RANK', 0))]
+
+    def before_train(self, runner) -> None:
+        print('about to train', flush=True)
+        time.sleep(self.seconds)
+
+
 def _train(work_dir: str, options: dict, log: str, environment: dict) -> None:
     os.environ.update(environment)
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

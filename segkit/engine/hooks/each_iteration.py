@@ -17,7 +17,7 @@ import torch
 from mmengine.hooks import Hook
 
 from segkit.engine import stops
-from segkit.engine.dist import average_over_ranks, leave_dist
+from segkit.engine.dist import any_rank, average_over_ranks, leave_dist
 from segkit.engine.errors import TrainingError
 from segkit.engine.hooks.checkpoint import CheckpointHook
 from segkit.models.losses import LabelCheck
@@ -224,7 +224,15 @@ class PreemptionHook(Hook):
     priority = 'LOWEST'
 
     def before_train(self, runner: 'Runner') -> None:
+        """No rank trains before all of them note a signal: until then one leaves at once, and the
+        others would lose it in the midst of an iteration, as if it had failed."""
         stops.training_begins()
+        try:
+            any_rank(False)  # which waits for all
+        except RuntimeError:
+            time.sleep(1.0)  # what another was asked may be on its way here
+            stops.leave_if_asked()
+            raise
 
     def after_train_iter(
         self, runner: 'Runner', batch_idx: int, data_batch: Given = None, outputs: Given = None
