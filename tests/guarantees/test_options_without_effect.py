@@ -5,6 +5,8 @@ from helpers import found
 from helpers.run_tool import run_tool
 from helpers.tiny_config import write_tiny_config
 
+from segkit.registry import MODELS
+
 IDLE = {
     'optimizer.lr=0.1': 'Set optim_wrapper.optimizer.lr instead',
     'data.samples_per_gpu=4': 'Set train_dataloader.batch_size instead',
@@ -59,3 +61,14 @@ def test_an_option_that_is_read_is_taken(tool, tmp_path):
     more = [argument.format(d=tmp_path) for argument in MORE.get(tool, [])]
     said = run_tool(tool, config, *more, '--cfg-options', 'randomness.seed=3')[1]
     assert 'changes nothing' not in said
+
+
+def test_a_loss_that_is_logged_and_not_trained_by_is_said(capfd):
+    """Only names that hold 'loss' are summed, as in mmengine."""
+    for kind in ('CrossEntropyLoss', 'DiceLoss'):
+        MODELS.build(dict(type=kind, loss_name='own'))
+        told = ''.join(capfd.readouterr())
+        assert f"{kind}: loss_name='own' holds no" in told
+        assert "loss_name='loss_own'" in told
+        MODELS.build(dict(type=kind, loss_name='own_loss'))
+        assert 'loss_name' not in ''.join(capfd.readouterr())

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from numbers import Real
 
 import torch
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from segkit.errors import UserError
@@ -44,6 +45,13 @@ class HeadLoss(nn.Module):
         if not isinstance(loss_name, str):
             raise UserError(
                 f"{type(self).__name__}: loss_name={loss_name!r} is no text, like 'loss_own'."
+            )
+        if 'loss' not in loss_name:
+            print_log(
+                f'{type(self).__name__}: loss_name={loss_name!r} holds no "loss", so the loss is '
+                f"logged and not trained by. To train by it: loss_name='loss_{loss_name}'.",
+                'current',
+                30,
             )
         self.loss_weight, self.reduction, self._loss_name = loss_weight, reduction, loss_name
         self.class_weight = weights = load_class_weight(class_weight, nested)
