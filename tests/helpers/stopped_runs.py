@@ -375,7 +375,10 @@ def sweep_ranks(folder: str, every: int) -> None:
     first, last = names.index('after before_train'), names.index('before after_train')
     inside = [event for event in events[first:last] if 'replace' not in event.point]
     for number, event in enumerate(inside[::every]):
-        stop, rank = (event, 'term'), number % 2
+        rank = number % 2
+        if rank:  # which has fewer batches to validate
+            event = Event(event.point, event.number // 2)
+        stop = event, 'term'
         unlike, came = trial(place / f'trial{number}', 'two ranks', [stop], straight, rank)
         said.append(unlike)
         made += [[rank, *parts_of(stop)] for stop in came]
