@@ -1,9 +1,10 @@
 """What people have from the first house goes on: runs, hub folders, caches, published files.
 
 ``first_house/`` was written by the tag v0.9 (make_fixtures.py). Where that release went on bit for
-bit, this one ends in the same weights: to a millionth or so on a machine that rounds as the one it
-was written on, elsewhere to a thousandth. Bits went once, as CHANGELOG says: the loss by bands
-resizes in one piece what fits a cache, and so adds up in another order. A batch, a draw or a rate
+bit, this one ends in the same weights: to some millionths on a machine that rounds as the one it
+was written on, elsewhere to a thousandth. Bits went twice, as CHANGELOG says: the loss by bands
+resizes in one piece what fits a cache, and convolutions leave out taps that fall outside of the
+map, and so they add up in another order. A batch, a draw or a rate
 that is not the one of the run never stopped is off by far more.
 """
 
@@ -98,7 +99,7 @@ def test_a_stopped_run_ends_where_the_run_never_stopped(run, went_on, house):
         return
     alike = (KNOWN['torch'], KNOWN['arithmetic']) == (torch.__version__, arithmetic())
     off = {name: apart(got[name], value) for name, value in wanted.items()}
-    assert {name: by for name, by in off.items() if by > (2e-6 if alike else 1e-3)} == {}
+    assert {name: by for name, by in off.items() if by > (1e-5 if alike else 1e-3)} == {}
 
 
 def apart(got: torch.Tensor, wanted: torch.Tensor) -> float:
