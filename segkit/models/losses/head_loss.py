@@ -1,10 +1,10 @@
 """What the losses of decode heads share: a factor, a name, class weights."""
 
+import warnings
 from collections.abc import Sequence
 from numbers import Real
 
 import torch
-from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from segkit.errors import UserError
@@ -47,11 +47,10 @@ class HeadLoss(nn.Module):
                 f"{type(self).__name__}: loss_name={loss_name!r} is no text, like 'loss_own'."
             )
         if 'loss' not in loss_name:
-            print_log(
+            warnings.warn(
                 f'{type(self).__name__}: loss_name={loss_name!r} holds no "loss", so the loss is '
                 f"logged and not trained by. To train by it: loss_name='loss_{loss_name}'.",
-                'current',
-                30,
+                stacklevel=3,
             )
         self.loss_weight, self.reduction, self._loss_name = loss_weight, reduction, loss_name
         self.class_weight = weights = load_class_weight(class_weight, nested)
