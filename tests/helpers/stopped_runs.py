@@ -293,7 +293,11 @@ def trial(
     if option == 'all kept' or 'term_kill' in [kind for _, kind in made]:
         # What a stop saved stays: among all, or unknown to the run that was killed before
         # last_checkpoint named it.
-        left = {k: v for k, v in left.items() if k in expected or k not in saved}
+        left = {
+            k: v
+            for k, v in left.items()
+            if k in expected or k.removeprefix('_elsewhere') not in saved
+        }
     found = differences(expected, left)
     shutil.rmtree(folder)
     return (f'{option}, {made}: {found[:6]}' if found else ''), made
