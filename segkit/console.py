@@ -10,7 +10,7 @@ import logging
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from typing import Any, TextIO
+from typing import TextIO, cast
 
 # Controls but for tab, line feed and carriage return, directions of writing, bytes that are no text
 _ORDERS = '[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]'
@@ -41,7 +41,7 @@ class _Told:
         for line in lines:
             self.write(line)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._stream, name)
 
 
@@ -49,7 +49,7 @@ class _Told:
 def told_streams() -> Iterator[None]:
     """Within it, what goes to stdout and stderr is ``told``."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (stream and _Told(stream) for stream in before)  # type: ignore[assignment]
+    sys.stdout, sys.stderr = (cast(TextIO, stream and _Told(stream)) for stream in before)
     try:
         yield
     finally:

@@ -183,7 +183,7 @@ def _tool(name: str) -> dict[str, Any]:
     return runpy.run_path(str(tools()[name]), run_name=f'segkit_tool_{name}')
 
 
-def _parsed(tool: dict[str, Any], words: list[str]) -> Namespace:
+def _parsed(tool: Mapping[str, Any], words: list[str]) -> Namespace:
     """The arguments; what the parser says of wrong ones is a UserError's sentence."""
     said = io.StringIO()
     try:

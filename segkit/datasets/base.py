@@ -108,13 +108,13 @@ class BaseSegDataset(BaseDataset):
     """
 
     METAINFO: dict = {}
-    CLASSES: Any = OfMetainfo('classes')
-    PALETTE: Any = OfMetainfo('palette')
+    CLASSES: object = OfMetainfo('classes')
+    PALETTE: object = OfMetainfo('palette')
     data_root: str
     ann_file: str
     _label_palette: Sequence[Sequence[int]] = ()
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         meta_of_older(cls)
 

@@ -198,7 +198,7 @@ class OfMetainfo:
     def __init__(self, key: str) -> None:
         self.key = key
 
-    def __get__(self, instance: Any, owner: Any) -> Any:
+    def __get__(self, instance: Any, owner: type) -> object:
         meta = getattr(owner, 'METAINFO', {}) if instance is None else instance.metainfo
         return meta.get(self.key)
 

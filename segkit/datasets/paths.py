@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from typing import Any
 
 
-def parts_of(dataset: Any) -> Iterator[object]:
+def parts_of(dataset: object) -> Iterator[object]:
     """The data sets that wrappers are made of; a plain one is its only part."""
     inner = getattr(dataset, 'datasets', None)
-    if inner is None and getattr(dataset, 'dataset', None) is not None:
-        inner = [dataset.dataset]
+    wrapped = getattr(dataset, 'dataset', None)
+    if inner is None and wrapped is not None:
+        inner = [wrapped]
     if inner is None:
         yield dataset
         return

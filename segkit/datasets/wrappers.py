@@ -60,8 +60,8 @@ class ConcatDataset(mmengine_dataset.ConcatDataset):
     their colours: those of the first are used. ``ignore_keys`` names what else may.
     """
 
-    CLASSES: Any = OfMetainfo('classes')
-    PALETTE: Any = OfMetainfo('palette')
+    CLASSES: object = OfMetainfo('classes')
+    PALETTE: object = OfMetainfo('palette')
 
     def __init__(
         self,
@@ -104,8 +104,8 @@ class ConcatDataset(mmengine_dataset.ConcatDataset):
 class _OfOne:
     """Samples of the one dataset inside, in another order or number."""
 
-    CLASSES: Any = OfMetainfo('classes')
-    PALETTE: Any = OfMetainfo('palette')
+    CLASSES: object = OfMetainfo('classes')
+    PALETTE: object = OfMetainfo('palette')
 
     dataset: Any
     full_init: Callable[[], None]

@@ -2,7 +2,6 @@
 once, and scores labels as they are stored."""
 
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
-from typing import Any
 
 from segkit.datasets.transforms.aug_test import datasets_of
 
@@ -77,7 +76,7 @@ def _pipeline_faults(steps: Sequence) -> Iterator[tuple[str, str, list[str]]]:
         )
 
 
-def _files(dataset: MutableMapping) -> list[Any]:
+def _files(dataset: MutableMapping) -> list[dict[str, object]]:
     """What decides which files are read, of each data set that is read from a folder."""
     found = []
     for data in datasets_of(dataset):

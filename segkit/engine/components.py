@@ -254,7 +254,7 @@ class Components:
             return _built(evaluator, Evaluator, EVALUATOR, 'Evaluator')
         return evaluator if isinstance(evaluator, Evaluator) else Evaluator(evaluator)
 
-    def build_optim_wrapper(self, optim_wrapper: Any) -> OptimWrapper:
+    def build_optim_wrapper(self, optim_wrapper: OptimWrapper | Mapping) -> OptimWrapper:
         """``optimizer.py`` has how."""
         return build_optimizer(self.model, optim_wrapper)
 
@@ -264,7 +264,7 @@ class Components:
             asked = (auto_scale_lr or {}).get('enable', False)
             (self.logger.info if asked else self.logger.warning)(said)
 
-    def build_param_scheduler(self, scheduler: Any) -> object:
+    def build_param_scheduler(self, scheduler: Mapping | Sequence) -> object:
         """A list of schedulers; for several optimizers a dict of lists by their names."""
         length = getattr(self.train_loop, 'epoch_length', 0) or len(self.train_dataloader)
         of_run = length, self.max_epochs, self.max_iters
@@ -343,11 +343,11 @@ class Components:
         return self._test_loop
 
     @property
-    def train_dataloader(self) -> Any:
+    def train_dataloader(self) -> DataLoader:
         return self.train_loop.dataloader
 
     @property
-    def val_dataloader(self) -> Any:
+    def val_dataloader(self) -> DataLoader:
         return self.val_loop.dataloader
 
     @property

@@ -20,7 +20,7 @@ from segkit.registry import OPTIM_WRAPPERS, PARAM_SCHEDULERS
 restore_find_loader()
 
 
-def build_optimizer(model: nn.Module, config: Any) -> OptimWrapper:
+def build_optimizer(model: nn.Module, config: OptimWrapper | Mapping) -> OptimWrapper:
     """The optimizer in its wrapper; several, given as wrappers or made by a constructor.
 
     Args:

@@ -74,9 +74,11 @@ class _EvaluationLoop(BaseLoop):
             f'after_{stage}_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs
         )
 
-    def _without_losses(self, outputs: Any) -> object:
+    def _without_losses(self, outputs: object) -> object:
         """The predictions of a model that gives its losses as the last of them."""
-        last = outputs[-1] if isinstance(outputs, (list, tuple)) and outputs else None
+        if not isinstance(outputs, (list, tuple)) or not outputs:
+            return outputs
+        last = outputs[-1]
         if not isinstance(last, BaseDataElement) or last.keys() != ['loss']:
             return outputs
         for name, values in last.loss.items():
@@ -156,7 +158,7 @@ class ValLoop(_EvaluationLoop):
             self._add_loss(data_batch)
         super().run_iter(idx, data_batch)
 
-    def _add_loss(self, data_batch: Mapping[str, Any]) -> None:
+    def _add_loss(self, data_batch: Mapping) -> None:
         model: Any = bare(self.runner.model)
         data = model.data_preprocessor(data_batch, False)
         data = data if isinstance(data, Mapping) else dict(zip(('inputs', 'data_samples'), data))

@@ -14,7 +14,7 @@ rows of their own, so that nothing is gathered.
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -28,6 +28,12 @@ UNKNOWN = 255  # what segkit.models.inference.certainty writes
 _EXACT_FLOAT32 = 2**24
 
 
+class Sample(Protocol):
+    """A dict or a SegDataSample: what is read of it is its metainfo."""
+
+    def get(self, key: str, default: object, /) -> object: ...
+
+
 class StrayLabelError(EvaluationError):
     """A label that is neither a class nor ignored, or a prediction that is no class."""
 
@@ -38,7 +44,7 @@ def confusion_matrix(
     num_classes: int,
     ignore_index: int = 255,
     name: str = 'this image',
-    sample: Any = None,
+    sample: Sample | None = None,
 ) -> Tensor:
     """Count (label, prediction) pairs of one image.
 
@@ -59,9 +65,8 @@ def confusion_matrix(
             outside [0, K) on a pixel that counts.
         EvaluationError: the two maps differ in size, or hold floating-point numbers.
     """
-    if sample is None:
-        sample = {'img_path': name}
-    name = str(sample.get('img_path') or 'an image without img_path')
+    meta: Sample = {'img_path': name} if sample is None else sample
+    name = str(meta.get('img_path', None) or 'an image without img_path')
     label, pred = flat_map(label), flat_map(pred)
     if label.shape != pred.shape:
         raise EvaluationError(
@@ -81,7 +86,7 @@ def confusion_matrix(
     count = _histogram if small else _bincount
     matrix, strays, others = count(label.to(pred.device), pred, num_classes, ignore_index)
     if strays:
-        raise StrayLabelError(stray_message(label, num_classes, ignore_index, sample))
+        raise StrayLabelError(stray_message(label, num_classes, ignore_index, meta))
     if others:
         raise StrayLabelError(
             f'{name}: {others} pixel(s) are predicted as a class outside 0 to {num_classes - 1}; '
@@ -90,7 +95,7 @@ def confusion_matrix(
     return matrix
 
 
-def known_pixels(label: Tensor, pred: Tensor, ignore_index: int, sample: Any) -> Tensor:
+def known_pixels(label: Tensor, pred: Tensor, ignore_index: int, sample: Sample) -> Tensor:
     """``label`` with ``ignore_index`` where the network was asked to say that it is unsure, and did
     (``unknown_below`` in the metainfo of the sample, 255 in ``pred``): scores are of the rest."""
     if sample.get('unknown_below', None) is None:

@@ -28,7 +28,7 @@ from segkit.outputs import is_run, note, picture_png
 from segkit.registry import METRICS
 
 from .boundary import boundary_counts
-from .confusion import confusion_matrix, flat_map, known_pixels
+from .confusion import Sample, confusion_matrix, flat_map, known_pixels
 from .id_images import IdImageWriter, claim
 from .image_counts import confidence_interval, counts_of_matrix, gather_rows, sum_over_ranks
 from .intersect_and_union import area_scores, areas_of, total_area_to_metrics
@@ -189,7 +189,7 @@ class IoUMetric(BaseMetric):
             if not self.format_only:
                 self._count(sample, pred)
 
-    def _count(self, sample: Any, pred: Tensor) -> None:
+    def _count(self, sample: Sample, pred: Tensor) -> None:
         label = _map_of(sample, 'gt_sem_seg')
         if label is None:
             raise EvaluationError(
@@ -229,12 +229,12 @@ class IoUMetric(BaseMetric):
         self._labelled, self._unknown = self._labelled + labelled, self._unknown + unknown
         return unknown / max(labelled, 1)
 
-    def _short_name(self, sample: object) -> str:
+    def _short_name(self, sample: Sample) -> str:
         """The picture's path below the root of the data set."""
         path, root = _name_of(sample), self.image_root
         return os.path.relpath(path, root) if root and Path(path).is_relative_to(root) else path
 
-    def _write(self, folder: str, sample: Any, pred: Tensor) -> None:
+    def _write(self, folder: str, sample: Sample, pred: Tensor) -> None:
         if self._writer is None:
             meta = self.dataset_meta or {}
             coding = meta.get('palette'), meta.get('label_ids')
@@ -399,5 +399,5 @@ def _map_of(sample: object, field: str) -> Tensor | None:
     return value['data'] if isinstance(value, dict) else value.data
 
 
-def _name_of(sample: Any) -> str:
+def _name_of(sample: Sample) -> str:
     return str(sample.get('img_path', None) or 'an image without img_path')

@@ -5,7 +5,7 @@ for testing a list of batches, one a view of the same images, and a list of ``im
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,6 +14,10 @@ from torch import Tensor, nn
 
 from segkit.models.inference.logits import Geometry, as_deferred, next_step
 from segkit.structures import SegDataSample
+
+if TYPE_CHECKING:
+    from segkit.models.decode_heads import BaseDecodeHead
+    from segkit.models.segmentors import EncoderDecoder
 
 Metas = Sequence[Mapping[str, Any]]
 
@@ -50,7 +54,7 @@ def forward(
         return _classes(model, img, img_metas, rescale)
 
 
-def _classes(model: Any, views: Any, metas: Any, rescale: bool) -> list[np.ndarray]:
+def _classes(model: 'EncoderDecoder', views: Any, metas: Any, rescale: bool) -> list[np.ndarray]:
     views, metas = ([views], [metas]) if isinstance(views, Tensor) else (views, metas)
     scores: list[Tensor] = []
     for view, batch in zip(views, metas, strict=True):
@@ -84,19 +88,25 @@ def _padded(sample: SegDataSample, size: Sequence[int]) -> dict[str, object]:
 
 
 def segmentor_forward_train(
-    model: Any, img: Tensor, img_metas: Metas, gt_semantic_seg: Tensor, **kwargs: object
+    model: 'EncoderDecoder',
+    img: Tensor,
+    img_metas: Metas,
+    gt_semantic_seg: Tensor,
+    **kwargs: object,
 ) -> dict[str, Tensor]:
     """The losses of a batch, without the call of an override."""
     return model._losses(img, samples_of(img_metas, gt_semantic_seg))
 
 
-def simple_test(model: Any, img: Any, img_metas: Any, rescale: bool = True) -> list[np.ndarray]:
+def simple_test(
+    model: 'EncoderDecoder', img: Any, img_metas: Any, rescale: bool = True
+) -> list[np.ndarray]:
     """The classes (H, W) of each image, of one view or of several."""
     with torch.no_grad():
         return _classes(model, img, img_metas, rescale)
 
 
-def forward_dummy(model: Any, img: Tensor) -> Tensor:
+def forward_dummy(model: 'EncoderDecoder', img: Tensor) -> Tensor:
     """Logits (N, K, H, W) at the size of ``img``, for who counts operations."""
     return model.encode_decode(img, [{'img_shape': tuple(img.shape[2:])}] * len(img))
 
@@ -110,7 +120,7 @@ def step(model: Any, data: Mapping[str, Any]) -> dict[str, object]:
 
 
 def forward_train(
-    head: Any,
+    head: 'BaseDecodeHead',
     inputs: Sequence[Tensor],
     img_metas: Metas,
     gt_semantic_seg: Tensor,

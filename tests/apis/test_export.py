@@ -13,6 +13,8 @@ import pytest
 import torch
 from helpers import found
 from helpers.short_net import BINARY, HEADS, build
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from segkit.apis import inference_model
@@ -20,6 +22,7 @@ from segkit.apis.export import ExportedNetwork, ExportError, export_model, load_
 from segkit.apis.export.agreement import agreements
 from segkit.apis.export.main import _on_cpu
 from segkit.apis.export.safetensors_file import model_of
+from segkit.weights import CheckpointError
 
 ROOT = Path(__file__).resolve().parents[2]
 # Every head with open sizes: tests/apis/backends, by predicting.
@@ -190,6 +193,21 @@ def test_a_safetensors_file_is_a_model_by_itself(tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (40, 48, 3), dtype=np.uint8)
     first, second = (inference_model(m, image).pred_sem_seg.data for m in (model, again))
     assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize('pipeline', [None, [], {}])
+def test_a_safetensors_file_without_a_test_pipeline_is_refused_at_loading(pipeline, tmp_path):
+    file = tmp_path / 'net.safetensors'
+    export_model(build('isanet'), file, 'safetensors', (32, 32))
+    with safe_open(file, 'pt') as opened:
+        written = opened.metadata()
+    assert json.loads(written['segkit_test_pipeline'])
+    entries = {'segkit_model': written['segkit_model']}
+    if pipeline is not None:
+        entries['segkit_test_pipeline'] = json.dumps(pipeline)
+    save_file(load_file(file), file, entries)
+    with pytest.raises(CheckpointError, match='net.safetensors: has no test pipeline .*; give a'):
+        model_of(file)
 
 
 class _Branching(nn.Module):

@@ -149,7 +149,8 @@ def test_metadata_that_describes_no_network_is_named(tmp_path):
         {'type': 'EncoderDecoder'},
     ]
     for model in odd:
-        meta = {'segkit_model': json.dumps(model)}
+        parts = {'segkit_model': model, 'segkit_test_pipeline': [dict(type='PackSegInputs')]}
+        meta = {key: json.dumps(value) for key, value in parts.items()}
         save_file({'x': torch.zeros(2)}, tmp_path / 'a.safetensors', metadata=meta)
         with pytest.raises(CheckpointError, match=r'a\.safetensors: the model that its metadata'):
             model_of(tmp_path / 'a.safetensors')

@@ -12,8 +12,9 @@ from typing import Any
 
 from segkit.json_file import parse_json
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Message = MutableMapping[str, Any]  # of ASGI
+Scope = Message
+Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[MutableMapping[str, object]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -49,7 +50,7 @@ class Guard:
                 await self.app(scope, receive, send)
             return
 
-        async def with_headers(message: MutableMapping[str, Any]) -> None:
+        async def with_headers(message: Message) -> None:
             if message['type'] == 'http.response.start':
                 message['headers'] = [*message.get('headers', []), *_HEADERS]
             await send(message)

@@ -7,7 +7,7 @@ file. Results change: compare mIoU before using it.
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -76,7 +76,7 @@ class _Batches:
     """What the graph is given while pictures spread over ``dataset`` are predicted; the reader that
     onnxruntime asks."""
 
-    def __init__(self, dataset: Any, count: int, watched: Watched) -> None:
+    def __init__(self, dataset: Sequence[object], count: int, watched: Watched) -> None:
         self.seen: list[Tensor] = []
         self.dataset, self.count = dataset, min(count, len(dataset))
         self.model = watched(self.seen.append)

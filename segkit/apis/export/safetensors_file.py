@@ -21,18 +21,25 @@ def config_of(checkpoint: Mapping, source: str | Path) -> Config:
     """The Config stored in a file's metadata: JSON, parsed and let through the gate.
 
     Raises:
-        CheckpointError: the file holds weights alone. UnsafeCheckpointError: its config asks for
-            anything but model parts and test transforms.
+        CheckpointError: the file holds weights alone, or has no test pipeline.
+        UnsafeCheckpointError: its config asks for anything but model parts and test transforms.
     """
     meta = checkpoint.get('meta') or {}
     if not isinstance(meta.get('segkit_model'), dict):
         raise CheckpointError(f'{source}: has no model config in its metadata; {_CURE}.')
-    dataset = dict(pipeline=meta.get('segkit_test_pipeline') or [])
+    pipeline = meta.get('segkit_test_pipeline') or []
+    dataset = dict(pipeline=pipeline)
     config = dict(model=meta['segkit_model'], test_dataloader=dict(dataset=dataset))
     try:
-        return Config(admit(config, source), filename=None)
+        admitted = admit(config, source)
     except ConfigError as error:
         raise UnsafeCheckpointError(f'{error}; {_CURE}.') from None
+    if not pipeline:
+        raise CheckpointError(
+            f'{source}: has no test pipeline in its metadata, the steps from a picture to what the '
+            f'model takes; {_CURE}.'
+        )
+    return Config(admitted, filename=None)
 
 
 def model_of(source: str | Path) -> tuple[nn.Module, Config]:

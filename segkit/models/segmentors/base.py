@@ -32,10 +32,10 @@ DEFAULT_BUDGET_MIB = 1024
 ASKED_OF_CERTAINTY = {'unknown_below', 'keep_confidence', 'keep_probabilities'}  # of test_cfg
 
 
-def _of_meta(key: str) -> Any:
+def _of_meta(key: str) -> property:
     """`CLASSES` and `PALETTE` of 0.x, which stand in ``dataset_meta``."""
 
-    def get(model: Any) -> Any:
+    def get(model: object) -> object:
         return (getattr(model, 'dataset_meta', None) or {}).get(key)
 
     def put(model: Any, value: object) -> None:
@@ -59,8 +59,8 @@ class BaseSegmentor(CountsAsModel, nn.Module):
     _forward: Callable[..., Tensor]
     decode_head: object
     align_corners: bool
-    CLASSES: Any = _of_meta('classes')
-    PALETTE: Any = _of_meta('palette')
+    CLASSES: object = _of_meta('classes')
+    PALETTE: object = _of_meta('palette')
 
     def __init__(
         self,
