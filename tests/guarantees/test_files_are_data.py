@@ -332,6 +332,7 @@ ENTERED = {
         'segkit/engine/remote_folder.py:*', 'segkit/apis/available.py:*',
         'segkit/apis/named_pictures.py:*', 'segkit/apis/backends/*',
         'segkit/storage/object_cache.py:*', 'segkit/storage/shard_writer.py:_read_back',
+        'segkit/storage/shard_writer.py:_kept', 'segkit/apis/train_folder.py:is_of_folder',
         'segkit/ops/*', 'tools/benchmarks/*',
         'segkit/visualization/*',
     ],
