@@ -56,7 +56,7 @@ def inference_model(
     """
     imgs = img if imgs is None else imgs
     if imgs is None:
-        raise UserError('inference_model: give imgs, a picture or many, after the model.')
+        raise UserError('NoneType is no source: give imgs, a picture or many, after the model.')
     stream = pictures(imgs)
     if isinstance(imgs, (list, tuple, np.ndarray)) or is_single(imgs):
         given = list(stream)

@@ -90,7 +90,8 @@ def test_the_children_of_a_part_are_stopped_with_it(check, tmp_path):
 
 def test_where_cuda_stopped_a_part_it_runs_again_launch_by_launch(check, tmp_path):
     code = (
-        'import os; print(os.environ.get("CUDA_LAUNCH_BLOCKING")); raise SystemExit("CUDA error")'
+        'import os; print(os.environ.get("CUDA_LAUNCH_BLOCKING"), flush=True); '
+        'raise SystemExit("CUDA error")'
     )
     check.run_script('part', python(code), time.monotonic() + 20)
     assert '\nNone\nCUDA error' in (tmp_path / 'gpu.log').read_text()

@@ -219,7 +219,7 @@ def test_arguments_of_the_older_toolbox_are_answered(call, tmp_path):
         (['--show-dir', 'x', '--opacity', '2'], None, '--opacity 2.0 must be in (0, 1]'),
         (['--opacity', '3'], None, '--opacity 3.0 must be in (0, 1]'),
         (['--out', 'x.npy'], None, '--out x.npy: predictions are written as one .pkl'),
-        (['--work-dir', 'w.py/x'], None, 'work_dir: cannot make the folder w.py/x (Not a'),
+        (['--work-dir', 'w.py/x'], None, 'w.py/x (Not a directory); choose another place'),
         (['--out', 'w.py/p.pkl'], None, '--out: cannot make the folder w.py (File exists)'),
         (['--out', 'w.py/ids'], None, '--out: cannot make the folder w.py/ids (Not a directory)'),
         (['--report', 'w.py/x/page.html'], None, '--report: cannot make the folder w.py/x'),

@@ -203,7 +203,7 @@ class CheckpointHook(Hook):
 
     def _finish_saving(self, runner: 'Runner') -> None:
         """What a run killed right after it wrote the file it is resumed from had still to do."""
-        last = runner.last_good
+        last = getattr(runner, 'last_good', None)  # mmengine's Runner has none
         if last is None or last.parent.resolve() != self.folder.resolve():
             return  # a start, or from the folder of another run
         if not (Path(runner.work_dir) / POINTER).exists():

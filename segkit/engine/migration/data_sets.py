@@ -4,6 +4,7 @@ A data set of mmsegmentation's that is no class here is a pair of folders with s
 """
 
 from collections.abc import Mapping
+from inspect import signature
 from typing import Any
 
 from segkit.registry import DATASETS
@@ -64,7 +65,8 @@ def convert_dataset(old: Mapping[str, Any], pipeline: list[Dict], classes: int |
 def _takes_older_names(kind: object) -> bool:
     """Whether a class of a project derives from 0.x's base class, whose arguments it may name."""
     found = DATASETS.get(kind) if isinstance(kind, str) and kind not in TYPES else None
-    return hasattr(found, 'CLASSES')
+    bases = found.__mro__ if isinstance(found, type) else ()
+    return any('img_dir' in signature(vars(c).get('__init__', len)).parameters for c in bases)
 
 
 def retyped(dataset: Dict, classes: int | None) -> Dict:
