@@ -9,7 +9,7 @@ A run is its work directory or a vis_data/scalars.json. Without --out a table is
 import argparse
 from pathlib import Path
 
-from segkit.engine.launch import run_script, tool_parser
+from segkit.engine.command_line import run_script, tool_parser
 from segkit.outputs import own_outputs
 
 USUAL = ('loss', 'mIoU')

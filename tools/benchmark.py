@@ -13,7 +13,7 @@ CPU the resident size of the process.
 import argparse
 import json
 
-from segkit.engine.launch import (
+from segkit.engine.command_line import (
     add_engine_arguments,
     engine_options,
     parse_options,

@@ -11,7 +11,7 @@ Then train with  --cfg-options train_dataloader.dataset.cache=data/cityscapes_ca
 import argparse
 import sys
 
-from segkit.engine.launch import run_script, tool_parser
+from segkit.engine.command_line import run_script, tool_parser
 from segkit.engine.shared_options import add_shared
 from segkit.errors import UserError
 
@@ -29,8 +29,8 @@ def parse_args() -> argparse.Namespace:
 
 def build_dataset(args: argparse.Namespace):
     """The split's dataset, without its pipeline and without a cache."""
+    from segkit.engine.command_line import parse_options
     from segkit.engine.config import load_config
-    from segkit.engine.launch import parse_options
     from segkit.registry import DATASETS
 
     cfg = load_config(args.config, parse_options(args.cfg_options))

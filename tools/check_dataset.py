@@ -12,7 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from segkit.engine.launch import parse_options, run_script, tool_parser
+from segkit.engine.command_line import parse_options, run_script, tool_parser
 from segkit.engine.shared_options import add_shared
 from segkit.errors import UserError
 from segkit.outputs import own_outputs

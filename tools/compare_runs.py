@@ -10,7 +10,7 @@ name of a shipped one.
 import argparse
 from pathlib import Path
 
-from segkit.engine.launch import run_script, tool_parser
+from segkit.engine.command_line import run_script, tool_parser
 
 
 def parse_args() -> argparse.Namespace:

@@ -8,7 +8,7 @@ python tools/confusion_matrix.py CONFIG predictions.pkl --out-dir confusion
 import argparse
 from pathlib import Path
 
-from segkit.engine.launch import parse_options, run_script, tool_parser
+from segkit.engine.command_line import parse_options, run_script, tool_parser
 from segkit.outputs import own_outputs
 
 

@@ -10,12 +10,12 @@ written only if they agree. CHECKPOINT `none` exports random weights.
 import argparse
 from collections.abc import Sequence
 
-from segkit.engine.launch import parse_options, run_script, tool_parser
+from segkit.engine.command_line import parse_options, run_script, tool_parser
 from segkit.engine.shared_options import add_shared
 
 
 def parse_args(words: Sequence[str] | None = None) -> argparse.Namespace:
-    from segkit.engine.launch import add_weights_arguments
+    from segkit.engine.command_line import add_weights_arguments
 
     parser = tool_parser(__doc__, config=True)
     add_shared(parser, 'checkpoint', '--shape')

@@ -11,7 +11,7 @@ heads take fewer operations than the written-out ones, with the same result.
 
 import argparse
 
-from segkit.engine.launch import parse_options, run_script, tool_parser
+from segkit.engine.command_line import parse_options, run_script, tool_parser
 
 
 def parse_args() -> argparse.Namespace:

@@ -11,7 +11,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from segkit.engine.launch import run_script, tool_parser
+from segkit.engine.command_line import run_script, tool_parser
 from segkit.errors import UserError
 from segkit.outputs import own_outputs
 from segkit.whole_file import write_text

@@ -14,7 +14,7 @@ import os
 import sys
 from pathlib import Path
 
-from segkit.engine.launch import run_script, tool_parser
+from segkit.engine.command_line import run_script, tool_parser
 from segkit.errors import UserError
 from segkit.inspection.options import add_folder_options, settle
 

@@ -19,12 +19,12 @@ pictures; the files are those of one process. --resume skips what is done.
 
 import argparse
 
-from segkit.engine.launch import parse_options, run_script, tool_parser
+from segkit.engine.command_line import parse_options, run_script, tool_parser
 from segkit.engine.shared_options import SHARED, add_shared
 
 
 def parse_args() -> argparse.Namespace:
-    from segkit.engine.launch import add_engine_arguments, add_weights_arguments
+    from segkit.engine.command_line import add_engine_arguments, add_weights_arguments
 
     parser = tool_parser(__doc__)
     parser.add_argument(
@@ -106,7 +106,7 @@ def join_job(args: argparse.Namespace) -> tuple[int, str]:
 def predict(args: argparse.Namespace) -> None:
     from segkit.apis import init_model
     from segkit.apis.predict import predict_to_folder
-    from segkit.engine.launch import engine_options
+    from segkit.engine.command_line import engine_options
 
     rank, device = join_job(args)
     model = init_model(

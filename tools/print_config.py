@@ -8,7 +8,7 @@ python tools/print_config.py CONFIG --key model.backbone --cfg-options model.bac
 import argparse
 from pathlib import Path
 
-from segkit.engine.launch import parse_options, run_script, tool_parser
+from segkit.engine.command_line import parse_options, run_script, tool_parser
 from segkit.outputs import own_outputs
 
 

@@ -17,7 +17,7 @@ import re
 from pathlib import Path
 
 from segkit.command import command
-from segkit.engine.launch import add_weights_arguments, run_script, tool_parser
+from segkit.engine.command_line import add_weights_arguments, run_script, tool_parser
 from segkit.outputs import own_outputs
 from segkit.whole_file import whole_file
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from segkit.compat import import_distributed_optim
-from segkit.engine.launch import (
+from segkit.engine.command_line import (
     add_common_arguments,
     add_engine_arguments,
     add_weights_arguments,

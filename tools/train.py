@@ -20,7 +20,7 @@ if __name__ == '__main__':
 
 from segkit.command import command
 from segkit.compat import import_distributed_optim
-from segkit.engine.launch import (
+from segkit.engine.command_line import (
     add_common_arguments,
     add_weights_arguments,
     read_config,

@@ -10,7 +10,7 @@ multiplied out. Red is much, blue is little.
 
 import argparse
 
-from segkit.engine.launch import (
+from segkit.engine.command_line import (
     add_weights_arguments,
     parse_options,
     run_script,

@@ -11,7 +11,7 @@ Each is loaded when it is used (PEP 562).
 import importlib
 from typing import TYPE_CHECKING
 
-from segkit.engine.launch import resting_collector
+from segkit.engine.command_line import resting_collector
 from segkit.old_names import serve
 
 if TYPE_CHECKING:

@@ -26,9 +26,9 @@ from torch import nn
 
 from segkit.__main__ import tools
 from segkit.command import command
+from segkit.engine.command_line import parse_options
 from segkit.engine.config import load_config
 from segkit.engine.config_check import check_config
-from segkit.engine.launch import parse_options
 from segkit.engine.migration import own_settings
 from segkit.engine.which_checkpoint import require_checkpoint
 from segkit.errors import UserError

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 
+from segkit.engine.command_line import engine_options
 from segkit.engine.config_schema import averages_weights
 from segkit.engine.folders import ends_like_file, make_folder
-from segkit.engine.launch import engine_options
 from segkit.engine.remote_folder import local_folder
 from segkit.errors import ConfigError
 

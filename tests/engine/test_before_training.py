@@ -12,11 +12,11 @@ from torch.utils.data import DataLoader
 from segkit.datasets.decode import picture_header
 from segkit.engine import Runner
 from segkit.engine.before_training import CHECKS, Plan, findings
+from segkit.engine.command_line import parse_options
 from segkit.engine.config_options import merge_options
 from segkit.engine.data_order import endless_batches
 from segkit.engine.errors import TrainingError
 from segkit.engine.hooks.first_batches import channels_fit, network_channels
-from segkit.engine.launch import parse_options
 from segkit.errors import ConfigError
 
 FINITE = dict(type='DefaultSampler', shuffle=True)

@@ -13,11 +13,11 @@ from segkit.engine.before_training import (
     findings,
     known_scores,
 )
+from segkit.engine.command_line import parse_options
 from segkit.engine.config import load_config
 from segkit.engine.config_names import shipped_configs
 from segkit.engine.config_options import merge_options
 from segkit.engine.hooks.checkpoint import better_rule
-from segkit.engine.launch import parse_options
 from segkit.errors import ConfigError
 
 

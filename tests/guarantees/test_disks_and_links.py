@@ -9,8 +9,8 @@ import subprocess
 import pytest
 
 from segkit.apis.app.guard import _from_elsewhere
+from segkit.engine.command_line import run_script
 from segkit.engine.folders import locked
-from segkit.engine.launch import run_script
 from segkit.errors import ConfigError, EvaluationError
 from segkit.evaluation.run_results import read_run
 from segkit.json_file import JsonError, read_json

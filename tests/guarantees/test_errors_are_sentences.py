@@ -8,7 +8,7 @@ import pytest
 from helpers import found
 
 import segkit.errors
-from segkit.engine.launch import run_script
+from segkit.engine.command_line import run_script
 from segkit.errors import ConfigError, UserError
 
 # Their plain ValueErrors are seen by code that calls them, or are caught and worded by others.

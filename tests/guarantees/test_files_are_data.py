@@ -328,7 +328,7 @@ ENTERED = {
         'segkit/engine/migration/leaf.py:_nearest',
         'segkit/datasets/row_codec.py:*', 'segkit/engine/hooks/run_card.py:*',
         'segkit/engine/rendezvous.py:*', 'segkit/whole_file.py:*', 'segkit/engine/stops.py:*',
-        'segkit/engine/launch.py:*', 'segkit/engine/folders.py:*',
+        'segkit/engine/command_line.py:*', 'segkit/engine/folders.py:*',
         'segkit/engine/remote_folder.py:*', 'segkit/apis/available.py:*',
         'segkit/apis/named_pictures.py:*', 'segkit/apis/backends/*',
         'segkit/storage/object_cache.py:*', 'segkit/storage/shard_writer.py:_read_back',

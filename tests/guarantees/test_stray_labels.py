@@ -12,7 +12,7 @@ from helpers.eval_samples import sample_of
 from helpers.heads import samples_of
 from helpers.make_data import write_dataset
 
-from segkit.engine.launch import parse_options
+from segkit.engine.command_line import parse_options
 from segkit.inspection.check import check
 from segkit.models.decode_heads import FCNHead
 from segkit.models.losses import check_labels

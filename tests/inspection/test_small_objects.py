@@ -9,8 +9,8 @@ from helpers.checks import config, paint, warnings_of
 from helpers.make_data import write_dataset
 from scipy import ndimage
 
+from segkit.engine.command_line import parse_options
 from segkit.engine.config_options import merge_options
-from segkit.engine.launch import parse_options
 from segkit.inspection.check import check
 from segkit.inspection.small_objects import (
     lost_share,

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from segkit.engine.launch import add_weights_arguments
+from segkit.engine.command_line import add_weights_arguments
 from segkit.weights import CheckpointError, load_into
 from segkit.weights.integrity import checking
 from segkit.weights.state_dict_names import parse_key_map, wanted_key_map

@@ -12,7 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from segkit.engine.launch import run_script, tool_parser
+from segkit.engine.command_line import run_script, tool_parser
 
 # The colours of each of the 11 classes, in their order; all others are void.
 COLOURS = (

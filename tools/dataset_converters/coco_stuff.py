@@ -16,7 +16,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from segkit.engine.launch import run_script, tool_parser
+from segkit.engine.command_line import run_script, tool_parser
 
 # Ids of COCO's list of things that no picture has.
 UNUSED = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83, 91)

@@ -19,7 +19,7 @@ import re
 import sys
 from pathlib import Path
 
-from segkit.engine.launch import run_script, tool_parser
+from segkit.engine.command_line import run_script, tool_parser
 
 # The pictures to train on; all others, with the labels published later, are to validate on.
 TRAIN = {

@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from segkit.engine.launch import run_script, tool_parser
+from segkit.engine.command_line import run_script, tool_parser
 
 FOLDERS = {'images_png': 'img_dir', 'masks_png': 'ann_dir'}
 

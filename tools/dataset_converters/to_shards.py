@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segkit.engine.launch import parse_options, run_script, tool_parser
+from segkit.engine.command_line import parse_options, run_script, tool_parser
 
 if TYPE_CHECKING:
     from segkit.storage.shard_writer import Member

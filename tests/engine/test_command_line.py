@@ -9,8 +9,8 @@ from helpers.old_configs import v0_config
 from mmengine.config import Config
 from torch.utils.data import DataLoader, Dataset
 
+from segkit.engine.command_line import adopt, run_script, starting_up
 from segkit.engine.errors import explained
-from segkit.engine.launch import adopt, run_script, starting_up
 from segkit.errors import ConfigError, DataError
 
 
@@ -100,7 +100,10 @@ def test_the_status_a_script_gives_is_the_one_it_ends_with(given, status):
 
 
 def test_a_reader_that_has_had_enough_is_no_error():
-    code = 'from segkit.engine.launch import run_script\nrun_script(lambda: print("x\\n" * 99999))'
+    code = (
+        'from segkit.engine.command_line import run_script\n'
+        'run_script(lambda: print("x\\n" * 99999))'
+    )
     with subprocess.Popen(
         [sys.executable, '-c', code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
