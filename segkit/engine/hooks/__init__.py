@@ -4,17 +4,13 @@ from segkit.old_names import serve
 
 from .certainty import CertaintyHook
 from .checkpoint import CheckpointHook
-from .each_iteration import (
-    IterTimerHook,
-    NonFiniteLossHook,
-    PreemptionHook,
-    RuntimeInfoHook,
-    SharedLossesHook,
-)
+from .each_iteration import IterTimerHook, RuntimeInfoHook, SharedLossesHook
 from .early_stopping import EarlyStoppingHook
 from .first_batches import FirstBatchesHook
 from .logger import LoggerHook, ProgressHook
+from .non_finite import NonFiniteLossHook
 from .predictions import PredictionFileHook
+from .preemption import PreemptionHook
 from .report import ReportHook
 from .result_places import ResultPlacesHook
 from .run_card import RunCardHook

@@ -1,4 +1,4 @@
-"""What is watched at each iteration: its losses, its labels, and signals that ask to stop.
+"""What is told at each iteration: where the run is, its losses and rates, how long it takes.
 
 mmengine calls ``.item()`` on each loss, a device synchronisation each, and logs rank 0's losses.
 Here they are stacked, averaged over the ranks (as mmsegmentation logged them) and read at once.
@@ -6,7 +6,6 @@ The same message carries the ranks' wish to stop, so that all of them stop at on
 """
 
 import math
-import signal
 import time
 from functools import partialmethod
 from typing import TYPE_CHECKING
@@ -17,10 +16,7 @@ import torch
 from mmengine.hooks import Hook
 
 from segkit.engine import stops
-from segkit.engine.dist import any_rank, average_over_ranks, leave_dist
-from segkit.engine.errors import TrainingError
-from segkit.engine.hooks.checkpoint import CheckpointHook
-from segkit.models.losses import LabelCheck
+from segkit.engine.dist import average_over_ranks
 from segkit.registry import HOOKS
 
 if TYPE_CHECKING:
@@ -163,106 +159,3 @@ class IterTimerHook(Hook):
     before_test_epoch = partialmethod(_epoch_begins, mode='test')
     before_test_iter = partialmethod(_data_came, mode='test')
     after_test_iter = partialmethod(_iteration_done, mode='test')
-
-
-def image_paths(data_batch: dict | None) -> list[str]:
-    """Paths of the images in a batch, where its samples carry them."""
-    samples = (data_batch or {}).get('data_samples') or []
-    return [str(getattr(s, 'img_path', '(generated)')) for s in samples]
-
-
-@HOOKS.register_module()
-class NonFiniteLossHook(Hook):
-    """Stop at a nan or inf loss, before anything is saved: the last checkpoint stays good.
-
-    The same for labels that are no class, which on a GPU are found beside the loss.
-    """
-
-    priority = 'HIGH'
-
-    def before_run(self, runner: 'Runner') -> None:
-        checks = [getattr(m, 'label_check', None) for m in runner.bare_model.modules()]
-        self._label_checks = [check for check in checks if isinstance(check, LabelCheck)]
-
-    def after_train_iter(
-        self, runner: 'Runner', batch_idx: int, data_batch: Given = None, outputs: Given = None
-    ) -> None:
-        self._read_label_checks()
-        bad = {k: v for k, v in runner.losses.items() if not math.isfinite(v)}
-        if not bad:
-            return
-        mine = [k for k, v in runner.local_losses.items() if not math.isfinite(v)]
-        rates = {k: v[0] for k, v in runner.optim_wrapper.get_lr().items()}
-        where = ', '.join(image_paths(data_batch)) if mine else '(on another rank)'
-        last = runner.last_good.name if runner.last_good else 'none was saved yet'
-        raise TrainingError(
-            f'the loss is not finite at iteration {runner.iter + 1}: {bad}. Learning rate '
-            f'{rates}; images of this rank: {where}. Nothing was saved after it; the last good '
-            f'checkpoint is {last}. Lower the learning rate, set optim_wrapper.clip_grad, or look '
-            'at these images and their labels'
-        )
-
-    def after_val_epoch(self, runner: 'Runner', metrics: dict | None = None) -> None:
-        self._read_label_checks()
-
-    def _read_label_checks(self) -> None:
-        for check in self._label_checks:
-            check.flush()  # no wait: the losses that came after it have been read
-
-
-@HOOKS.register_module()
-class PreemptionHook(Hook):
-    """SIGTERM, SIGUSR1, Ctrl-C: save after the iteration under way, or between two batches of a
-    validation, and end with status 75 (130 after Ctrl-C).
-
-    Ranks agree through the message that averages the losses, so that a signal to one of them saves
-    on all at the same iteration. Further signals change nothing, so that none throws away what is
-    being saved; a second Ctrl-C leaves at once.
-    """
-
-    # After the checkpoint hook, which may just have saved this very iteration.
-    priority = 'LOWEST'
-
-    def before_train(self, runner: 'Runner') -> None:
-        """No rank trains before all of them note a signal: until then one leaves at once, and the
-        others would lose it in the midst of an iteration, as if it had failed."""
-        stops.training_begins()
-        try:
-            any_rank(False)  # which waits for all
-        except RuntimeError:
-            time.sleep(1.0)  # what another was asked may be on its way here
-            stops.leave_if_asked()
-            raise
-
-    def after_train_iter(
-        self, runner: 'Runner', batch_idx: int, data_batch: Given = None, outputs: Given = None
-    ) -> None:
-        done, epoch = runner.iter + 1, getattr(runner.train_loop, 'epoch_length', 0)
-        if runner.stop_requested and (not epoch or done % epoch):
-            self._stop(runner, done, f'after iteration {done}')
-
-    def after_train_epoch(self, runner: 'Runner') -> None:
-        """The last iteration of an epoch: after what else is done at its end."""
-        if runner.stop_requested:
-            self._stop(runner, runner.iter, f'after epoch {runner.epoch + 1}')
-
-    def stop_validation(self, runner: 'Runner') -> None:
-        """Called by the loop of a validation that is not finished; a resumed run does it anew."""
-        self._stop(runner, runner.iter, f'in the validation after iteration {runner.iter}')
-
-    def _stop(self, runner: 'Runner', done: int, where: str) -> None:
-        if not any(hasattr(hook, 'save_now') for hook in runner.hooks):
-            saver = CheckpointHook(interval=-1)  # none of ours was there
-            saver.before_train(runner)
-            runner.register_hook(saver)
-        runner.call_hook('save_now', done=done)
-        status = stops.status()
-        name = signal.Signals(stops.asked() or signal.SIGTERM).name
-        runner.logger.info(
-            f'Stopped by {name} {where}; everything is saved in {runner.work_dir}. '
-            f'Exit status {status}: start again with --resume to go on.'
-        )
-        stops.report(status)
-        stops.training_ends()
-        leave_dist()
-        raise SystemExit(status)
