@@ -39,7 +39,7 @@ def signals_restored() -> Iterator[None]:
         if signal.getsignal(number) is not handler:
             signal.signal(number, handler)
     stops._Stop.asked, stops._Stop.training, stops._Stop.tool = None, False, False
-    stops._Stop.previous = {}
+    stops._Stop.previous, stops._Stop.begun = {}, False
 
 
 @pytest.fixture(autouse=True)

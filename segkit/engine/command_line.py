@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from segkit.command import command, program, worded
 from segkit.console import told_streams
 from segkit.engine import stops
+from segkit.engine.errors import lost_contact
 from segkit.engine.shared_options import CFG_OPTIONS, add_config, add_shared
 
 if TYPE_CHECKING:
@@ -245,7 +246,7 @@ def run_script(main: Callable[[], int | None]) -> None:
 
 def _run(main: Callable[[], int | None], with_traceback: bool) -> None:
     try:
-        status = main()
+        status = _with_the_others(main)
         if 'torch.distributed' in sys.modules:
             from segkit.engine.dist import leave_dist
 
@@ -276,6 +277,16 @@ def _run(main: Callable[[], int | None], with_traceback: bool) -> None:
             raise
         print(f'{type(error).__name__}: {_sentence(error)}', file=sys.stderr)
         sys.exit(1)
+
+
+def _with_the_others(main: Callable[[], int | None]) -> int | None:
+    """``main``, of whose ranks one may be stopped while it starts, a moment before this one."""
+    try:
+        return main()
+    except Exception as error:
+        if stops.starting() and lost_contact(error):
+            stops.leave_if_asked_soon()
+        raise
 
 
 def _reader_left() -> bool:

@@ -49,11 +49,18 @@ def _meaning(error: BaseException) -> str | None:
     said = str(error)
     if 'DataLoader worker (pid' in said:  # not 'Caught ... in DataLoader worker process'
         return _WORKER_DIED
+    return _CONTACT_LOST + _who_is_silent() if _of_contact(error) else None
+
+
+def _of_contact(error: BaseException) -> bool:
     # NCCL and the key-value store of a job have error types of their own.
     of_a_group = type(error).__module__ == 'torch.distributed'
-    if of_a_group or any(words in said for words in _WORDS_OF_GLOO):
-        return _CONTACT_LOST + _who_is_silent()
-    return None
+    return of_a_group or any(words in str(error) for words in _WORDS_OF_GLOO)
+
+
+def lost_contact(error: BaseException) -> bool:
+    """Whether it arose from another rank's being gone."""
+    return any(map(_of_contact, _chain(error)))
 
 
 def _who_is_silent() -> str:

@@ -99,7 +99,48 @@ def locked(folder: str | os.PathLike) -> Iterator[None]:
     Raises:
         ConfigError: another run holds it; says which host and process, and since when.
     """
-    path, held = Path(folder) / '.running', fcntl is not None
+    path = Path(folder) / '.running'
+    file, held = _take(path)
+    try:
+        if held:
+            os.ftruncate(file, 0)
+            since = time.strftime('%Y-%m-%d %H:%M:%S')
+            me = f'host {socket.gethostname()}, process {os.getpid()}, since {since}'
+            os.pwrite(file, me.encode(), 0)
+        yield
+    finally:
+        if held and _leads_to(path, file):
+            path.unlink(missing_ok=True)
+        os.close(file)
+
+
+def _take(path: Path) -> tuple[int, bool]:
+    """(the open lock file, whether it is locked: some file systems know no locks).
+
+    A run that ends removes its file and then lets go of it. Who waited at that very file would
+    hold one that nobody finds, beside the next run, which makes another: so it is asked afterwards
+    whether the name still leads to it; not for ever, as a file system may number a file anew each
+    time it is asked for.
+    """
+    for tries in range(50, 0, -1):
+        file, held, others = _try_lock(path)
+        if tries > 1 and not _leads_to(path, file):
+            os.close(file)
+            continue
+        break
+    if others:
+        who = os.pread(file, 200, 0).decode(errors='replace').strip()
+        os.close(file)
+        raise ConfigError(
+            f'work_dir: {path.parent} is in use by another run '
+            f'({who or "it does not say which"}): wait for it to end, or choose another folder '
+            'with --work-dir'
+        )
+    return file, held
+
+
+def _try_lock(path: Path) -> tuple[int, bool, bool]:
+    """(the open file, whether this process holds it now, whether another does)."""
     try:
         # Not through a link: what it leads to would be written over.
         file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, 'O_NOFOLLOW', 0), 0o644)
@@ -108,26 +149,21 @@ def locked(folder: str | os.PathLike) -> Iterator[None]:
             f'work_dir: {path} cannot be opened ({error.strerror}): move it away, or choose '
             'another folder with --work-dir'
         ) from None
+    if fcntl is None:
+        return file, False, False
     try:
-        try:
-            if held:
-                # A record lock: a forked data worker does not inherit it, and cannot keep it alive.
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            who = path.read_text(errors='replace')[:200].strip() or 'it does not say which'
-            raise ConfigError(
-                f'work_dir: {folder} is in use by another run ({who}): wait for it to end, or '
-                'choose another folder with --work-dir'
-            ) from None
-        except OSError:  # this file system knows no locks
-            held = False
-        if held:
-            os.ftruncate(file, 0)
-            since = time.strftime('%Y-%m-%d %H:%M:%S')
-            me = f'host {socket.gethostname()}, process {os.getpid()}, since {since}'
-            os.pwrite(file, me.encode(), 0)
-        yield
-        if held:
-            path.unlink(missing_ok=True)
-    finally:
-        os.close(file)
+        # A record lock: a forked data worker does not inherit it, and cannot keep it alive.
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return file, False, True
+    except OSError:  # this file system knows no locks
+        return file, False, False
+    return file, True, False
+
+
+def _leads_to(path: Path, file: int) -> bool:
+    """Whether the open ``file`` is the one of that name."""
+    try:
+        return os.path.samestat(os.lstat(path), os.fstat(file))
+    except FileNotFoundError:
+        return False

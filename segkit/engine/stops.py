@@ -21,6 +21,7 @@ REQUEUE = 75
 INTERRUPTED = 130
 # Windows has no SIGUSR1.
 SIGNALS = tuple(getattr(signal, name) for name in ('SIGTERM', 'SIGUSR1') if hasattr(signal, name))
+_LATE_S = 1.0  # a signal to all ranks comes to the last of them within this
 _TWICE_S = 1.0  # two Ctrl-C within this are one: a terminal and a launcher both pass it on
 
 
@@ -30,6 +31,7 @@ class _Stop:
     asked: int | None = None
     at = 0.0
     training = False
+    begun = False
     tool = False
     owner = 0
     previous: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
@@ -51,7 +53,7 @@ def _install() -> None:
 def training_begins() -> None:
     """From now on the loop acts on what is asked, Ctrl-C among it."""
     _install()
-    _Stop.training = True
+    _Stop.training = _Stop.begun = True
     if _Stop.previous:
         _Stop.previous[signal.SIGINT] = signal.signal(signal.SIGINT, _note)
 
@@ -64,9 +66,23 @@ def leave_if_asked() -> None:
         _leave(_Stop.asked)
 
 
+def starting() -> bool:
+    """Whether this is a tool that listens and has not begun to train."""
+    return _Stop.tool and bool(_Stop.previous) and not _Stop.begun
+
+
+def leave_if_asked_soon() -> None:
+    """The other ranks are lost, perhaps to a signal that has not come here yet: a launcher signals
+    one process after another."""
+    time.sleep(_LATE_S)
+    leave_if_asked()
+
+
 def training_ends() -> None:
     """All is saved. In a tool a signal changes nothing any more; elsewhere the handlers that were
     there before are put back. Ctrl-C is Python's again."""
+    if not _Stop.training:  # it failed while it started, or has ended before
+        return
     _Stop.training = False
     restored = {signal.SIGINT} if _Stop.tool else set(_Stop.previous)
     for number in restored & set(_Stop.previous):

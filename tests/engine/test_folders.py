@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from segkit.engine import folders
 from segkit.engine.folders import locked
 from segkit.errors import ConfigError
 
@@ -62,3 +63,31 @@ def test_a_forked_child_keeps_no_lock_of_a_dead_run(tmp_path):
             pass
     finally:
         os.killpg(process.pid, 9)
+
+
+def test_who_waited_at_the_lock_of_a_run_that_ended_takes_that_of_the_next(tmp_path, monkeypatch):
+    """Between the start's opening of the file and its lock, a run that ends removes the file."""
+    lockf, path, opened = folders.fcntl.lockf, tmp_path / '.running', []
+
+    def late(file, *how):
+        opened.append(file)
+        if len(opened) == 1:
+            path.unlink()
+        lockf(file, *how)
+
+    monkeypatch.setattr(folders.fcntl, 'lockf', late)
+    with locked(tmp_path):
+        assert len(opened) == 2
+        code = HOLD.replace('sys.stdin.read()', '')
+        environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
+        third = subprocess.run(
+            [sys.executable, '-c', code, str(tmp_path)], env=environment, capture_output=True
+        )
+        assert b'is in use by another run' in third.stderr
+    assert not path.exists()
+
+
+def test_a_run_that_fails_leaves_no_lock_file(tmp_path):
+    with pytest.raises(OSError, match='a disk'), locked(tmp_path):
+        raise OSError('a disk')
+    assert not (tmp_path / '.running').exists()

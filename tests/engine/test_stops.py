@@ -116,6 +116,48 @@ def test_a_signal_while_a_tool_imports_ends_it_with_75(tmp_path):
     assert said.startswith('Stopped by SIGTERM; nothing new to save.')
 
 
+LATE = """
+from segkit.engine import stops
+stops.watch()
+import os, signal, threading
+from segkit.engine.launch import run_script
+
+def main():
+    late = threading.Timer(0.3, os.kill, (os.getpid(), signal.{name}))
+    late.daemon = True
+    late.start()
+    raise RuntimeError('{error}')
+
+run_script(main)
+"""
+GLOO = '[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:3'
+
+
+@pytest.mark.parametrize(
+    ('error', 'name', 'status'),
+    [(GLOO, 'SIGTERM', 75), (GLOO, 'SIGINT', 130), ('a mistake', 'SIGTERM', 1)],
+)
+def test_a_rank_that_starts_loses_the_others_before_its_own_signal_comes(error, name, status):
+    command = [sys.executable, '-c', LATE.format(error=error, name=name)]
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert ended.returncode == status, ended.stderr
+
+
+def test_a_tool_that_fails_before_it_trains_still_hears(tmp_path):
+    class Lost(Hook):
+        def before_train(self, runner):
+            raise RuntimeError('an error')
+
+    stops.watch()
+    runner = Runner.from_cfg(tiny_config(tmp_path))
+    runner.register_hook(Lost())
+    with pytest.raises(RuntimeError, match='an error'):
+        runner.train()
+    assert signal.getsignal(signal.SIGTERM) is stops._note
+    assert stops.starting()
+
+
 ENDS = [
     # status of the launcher, said by the ranks, whether the script was signalled -> status
     ('0', '', '1', '0'),

@@ -1,7 +1,6 @@
 """A run that is asked to stop saves first."""
 
 import signal
-import time
 from typing import TYPE_CHECKING
 
 from mmengine.hooks import Hook
@@ -35,8 +34,7 @@ class PreemptionHook(Hook):
         try:
             any_rank(False)  # which waits for all
         except RuntimeError:
-            time.sleep(1.0)  # what another was asked may be on its way here
-            stops.leave_if_asked()
+            stops.leave_if_asked_soon()
             raise
 
     def after_train_iter(
