@@ -35,8 +35,9 @@ def main() -> None:
 def confusion_matrix(args: argparse.Namespace) -> None:
     from segkit.engine.config import load_config
     from segkit.evaluation.scores import row_shares, worst_confusions
-    from segkit.evaluation.tables import format_table
+    from segkit.evaluation.tables import format_table, write_table
     from segkit.registry import DATASETS
+    from segkit.shared_text import cell
     from segkit.visualization import charts
 
     cfg = load_config(args.config, parse_options(args.cfg_options))
@@ -47,7 +48,9 @@ def confusion_matrix(args: argparse.Namespace) -> None:
     folder = Path(args.out_dir)
     chart = charts.confusion(row_shares(matrix), classes, args.title)
     charts.save(chart, folder / 'confusion.png')
-    write_csv(folder / 'confusion.csv', matrix, classes)
+    names = [cell(name) for name in classes]
+    rows = [[name, *row] for name, row in zip(names, matrix.tolist())]
+    write_table(folder / 'confusion.csv', [['label \\ prediction', *names], *rows])
     mixed = worst_confusions(matrix, classes)
     print(format_table(['Label', 'Predicted', '% of label', 'Pixels'], mixed, texts=2))
     print(f'{folder}/confusion.png, {folder}/confusion.csv')
@@ -83,19 +86,6 @@ def count(dataset, args: argparse.Namespace):
         pred = torch.from_numpy(np.ascontiguousarray(pred))
         total += matrix_of(label, pred, len(classes), args.ignore_index, sample=sample)
     return total.numpy()
-
-
-def write_csv(path: Path, matrix, classes: list[str]) -> None:
-    """Pixel counts; rows are labels, columns predictions."""
-    import csv
-
-    from segkit.shared_text import cell
-
-    names = [cell(name) for name in classes]
-    with path.open('w', newline='', encoding='utf-8', errors='backslashreplace') as file:
-        writer = csv.writer(file, lineterminator='\n')
-        writer.writerow(['label \\ prediction', *names])
-        writer.writerows([name, *row] for name, row in zip(names, matrix.tolist()))
 
 
 if __name__ == '__main__':

@@ -312,7 +312,8 @@ def known_scores(cfg: Mapping) -> tuple[list[str], list[str]] | None:
         names += ['mIoU_low', 'mIoU_high'] if metric.get('bootstrap') else []
         names += ['mIoU_pictures'] if metric.get('picture_file') else []
         for group in [asked] if isinstance(asked, str) else asked:
-            names += [*METRIC_GROUPS.get(group, {}), *(['FWIoU'] if group == 'mIoU' else [])]
+            names += [f'm{head}' for head in METRIC_GROUPS.get(group, ())]
+            names += ['FWIoU'] if group == 'mIoU' else []
         whole += [prefix + name for name in names]
         single += [f'{prefix}{head}.{name}' for head in COLUMNS for name in classes]
     return whole, single

@@ -6,8 +6,6 @@ gives, without what lies off its diagonal.
 """
 
 from collections.abc import Iterable, Sequence, Sized
-from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -19,31 +17,6 @@ from .confusion import confusion_matrix
 from .scores import METRIC_GROUPS, Scores
 
 Areas = tuple[Tensor, Tensor, Tensor, Tensor]  # intersect, union, prediction, label
-# What each group of scores is called there -> here.
-GROUPS = {
-    'mIoU': {'IoU': 'iou', 'Acc': 'acc'},
-    'mDice': {'Dice': 'dice', 'Acc': 'acc'},
-    'mFscore': {'Fscore': 'fscore', 'Precision': 'precision', 'Recall': 'recall'},
-}
-
-
-@dataclass(frozen=True)
-class AreaScores(Scores):
-    """`Scores` of summed areas (4, K); ``matrix`` is empty."""
-
-    areas: np.ndarray = field(default_factory=lambda: np.zeros((4, 0)))
-
-    @cached_property
-    def intersect(self) -> np.ndarray:
-        return self.areas[0]
-
-    @cached_property
-    def pred_area(self) -> np.ndarray:
-        return self.areas[2]
-
-    @cached_property
-    def label_area(self) -> np.ndarray:
-        return self.areas[3]
 
 
 def areas_of(pred_label: Tensor, label: Tensor, num_classes: int, ignore_index: int) -> Areas:
@@ -55,13 +28,14 @@ def areas_of(pred_label: Tensor, label: Tensor, num_classes: int, ignore_index: 
 
 def area_scores(
     results: Iterable[Sequence], classes: Sequence[str], beta: float, nan_to_num: float | None
-) -> AreaScores:
+) -> Scores:
     """Scores of the areas of many images, each four of shape (K,)."""
     rows = [torch.stack([torch.as_tensor(a).double().cpu() for a in row]) for row in results]
     if not rows:
         raise EvaluationError('No image was scored: there are no areas to sum.')
-    areas = torch.stack(rows).sum(0).numpy()
-    return AreaScores(np.zeros((0, 0)), classes, beta, nan_to_num, areas=areas)
+    right, _, predicted, labelled = torch.stack(rows).sum(0).numpy()
+    areas = right, labelled, predicted
+    return Scores(np.zeros((0, 0)), classes, beta, nan_to_num, areas=areas)
 
 
 def total_area_to_metrics(
@@ -85,5 +59,5 @@ def total_area_to_metrics(
     scores = area_scores([total], [''] * len(total_area_label), beta, nan_to_num)
     found: dict[str, object] = {'aAcc': np.float64(scores.overall)}
     for name in names:
-        found |= {there: getattr(scores, here) for there, here in GROUPS[name].items()}
+        found |= {heading: getattr(scores, heading.lower()) for heading in METRIC_GROUPS[name]}
     return found

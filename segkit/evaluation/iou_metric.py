@@ -32,12 +32,14 @@ from .confusion import Sample, confusion_matrix, flat_map, known_pixels
 from .id_images import IdImageWriter, claim
 from .image_counts import confidence_interval, counts_of_matrix, gather_rows, sum_over_ranks
 from .intersect_and_union import area_scores, areas_of, total_area_to_metrics
-from .picture_scores import PictureScores
+from .picture_scores import Picture, write_pictures
 from .scalars import publish_class_scores
 from .scores import METRIC_GROUPS, Scores, iou_of_counts, nanmean
 from .tables import class_table, summary_table, write_csv, write_json
 
-_COUNTS = ('_matrix', '_last', '_images', '_labelled', '_unknown', '_rows', '_boundary_rows')
+_COUNTS = (
+    '_matrix', '_last', '_images', '_labelled', '_unknown', '_rows', '_boundary_rows', 'pictures',
+)  # fmt: skip
 
 
 @METRICS.register_module()
@@ -132,10 +134,10 @@ class IoUMetric(BaseMetric):
         self._matrix: Tensor | None = None
         self._last: Tensor | None = None
         self._images = 0
-        self._pictures = PictureScores(self.picture_file) if self.picture_file else None
         self._labelled = self._unknown = 0  # pixels, where the network may say that it is unsure
         self._rows: list[Tensor] = []
         self._boundary_rows: list[Tensor] = []
+        self.pictures: list[Picture] = []
 
     @property
     def classes(self) -> Sequence[str]:
@@ -213,8 +215,8 @@ class IoUMetric(BaseMetric):
         before = None if self._matrix is None else self._matrix.to(matrix.device)
         self._matrix = matrix if before is None else before + matrix
         self._last, self._images = matrix, self._images + 1
-        if self._pictures is not None:
-            self._pictures.add(self._short_name(sample), matrix, unsure)
+        if self.picture_file:
+            self.pictures.append((self._short_name(sample), counts_of_matrix(matrix), unsure))
         if self.bootstrap:
             self._rows.append(counts_of_matrix(matrix))
         if self.boundary:
@@ -247,16 +249,13 @@ class IoUMetric(BaseMetric):
         """What has been counted so far, in values that ``torch.load(weights_only=True)`` reads."""
         state: dict[str, object] = {name: getattr(self, name) for name in _COUNTS}
         state = {k: v.cpu() if isinstance(v, Tensor) else v for k, v in state.items()}
-        lines = self._pictures.lines() if self._pictures is not None else []
         sources = dict(self._writer.sources if self._writer else self._sources)
-        return dict(state, pictures=lines, sources=sources, results=list(self.results))
+        return dict(state, sources=sources, results=list(self.results))
 
     def go_on_from(self, state: Mapping[str, Any]) -> None:
         """Count on from what ``progress`` gave."""
         for name in _COUNTS:
             setattr(self, name, state[name])
-        if self._pictures is not None:
-            self._pictures.add_lines(state['pictures'])
         self._sources = dict(state['sources'])
         self.results[:] = state['results']
 
@@ -278,30 +277,34 @@ class IoUMetric(BaseMetric):
         if self.format_only:
             print_log(f'Predictions are in {self.output_dir}.', 'current')
             return {}
-        if self._keeps_areas() or sum_over_ranks(len(self.results)):
-            return self._evaluate_areas(size)
-        k = len(self.classes)
-        matrix = self._matrix if self._matrix is not None else torch.zeros(k, k, dtype=torch.int64)
-        matrix = self._without_padding(matrix, sum_over_ranks(self._images), size)
+        areas = self._keeps_areas() or bool(sum_over_ranks(len(self.results)))
+        results = self._of_areas(size) if areas else self._of_matrix(size)
+        if self.scores is not None:
+            table = class_table(self.scores, self.iou_metrics)
+            print_log('Per class, in percent:\n' + table, 'current')
+        if not areas:
+            print_log('Summary, in percent:\n' + summary_table(results), 'current')
+        if self.scores is not None and not areas and get_rank() == 0:
+            if self.result_file:
+                info = dict(self.result_info, images=size)
+                write_json(f'{self.result_file}.json', self.scores, **info)
+                write_csv(f'{self.result_file}.csv', self.scores)
+                for kind in ('json', 'csv'):
+                    note(f'{self.result_file}.{kind}', 'IoUMetric')
+            if self.class_scalars:
+                publish_class_scores(self.scores)
+        prefix = f'{self.prefix}/' if self.prefix else ''
+        return {prefix + name: value for name, value in results.items()}
+
+    def _of_matrix(self, size: int) -> dict[str, float]:
+        matrix = self._without_padding(size)
         all_reduce(matrix)
-        scores = Scores(matrix.cpu().numpy(), self.classes, self.beta, self.nan_to_num)
-        scores.extra.update(self._extras(k))
+        counted = matrix.cpu().numpy(), self.classes, self.beta, self.nan_to_num
+        scores = Scores(*counted, self._extras())
         self.results.clear()
         self._reset()
         self.scores = scores
-        results = self.compute_metrics([])
-        print_log('Per class, in percent:\n' + class_table(scores, self.iou_metrics), 'current')
-        print_log('Summary, in percent:\n' + summary_table(results), 'current')
-        if get_rank() == 0:
-            if self.result_file:
-                write_json(f'{self.result_file}.json', scores, **self.result_info, images=size)
-                write_csv(f'{self.result_file}.csv', scores)
-                note(f'{self.result_file}.json', 'IoUMetric')
-                note(f'{self.result_file}.csv', 'IoUMetric')
-            if self.class_scalars:
-                publish_class_scores(scores)
-        prefix = f'{self.prefix}/' if self.prefix else ''
-        return {prefix + name: value for name, value in results.items()}
+        return self.compute_metrics([])
 
     def _keeps_areas(self) -> bool:
         """Whether a step of it was replaced that asks for the areas of each image."""
@@ -311,53 +314,48 @@ class IoUMetric(BaseMetric):
             name in vars(self) or getattr(own, name) is not getattr(ours, name) for name in steps
         )
 
-    def _evaluate_areas(self, size: int) -> dict[str, float]:
+    def _of_areas(self, size: int) -> dict[str, float]:
         """Every rank computes from the areas of all images, in the order of the data set."""
         parts = all_gather_object(self.results)
         rows = [row for group in zip_longest(*parts) for row in group if row is not None][:size]
         self.results.clear()
         extras = {}
         if self.boundary or self.bootstrap:
-            k = len(self.classes)
-            matrix = self._matrix if self._matrix is not None else torch.zeros(k, k)
-            self._without_padding(matrix, sum_over_ranks(self._images), size)
-            extras = self._extras(k)
+            self._without_padding(size)
+            extras = self._extras()
         self._reset()
         self.scores = None
-        results = {**self.compute_metrics(rows), **extras}
-        if self.scores is not None:  # it was asked for, too
-            table = class_table(self.scores, self.iou_metrics)
-            print_log('Per class, in percent:\n' + table, 'current')
-        prefix = f'{self.prefix}/' if self.prefix else ''
-        return {prefix + name: value for name, value in results.items()}
+        return {**self.compute_metrics(rows), **extras}
 
-    def _without_padding(self, matrix: Tensor, total: int, size: int) -> Tensor:
-        """Take out the image that mmengine's DefaultSampler appends to the last ranks' lists.
+    def _without_padding(self, size: int) -> Tensor:
+        """This rank's matrix without the image that mmengine's DefaultSampler appends to the last
+        ranks' lists; what else is counted for each image is cut, too.
 
         It repeats images until every rank has as many; position i goes to rank i % ranks, so the
         repeated ones are the last image of the last (total - size) ranks.
         """
-        surplus, ranks = total - size, get_world_size()
+        k, ranks, total = len(self.classes), get_world_size(), sum_over_ranks(self._images)
+        matrix = self._matrix if self._matrix is not None else torch.zeros(k, k, dtype=torch.int64)
+        surplus = total - size
         if total == 0 or surplus < 0:
             print_log(f'{total} of {size} images were scored.', 'current', level=logging.WARNING)
         if not 0 < surplus < ranks or self._last is None or get_rank() < ranks - surplus:
             return matrix.clone()
-        for rows in (self._rows, self._boundary_rows):
+        for rows in (self._rows, self._boundary_rows, self.pictures):
             del rows[-1:]
-        if self._pictures is not None:
-            self._pictures.drop_last()
         return matrix - self._last
 
-    def _extras(self, k: int) -> dict[str, float]:
-        extra = {}
-        if self._pictures is not None:
-            extra['mIoU_pictures'] = self._pictures.save(self.classes)
+    def _extras(self) -> dict[str, float]:
+        extra, k = {}, len(self.classes)
+        if self.picture_file:
+            mean = write_pictures(self.picture_file, self.pictures, self.classes)
+            extra['mIoU_pictures'] = mean
         labelled = sum_over_ranks(self._labelled)
         if labelled:
             extra['unknown'] = 100 * sum_over_ranks(self._unknown) / labelled
         if self.boundary:
-            rows = torch.stack(self._boundary_rows).sum(0) if self._boundary_rows else None
-            counts = torch.zeros(3, k, dtype=torch.int64) if rows is None else rows
+            none = torch.zeros(3, k, dtype=torch.int64)
+            counts = torch.stack([none, *self._boundary_rows]).sum(0)
             all_reduce(counts)
             extra['mBIoU'] = 100 * nanmean(iou_of_counts(counts.numpy()))
         if self.bootstrap:
@@ -380,12 +378,9 @@ class IoUMetric(BaseMetric):
             self.scores = area_scores(results, self.classes, self.beta, self.nan_to_num)
             options: Any = (self.iou_metrics, self.nan_to_num, self.beta)
             found = self.total_area_to_metrics(*totals, *options)
-            named = {name if name == 'aAcc' else f'm{name}': value for name, value in found.items()}
-            shares = {name: nanmean(np.asarray(value)) for name, value in named.items()}
-            return {
-                **self.scores.summary(self.iou_metrics),
-                **{name: 100 * share for name, share in shares.items()},
-            }
+            percent = {name: 100 * nanmean(np.asarray(value)) for name, value in found.items()}
+            named = {n if n == 'aAcc' else f'm{n}': value for n, value in percent.items()}
+            return {**self.scores.summary(self.iou_metrics), **named}
         if self.scores is None:
             raise EvaluationError('IoUMetric: there are no scores yet; call evaluate(size) first.')
         return self.scores.summary(self.iou_metrics)

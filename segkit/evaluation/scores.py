@@ -21,20 +21,13 @@ from functools import cached_property
 
 import numpy as np
 
-# What each name in ``iou_metrics`` reports: result name -> attribute of Scores averaged.
+# Scores of each class: headings of a table, and in small letters attributes of Scores.
+COLUMNS = ('IoU', 'Acc', 'Dice', 'Fscore', 'Precision', 'Recall')
+# What each name in ``iou_metrics`` reports of them; the mean over classes has an m before its name.
 METRIC_GROUPS = {
-    'mIoU': {'mIoU': 'iou', 'mAcc': 'acc'},
-    'mDice': {'mDice': 'dice', 'mAcc': 'acc'},
-    'mFscore': {'mFscore': 'fscore', 'mPrecision': 'precision', 'mRecall': 'recall'},
-}
-# Columns of a per-class table: heading -> attribute of Scores.
-COLUMNS = {
-    'IoU': 'iou',
-    'Acc': 'acc',
-    'Dice': 'dice',
-    'Fscore': 'fscore',
-    'Precision': 'precision',
-    'Recall': 'recall',
+    'mIoU': ('IoU', 'Acc'),
+    'mDice': ('Dice', 'Acc'),
+    'mFscore': ('Fscore', 'Precision', 'Recall'),
 }
 
 
@@ -50,7 +43,7 @@ def iou_of_counts(counts: np.ndarray) -> np.ndarray:
     return divide(intersect, label + pred - intersect)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Scores:
     """Scores of a (K, K) int64 matrix, rows labels and columns predictions.
 
@@ -61,6 +54,7 @@ class Scores:
         nan_to_num: value in [0, 1] that stands for the score of an absent class and then counts
             in the mean; None leaves absent classes out.
         extra: further results by name, each a percentage (boundary IoU, confidence limits).
+        areas: I, L and P of each class, (3, K), where there is no matrix.
     """
 
     matrix: np.ndarray
@@ -68,54 +62,25 @@ class Scores:
     beta: float = 1.0
     nan_to_num: float | None = None
     extra: dict = field(default_factory=dict)
+    areas: Sequence[np.ndarray] | None = None
 
-    @cached_property
-    def intersect(self) -> np.ndarray:
-        """(K,) pixels labelled and predicted as the class."""
-        return np.diagonal(self.matrix)
-
-    @cached_property
-    def label_area(self) -> np.ndarray:
-        """(K,) pixels labelled as the class."""
-        return self.matrix.sum(1)
-
-    @cached_property
-    def pred_area(self) -> np.ndarray:
-        """(K,) pixels predicted as the class."""
-        return self.matrix.sum(0)
-
-    def _fill(self, values: np.ndarray) -> np.ndarray:
-        if self.nan_to_num is None:
-            return values
-        return np.nan_to_num(values, nan=self.nan_to_num)
-
-    @cached_property
-    def iou(self) -> np.ndarray:
-        """(K,) intersection over union, in [0, 1] or nan; so are the properties below."""
-        union = self.label_area + self.pred_area - self.intersect
-        return self._fill(divide(self.intersect, union))
-
-    @cached_property
-    def acc(self) -> np.ndarray:
-        return self._fill(divide(self.intersect, self.label_area))
-
-    @property
-    def recall(self) -> np.ndarray:
-        return self.acc
-
-    @cached_property
-    def precision(self) -> np.ndarray:
-        return self._fill(divide(self.intersect, self.pred_area))
-
-    @cached_property
-    def dice(self) -> np.ndarray:
-        return self._fill(divide(2 * self.intersect, self.label_area + self.pred_area))
-
-    @cached_property
-    def fscore(self) -> np.ndarray:
+    def __post_init__(self) -> None:
+        matrix = self.matrix
+        counts = self.areas or (np.diagonal(matrix), matrix.sum(1), matrix.sum(0))
+        self.intersect, self.label_area, self.pred_area = counts
         weight = self.beta**2
-        total = weight * self.label_area + self.pred_area
-        return self._fill(divide((1 + weight) * self.intersect, total))
+        union = self.label_area + self.pred_area - self.intersect
+        weighted = weight * self.label_area + self.pred_area
+        # (K,) each, in [0, 1] or nan.
+        self.iou = self._share(self.intersect, union)
+        self.acc = self.recall = self._share(self.intersect, self.label_area)
+        self.precision = self._share(self.intersect, self.pred_area)
+        self.dice = self._share(2 * self.intersect, self.label_area + self.pred_area)
+        self.fscore = self._share((1 + weight) * self.intersect, weighted)
+
+    def _share(self, part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+        values = divide(part, whole)
+        return values if self.nan_to_num is None else np.nan_to_num(values, nan=self.nan_to_num)
 
     @cached_property
     def overall(self) -> float:
@@ -133,15 +98,15 @@ class Scores:
         """Result name -> percentage, in full precision, in the order they are printed."""
         results = {'aAcc': 100 * self.overall}
         for metric in iou_metrics:
-            for name, attribute in METRIC_GROUPS[metric].items():
-                results[name] = 100 * nanmean(getattr(self, attribute))
+            for name in METRIC_GROUPS[metric]:
+                results[f'm{name}'] = 100 * nanmean(getattr(self, name.lower()))
             if metric == 'mIoU':
                 results['FWIoU'] = 100 * self.frequency_weighted
         return {**results, **self.extra}
 
-    def per_class(self, headings: Iterable[str] = tuple(COLUMNS)) -> dict[str, np.ndarray]:
+    def per_class(self, headings: Iterable[str] = COLUMNS) -> dict[str, np.ndarray]:
         """Heading -> (K,) scores in percent."""
-        return {heading: 100 * getattr(self, COLUMNS[heading]) for heading in headings}
+        return {heading: 100 * getattr(self, heading.lower()) for heading in headings}
 
 
 def nanmean(values: np.ndarray) -> float:

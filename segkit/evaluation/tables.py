@@ -14,14 +14,7 @@ from prettytable import PrettyTable
 from segkit.shared_text import cell
 from segkit.whole_file import write_text
 
-from .scores import METRIC_GROUPS, Scores
-
-# Which columns of the per-class table each metric asks for.
-_HEADINGS = {
-    'mIoU': ('IoU', 'Acc'),
-    'mDice': ('Dice', 'Acc'),
-    'mFscore': ('Fscore', 'Precision', 'Recall'),
-}
+from .scores import COLUMNS, METRIC_GROUPS, Scores
 
 
 def format_table(headings: Sequence[str], rows: Iterable[Sequence[object]], texts: int = 1) -> str:
@@ -35,7 +28,7 @@ def format_table(headings: Sequence[str], rows: Iterable[Sequence[object]], text
 
 def class_table(scores: Scores, iou_metrics: Sequence[str] = ('mIoU',)) -> str:
     """The per-class table of a log, in percent; absent classes show nan."""
-    wanted = list(dict.fromkeys(h for metric in iou_metrics for h in _HEADINGS[metric]))
+    wanted = list(dict.fromkeys(h for metric in iou_metrics for h in METRIC_GROUPS[metric]))
     columns = scores.per_class(wanted)
     rows = [
         [name, *(float(column[i]) for column in columns.values())]
@@ -60,7 +53,7 @@ def to_json(scores: Scores, **info: object) -> dict:
         }
         for i, name in enumerate(scores.classes)
     ]
-    summary = {k: _number(v) for k, v in scores.summary(tuple(METRIC_GROUPS)).items()}
+    summary = {k: _number(v) for k, v in scores.summary().items()}
     return {
         **info,
         'metrics': summary,
@@ -80,11 +73,15 @@ def write_json(path: str | os.PathLike, scores: Scores, **info: object) -> None:
 
 def write_csv(path: str | os.PathLike, scores: Scores) -> None:
     """One row a class, a last row ``mean``; absent classes have empty cells."""
+    content = to_json(scores)
+    rows = [[cell(entry.pop('class')), *entry.values()] for entry in content['classes']]
+    means = [content['metrics'][f'm{heading}'] for heading in COLUMNS]
+    headings = ['class', *content['classes'][0]]
+    write_table(path, [headings, *rows, ['mean', *means, '', '']])
+
+
+def write_table(path: str | os.PathLike, rows: Iterable[Sequence[object]]) -> None:
+    """Write a table as CSV, whole or not at all; None is an empty cell."""
     text = io.StringIO()
-    entries = to_json(scores)['classes']
-    writer = csv.DictWriter(text, fieldnames=list(entries[0]), lineterminator='\n')
-    writer.writeheader()
-    writer.writerows({**entry, 'class': cell(entry['class'])} for entry in entries)
-    metrics = to_json(scores)['metrics']
-    writer.writerow({'class': 'mean', **{h: metrics[f'm{h}'] for h in scores.per_class()}})
+    csv.writer(text, lineterminator='\n').writerows(rows)
     write_text(path, text.getvalue())
