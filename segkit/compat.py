@@ -155,7 +155,7 @@ def shipped_bases() -> None:
         return
 
     def find(cfg_path: str, filename: str) -> tuple[str, str | None]:
-        from segkit.engine.config_names import in_its_folder, shipped_home
+        from segkit.engine.config_files import in_its_folder, shipped_home
 
         scope, separator, part = cfg_path.partition('::')
         ours = scope == 'segkit' or scope == 'mmseg' and importlib.util.find_spec('mmseg') is None

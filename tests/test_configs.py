@@ -10,7 +10,7 @@ import torch
 from helpers.published_keys import published_shapes
 from mmengine.config import Config
 
-from segkit.engine.config_names import shipped_configs
+from segkit.engine.config_files import shipped_configs
 from segkit.model_zoo import PUBLISHED, read_rows
 from segkit.registry import DATASETS
 from segkit.weights import build_undrawn, load_into

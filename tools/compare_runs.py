@@ -36,7 +36,7 @@ def main() -> None:
 
 def place(run: str) -> str | Path:
     """The path itself, or that of a shipped config."""
-    from segkit.engine.config_names import named, shipped_configs
+    from segkit.engine.config_files import named, shipped_configs
 
     shipped = shipped_configs()
     found = named(run.removesuffix('.py'), shipped)
@@ -48,9 +48,8 @@ def show_settings(configs: list[tuple[str, Path]]) -> None:
 
     A config that was named is run, one found in the folder of a run is only read.
     """
-    from segkit.engine.config import load_config
+    from segkit.engine.config import flat_config, load_config
     from segkit.engine.config_files import read_dumped
-    from segkit.engine.config_options import flat_config
     from segkit.engine.config_schema import RUNNER_KEYS
     from segkit.evaluation.run_results import differing
     from segkit.evaluation.tables import format_table

@@ -28,8 +28,7 @@ def main() -> None:
 def convert_config(args: argparse.Namespace) -> None:
     from mmengine.config import Config
 
-    from segkit.engine.config_files import read_config_file
-    from segkit.engine.config_names import named, shipped_configs
+    from segkit.engine.config_files import named, read_config_file, shipped_configs
     from segkit.engine.migration import convert, differences, leaf_text, same_parameters
 
     try:

@@ -94,7 +94,7 @@ def download(args: argparse.Namespace) -> int:
 
 def _refuse_unnamed(row, name: str) -> None:
     """A catalogue is data: a config that is a program runs only if the user named the file."""
-    from segkit.engine.config_names import shipped_configs
+    from segkit.engine.config_files import shipped_configs
 
     if row.config.removesuffix('.py') in shipped_configs() and not Path(row.config).is_file():
         return

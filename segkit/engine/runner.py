@@ -36,10 +36,9 @@ from torch.utils.data import DataLoader
 from segkit.compat import make_current, place_loop
 from segkit.engine import checkpoints, model_setup, stops
 from segkit.engine.components import Components
-from segkit.engine.config import config_differences
+from segkit.engine.config import config_differences, places_named
 from segkit.engine.config_check import check_triples
 from segkit.engine.config_files import plain_config
-from segkit.engine.config_options import places_named
 from segkit.engine.data_order import batches_after
 from segkit.engine.dist import from_first_rank
 from segkit.engine.folders import check_start, is_given, locked

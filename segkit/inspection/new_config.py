@@ -12,7 +12,7 @@ from segkit.command import command
 from segkit.datasets.metainfo import dataset_metainfo, make_palette
 from segkit.datasets.parallel import Failure, parallel
 from segkit.datasets.scan import SPLIT_WRITER, write_split
-from segkit.engine.config_names import shipped_home
+from segkit.engine.config_files import shipped_home
 from segkit.errors import UserError
 from segkit.outputs import check_outputs
 from segkit.visualization.class_tables import ClassTable, Entry, find_table, parse_given, read_table

@@ -8,7 +8,7 @@ import difflib
 import os
 from dataclasses import dataclass
 
-from segkit.engine.config_names import shipped_home
+from segkit.engine.config_files import shipped_home
 from segkit.errors import UserError
 
 # by what they cost

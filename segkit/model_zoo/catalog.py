@@ -8,7 +8,7 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from segkit.engine.config_names import named
+from segkit.engine.config_files import named
 from segkit.errors import UserError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from segkit.apis import available, inference_model
 from segkit.apis.available import available_models
 from segkit.apis.train_folder import Trained, train
 from segkit.engine.config import load_config
-from segkit.engine.config_names import shipped_home
+from segkit.engine.config_files import shipped_home
 from segkit.errors import UserError
 from segkit.inspection.recipe import NETWORKS
 from segkit.registry import MODELS

@@ -13,7 +13,7 @@ from segkit.datasets.decode import picture_header
 from segkit.engine import Runner
 from segkit.engine.before_training import CHECKS, Plan, findings
 from segkit.engine.command_line import parse_options
-from segkit.engine.config_options import merge_options
+from segkit.engine.config import merge_options
 from segkit.engine.data_order import endless_batches
 from segkit.engine.errors import TrainingError
 from segkit.engine.hooks.first_batches import channels_fit, network_channels

@@ -1,7 +1,7 @@
 import pytest
 
 from segkit.engine.config import load_config
-from segkit.engine.config_names import find_config, shipped_configs
+from segkit.engine.config_files import find_config, shipped_configs
 from segkit.errors import ConfigError
 
 NAME = 'pspnet_r101-d8_512x512_80k_ade20k'

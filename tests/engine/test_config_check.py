@@ -9,7 +9,7 @@ from torch import nn
 from segkit.engine import ConfigError, check_config
 from segkit.engine.config import load_config
 from segkit.engine.config_check import accepted_arguments
-from segkit.engine.config_names import shipped_configs
+from segkit.engine.config_files import shipped_configs
 from segkit.registry import MODELS
 
 

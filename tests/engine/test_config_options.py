@@ -4,8 +4,7 @@ import warnings
 
 import pytest
 
-from segkit.engine.config import load_config
-from segkit.engine.config_options import MOVED, flat_config
+from segkit.engine.config import MOVED, flat_config, load_config
 from segkit.engine.config_schema import RUNNER_KEYS
 from segkit.errors import ConfigError
 

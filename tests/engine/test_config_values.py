@@ -12,8 +12,8 @@ from mmengine.registry import Registry
 
 from segkit import registry as registries
 from segkit.engine import ConfigError, Runner, check_config
+from segkit.engine.config import places_named
 from segkit.engine.config_check import constructors, fits, wrong_kind, wrong_value
-from segkit.engine.config_options import places_named
 from segkit.engine.config_schema import CHOICES, KINDS, RANGES
 from segkit.errors import UserError
 from segkit.registry import MODELS

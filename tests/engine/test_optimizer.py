@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from segkit.engine.config import load_config
-from segkit.engine.config_names import shipped_configs
+from segkit.engine.config_files import shipped_configs
 from segkit.engine.optimizer import accumulation, batch_of, scale_rates
 
 

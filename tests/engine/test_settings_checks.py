@@ -14,9 +14,8 @@ from segkit.engine.before_training import (
     known_scores,
 )
 from segkit.engine.command_line import parse_options
-from segkit.engine.config import load_config
-from segkit.engine.config_names import shipped_configs
-from segkit.engine.config_options import merge_options
+from segkit.engine.config import load_config, merge_options
+from segkit.engine.config_files import shipped_configs
 from segkit.engine.hooks.checkpoint import better_rule
 from segkit.errors import ConfigError
 

@@ -21,7 +21,7 @@ from typing import Any
 from mmengine.config import Config
 
 from segkit.engine import Runner, check_config
-from segkit.engine.config_options import flat_config
+from segkit.engine.config import flat_config
 from segkit.engine.config_schema import RUNNER_KEYS
 
 # Lengths of a run and numbers of processes are not tried out at 10**9.

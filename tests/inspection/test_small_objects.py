@@ -10,7 +10,7 @@ from helpers.make_data import write_dataset
 from scipy import ndimage
 
 from segkit.engine.command_line import parse_options
-from segkit.engine.config_options import merge_options
+from segkit.engine.config import merge_options
 from segkit.inspection.check import check
 from segkit.inspection.small_objects import (
     lost_share,

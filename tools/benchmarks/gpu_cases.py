@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from segkit import ops
 from segkit.engine.config import load_config
-from segkit.engine.config_names import shipped_home
+from segkit.engine.config_files import shipped_home
 from segkit.models.backbones.timm_backbone import import_timm
 from segkit.models.decode_heads.pixel_attention import pixel_attention
 from segkit.models.layers import revert_sync_bn

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from written_out import to_classes, written_attention
 
 from segkit.engine.config import load_config
-from segkit.engine.config_names import shipped_home
+from segkit.engine.config_files import shipped_home
 from segkit.engine.model_setup import NETWORK_PARTS
 from segkit.models.decode_heads import BaseDecodeHead
 from segkit.models.inference.fuse import speed_up

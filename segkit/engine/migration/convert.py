@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
-from segkit.engine.config_names import shipped_configs
+from segkit.engine.config_files import shipped_configs
 from segkit.errors import UserError
 
 from .data_sets import retyped, unnamed

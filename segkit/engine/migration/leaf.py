@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from segkit.engine.config_names import shipped_home
+from segkit.engine.config_files import shipped_home
 
 from .compare import differences
 

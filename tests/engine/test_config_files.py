@@ -7,7 +7,7 @@ from mmengine.registry import Registry
 
 from segkit.engine import Runner, check_config
 from segkit.engine.config import load_config
-from segkit.engine.config_names import find_config, shipped_configs, words
+from segkit.engine.config_files import find_config, shipped_configs, words
 from segkit.errors import ConfigError
 from segkit.model_zoo import read_rows
 from segkit.model_zoo.catalog import find
