@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from segkit.compat import CountsAsConvModule
 from segkit.errors import UserError
-from segkit.ops import conv_cat_upsampled, far_taps, winograd
+from segkit.ops import conv_cat_upsampled, far_taps, wide_conv, winograd
 
 from .layer_types import CONVS, Config, Conv, build_activation, build_norm, look_up
 
@@ -88,8 +88,8 @@ class WideConv2d(nn.Conv2d):
         if torch.compiler.is_compiling() or shape != ((3, 3), (1, 1), self.dilation, 1, 'zeros'):
             return super().forward(x)
         dilation = self.dilation[0]
-        way = far_taps if far_taps.pays(x, self.weight, dilation) else winograd
-        return way.conv2d(x, self.weight, self.bias, dilation)
+        ways = far_taps.ways(x, self.weight, dilation) or winograd.ways(x, self.weight, dilation)
+        return wide_conv.conv2d(x, self.weight, self.bias, dilation, ways)
 
 
 def build_conv(
@@ -98,7 +98,7 @@ def build_conv(
     """A convolution of ``cfg['type']`` (None: Conv2d) of so many channels ``before`` and ``after``;
     the other arguments go to its class."""
     cls, extra = look_up('conv_cfg', cfg or {'type': 'Conv2d'}, CONVS)
-    wide = size in (3, (3, 3)) and before * after >= winograd.LEAST_PAIRS
+    wide = size in (3, (3, 3)) and before * after >= wide_conv.LEAST_PAIRS
     if cls is nn.Conv2d and wide and kwargs.get('stride', 1) in (1, (1, 1)):
         cls = WideConv2d
     return cls(before, after, size, **kwargs, **extra)

@@ -13,14 +13,13 @@ Shapes: x (N, C0, H, W); a low map (N, Ci, h, w); conv.weight (Cout, C0 + sum Ci
 1-D interpolation matrices (H, 3 * h) and (W, 3 * w), one block for each tap.
 """
 
-import functools
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segkit.ops import winograd
+from segkit.ops import wide_conv, winograd
 from segkit.ops.autograd_context import Context
 from segkit.ops.gemm import inner_product, takes
 
@@ -67,9 +66,7 @@ def conv_cat_upsampled(
             full.append(F.interpolate(low, size, mode='bilinear', align_corners=align_corners))
             full_weight.append(weight)
     x, weight = _cat(full), _cat(full_weight)
-    wide = weight.shape[:2].numel() >= winograd.LEAST_PAIRS
-    convolve = winograd.conv2d if wide else functools.partial(F.conv2d, padding=1)
-    out = convolve(x, weight, conv.bias)
+    out = wide_conv.conv2d(x, weight, conv.bias, 1, winograd.ways(x, weight, 1))
     if not small:
         return out
     return out + _upsampled_share(small, small_weight, size, align_corners)

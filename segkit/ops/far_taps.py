@@ -13,15 +13,12 @@ Legend: x (N, C, H, W), weight (K, C, 3, 3), out (N, K, H, W).
 """
 
 from collections.abc import Iterator
-from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.grad import conv2d_input, conv2d_weight
 
-from segkit.ops import winograd
-from segkit.ops.autograd_context import Context
+from segkit.ops import wide_conv
+from segkit.ops.wide_conv import Ways, takes
 
 # Shares of the products that meet the map below which it pays: matrix products are not as fast as
 # convolutions, and for a small map the filters are what it takes time to put in order.
@@ -88,43 +85,9 @@ def by_filters(x: Tensor, grad: Tensor, dilation: int) -> Tensor:
     return out
 
 
-class _Kept(Context, Protocol):
-    dilation: int
-
-
-class _Convolution(torch.autograd.Function):
-    @staticmethod
-    def forward(x: Tensor, weight: Tensor, dilation: int) -> Tensor:
-        if _pays_by_pixels(x, dilation):
-            return convolve(x, weight, dilation)
-        return F.conv2d(x, weight, padding=dilation, dilation=dilation)
-
-    @staticmethod
-    def setup_context(ctx: _Kept, inputs: tuple[Tensor, Tensor, int], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs[:2])
-        ctx.dilation = inputs[2]
-
-    @staticmethod
-    def backward(ctx: _Kept, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
-        d, (of_x, of_weight, _) = ctx.dilation, ctx.needs_input_grad
-        how = {'padding': d, 'dilation': d}
-        twice = torch.is_grad_enabled()  # somebody differentiates the gradient
-        by_input = by_weight = None
-        if of_x and not twice and _pays_by_pixels(x, d):
-            by_input = convolve(grad, weight, d, turned=True)
-        elif of_x:
-            by_input = conv2d_input(x.shape, weight, grad, **how)
-        if of_weight and not twice and _pays_by_filters(x, d):
-            by_weight = by_filters(x, grad, d)
-        elif of_weight:
-            by_weight = conv2d_weight(x, weight.shape, grad, **how)
-        return by_input, by_weight, None
-
-
 def _pays_by_pixels(x: Tensor, dilation: int) -> bool:
     height, width = x.shape[2:]
-    enough = x.shape[0] * height * width >= winograd.LEAST_PIXELS
+    enough = x.shape[0] * height * width >= wide_conv.LEAST_PIXELS
     return enough and inside(height, width, dilation) <= MOST_INSIDE
 
 
@@ -132,17 +95,12 @@ def _pays_by_filters(x: Tensor, dilation: int) -> bool:
     return inside(x.shape[2], x.shape[3], dilation) <= MOST_INSIDE_BY_FILTERS
 
 
-def pays(x: Tensor, weight: Tensor, dilation: int) -> bool:
-    """Whether `conv2d` goes this way, in what it computes or in a gradient that will be asked."""
-    if dilation == 1 or not winograd.takes(x, weight):
-        return False
+def ways(x: Tensor, weight: Tensor, dilation: int) -> Ways | None:
+    """These, where one pays in what is computed or in a gradient that will be asked."""
+    if dilation == 1 or not takes(x, weight):
+        return None
+    pixels, filters = _pays_by_pixels(x, dilation), _pays_by_filters(x, dilation)
     trains = weight.requires_grad and torch.is_grad_enabled()
-    return _pays_by_pixels(x, dilation) or (trains and _pays_by_filters(x, dilation))
-
-
-def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
-    """``F.conv2d(x, weight, bias, padding=dilation, dilation=dilation)``, equal to rounding."""
-    if not pays(x, weight, dilation):
-        return F.conv2d(x, weight, bias, padding=dilation, dilation=dilation)
-    out = _Convolution.apply(x, weight, dilation)
-    return out if bias is None else out.add_(bias[:, None, None])
+    if not pixels and not (trains and filters):
+        return None
+    return Ways(convolve if pixels else None, by_filters if filters else None)

@@ -27,21 +27,19 @@ Legend: x (N, C, H, W), weight (K, C, 3, 3), out (N, K, H, W); T tiles of a band
 from collections.abc import Iterator
 from fractions import Fraction
 from math import prod
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.grad import conv2d_input, conv2d_weight
 
-from segkit.ops.autograd_context import Context
+from segkit.ops import wide_conv
+from segkit.ops.wide_conv import TAPS, Ways, takes
 
-STEP, TAPS, SIDE = 4, 3, 6  # outputs, taps and inputs of a tile, a side
+STEP, SIDE = 4, 6  # outputs and inputs of a tile, a side
 POINTS = (Fraction(0), Fraction(11, 16), Fraction(-11, 16), Fraction(3, 2), Fraction(-3, 2))
 TILES, INPUTS, OUTPUTS = 256, 256, 128  # tiles and channels at once
-# Fewer pairs of channels, or pixels, than these cost more in tiles and filters than they save; and
-# of whole tiles not much may lie outside the map.
-LEAST_PAIRS, LEAST_PIXELS, MOST_WHOLE = 2**18, 512, 1.25
+MOST_WHOLE = 1.25  # pixels of whole tiles, of those of the map: where it pays
 
 
 def _toom_cook() -> tuple[list[list[Fraction]], list[list[Fraction]], list[list[Fraction]]]:
@@ -191,62 +189,11 @@ def by_filters(x: Tensor, grad: Tensor, dilation: int) -> Tensor:
     return out.view(count, channels, TAPS, TAPS)
 
 
-class _Kept(Context, Protocol):
-    dilation: int
-
-
-class _Convolution(torch.autograd.Function):
-    @staticmethod
-    def forward(x: Tensor, weight: Tensor, dilation: int) -> Tensor:
-        return convolve(x, weight, dilation)
-
-    @staticmethod
-    def setup_context(ctx: _Kept, inputs: tuple[Tensor, Tensor, int], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs[:2])
-        ctx.dilation = inputs[2]
-
-    @staticmethod
-    def backward(ctx: _Kept, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
-        d, (of_x, of_weight, _) = ctx.dilation, ctx.needs_input_grad
-        if torch.is_grad_enabled():  # somebody differentiates the gradient
-            how = {'padding': d, 'dilation': d}
-            return (
-                conv2d_input(x.shape, weight, grad, **how) if of_x else None,
-                conv2d_weight(x, weight.shape, grad, **how) if of_weight else None,
-                None,
-            )
-        return (
-            convolve(grad, weight, d, turned=True) if of_x else None,
-            by_filters(x, grad, d) if of_weight else None,
-            None,
-        )
-
-
-def takes(x: Tensor, weight: Tensor) -> bool:
-    """Whether it is for code of ours: float32 on a CPU, 3x3 and wide, and no exporter, compiler or
-    autocast at work."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or type(x) is not Tensor:
-        return False
-    if x.device.type != 'cpu' or not x.dtype == weight.dtype == torch.float32 or x.dim() != 4:
-        return False
-    if torch.is_autocast_enabled('cpu') or not x.is_contiguous():
-        return False
-    return weight.shape[:2].numel() >= LEAST_PAIRS and weight.shape[2:] == (TAPS, TAPS)
-
-
-def pays(x: Tensor, weight: Tensor, dilation: int) -> bool:
-    """Whether `conv2d` goes this way: there are enough pixels, most of the tiles' in the map."""
+def ways(x: Tensor, weight: Tensor, dilation: int) -> Ways | None:
+    """These, where there are enough pixels and most of the tiles' lie in the map."""
     if not takes(x, weight):
-        return False
+        return None
     grid = _Grid(x.shape[0], x.shape[2], x.shape[3], dilation)
     pixels = grid.images * grid.height * grid.width
-    return pixels >= LEAST_PIXELS and grid.whole_pixels <= MOST_WHOLE * pixels
-
-
-def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int = 1) -> Tensor:
-    """``F.conv2d(x, weight, bias, padding=dilation, dilation=dilation)``, equal to rounding."""
-    if not pays(x, weight, dilation):
-        return F.conv2d(x, weight, bias, padding=dilation, dilation=dilation)
-    out = _Convolution.apply(x, weight, dilation)
-    return out if bias is None else out.add_(bias[:, None, None])
+    pays = pixels >= wide_conv.LEAST_PIXELS and grid.whole_pixels <= MOST_WHOLE * pixels
+    return Ways(convolve, by_filters) if pays else None

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from segkit.models.layers import build_conv
-from segkit.ops import far_taps, winograd
+from segkit.ops import far_taps, wide_conv, winograd
 
 # images, inputs, outputs, height, width, dilation
 SHAPES = [
@@ -20,11 +20,15 @@ WIDE, WEIGHT = torch.randn(2, 512, 16, 16), torch.randn(512, 512, 3, 3) / 70
 
 
 def always(monkeypatch):
-    monkeypatch.setattr(winograd, 'LEAST_PAIRS', 1)
-    monkeypatch.setattr(winograd, 'LEAST_PIXELS', 1)
+    monkeypatch.setattr(wide_conv, 'LEAST_PAIRS', 1)
+    monkeypatch.setattr(wide_conv, 'LEAST_PIXELS', 1)
     monkeypatch.setattr(far_taps, 'OUTPUTS', 4)  # several runs of them, the last a shorter one
     monkeypatch.setattr(far_taps, 'MOST_INSIDE', 1)
     monkeypatch.setattr(far_taps, 'MOST_INSIDE_BY_FILTERS', 1)
+
+
+def conv2d(x, weight, bias, dilation):
+    return wide_conv.conv2d(x, weight, bias, dilation, far_taps.ways(x, weight, dilation))
 
 
 def inputs_of(n, channels, count, height, width, dtype=torch.float32):
@@ -40,22 +44,22 @@ def test_values_and_gradients_are_those_of_float64(shape, monkeypatch):
     x, weight = inputs_of(*sizes)
     bias = torch.randn(sizes[2], requires_grad=True)
     exact = [t.detach().double().requires_grad_() for t in (x, weight, bias)]
-    out = far_taps.conv2d(x, weight, bias, dilation)
+    out = conv2d(x, weight, bias, dilation)
     want = F.conv2d(*exact, padding=dilation, dilation=dilation)
     upstream = torch.randn_like(out)
     got = torch.autograd.grad(out, (x, weight, bias), upstream)
-    assert far_taps.pays(x, weight, dilation)
+    assert far_taps.ways(x, weight, dilation) == (far_taps.convolve, far_taps.by_filters)
     for a, b in zip((out, *got), (want, *torch.autograd.grad(want, exact, upstream.double()))):
         assert (a.double() - b).norm() <= 1e-6 * b.norm()
 
 
 def test_gradients_have_gradients(monkeypatch):
     always(monkeypatch)
-    monkeypatch.setattr(far_taps, 'pays', lambda *_: True)
+    monkeypatch.setattr(far_taps, 'takes', lambda *_: True)
     args = inputs_of(1, 2, 3, 5, 4, torch.float64)
 
     def call(x, weight):
-        return far_taps.conv2d(x, weight, None, 3)
+        return conv2d(x, weight, None, 3)
 
     assert torch.autograd.gradcheck(call, args)
     assert torch.autograd.gradgradcheck(call, args)
@@ -64,10 +68,10 @@ def test_gradients_have_gradients(monkeypatch):
 def test_only_what_asks_for_a_gradient_gets_one(monkeypatch):
     always(monkeypatch)
     x, weight = inputs_of(1, 2, 3, 4, 4)
-    (dx,) = torch.autograd.grad(far_taps.conv2d(x, weight.detach(), None, 2).sum(), x)
-    (dw,) = torch.autograd.grad(far_taps.conv2d(x.detach(), weight, None, 2).sum(), weight)
+    (dx,) = torch.autograd.grad(conv2d(x, weight.detach(), None, 2).sum(), x)
+    (dw,) = torch.autograd.grad(conv2d(x.detach(), weight, None, 2).sum(), weight)
     assert (dx.shape, dw.shape) == (x.shape, weight.shape)
-    assert not far_taps.conv2d(x.detach(), weight.detach(), None, 2).requires_grad
+    assert not conv2d(x.detach(), weight.detach(), None, 2).requires_grad
 
 
 @pytest.mark.parametrize(('height', 'width', 'dilation'), [(8, 8, 4), (16, 9, 12), (64, 64, 24)])
@@ -95,11 +99,13 @@ def test_the_share_inside_is_what_is_multiplied(height, width, dilation):
 )  # fmt: skip
 def test_where_it_pays(x, dilation, trains, pays):
     weight = WEIGHT.to(x.dtype).requires_grad_(trains)
-    assert far_taps.pays(x, weight, dilation) is pays
+    few = x.shape[2] == 8
+    found = (None if few else far_taps.convolve, far_taps.by_filters) if pays else None
+    assert far_taps.ways(x, weight, dilation) == found
     with torch.no_grad():
-        assert far_taps.pays(x, weight, dilation) is (pays and x.shape[2] != 8)
+        assert far_taps.ways(x, weight, dilation) == (None if few else found)
     with torch.autocast('cpu', torch.bfloat16):
-        assert not far_taps.pays(x, weight, dilation)
+        assert far_taps.ways(x, weight, dilation) is None
 
 
 def test_layers_of_a_network_go_this_way_or_by_tiles(monkeypatch):

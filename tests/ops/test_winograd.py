@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from segkit.models.layers import ConvModule, WideConv2d, build_conv
-from segkit.ops import conv_cat_upsampled, winograd
+from segkit.ops import conv_cat_upsampled, wide_conv, winograd
 
 # images, inputs, outputs, height, width, dilation
 SHAPES = [
@@ -20,6 +20,10 @@ SHAPES = [
 ]
 
 
+def conv2d(x, weight, bias, dilation=1):
+    return wide_conv.conv2d(x, weight, bias, dilation, winograd.ways(x, weight, dilation))
+
+
 def inputs_of(n, channels, count, height, width, dtype=torch.float32):
     torch.manual_seed(0)
     x = torch.randn(n, channels, height, width, dtype=dtype, requires_grad=True)
@@ -27,8 +31,8 @@ def inputs_of(n, channels, count, height, width, dtype=torch.float32):
 
 
 def always(monkeypatch):
-    monkeypatch.setattr(winograd, 'LEAST_PAIRS', 1)
-    monkeypatch.setattr(winograd, 'LEAST_PIXELS', 1)
+    monkeypatch.setattr(wide_conv, 'LEAST_PAIRS', 1)
+    monkeypatch.setattr(wide_conv, 'LEAST_PIXELS', 1)
     monkeypatch.setattr(winograd, 'MOST_WHOLE', 1e9)
 
 
@@ -43,7 +47,7 @@ def test_values_and_gradients_are_those_of_float64(shape, monkeypatch):
     x, weight = inputs_of(*sizes)
     bias = torch.randn(sizes[2], requires_grad=True)
     exact = [t.detach().double().requires_grad_() for t in (x, weight, bias)]
-    out = winograd.conv2d(x, weight, bias, dilation)
+    out = conv2d(x, weight, bias, dilation)
     want = F.conv2d(*exact, padding=dilation, dilation=dilation)
     upstream = torch.randn_like(out)
     got = torch.autograd.grad(out, (x, weight, bias), upstream)
@@ -56,23 +60,23 @@ def test_many_channels_are_as_near_to_float64_as_float32_allows():
     torch.manual_seed(0)
     x, weight = torch.randn(1, 1024, 32, 32).relu(), torch.randn(512, 1024, 3, 3) / 96
     want = F.conv2d(x.double(), weight.double(), padding=1)
-    out = winograd.conv2d(x, weight, None)
-    assert winograd.pays(x, weight, 1)
+    out = conv2d(x, weight, None)
+    assert winograd.ways(x, weight, 1)
     assert not torch.equal(out, F.conv2d(x, weight, padding=1))
     assert off_by(out, want) < 2e-6
     assert (out.double() - want).abs().max() < 5e-6 * want.abs().max()
-    assert torch.equal(out, winograd.conv2d(x, weight, None))
+    assert torch.equal(out, conv2d(x, weight, None))
 
 
 def test_gradients_have_gradients(monkeypatch):
     always(monkeypatch)
-    monkeypatch.setattr(winograd, 'pays', lambda *_: True)
+    monkeypatch.setattr(winograd, 'takes', lambda *_: True)
     for name in 'AGB':
         monkeypatch.setattr(winograd, name, getattr(winograd, name).double())
     x, weight = inputs_of(1, 2, 3, 5, 6, torch.float64)
 
     def call(x, weight):
-        return winograd.conv2d(x, weight, None, 2)
+        return conv2d(x, weight, None, 2)
 
     # The matrices were rounded to float32, so that values are off by as much.
     assert torch.autograd.gradcheck(call, (x, weight), atol=1e-5)
@@ -82,11 +86,11 @@ def test_gradients_have_gradients(monkeypatch):
 def test_only_what_asks_for_a_gradient_gets_one(monkeypatch):
     always(monkeypatch)
     x, weight = inputs_of(1, 2, 3, 8, 8)
-    (dx,) = torch.autograd.grad(winograd.conv2d(x, weight.detach(), None).sum(), x)
-    (dw,) = torch.autograd.grad(winograd.conv2d(x.detach(), weight, None).sum(), weight)
+    (dx,) = torch.autograd.grad(conv2d(x, weight.detach(), None).sum(), x)
+    (dw,) = torch.autograd.grad(conv2d(x.detach(), weight, None).sum(), weight)
     assert dx.shape == x.shape
     assert dw.shape == weight.shape
-    assert not winograd.conv2d(x.detach(), weight.detach(), None).requires_grad
+    assert not conv2d(x.detach(), weight.detach(), None).requires_grad
 
 
 X, WEIGHT = torch.randn(1, 512, 32, 32), torch.randn(512, 512, 3, 3)
@@ -108,12 +112,13 @@ PLAIN = {
 @pytest.mark.parametrize('case', PLAIN)
 def test_where_it_does_not_pay_torch_convolves(case):
     x, weight, dilation, pays = PLAIN[case]
-    assert winograd.pays(x, weight, dilation) is pays
+    found = winograd.ways(x, weight, dilation)
+    assert found == ((winograd.convolve, winograd.by_filters) if pays else None)
 
 
 def test_autocast_and_exporters_get_the_plain_convolution():
     with torch.autocast('cpu', torch.bfloat16):
-        assert not winograd.pays(X, WEIGHT, 1)
+        assert winograd.ways(X, WEIGHT, 1) is None
         assert build_conv(None, 512, 512, 3, padding=1)(X).dtype == torch.bfloat16
     conv = build_conv(None, 512, 512, 3, padding=1)
     program = torch.export.export(conv, (X,))

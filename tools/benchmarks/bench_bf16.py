@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from harness import interleaved, run
 
-from segkit.ops import winograd
+from segkit.ops import wide_conv, winograd
 
 # inputs, outputs, side of the filter, dilation: of maps of 64x64, and who has them
 LAYERS = [
@@ -46,8 +46,8 @@ def _row(inputs: int, outputs: int, taps: int, dilation: int, where: str, repeat
         'float32': lambda: F.conv2d(x, weight, **how),
         'bf16': lambda: F.conv2d(*small, **how),
     }
-    if winograd.pays(x, weight, dilation):
-        forms['tiles'] = lambda: winograd.conv2d(x, weight, None, dilation)
+    if ways := winograd.ways(x, weight, dilation):
+        forms['tiles'] = lambda: wide_conv.conv2d(x, weight, None, dilation, ways)
     seconds = interleaved(forms, repeats)
     work = 2 * SIDE**2 * inputs * outputs * taps**2
     return {
