@@ -1,5 +1,6 @@
 """Exports of every network run elsewhere and agree; what cannot be exported says why."""
 
+import copy
 import json
 import subprocess
 import sys
@@ -138,6 +139,47 @@ def test_logits_of_a_binary_head_are_compared_by_its_classes():
     assert other.same_classes < 1
 
 
+@pytest.mark.parametrize('name', HEADS)
+def test_a_file_may_be_as_far_from_float64_as_float32_is_and_no_further(name):
+    net = ExportedNetwork(build(name)).eval()
+    exact = copy.deepcopy(net).double()
+    image = torch.randn(1, 3, 40, 48)
+
+    def off_by(share):
+        """The network in float64 with a share of the logits' largest added to one of them."""
+        out = exact(image.double())
+        out[0, 0, 0, 0] += share * out.abs().max()
+        return out
+
+    with torch.no_grad():
+        own = float((net(image) - exact(image.double())).abs().max() / net(image).abs().max())
+    assert 0 < own < 1e-5
+    for times, good in ((1, True), (3, True), (5, False), (1000, False)):
+        share = times * own
+        [found] = agreements(net, lambda _: off_by(share), [image], tolerance=own / 9)  # noqa: B023
+        assert found.difference > own / 9
+        assert found.from_float64.network == pytest.approx(own, rel=0.2)
+        assert found.from_float64.file == pytest.approx(share, rel=0.2)
+        assert found.good(own / 9, 0.9) is good
+        assert not found.good(own / 9, 1.1)
+        assert f'the file is off by {found.from_float64.file:.1e}, the network by' in str(found)
+
+
+class _Float32Alone(nn.Module):
+    def forward(self, x):
+        return x @ torch.eye(x.shape[-1])
+
+
+def test_a_file_of_a_network_that_cannot_run_in_float64_is_held_to_the_tolerance():
+    model = build('fcn')
+    model.decode_head.conv_seg = nn.Sequential(model.decode_head.conv_seg, _Float32Alone())
+    net = ExportedNetwork(model).eval()
+    [found] = agreements(net, net, [torch.randn(1, 3, 32, 32)], tolerance=-1)
+    assert found.from_float64 is None
+    assert found.good(0, 1)
+    assert not found.good(-1, 1)
+
+
 def test_a_network_of_one_channel_is_exported(tmp_path):
     cv2.imwrite(str(tmp_path / 'a.png'), np.full((40, 40), 99, np.uint8))
     one = dict(type='ShortBackbone', in_channels=1)
@@ -224,7 +266,7 @@ class _Branching(nn.Module):
         (dict(format='torch_export', opset=18), 'opset=18: is of format onnx'),
         (dict(format='onnx', opset=9), 'opset=9: .* 18 or above'),
         (dict(format='coreml'), "'coreml' is none of onnx"),
-        (dict(format='torch_export', tolerance=-1.0), 'not written, the exported network differs'),
+        (dict(format='torch_export', agreement=1.1), 'not written, the exported network differs'),
     ],
 )
 def test_what_is_refused_leaves_nothing_behind(options, message, tmp_path):
