@@ -10,7 +10,7 @@ Without mmengine there are no registries; `build_ours` then still builds what is
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from segkit.compat import shipped_bases
@@ -102,7 +102,13 @@ if HAS_MMENGINE:
         """A registry of ours that falls back to mmengine's, and for a name that neither has to
         what serves mmsegmentation's; KeyError says what to use where nothing does."""
 
-        kind: str
+        def __init__(
+            self, kind: str, locations: Sequence[str] = (), build_func: Callable | None = None
+        ) -> None:
+            """Falls back to the mmengine root registry of the same kind."""
+            parent, self.kind = getattr(roots, kind), kind
+            places = list(locations)
+            super().__init__(parent.name, build_func, parent, scope='segkit', locations=places)
 
         def get(self, key: str) -> Any:
             found = super().get(key)
@@ -111,17 +117,14 @@ if HAS_MMENGINE:
     class _TableRegistry(_Registry):
         """A registry of ours that falls back to mmengine's, with the classes of a table."""
 
-        def __init__(self, name: str, build_func: Callable | None = None) -> None:
-            parent = getattr(roots, name)
-            super().__init__(parent.name, build_func, parent, scope='segkit')
-            self.table, self.kind, self.filled = name, name, False
+        filled = False
 
         def import_from_location(self) -> None:
             """Called by mmengine before it looks a name up."""
             if not self.filled:
                 self.filled = True
-                for name in TABLE[self.table]:
-                    self.module_dict.setdefault(name, our_class(name, self.table))
+                for name in TABLE[self.kind]:
+                    self.module_dict.setdefault(name, our_class(name, self.kind))
 
         def register_module(
             self, name: object = None, force: bool = False, module: type | None = None
@@ -130,13 +133,6 @@ if HAS_MMENGINE:
             if not force:
                 self.import_from_location()
             return super().register_module(name, force, module)
-
-    def _child(name: str, locations: list[str], build_func: Callable | None = None) -> Registry:
-        """A registry of ours that falls back to the mmengine root registry of the same kind."""
-        parent = getattr(roots, name)
-        made = _Registry(parent.name, build_func, parent, scope='segkit', locations=locations)
-        made.kind = name
-        return made
 
     def _build_model(cfg: object, registry: Registry, default_args: object = None) -> object:
         """As mmengine's, which imports all that training needs for the sake of a list."""
@@ -192,32 +188,32 @@ if HAS_MMENGINE:
         except (ImportError, ValueError):
             return False
 
-    MODELS = _TableRegistry('MODELS', _build_model)
+    MODELS = _TableRegistry('MODELS', build_func=_build_model)
     TASK_UTILS = _TableRegistry('TASK_UTILS')
-    MODEL_WRAPPERS = _child('MODEL_WRAPPERS', _ENGINE)
-    WEIGHT_INITIALIZERS = _child('WEIGHT_INITIALIZERS', [])
+    MODEL_WRAPPERS = _Registry('MODEL_WRAPPERS', _ENGINE)
+    WEIGHT_INITIALIZERS = _Registry('WEIGHT_INITIALIZERS')
 
-    DATASETS = _child('DATASETS', _DATA)
-    TRANSFORMS = _child('TRANSFORMS', _DATA, _build_transform)
-    DATA_SAMPLERS = _child('DATA_SAMPLERS', _DATA + _ENGINE)
-    FUNCTIONS = _child('FUNCTIONS', _DATA)
+    DATASETS = _Registry('DATASETS', _DATA)
+    TRANSFORMS = _Registry('TRANSFORMS', _DATA, _build_transform)
+    DATA_SAMPLERS = _Registry('DATA_SAMPLERS', _DATA + _ENGINE)
+    FUNCTIONS = _Registry('FUNCTIONS', _DATA)
 
-    RUNNERS = _child('RUNNERS', _ENGINE)
-    RUNNER_CONSTRUCTORS = _child('RUNNER_CONSTRUCTORS', _ENGINE)
-    LOOPS = _child('LOOPS', _ENGINE)
-    HOOKS = _child('HOOKS', [*_ENGINE, 'segkit.visualization'])
-    OPTIMIZERS = _child('OPTIMIZERS', _ENGINE)
-    OPTIM_WRAPPERS = _child('OPTIM_WRAPPERS', _ENGINE)
-    OPTIM_WRAPPER_CONSTRUCTORS = _child('OPTIM_WRAPPER_CONSTRUCTORS', _ENGINE)
-    PARAM_SCHEDULERS = _child('PARAM_SCHEDULERS', _ENGINE)
-    LOG_PROCESSORS = _child('LOG_PROCESSORS', _ENGINE)
-    STRATEGIES = _child('STRATEGIES', _ENGINE)
+    RUNNERS = _Registry('RUNNERS', _ENGINE)
+    RUNNER_CONSTRUCTORS = _Registry('RUNNER_CONSTRUCTORS', _ENGINE)
+    LOOPS = _Registry('LOOPS', _ENGINE)
+    HOOKS = _Registry('HOOKS', [*_ENGINE, 'segkit.visualization'])
+    OPTIMIZERS = _Registry('OPTIMIZERS', _ENGINE)
+    OPTIM_WRAPPERS = _Registry('OPTIM_WRAPPERS', _ENGINE)
+    OPTIM_WRAPPER_CONSTRUCTORS = _Registry('OPTIM_WRAPPER_CONSTRUCTORS', _ENGINE)
+    PARAM_SCHEDULERS = _Registry('PARAM_SCHEDULERS', _ENGINE)
+    LOG_PROCESSORS = _Registry('LOG_PROCESSORS', _ENGINE)
+    STRATEGIES = _Registry('STRATEGIES', _ENGINE)
 
-    METRICS = _child('METRICS', ['segkit.evaluation'])
-    EVALUATOR = _child('EVALUATOR', ['segkit.evaluation'])
-    VISUALIZERS = _child('VISUALIZERS', ['segkit.visualization'])
-    VISBACKENDS = _child('VISBACKENDS', ['segkit.visualization'])
-    INFERENCERS = _child('INFERENCERS', ['segkit.apis'])
+    METRICS = _Registry('METRICS', ['segkit.evaluation'])
+    EVALUATOR = _Registry('EVALUATOR', ['segkit.evaluation'])
+    VISUALIZERS = _Registry('VISUALIZERS', ['segkit.visualization'])
+    VISBACKENDS = _Registry('VISBACKENDS', ['segkit.visualization'])
+    INFERENCERS = _Registry('INFERENCERS', ['segkit.apis'])
 
 else:
 

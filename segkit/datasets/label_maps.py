@@ -6,6 +6,7 @@ unless the dataset says otherwise, which itself stays; the rest shift down by on
 cost is one look-up.
 """
 
+import contextlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -42,17 +43,13 @@ def whole_map(given: object) -> dict[int, int]:
 
     Raises ValueError for what is none.
     """
-    try:
-        pairs = dict(given).items() if isinstance(given, Mapping) else None
-        found = {int(old): int(new) for old, new in pairs} if pairs is not None else None
-    except (TypeError, ValueError):
-        found = None
-    if found is None:
-        raise UserError(
-            f'label_map is {given!r}: a dict from each stored value to a class index is wanted, '
-            'as in label_map={7: 0, 8: 1}.'
-        )
-    return found
+    with contextlib.suppress(TypeError, ValueError):
+        if isinstance(given, Mapping):
+            return {int(old): int(new) for old, new in given.items()}
+    raise UserError(
+        f'label_map is {given!r}: a dict from each stored value to a class index is wanted, '
+        'as in label_map={7: 0, 8: 1}.'
+    )
 
 
 def fit_a_byte(label: np.ndarray) -> bool:

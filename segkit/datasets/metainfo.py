@@ -16,34 +16,15 @@ from mmengine.logging import print_log
 from segkit.errors import UserError, suggestion
 
 _FILE = Path(__file__).with_name('metainfo.json')
-# Data set -> a reminder of who may use it for what; its own page decides. Weights trained on it are
-# not freer than it is.
-LICENCES = {
-    'ADE20K': 'labels BSD 3-Clause, pictures for non-commercial research and education only',
-    'CamVid': 'no licence is known',
-    'Cityscapes': 'non-commercial use only, research and teaching, after registration',
-    'COCO-Stuff': 'labels CC BY 4.0, pictures by the terms of Flickr and their authors',
-    'Dark Zurich': 'non-commercial use only',
-    'iSAID': 'academic use only, pictures by the terms of Google Earth and DOTA',
-    'ISPRS': 'research only, naming the ISPRS and, for Vaihingen, the DGPF',
-    'LoveDA': 'CC BY-NC-SA 4.0, academic use only',
-    'Nighttime Driving': 'no licence is known',
-    'Pascal Context': 'labels: no licence is known; pictures by the terms of Flickr',
-    'Pascal VOC 2012 + Aug': 'labels: no licence is known; pictures by the terms of Flickr',
-}
-
-_FAMILIES = {
-    'COCO-Stuff 10k': 'COCO-Stuff',
-    'COCO-Stuff 164k': 'COCO-Stuff',
-    'Pascal Context 59': 'Pascal Context',
-    'Potsdam': 'ISPRS',
-    'Vaihingen': 'ISPRS',
-}
+# licences: data set -> a reminder of who may use it for what; its own page decides. Weights trained
+# on it are not freer than it is. families: as the model zoo calls some of them -> the data set.
+_TERMS = json.loads(Path(__file__).with_name('licences.json').read_text(encoding='utf-8'))
+LICENCES: dict[str, str] = _TERMS['licences']
 
 
 def licence_of(dataset: str) -> str:
     """The reminder for a data set as the model zoo calls it; '' where none is kept."""
-    return LICENCES.get(_FAMILIES.get(dataset, dataset), '')
+    return LICENCES.get(_TERMS['families'].get(dataset, dataset), '')
 
 
 @lru_cache(maxsize=1)

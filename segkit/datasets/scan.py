@@ -113,14 +113,9 @@ def is_new(path: str, seen: set[str]) -> bool:
     return new
 
 
-def list_stems(
-    root: str,
-    suffix: str,
-    backend_args: dict | None = None,
-    others: list[str] | None = None,
-) -> list[str]:
+def list_stems(root: str, suffix: str) -> list[str]:
     """Stems of a folder in the order of their files' names, local or of a storage service."""
-    return list(_versions(root, suffix, backend_args, others, in_order=True))
+    return list(_versions(root, suffix, None, in_order=True))
 
 
 def _versions(
@@ -134,17 +129,14 @@ def _versions(
     if is_local(root, backend_args):
         found = dict.fromkeys(list_files(root or '.', suffix, others), '')
     else:
-        found = list_objects(root, suffix, backend_args, others)
+        found = _list_objects(root, suffix, backend_args, others)
     # By full name, as published splits are ordered: "a-1.jpg" comes before "a.jpg".
     names = sorted(found) if in_order else found
     return {name.removesuffix(suffix): found[name] for name in names}
 
 
-def list_objects(
-    root: str,
-    suffix: str,
-    backend_args: dict | None = None,
-    others: list[str] | None = None,
+def _list_objects(
+    root: str, suffix: str, backend_args: dict | None, others: list[str] | None
 ) -> dict[str, str]:
     """As ``list_files`` does of a storage service: path -> version, '' where it tells none."""
     if backend_args is not None:
@@ -316,19 +308,6 @@ class Pairs(NamedTuple):
     labels: dict[str, str]
 
 
-def find_stems(
-    image_dir: str,
-    label_dir: str | None,
-    img_suffix: str,
-    seg_map_suffix: str,
-    ann_file: str = '',
-    backend_args: dict | None = None,
-) -> list[str]:
-    """The stems of ``find_pairs``."""
-    folders = image_dir, label_dir
-    return find_pairs(*folders, img_suffix, seg_map_suffix, ann_file, backend_args).stems
-
-
 @_of_rank_zero
 def find_pairs(
     image_dir: str,
@@ -354,7 +333,6 @@ def find_pairs(
     else:
         present = _versions(image_dir, img_suffix, backend_args, others, in_order=True)
         stems = list(present)
-    if not ann_file:
         if label_dir and os.path.join(label_dir, '').startswith(os.path.join(image_dir, '')):
             others = [name for name in others if not name.endswith(seg_map_suffix)]
         _say_left_out(image_dir, img_suffix, others)

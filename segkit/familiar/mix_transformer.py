@@ -101,11 +101,9 @@ class TransformerEncoderLayer(Block):
         with_cp: bool = False,
     ) -> None:
         _refuse_length_first(batch_first)
-        super().__init__(
-            embed_dims, num_heads, sr_ratio, 1, qkv_bias, drop_rate, attn_drop_rate,
-            drop_path_rate, act_cfg, norm_cfg,
-        )  # fmt: skip
-        self.ffn = TwoConvolutions(embed_dims, feedforward_channels, drop_rate, act_cfg)
+        attn = ReducedAttention(embed_dims, num_heads, sr_ratio, qkv_bias, attn_drop_rate, norm_cfg)
+        ffn = TwoConvolutions(embed_dims, feedforward_channels, drop_rate, act_cfg)
+        super().__init__(attn, ffn, drop_rate, drop_path_rate, norm_cfg)
         self.with_cp = with_cp
 
     def forward(self, x: Tensor, hw_shape: Size) -> Tensor:

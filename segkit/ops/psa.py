@@ -75,7 +75,8 @@ def psa_attention(
     value, feat, weight = _autocast(value, feat, weight.flatten(1))
     _check(feat, weight, (mask_h, mask_w), value)
     if _windowed(backend):
-        save = save_attention and _needs_grad(value, feat, weight)
+        trained = any(t.requires_grad for t in (value, feat, weight))
+        save = save_attention and torch.is_grad_enabled() and trained
         out = windowed_attention(value, feat, weight, collect, mask_h, mask_w, softmax, save)[0]
     else:
         out = composite_attention(value, feat, weight, collect, mask_h, mask_w, softmax)
@@ -171,10 +172,6 @@ def _windowed(backend: str) -> bool:
         torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export() or torch.jit.is_tracing()
     )
     return backend == 'windowed' or (backend == 'auto' and not exporting)
-
-
-def _needs_grad(*tensors: Tensor) -> bool:
-    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
 
 
 def _autocast(*tensors: Tensor) -> tuple[Tensor, ...]:

@@ -282,10 +282,7 @@ def attend_backward(
         dlogits = matmul_nt(asked.transpose(1, 2), seen.transpose(1, 2)).to(lse.dtype)
         floor = None
         if softmax:
-            log, mean = (
-                _of_softmax(lse, own, other, collect),
-                _of_softmax(delta, own, other, collect),
-            )
+            log, mean = (_of_softmax(maps, own, other, collect) for maps in (lse, delta))
             if not kept.numel():
                 weights.sub_(log).exp_()
             dlogits.sub_(mean).mul_(weights)

@@ -24,7 +24,7 @@ from plain_pipeline import load_label, pack, pipeline_config, plain_pipeline
 
 from segkit.datasets import BaseSegDataset, decode
 from segkit.datasets.cache_writer import write_cache
-from segkit.datasets.scan import find_stems
+from segkit.datasets.scan import find_pairs
 from segkit.datasets.transforms.aug_test import views_pipeline
 from segkit.structures import ImageViews
 
@@ -130,7 +130,7 @@ class Bench:
         calls = {
             'toolbox': lambda: _toolbox_scan(*folders),
             'stat': lambda: _stat_scan(*folders),
-            'ours': lambda: find_stems(*folders, '.jpg', '.png'),
+            'ours': lambda: find_pairs(*folders, '.jpg', '.png').stems,
             'listdir alone': lambda: [os.listdir(folder) for folder in folders],
             'dataset': lambda: BaseSegDataset(**whole),
         }

@@ -315,12 +315,8 @@ class RandomRotFlip(Transform):
         flip_prob: float = 0.5,
         degree: float | Sequence[float] = (-20, 20),
     ) -> None:
-        if not (0 <= rotate_prob <= 1 and 0 <= flip_prob <= 1):
-            raise UserError(
-                'rotate_prob and flip_prob of RandomRotFlip must lie in [0, 1], not '
-                f'{rotate_prob} and {flip_prob}.'
-            )
-        self.rotate_prob, self.flip_prob = rotate_prob, flip_prob
+        self.rotate_prob = self._probability(rotate_prob, 'rotate_prob')
+        self.flip_prob = self._probability(flip_prob, 'flip_prob')
         self.rotate = RandomRotate(prob=1.0, degree=degree)
 
     def transform(self, results: dict) -> dict:

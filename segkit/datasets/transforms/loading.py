@@ -47,10 +47,10 @@ class Transform(BaseTransform):
         shown = (f'{key}={value!r}' for key, value in vars(self).items() if key[0] != '_')
         return f'{type(self).__name__}({", ".join(shown)})'
 
-    def _probability(self, prob: float) -> float:
-        """The argument ``prob``, if it is one."""
+    def _probability(self, prob: float, name: str = 'prob') -> float:
+        """The argument of this name, if it is one."""
         if not 0 <= prob <= 1:
-            raise UserError(f'prob of {type(self).__name__} must lie in [0, 1], not {prob}.')
+            raise UserError(f'{name} of {type(self).__name__} must lie in [0, 1], not {prob}.')
         return prob
 
 

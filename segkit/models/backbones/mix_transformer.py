@@ -171,23 +171,12 @@ class Block(nn.Module):
     """Attention and MLP, each after a norm and added to what came in."""
 
     def __init__(
-        self,
-        channels: int,
-        num_heads: int,
-        sr_ratio: int,
-        mlp_ratio: float,
-        bias: bool,
-        drop: float,
-        attn_drop: float,
-        drop_path: float,
-        act_cfg: Config,
-        norm_cfg: Config,
+        self, attn: ReducedAttention, ffn: MixFFN, drop: float, drop_path: float, norm_cfg: Config
     ) -> None:
         super().__init__()
-        self.norm1 = build_norm(norm_cfg, channels)[1]
-        self.attn = ReducedAttention(channels, num_heads, sr_ratio, bias, attn_drop, norm_cfg)
-        self.norm2 = build_norm(norm_cfg, channels)[1]
-        self.ffn = MixFFN(channels, int(mlp_ratio * channels), drop, act_cfg)
+        channels = attn.attn.out_proj.out_features
+        self.norm1, self.attn = build_norm(norm_cfg, channels)[1], attn
+        self.norm2, self.ffn = build_norm(norm_cfg, channels)[1], ffn
         self.drop, self.drop_path = nn.Dropout(drop), DropPath(drop_path)
 
     def forward(self, x: Tensor, size: Size) -> Tensor:
@@ -238,14 +227,15 @@ class MixVisionTransformer(CountsAsModule, nn.Module):
         self.init_cfg = named_once('MixVisionTransformer', pretrained, init_cfg)
         self._check(num_stages, (num_layers, num_heads, patch_sizes, strides, sr_ratios))
         rates = torch.linspace(0, drop_path_rate, sum(num_layers), device='cpu').tolist()
-        self.layers = nn.ModuleList()
+        self.layers, attention = nn.ModuleList(), (qkv_bias, attn_drop_rate, norm_cfg)
         for i in range(num_stages):
             channels = embed_dims * num_heads[i]
             embed = PatchEmbed(in_channels, channels, patch_sizes[i], strides[i], norm_cfg)
             blocks = [
                 Block(
-                    channels, num_heads[i], sr_ratios[i], mlp_ratio, qkv_bias, drop_rate,
-                    attn_drop_rate, rates.pop(0), act_cfg, norm_cfg,
+                    ReducedAttention(channels, num_heads[i], sr_ratios[i], *attention),
+                    MixFFN(channels, int(mlp_ratio * channels), drop_rate, act_cfg),
+                    drop_rate, rates.pop(0), norm_cfg,
                 )
                 for _ in range(num_layers[i])
             ]  # fmt: skip

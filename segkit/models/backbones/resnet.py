@@ -29,6 +29,8 @@ from segkit.errors import UserError
 from ..layers import Config, build_conv, build_norm, constant_init, kaiming_init
 from .initial_weights import named_once, start
 
+Kernels = list[tuple[int, int, int, dict[str, int]]]
+
 
 class ResidualBlock(CountsAsModule, nn.Module):
     """Convolutions with their norms, and the sum with what came in."""
@@ -48,10 +50,12 @@ class ResidualBlock(CountsAsModule, nn.Module):
         norm_cfg: Config = {'type': 'BN'},  # noqa: B006, read only
     ) -> None:
         super().__init__()
+        if style not in ('pytorch', 'caffe'):
+            raise UserError(f"ResNet: style is {style!r}; choose 'pytorch' or 'caffe'.")
         self.with_cp = with_cp
         self.norm_cfg, self.conv_cfg = norm_cfg, conv_cfg
         self.norm_names: list[str] = []
-        kernels = self._kernels(inplanes, planes, stride, dilation, style)
+        kernels = self._convs(inplanes, planes, stride, dilation, style)
         for i, (before, after, size, args) in enumerate(kernels, 1):
             conv = build_conv(conv_cfg, before, after, size, bias=False, **args)
             self.add_module(f'conv{i}', conv)
@@ -61,9 +65,7 @@ class ResidualBlock(CountsAsModule, nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
 
-    def _kernels(
-        self, inplanes: int, planes: int, stride: int, dilation: int, style: str
-    ) -> list[tuple[int, int, int, dict[str, int]]]:
+    def _convs(self, inplanes: int, planes: int, stride: int, dilation: int, style: str) -> Kernels:
         """Of each convolution: channels before and after, size, and what else it takes."""
         raise NotImplementedError
 
@@ -83,11 +85,6 @@ class ResidualBlock(CountsAsModule, nn.Module):
         if len(self.norm_names) < 3:  # whoever looks through all attributes expects no other error
             raise AttributeError(f'{type(self).__name__} has two norms')
         return getattr(self, self.norm_names[2])
-
-    @property
-    def last_norm(self) -> nn.Module:
-        """The norm that scales the residual branch."""
-        return getattr(self, self.norm_names[-1])
 
     def _residual(self, x: Tensor) -> Tensor:
         out = x
@@ -110,9 +107,7 @@ class BasicBlock(ResidualBlock):
 
     expansion = 1
 
-    def _kernels(
-        self, inplanes: int, planes: int, stride: int, dilation: int, style: str
-    ) -> list[tuple[int, int, int, dict[str, int]]]:
+    def _convs(self, inplanes: int, planes: int, stride: int, dilation: int, style: str) -> Kernels:
         first = {'stride': stride, 'padding': dilation, 'dilation': dilation}
         return [(inplanes, planes, 3, first), (planes, planes, 3, {'padding': 1})]
 
@@ -126,11 +121,7 @@ class Bottleneck(ResidualBlock):
 
     expansion = 4
 
-    def _kernels(
-        self, inplanes: int, planes: int, stride: int, dilation: int, style: str
-    ) -> list[tuple[int, int, int, dict[str, int]]]:
-        if style not in ('pytorch', 'caffe'):
-            raise UserError(f"Bottleneck: style is {style!r}; choose 'pytorch' or 'caffe'.")
+    def _convs(self, inplanes: int, planes: int, stride: int, dilation: int, style: str) -> Kernels:
         first, second = (1, stride) if style == 'pytorch' else (stride, 1)
         middle = {'stride': second, 'padding': dilation, 'dilation': dilation}
         return [
@@ -284,8 +275,6 @@ class ResNet(CountsAsModule, nn.Module):
             raise UserError(
                 f'ResNet: out_indices {self.out_indices} must name stages 0 to {count - 1}.'
             )
-        if self.style not in ('pytorch', 'caffe'):
-            raise UserError(f"ResNet: style is {self.style!r}; choose 'pytorch' or 'caffe'.")
 
     def _make_stem_layer(self, in_channels: int, channels: int) -> None:
         """(N, in_channels, H, W) -> (N, channels, H/4, W/4), max-pool included."""
@@ -326,7 +315,7 @@ class ResNet(CountsAsModule, nn.Module):
                 constant_init(module, 1)
         for module in self.modules():
             if self.zero_init_residual and isinstance(module, ResidualBlock):
-                constant_init(module.last_norm, 0)
+                constant_init(getattr(module, module.norm_names[-1]), 0)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(N, in_channels, H, W) -> the maps of `out_indices`; see the legend."""

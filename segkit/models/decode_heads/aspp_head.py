@@ -50,9 +50,5 @@ class ASPPHead(BaseDecodeHead):
             self.bottleneck, branches, [pooled], self.align_corners, lows_first=True
         )
 
-    def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Logits (N, K, h, w) of the chosen map (N, in_channels, h, w)."""
-        return self.cls_seg(self._forward_feature(inputs))
-
 
 serve(__name__)

@@ -133,8 +133,7 @@ class DAHead(BaseDecodeHead):
         alone, which are what the head gives in evaluation mode, under 'pam_cam.'."""
         label = self._labels(batch_data_samples)
         outputs = [seg_logits] if isinstance(seg_logits, Tensor) else seg_logits
-        losses = {}
+        losses: dict[str, Tensor] = {}
         for prefix, logits in zip(('pam_cam', 'pam', 'cam'), outputs):
-            for name, value in self.losses(logits, label).items():
-                losses[f'{prefix}.{name}'] = value
+            losses |= {f'{prefix}.{name}': v for name, v in self.losses(logits, label).items()}
         return losses

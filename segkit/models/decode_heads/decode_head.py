@@ -7,7 +7,6 @@ Legend: inputs, a list of maps (N, Ci, Hi, Wi); logits (N, K, h, w); label (N, 1
 """
 
 import warnings
-from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -27,8 +26,8 @@ Config = Mapping[str, object]
 CROSS_ENTROPY = {'type': 'CrossEntropyLoss', 'use_sigmoid': False, 'loss_weight': 1.0}
 
 
-class BaseDecodeHead(CountsAsModule, nn.Module, metaclass=ABCMeta):
-    """Base class; a head implements ``forward(inputs) -> logits``.
+class BaseDecodeHead(CountsAsModule, nn.Module):
+    """Base class; a head implements ``_forward_feature(inputs)``, or ``forward`` itself.
 
     Args:
         in_channels: Channels of the chosen input; a list of them with an ``input_transform``.
@@ -210,9 +209,13 @@ class BaseDecodeHead(CountsAsModule, nn.Module, metaclass=ABCMeta):
             feat = self.dropout(feat)
         return self.conv_seg(feat)
 
-    @abstractmethod
+    def _forward_feature(self, inputs: Sequence[Tensor]) -> Tensor:
+        """The features before the classifier, (N, channels, h, w), of the backbone's maps."""
+        raise NotImplementedError(f'{type(self).__name__} has no forward of its own.')
+
     def forward(self, inputs: Sequence[Tensor]) -> Tensor | tuple[Tensor, ...]:
         """Logits (N, K, h, w) of the backbone's maps; several where a head has several outputs."""
+        return self.cls_seg(self._forward_feature(inputs))
 
     forward_train = older_call('forward_train')
     forward_test = older_call('forward_test')

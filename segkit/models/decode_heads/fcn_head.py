@@ -58,7 +58,3 @@ class FCNHead(BaseDecodeHead):
         x = self._transform_inputs(inputs)
         feats = self.convs(x)
         return self.conv_cat(torch.cat([x, feats], dim=1)) if self.concat_input else feats
-
-    def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Logits (N, K, h, w) of the chosen map (N, in_channels, h, w)."""
-        return self.cls_seg(self._forward_feature(inputs))

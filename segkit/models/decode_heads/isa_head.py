@@ -80,8 +80,8 @@ class ISAHead(BaseDecodeHead):
         x = x.reshape(n, qh, qw, c, ph, pw).permute(0, 3, 1, 4, 2, 5)
         return x.reshape(n, c, height, width)
 
-    def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Logits (N, K, h, w) of the chosen map (N, in_channels, h, w)."""
+    def _forward_feature(self, inputs: Sequence[Tensor]) -> Tensor:
+        """The features before the classifier, (N, channels, h, w)."""
         x = self.in_conv(self._transform_inputs(inputs))
         h, w = x.shape[2:]
         more_h, more_w = (-s % p for s, p in zip((h, w), self.down_factor))
@@ -89,4 +89,4 @@ class ISAHead(BaseDecodeHead):
         top, left = more_h // 2, more_w // 2
         padded = F.pad(x, (left, more_w - left, top, more_h - top))
         context = self._attend(padded)[:, :, top : top + h, left : left + w]
-        return self.cls_seg(self.out_conv(torch.cat([context, x], dim=1)))
+        return self.out_conv(torch.cat([context, x], dim=1))

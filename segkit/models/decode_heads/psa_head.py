@@ -161,8 +161,8 @@ class PSAHead(BaseDecodeHead):
             logits = logits.softmax(dim=1)
         return (x.flatten(2) @ logits.to(x.dtype)).reshape(x.shape)
 
-    def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Logits (N, K, H, W) of the chosen map (N, in_channels, H, W)."""
+    def _forward_feature(self, inputs: Sequence[Tensor]) -> Tensor:
+        """The features before the classifier, (N, channels, H, W)."""
         x = self._transform_inputs(inputs)
         to = self._shrink_to(x)
         layers = [(self.reduce, self.attention)]
@@ -173,4 +173,4 @@ class PSAHead(BaseDecodeHead):
             for direction, (reduce, attention) in zip(DIRECTIONS[self.psa_type], layers)
         ]
         out = self.proj(torch.cat(context, dim=1))
-        return self.cls_seg(join_upsampled(self.bottleneck, x, [out], to.align_corners))
+        return join_upsampled(self.bottleneck, x, [out], to.align_corners)

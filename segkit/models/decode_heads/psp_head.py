@@ -62,9 +62,5 @@ class PSPHead(BaseDecodeHead):
         x = self._transform_inputs(inputs)
         return join_upsampled(self.bottleneck, x, self.psp_modules(x), self.align_corners)
 
-    def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Logits (N, K, h, w) of the chosen map (N, in_channels, h, w)."""
-        return self.cls_seg(self._forward_feature(inputs))
-
 
 serve(__name__)

@@ -40,7 +40,3 @@ class SegformerHead(SeveralMapsHead):
         aligned = self.align_corners if self.interpolate_mode == 'bicubic' else None
         lows = [resize(low, size, None, self.interpolate_mode, aligned) for low in lows]
         return self.fusion_conv(torch.cat([x, *lows], dim=1))
-
-    def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Logits (N, K, h, w) of the chosen maps."""
-        return self.cls_seg(self._forward_feature(inputs))

@@ -47,7 +47,3 @@ class UPerHead(SeveralMapsHead):
             above = levels[i]
         finest, *lows = [*(conv(part) for conv, part in zip(self.fpn_convs, levels)), top]
         return join_upsampled(self.fpn_bottleneck, finest, lows, self.align_corners)
-
-    def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Logits (N, K, h, w) of the chosen maps."""
-        return self.cls_seg(self._forward_feature(inputs))
