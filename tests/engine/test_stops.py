@@ -120,7 +120,7 @@ LATE = """
 from segkit.engine import stops
 stops.watch()
 import os, signal, threading
-from segkit.engine.launch import run_script
+from segkit.engine.command_line import run_script
 
 def main():
     late = threading.Timer(0.3, os.kill, (os.getpid(), signal.{name}))
