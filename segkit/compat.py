@@ -249,6 +249,11 @@ def place_loop(loop: Any, epoch: int, iteration: int) -> None:
     loop._epoch, loop._iter = epoch, iteration
 
 
+def steps_taken(scheduler: Any) -> int | None:
+    """How often a schedule has been stepped; None of one that does not tell."""
+    return getattr(scheduler, '_global_step', None)
+
+
 def does_nothing(hook: object, stage: str) -> bool:
     """Whether a hook has no more for a stage than mmengine's base class: an empty method, or for
     epochs and iterations one that passes on to another, as empty."""

@@ -33,17 +33,16 @@ from mmengine.visualization import Visualizer
 from torch import nn
 from torch.utils.data import DataLoader
 
-from segkit.compat import make_current, place_loop
+from segkit.compat import make_current
 from segkit.engine import checkpoints, model_setup, stops
 from segkit.engine.components import Components
 from segkit.engine.config import config_differences, places_named
 from segkit.engine.config_check import check_triples
 from segkit.engine.config_files import plain_config
-from segkit.engine.data_order import batches_after
 from segkit.engine.dist import from_first_rank
 from segkit.engine.folders import check_start, is_given, locked
+from segkit.engine.loops_of_others import LoopOfOthersHook, finish_epoch, go_on
 from segkit.engine.model_setup import is_sharded
-from segkit.engine.optimizer import batch_of
 from segkit.engine.remote_folder import UploadHook
 from segkit.errors import ConfigError
 from segkit.registry import RUNNERS
@@ -216,6 +215,8 @@ class Runner(Components):
         self.scale_lr(self.optim_wrapper, self.auto_scale_lr)
         if self.param_schedulers is not None:
             self.param_schedulers = self.build_param_scheduler(self.param_schedulers)
+        if not hasattr(self._train_loop, 'start_at'):
+            self.register_hook(LoopOfOthersHook())
         self._built_training = True
 
     def val(self) -> dict[str, object]:
@@ -318,24 +319,12 @@ class Runner(Components):
         meta, loop = checkpoint['meta'], self.train_loop
         if hasattr(loop, 'start_at'):
             loop.start_at(meta['iter'], meta.get('samples_seen'))
-        else:
-            self._place_loop_of_others(loop, meta.get('epoch', 0), meta['iter'])
+        elif said := go_on(self, loop, meta.get('epoch', 0), meta['iter']):
+            self.logger.warning(said)
+        finish_epoch(self.param_schedulers, loop, meta['iter'])
         self._report_differences(meta)
         self._has_loaded, self.last_good = True, path
         self.logger.info(f'Resumed from {path} at iteration {self.iter}.')
-
-    def _place_loop_of_others(self, loop: Any, epoch: int, iteration: int) -> None:
-        place_loop(loop, epoch, iteration)
-        how = 'begins its epoch again'
-        if hasattr(loop, 'dataloader_iterator'):  # mmengine's by iterations
-            loader, world = loop.dataloader, self.world_size
-            seen = iteration * batch_of(loader) * world
-            loop.dataloader_iterator = batches_after(loader, iteration, seen, world)
-            how = 'seeds no iteration by itself'
-        self.logger.warning(
-            f'train_cfg.type={type(loop).__name__} is a loop of its own, which {how}: it may not '
-            'end where a run never stopped would'
-        )
 
     def _report_differences(self, meta: dict) -> None:
         for line in config_differences(meta.get('config_json'), self.cfg.to_dict()):

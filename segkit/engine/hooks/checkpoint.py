@@ -14,6 +14,7 @@ from mmengine.hooks import Hook
 
 from segkit.engine.checkpoints import POINTER
 from segkit.engine.errors import TrainingError
+from segkit.engine.loops_of_others import counts_epochs, epoch_length
 from segkit.engine.validation import ValLoop
 from segkit.errors import UserError
 from segkit.evaluation.scores import COLUMNS
@@ -90,12 +91,12 @@ class CheckpointHook(Hook):
 
     def before_train(self, runner: 'Runner') -> None:
         self.folder = Path(self.out_dir or runner.work_dir)
-        if self.by_epoch and not getattr(runner.train_loop, 'by_epoch', True):
+        if self.by_epoch and not counts_epochs(runner.train_loop):
             self._count_iterations(runner)
         if self.interval is None:
             self.interval = runner.val_interval if runner._val_loop is not None else -1
             if not self.by_epoch:  # while those of validation may be
-                self.interval *= getattr(runner.train_loop, 'epoch_length', 0) or 1
+                self.interval *= epoch_length(runner.train_loop) or 1
         if self.save_best and runner._val_loop is None:
             self.save_best = []
         self.last_ckpt = runner.message_hub.get_info('last_ckpt')
@@ -146,7 +147,7 @@ class CheckpointHook(Hook):
         """Save now, or once what follows at this iteration is done, from which a resumed run starts
         too: the steps of schedules by epochs, the scores of a validation."""
         self._due = self._name(done), meta
-        length = 0 if self.by_epoch else getattr(runner.train_loop, 'epoch_length', 0)
+        length = 0 if self.by_epoch else epoch_length(runner.train_loop)
         ends_epoch = length and done % length == 0
         if not ends_epoch and not self._scores_follow(runner, meta['iter']):
             self._save(runner, *self._due)

@@ -8,6 +8,7 @@ from mmengine.hooks import Hook
 from segkit.engine import stops
 from segkit.engine.dist import any_rank, leave_dist
 from segkit.engine.hooks.checkpoint import CheckpointHook
+from segkit.engine.loops_of_others import epoch_length
 from segkit.registry import HOOKS
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class PreemptionHook(Hook):
         data_batch: dict | None = None,
         outputs: dict | None = None,
     ) -> None:
-        done, epoch = runner.iter + 1, getattr(runner.train_loop, 'epoch_length', 0)
+        done, epoch = runner.iter + 1, epoch_length(runner.train_loop)
         if runner.stop_requested and (not epoch or done % epoch):
             self._stop(runner, done, f'after iteration {done}')
 
