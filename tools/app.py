@@ -9,8 +9,13 @@ The page is served to this machine alone (http://127.0.0.1:7860); from elsewhere
 
 import argparse
 
-from segkit.engine.command_line import add_weights_arguments, parse_options, run_script, tool_parser
-from segkit.engine.shared_options import add_shared
+from segkit.engine.command_line import (
+    add_shared,
+    add_weights_arguments,
+    parse_options,
+    run_script,
+    tool_parser,
+)
 
 
 def parse_args() -> argparse.Namespace:

@@ -15,12 +15,12 @@ import json
 
 from segkit.engine.command_line import (
     add_engine_arguments,
+    add_shared,
     engine_options,
     parse_options,
     run_script,
     tool_parser,
 )
-from segkit.engine.shared_options import add_shared
 from segkit.outputs import own_outputs
 from segkit.whole_file import write_text
 

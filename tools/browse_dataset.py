@@ -7,8 +7,7 @@ python tools/browse_dataset.py CONFIG --out samples/ --num 200     a file each
 import argparse
 from pathlib import Path
 
-from segkit.engine.command_line import parse_options, run_script, tool_parser
-from segkit.engine.shared_options import add_shared
+from segkit.engine.command_line import add_shared, parse_options, run_script, tool_parser
 from segkit.errors import UserError
 
 SHEETS = ('.png', '.jpg', '.jpeg', '.webp')

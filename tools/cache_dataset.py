@@ -11,8 +11,7 @@ Then train with  --cfg-options train_dataloader.dataset.cache=data/cityscapes_ca
 import argparse
 import sys
 
-from segkit.engine.command_line import run_script, tool_parser
-from segkit.engine.shared_options import add_shared
+from segkit.engine.command_line import add_shared, run_script, tool_parser
 from segkit.errors import UserError
 
 

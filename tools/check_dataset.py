@@ -12,8 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from segkit.engine.command_line import parse_options, run_script, tool_parser
-from segkit.engine.shared_options import add_shared
+from segkit.engine.command_line import add_shared, parse_options, run_script, tool_parser
 from segkit.errors import UserError
 from segkit.outputs import own_outputs
 from segkit.whole_file import write_text

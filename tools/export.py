@@ -10,8 +10,7 @@ written only if they agree. CHECKPOINT `none` exports random weights.
 import argparse
 from collections.abc import Sequence
 
-from segkit.engine.command_line import parse_options, run_script, tool_parser
-from segkit.engine.shared_options import add_shared
+from segkit.engine.command_line import add_shared, parse_options, run_script, tool_parser
 
 
 def parse_args(words: Sequence[str] | None = None) -> argparse.Namespace:

@@ -19,8 +19,7 @@ pictures; the files are those of one process. --resume skips what is done.
 
 import argparse
 
-from segkit.engine.command_line import parse_options, run_script, tool_parser
-from segkit.engine.shared_options import SHARED, add_shared
+from segkit.engine.command_line import SHARED, add_shared, parse_options, run_script, tool_parser
 
 
 def parse_args() -> argparse.Namespace:

@@ -16,13 +16,13 @@ from segkit.compat import import_distributed_optim
 from segkit.engine.command_line import (
     add_common_arguments,
     add_engine_arguments,
+    add_shared,
     add_weights_arguments,
     read_config,
     run_script,
     starting_up,
     tool_parser,
 )
-from segkit.engine.shared_options import add_shared
 
 if TYPE_CHECKING:
     from segkit.engine import Runner

@@ -11,12 +11,12 @@ multiplied out. Red is much, blue is little.
 import argparse
 
 from segkit.engine.command_line import (
+    add_shared,
     add_weights_arguments,
     parse_options,
     run_script,
     tool_parser,
 )
-from segkit.engine.shared_options import add_shared
 from segkit.outputs import own_outputs
 
 DEFAULT_POINTS = ((0.3, 0.3), (0.5, 0.5), (0.75, 0.65))

@@ -1,4 +1,5 @@
-"""From the command line of tools/train.py and tools/test.py to a config that a Runner can run.
+"""The command line: arguments that several commands take, said once so that they mean the same
+everywhere; from them to a config that a Runner can run; and how a command ends.
 
 Nothing heavy is imported by this module: the scripts answer ``--help`` before torch is loaded.
 """
@@ -20,7 +21,6 @@ from segkit.command import command, program, worded
 from segkit.console import told_streams
 from segkit.engine import stops
 from segkit.engine.errors import lost_contact
-from segkit.engine.shared_options import CFG_OPTIONS, add_config, add_shared
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -41,6 +41,52 @@ _OF_THE_DISK = {
     errno.ENAMETOOLONG: 'Choose a shorter name',
     errno.ELOOP: 'Its links lead in a circle',
 }
+LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
+CFG_OPTIONS: dict[str, Any] = dict(
+    nargs='+',
+    default=[],
+    metavar='KEY=VALUE',
+    help='change settings: model.decode_head.channels=256 data_root=/data/ade20k a.b=[1,2]',
+)
+SHARED: dict[str, dict[str, object]] = {
+    'config': dict(help='a config file, or the name of a shipped one'),
+    'checkpoint': dict(help='a file, a work directory, a URL, or an exported .onnx'),
+    '--cfg-options': CFG_OPTIONS,
+    '--work-dir': dict(help='where to write (default: work_dirs/NAME OF CONFIG)'),
+    '--device': dict(default='cpu', help='cpu, cuda, cuda:1, ... (default: cpu)'),
+    '--batch-size': dict(type=int, default=1, help='images at a time (default: 1)'),
+    '--fuse-bn': dict(action='store_true', help='fold batch norms (same classes, faster)'),
+    '--channels-last': dict(action='store_true', help='memory layout (same classes)'),
+    '--bf16': dict(action='store_true', help='bfloat16 autocast (faster, not exact)'),
+    '--unknown-below': dict(
+        type=float,
+        metavar='P',
+        help='pixels whose class has a lower probability become 255, unknown',
+    ),
+    '--opacity': dict(
+        type=float, default=0.5, help='of the colours over the picture (default: %(default)s)'
+    ),
+    '--shape': dict(
+        type=int, nargs=2, default=(512, 512), metavar=('H', 'W'), help='default: 512 512'
+    ),
+    '--launcher': dict(
+        choices=LAUNCHERS,
+        default='none',
+        help='how the processes are started; torchrun is recognised without it',
+    ),
+    '--resume': dict(action='store_true', help='go on where it was stopped'),
+    '--workers': dict(type=int, help='processes (default: one a core)'),
+}
+
+
+# -- arguments -------------------------------------------------------------------------------------
+
+
+def add_shared(parser: Any, *names: str, **changes: object) -> None:
+    """Add arguments of ``SHARED`` to a parser or a group of one; ``changes`` to each of them."""
+    for name in names:
+        settings = {**SHARED[name], **changes}
+        parser.add_argument(name, **settings)
 
 
 def tool_parser(
@@ -57,7 +103,7 @@ def tool_parser(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     if config:
-        add_config(parser)
+        add_shared(parser, 'config', '--cfg-options')
     if overwrite:
         add_shared(parser, '--workers')
         parser.add_argument('--overwrite', action='store_true', help=overwrite)
@@ -200,6 +246,9 @@ def adopt(cfg: 'Config') -> None:
             f'`{command("convert_config", f"{shlex.quote(str(cfg.filename))} new.py")}` and use '
             'new.py'
         )
+
+
+# -- from start to end -----------------------------------------------------------------------------
 
 
 @contextmanager

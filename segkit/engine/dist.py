@@ -14,9 +14,9 @@ from typing import Any
 import torch
 import torch.distributed as torch_dist
 
+from segkit.engine.command_line import LAUNCHERS
 from segkit.engine.errors import torch_said
 from segkit.engine.rendezvous import joined, meet, shared_address
-from segkit.engine.shared_options import LAUNCHERS
 
 
 class LaunchError(RuntimeError):

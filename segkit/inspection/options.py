@@ -6,7 +6,7 @@ Shared by tools/new_dataset.py and ``tools/train.py --data``; nothing heavy is i
 import argparse
 from collections.abc import Callable
 
-from segkit.engine.shared_options import add_shared
+from segkit.engine.command_line import add_shared
 
 
 def add_folder_options(parser: argparse.ArgumentParser, network: str) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 from helpers import found
 from helpers.tool_parsers import actions, parsers
 
-from segkit.engine.shared_options import SHARED
+from segkit.engine.command_line import SHARED
 
 # One name that means two things, kept because both were public before.
 TWO_MEANINGS = {
