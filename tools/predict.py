@@ -89,7 +89,8 @@ def join_job(args: argparse.Namespace) -> tuple[int, str]:
     """This process's rank, and its device."""
     import os
 
-    from segkit.engine.dist import init_dist, resolve_launcher
+    from segkit.engine.dist import resolve_launcher
+    from segkit.engine.joining import init_dist
     from segkit.errors import UserError
 
     launcher = resolve_launcher(args.launcher)

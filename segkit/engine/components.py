@@ -34,8 +34,9 @@ from segkit.console import told_records
 from segkit.engine import env, model_setup
 from segkit.engine.checkpoints import KEPT_VALUES
 from segkit.engine.data_order import make_deterministic, seed_everything
-from segkit.engine.dist import init_dist, resolve_launcher
+from segkit.engine.dist import resolve_launcher
 from segkit.engine.folders import check_work_dir, make_folder
+from segkit.engine.joining import init_dist
 from segkit.engine.loaders import build_loader, guard_workers
 from segkit.engine.model_setup import is_sharded
 from segkit.engine.optimizer import batch_of, build_optimizer, build_schedules, scale_rates

@@ -1,22 +1,17 @@
-"""Joining a distributed job: which launcher, which backend, and saying what was chosen.
+"""The ranks of a job: whether there are others, and what they tell one another."""
 
-mmengine's ``init_dist`` calls ``torch.cuda.set_device`` even without a GPU, always asks for NCCL,
-divides by zero under Slurm on a CPU node and takes an error text of ``scontrol`` for a host name.
-All launchers end here in the same five environment variables that torchrun sets.
-"""
-
-import datetime
+import contextlib
 import os
-import subprocess
+import threading
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 import torch.distributed as torch_dist
+from torch.distributed import Store
 
 from segkit.engine.command_line import LAUNCHERS
-from segkit.engine.errors import torch_said
-from segkit.engine.rendezvous import joined, meet, shared_address
 
 
 class LaunchError(RuntimeError):
@@ -34,130 +29,6 @@ def resolve_launcher(launcher: str = 'none') -> str:
     if launcher == 'none' and 'TORCHELASTIC_RUN_ID' in os.environ:
         return 'pytorch'
     return launcher
-
-
-def _variable(name: str, launcher: str) -> str:
-    if name not in os.environ:
-        raise LaunchError(
-            f'--launcher {launcher} needs the environment variable {name}, which is not set: '
-            f'start the script through {_STARTER[launcher]}, or leave --launcher out to run one '
-            'process'
-        )
-    return os.environ[name]
-
-
-_STARTER = dict(
-    pytorch='torchrun --nproc_per_node N',
-    slurm='srun',
-    mpi='mpirun',
-)
-
-
-def _first_host(node_list: str) -> str:
-    """The first host of a Slurm node list such as ``gpu[03-07,12],cpu1``."""
-    try:
-        command = ['scontrol', 'show', 'hostnames', node_list]
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
-        return answer.stdout.split()[0]
-    except (OSError, subprocess.SubprocessError, IndexError):
-        head, _, ranges = node_list.partition('[')
-        if not ranges:
-            return head.split(',')[0]
-        return head.split(',')[-1] + ranges.split(']')[0].split(',')[0].split('-')[0]
-
-
-def _from_slurm() -> str:
-    rank = _variable('SLURM_PROCID', 'slurm')
-    os.environ['RANK'] = rank
-    os.environ['WORLD_SIZE'] = _variable('SLURM_NTASKS', 'slurm')
-    os.environ['LOCAL_RANK'] = os.environ.get('SLURM_LOCALID', '0')
-    nodes = os.environ.get('SLURM_STEP_NODELIST') or _variable('SLURM_NODELIST', 'slurm')
-    os.environ.setdefault('MASTER_ADDR', _first_host(nodes))
-    return f'slurm {os.environ.get("SLURM_JOB_ID", 0)}.{os.environ.get("SLURM_STEP_ID", 0)}'
-
-
-def _from_mpi(timeout: float) -> str:
-    for name, source in (('RANK', 'RANK'), ('WORLD_SIZE', 'SIZE'), ('LOCAL_RANK', 'LOCAL_RANK')):
-        os.environ[name] = _variable(f'OMPI_COMM_WORLD_{source}', 'mpi')
-    names = ('PMIX_NAMESPACE', 'OMPI_MCA_ess_base_jobid')
-    job = 'mpi ' + next((os.environ[name] for name in names if name in os.environ), '')
-    if 'MASTER_ADDR' not in os.environ:
-        alone = os.environ.get('OMPI_COMM_WORLD_LOCAL_SIZE') == os.environ['WORLD_SIZE']
-        rank = int(os.environ['RANK'])
-        os.environ['MASTER_ADDR'] = '127.0.0.1' if alone else shared_address(rank, job, timeout)
-    return job
-
-
-def _from_torchrun() -> None:
-    for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT'):
-        _variable(name, 'pytorch')
-
-
-def choose_backend(asked: str | None = None) -> str:
-    """NCCL where CUDA is, gloo elsewhere; an explicit 'nccl' on a CPU machine becomes gloo."""
-    if not torch.cuda.is_available():
-        return 'gloo'
-    return asked or 'nccl'
-
-
-def init_dist(
-    launcher: str, backend: str | None = None, timeout: float = 1800, **kwargs: Any
-) -> str:
-    """Join the process group and return a sentence that says how.
-
-    Args:
-        launcher: 'pytorch', 'slurm' or 'mpi'.
-        backend: 'nccl' or 'gloo'; chosen by the machine when not given.
-        timeout: seconds to wait for the other ranks to start, and that a collective may take before
-            the job is ended. The default leaves time for one rank to validate or save while the
-            others wait.
-
-    Raises:
-        LaunchError: a variable is missing, or the other ranks cannot be reached.
-    """
-    backend = choose_backend(backend)
-    try:
-        job = _read_environment(launcher, timeout)
-        rank, world_size = int(os.environ['RANK']), int(os.environ['WORLD_SIZE'])
-        _take_device()
-        store = meet(rank, world_size, job, timeout)
-        limit = datetime.timedelta(seconds=float(timeout))
-        torch_dist.init_process_group(
-            backend, timeout=limit, store=store, rank=rank, world_size=world_size, **kwargs
-        )
-    except RuntimeError as error:
-        if isinstance(error, LaunchError):
-            raise
-        where = f'{os.environ.get("MASTER_ADDR", "?")}:{os.environ.get("MASTER_PORT", "?")}'
-        raise LaunchError(
-            f'rank {os.environ["RANK"]} of {os.environ["WORLD_SIZE"]} could not join the job at '
-            f'{where}: check that every rank was started, that MASTER_ADDR names the node of rank '
-            '0 and can be reached from here, and that no other job uses MASTER_PORT. '
-            + torch_said(error)
-        ) from error
-    joined(store)
-    where = f'{os.environ["MASTER_ADDR"]}:{os.environ["MASTER_PORT"]}'
-    return (
-        f'rank {torch_dist.get_rank()} of {torch_dist.get_world_size()} joined through '
-        f'{launcher} at {where} with backend {backend}'
-    )
-
-
-def _read_environment(launcher: str, timeout: float) -> str | None:
-    """torchrun's variables, whatever the launcher sets; the name of the job where it has one."""
-    if launcher == 'mpi':
-        return _from_mpi(timeout)
-    if launcher == 'slurm':
-        return _from_slurm()
-    _from_torchrun()
-    return None
-
-
-def _take_device() -> None:
-    if torch.cuda.is_available():
-        local_rank = int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()
-        os.environ['LOCAL_RANK'] = str(local_rank)
-        torch.cuda.set_device(local_rank)
 
 
 def leave_dist() -> None:
@@ -216,3 +87,103 @@ def means_over_ranks(sums: dict[str, tuple[float, int]]) -> dict[str, float]:
         done, number = totals.get(name, (0.0, 0))
         totals[name] = (done + value, number + count)
     return {name: value / count for name, (value, count) in totals.items()}
+
+
+# -- what each rank last did -----------------------------------------------------------------------
+
+
+class JobStore:
+    """The store of the job this process has joined: what each rank does, told once a second."""
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.rank = store, torch_dist.get_rank()
+        self.world_size = torch_dist.get_world_size()
+        self._told = 0.0
+
+    def beat(self, doing: str) -> None:
+        if time.monotonic() - self._told >= 1.0:
+            self._told = time.monotonic()
+            self.store.set(f'beat/{self.rank}', f'{time.time()} {doing}')
+
+    def silent(self, longer_than: float) -> list[str]:
+        """'rank 1 was last heard of 40 s ago, in iteration 7', for each that is silent."""
+        said, now = [], time.time()
+        try:
+            for rank in set(range(self.world_size)) - {self.rank}:
+                if not self.store.check([f'beat/{rank}']):
+                    said.append(f'rank {rank} was never heard of')
+                    continue
+                at, _, doing = self.store.get(f'beat/{rank}').decode().partition(' ')
+                if now - float(at) > longer_than:
+                    ago = f'{now - float(at):.0f} s ago'
+                    said.append(f'rank {rank} was last heard of {ago}, {doing}')
+        except RuntimeError:
+            said.append("rank 0, which keeps the job's store, does not answer")
+        return said
+
+
+_joined: list[JobStore] = []
+
+
+def joined(store: Store) -> None:
+    """This process is in the job whose store this is."""
+    _joined[:] = [JobStore(store)]
+
+
+def beat(doing: str) -> None:
+    """Tell the other ranks what this one does ('in iteration 7'); nothing without any."""
+    if _joined and torch_dist.is_initialized():
+        _joined[0].beat(doing)
+
+
+@contextlib.contextmanager
+def listening(asked: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
+    """Gives a function that says whether this rank, or any other within a moment, was ``asked``.
+
+    For a stretch in which the ranks do not wait for each other, as they have unequally many
+    batches. A thread with a connection of its own asks the store: over a link that is cut that may
+    wait without a limit.
+    """
+    if not _joined or not torch_dist.is_initialized() or torch_dist.get_world_size() == 1:
+        yield asked
+        return
+    heard, left = threading.Event(), threading.Event()
+    words = _joined[0].store, asked, heard, left
+    ear = threading.Thread(target=_listen, args=words, daemon=True)
+    ear.start()
+    try:
+        yield lambda: heard.is_set() or asked()
+    finally:
+        left.set()
+        ear.join(2.0)
+
+
+def _listen(
+    store: Store, asked: Callable[[], bool], heard: threading.Event, left: threading.Event
+) -> None:
+    if not hasattr(store, 'clone'):  # torch < 2.8
+        return
+    with contextlib.suppress(RuntimeError):  # a lost store is for the next collective to tell
+        store = store.clone()
+        while not left.wait(0.2):
+            if asked():
+                store.set('stop', '')
+            if store.check(['stop']):
+                heard.set()
+                return
+
+
+def silent_ranks(longer_than: float = 5.0) -> str:
+    """A clause for each rank that has said nothing for so many seconds; empty without any.
+
+    Asked in a thread of its own: over a link that is cut the store waits without a limit.
+    """
+    if not _joined:
+        return ''
+    said: list[str] = []
+    question = threading.Thread(
+        target=lambda: said.extend(_joined[0].silent(longer_than)), daemon=True
+    )
+    question.start()
+    question.join(5.0)
+    return "the job's store does not answer" if question.is_alive() else '; '.join(said)

@@ -64,7 +64,7 @@ def lost_contact(error: BaseException) -> bool:
 
 
 def _who_is_silent() -> str:
-    from segkit.engine.rendezvous import silent_ranks  # imports torch, which few errors need
+    from segkit.engine.dist import silent_ranks  # imports torch, which few errors need
 
     silent = silent_ranks()
     return f'. {silent}' if silent else ''

@@ -17,9 +17,9 @@ from torch.utils.data import DataLoader
 
 from segkit.compat import set_accumulation
 from segkit.engine.data_order import endless_batches, seed_iteration
+from segkit.engine.dist import beat
 from segkit.engine.errors import explained
 from segkit.engine.optimizer import accumulation, batch_of
-from segkit.engine.rendezvous import beat
 from segkit.errors import ConfigError
 from segkit.registry import LOOPS
 

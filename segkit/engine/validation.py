@@ -13,10 +13,9 @@ from torch.utils.data import DataLoader
 
 from segkit.engine import checkpoints, stops
 from segkit.engine.data_order import preserved_randomness
-from segkit.engine.dist import any_rank, means_over_ranks
+from segkit.engine.dist import any_rank, beat, listening, means_over_ranks
 from segkit.engine.errors import explained
 from segkit.engine.model_setup import bare, gathered, share_buffers
-from segkit.engine.rendezvous import beat, listening
 from segkit.engine.test_progress import TestProgress
 from segkit.registry import LOOPS
 

@@ -18,7 +18,8 @@ from segkit.apis import init_model
 from segkit.apis.named_pictures import NamedPictures
 from segkit.apis.predict import predict_to_folder
 from segkit.apis.sources import Picture, pictures
-from segkit.engine.dist import init_dist, leave_dist
+from segkit.engine.dist import leave_dist
+from segkit.engine.joining import init_dist
 from segkit.errors import UserError
 
 SMALL = {

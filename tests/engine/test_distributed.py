@@ -13,7 +13,7 @@ import torch
 from helpers.fault_child import complete, complete_ranks, free_port, start_ranks
 from helpers.runs import assert_same_run, read
 
-from segkit.engine import dist, rendezvous
+from segkit.engine import dist, joining
 
 # Batch-independent normalisation and no dropout: what the ranks see then adds up to what one sees.
 _GN = dict(type='GN', num_groups=2)
@@ -167,7 +167,7 @@ def test_torchrun_is_recognised_without_the_flag(environment):
 )
 def test_a_missing_variable_is_named_with_its_cure(environment, launcher, variable, starter):
     with pytest.raises(dist.LaunchError, match=rf'{variable}, which is not set.*{starter}'):
-        dist.init_dist(launcher)
+        joining.init_dist(launcher)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_a_job_that_cannot_be_joined_says_what_to_check(environment, rank, addre
         environment.setenv(name, value)
     where = rf'rank {rank} of 2 could not join the job at {address}:{port}'
     with pytest.raises(dist.LaunchError, match=rf'{where}.*MASTER_ADDR.*{said}'):
-        dist.init_dist('pytorch', timeout=1)
+        joining.init_dist('pytorch', timeout=1)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_a_job_that_cannot_be_joined_says_what_to_check(environment, rank, addre
 )
 def test_the_first_slurm_host_is_found_without_scontrol(monkeypatch, nodes, first):
     monkeypatch.setenv('PATH', '')
-    assert dist._first_host(nodes) == first
+    assert joining._first_host(nodes) == first
 
 
 def test_slurm_variables_become_torchs(environment):
@@ -202,32 +202,32 @@ def test_slurm_variables_become_torchs(environment):
                             SLURM_NODELIST='n[1-2]', SLURM_JOB_ID='70001').items():  # fmt: skip
         environment.setenv(name, value)
     environment.setenv('PATH', '')
-    job = dist._from_slurm()
+    job = joining._from_slurm()
     assert [os.environ[k] for k in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK')] == ['3', '4', '1']
     assert os.environ['MASTER_ADDR'] == 'n1'
     assert job == 'slurm 70001.0'
 
 
 def test_steps_of_one_allocation_meet_at_different_ports_that_no_program_is_handed():
-    ports = [rendezvous.candidate_ports(f'slurm 7.{step}') for step in range(50)]
+    ports = [joining.candidate_ports(f'slurm 7.{step}') for step in range(50)]
     assert len({first for first, *_ in ports}) == 50
     assert all(1024 < port < 32768 for some in ports for port in some)
 
 
 def meet(rank: int, job: str, stores: dict) -> None:
     port = os.environ.pop('MASTER_PORT', None)
-    stores[rank] = rendezvous.meet(rank, 2, job, timeout=20)
+    stores[rank] = joining.meet(rank, 2, job, timeout=20)
     assert port is None
 
 
 def test_ranks_find_one_another_past_ports_where_others_are_silent_or_talk(environment):
     environment.setenv('MASTER_ADDR', '127.0.0.1')
-    ports = rendezvous.candidate_ports('job')
+    ports = joining.candidate_ports('job')
     silent = socket.create_server(('', ports[0]))
-    other = rendezvous._serve('127.0.0.1', 2, 'another', datetime.timedelta(seconds=20))
+    other = joining._serve('127.0.0.1', 2, 'another', datetime.timedelta(seconds=20))
     talking = socket.create_server(('', ports[1]))
     threading.Thread(
-        target=rendezvous._tell, args=(talking, b'segkit another\t1\n'), daemon=True
+        target=joining._tell, args=(talking, b'segkit another\t1\n'), daemon=True
     ).start()
     stores = {}
     try:
@@ -238,9 +238,9 @@ def test_ranks_find_one_another_past_ports_where_others_are_silent_or_talk(envir
         stores[0].set('key', 'value')
         assert stores[1].get('key') == b'value'
     finally:
-        for server in (silent, talking, *rendezvous._desks):
+        for server in (silent, talking, *joining._desks):
             server.close()
-        rendezvous._desks.clear()
+        joining._desks.clear()
 
 
 def test_a_hung_rank_is_named_by_the_others_with_what_it_last_did(tmp_path):
@@ -257,4 +257,4 @@ def test_a_hung_rank_is_named_by_the_others_with_what_it_last_did(tmp_path):
 
 
 def test_nccl_on_a_cpu_machine_becomes_gloo():
-    assert dist.choose_backend('nccl') == ('nccl' if torch.cuda.is_available() else 'gloo')
+    assert joining.choose_backend('nccl') == ('nccl' if torch.cuda.is_available() else 'gloo')

@@ -327,7 +327,7 @@ ENTERED = {
         'segkit/outputs.py:*', 'segkit/datasets/metainfo.py:*', 'segkit/__main__.py:*',
         'segkit/engine/migration/leaf.py:_nearest',
         'segkit/datasets/row_codec.py:*', 'segkit/engine/hooks/run_card.py:*',
-        'segkit/engine/rendezvous.py:*', 'segkit/whole_file.py:*', 'segkit/engine/stops.py:*',
+        'segkit/engine/joining.py:*', 'segkit/whole_file.py:*', 'segkit/engine/stops.py:*',
         'segkit/engine/command_line.py:*', 'segkit/engine/folders.py:*',
         'segkit/engine/remote_folder.py:*', 'segkit/apis/available.py:*',
         'segkit/apis/named_pictures.py:*', 'segkit/apis/backends/*',
