@@ -215,12 +215,12 @@ def keep_last_values(hub: 'MessageHub', count: int) -> None:
     hub._log_scalars = scalars
 
 
-def make_current(*instances: 'ManagerMixin') -> None:
+def make_current(*instances: 'ManagerMixin | None') -> None:
     """Have ``get_current_instance`` of mmengine's loggers, hubs, visualizers and scopes give these.
 
     It gives the one that was made last, in a program with two Runners perhaps the other's.
     """
-    for instance in instances:
+    for instance in filter(None, instances):
         for cls in type(instance).__mro__:
             made = vars(cls).get('_instance_dict')
             if made is not None and instance.instance_name in made:

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from mmengine.device import get_device
 from mmengine.optim import OptimWrapper
 from torch import nn
 
 from segkit.compat import clip_gradients
+from segkit.engine.model_setup import DEVICE
 from segkit.errors import UserError
 from segkit.registry import OPTIM_WRAPPERS
 
@@ -48,7 +48,7 @@ class AmpOptimWrapper(OptimWrapper):
         self, dtype: str | None = None, loss_scale: str | float | dict = 'dynamic', **kwargs: object
     ) -> None:
         super().__init__(**kwargs)
-        self.device_type = torch.device(get_device()).type
+        self.device_type = torch.device(DEVICE).type
         self.cast_dtype = _DTYPES[choose_amp_dtype(dtype)]
         self.loss_scaler = self._build_scaler(loss_scale)
 

@@ -4,6 +4,7 @@ The names are those of mmengine's Runner, so that its hooks, and the hooks, loop
 others wrote for it, find here what they ask for.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -95,18 +96,24 @@ class Components:
 
     # -- the process ---------------------------------------------------------------------------
 
-    def _take_folder(self, work_dir: str) -> None:
-        """Make the work directory; of one in a store, the folder that is uploaded there."""
+    def _set_up(
+        self,
+        work_dir: str,
+        launcher: str,
+        env_cfg: dict,
+        randomness: dict,
+        name: str,
+        scope: str | None,
+    ) -> None:
+        """Make the work directory, join the job, seed, and choose what the run is known by.
+
+        Of a work directory in a store it is the folder that is uploaded there.
+        """
         self.remote = RemoteFolder(work_dir) if is_remote(work_dir) else None
         folder = Path(self.remote.staging if self.remote else on_disk(work_dir)).absolute()
         check_work_dir(folder, self.cfg.filename)
         make_folder('work_dir', folder)
         self.work_dir = str(folder)
-
-    def _join(
-        self, launcher: str, env_cfg: dict, randomness: dict, name: str, scope: str | None
-    ) -> None:
-        """Join the job, seed, and choose what the run is known by: its name and scope."""
         self.launcher = resolve_launcher(launcher)
         self.distributed = self.launcher != 'none'
         self.setup_env(env_cfg)
@@ -119,21 +126,8 @@ class Components:
         self.default_scope = scope and DefaultScope.get_instance(
             self.experiment_name, scope_name=known_scope(scope)
         )
-
-    def _open_logs(
-        self,
-        log_processor: MMLogProcessor | dict,
-        log_level: int | str,
-        visualizer: Visualizer | dict | None,
-    ) -> None:
-        self.log_dir = self._log_dir = str(Path(self.work_dir) / self.timestamp)
+        self.log_dir = self._log_dir = str(folder / self.timestamp)
         Path(self.log_dir).mkdir(parents=True, exist_ok=True)
-        self.log_processor = self.build_log_processor(log_processor)
-        self.logger = self.build_logger(log_level)
-        self.message_hub = self.build_message_hub()
-        self.visualizer = self.build_visualizer(visualizer)
-        if self.cfg:
-            self.visualizer.add_config(self.cfg)
 
     def setup_env(self, env_cfg: dict) -> None:
         """Join the job, and set what holds for the whole process."""
@@ -159,7 +153,11 @@ class Components:
         lines.append(f'seed: {self.seed} (deterministic: {self.deterministic})')
         lines.append(f'hooks, in their order: {", ".join(type(h).__name__ for h in self.hooks)}')
         text = 'Environment:\n    ' + '\n    '.join(lines)
-        env.to_file(self.logger, f'{text}\nConfig:\n{self.cfg.pretty_text}')
+        text = f'{text}\nConfig:\n{self.cfg.pretty_text}'
+        record = self.logger.makeRecord(self.logger.name, logging.INFO, '', 0, text, (), None)
+        for handler in self.logger.handlers:
+            if isinstance(handler, logging.FileHandler):
+                handler.handle(record)
         where = f'environment and config are in {self.log_dir}'
         self.logger.info(f'{self._joined or "one process"}, seed: {self.seed}; {where}')
 

@@ -64,7 +64,13 @@ def check_config(cfg: Mapping[str, object]) -> None:
     file = getattr(cfg, 'filename', None)
     content = {key: cfg[key] for key in cfg}
     try:
-        _check_names(content, names_read(file))
+        known = RUNNER_KEYS | HELPER_KEYS | names_read(file)
+        for key in content:
+            # A variable may have any name, but not one that is nearly a Runner's key.
+            close = [] if key in known else nearest(key, RUNNER_KEYS, count=1, cutoff=0.84)
+            if close and not _is_variable(key, close):
+                raise ConfigError(f'{key}: there is no such key. Did you mean {close[0]!r}?')
+        check_triples(content)
         _check_kinds(content)
         for key in sorted(set(content) & set(RUNNER_KEYS)):
             _refuse(key, content[key], wrong_value(key, content[key]))
@@ -89,21 +95,6 @@ def _is_variable(key: str, settings: Iterable[str]) -> bool:
         or key.endswith(f'_{name}')
         for name in settings
     )
-
-
-def _check_names(cfg: Mapping[str, object], read: Collection[str]) -> None:
-    """A config's own variables may have any name, but not one that is nearly a Runner's key.
-
-    Args:
-        read: names that the files of the config read.
-    """
-    for key in cfg:
-        if key in RUNNER_KEYS or key in HELPER_KEYS or key in read:
-            continue
-        close = nearest(key, RUNNER_KEYS, count=1, cutoff=0.84)
-        if close and not _is_variable(key, close):
-            raise ConfigError(f'{key}: there is no such key. Did you mean {close[0]!r}?')
-    check_triples(cfg)
 
 
 def check_triples(cfg: Mapping[str, object]) -> None:

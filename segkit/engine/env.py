@@ -6,7 +6,6 @@ distutils, gone from Python 3.12. This one asks the same questions and never rai
 
 import functools
 import itertools
-import logging
 import multiprocessing
 import os
 import platform
@@ -129,11 +128,3 @@ def unlike(name: str, taken: Callable[[str], bool]) -> str:
     """``name``, with a number behind it if it is ``taken``."""
     names = itertools.chain([name], (f'{name}_{number}' for number in itertools.count(1)))
     return next(one for one in names if not taken(one))
-
-
-def to_file(logger: logging.Logger, text: str) -> None:
-    """Into the files of a log, and not on the screen."""
-    record = logger.makeRecord(logger.name, logging.INFO, '', 0, text, (), None)
-    for handler in logger.handlers:
-        if isinstance(handler, logging.FileHandler):
-            handler.handle(record)

@@ -40,7 +40,14 @@ def build_loader(config: Mapping[str, Any], seed: int | None) -> DataLoader:
     if config.get('num_workers', 0) == 0:  # torch refuses what is for workers
         config.pop('prefetch_factor', None)
         config['persistent_workers'] = False
-    dataset = _dataset(config.pop('dataset'), config)
+    dataset: Any = config.pop('dataset')
+    if isinstance(dataset, Mapping):
+        with listed_once():
+            dataset = DATASETS.build(dict(dataset))
+            if hasattr(dataset, 'full_init'):
+                dataset.full_init()
+    if (batches := config.pop('num_batch_per_epoch', None)) is not None:
+        dataset = _First(dataset, batches * batch_of(config) * get_world_size())
     sampler = config.pop('sampler')
     if isinstance(sampler, Mapping):
         sampler = DATA_SAMPLERS.build(dict(sampler), default_args=dict(dataset=dataset, seed=seed))
@@ -61,18 +68,6 @@ def build_loader(config: Mapping[str, Any], seed: int | None) -> DataLoader:
     collate = _function(config.pop('collate_fn', seg_collate))
     loader = DataLoader(dataset, collate_fn=collate, worker_init_fn=start, **config)
     return guard_workers(loader)
-
-
-def _dataset(dataset: Any, loader: dict[str, Any]) -> Any:
-    if isinstance(dataset, Mapping):
-        with listed_once():
-            dataset = DATASETS.build(dict(dataset))
-            if hasattr(dataset, 'full_init'):
-                dataset.full_init()
-    batches = loader.pop('num_batch_per_epoch', None)
-    if batches is None:
-        return dataset
-    return _First(dataset, batches * batch_of(loader) * get_world_size())
 
 
 class _First:

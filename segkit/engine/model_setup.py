@@ -23,6 +23,8 @@ from segkit.engine.freezing import freeze
 from segkit.models.layers import revert_sync_bn
 from segkit.registry import MODEL_WRAPPERS
 
+DEVICE = get_device()  # of this process
+ON_CPU = torch.device(DEVICE).type == 'cpu'
 NETWORK_PARTS = ('backbone', 'neck', 'decode_head', 'auxiliary_head')
 
 
@@ -42,11 +44,18 @@ def ready(
     Args:
         wrapper: ``model_wrapper_cfg``, DDP unless its type is another. cfg: the whole config.
     """
-    model, note = fit_normalisation(model, distributed)
+    note = ''
+    count = sum(isinstance(m, nn.SyncBatchNorm) for m in model.modules())
+    if count and (ON_CPU or not distributed):
+        # torch's SyncBatchNorm refuses CPU tensors, under DDP too, and mmengine reverts it only
+        # outside of DDP, to a class of its own that compilers and exporters do not know.
+        model = revert_sync_bn(model)
+        reason = 'SyncBN needs CUDA' if ON_CPU else 'there is one process'
+        note = f'{count} SyncBN layers became BatchNorm2d: {reason}.'
     patterns: Any = cfg.get('freeze')
     if patterns:
         note = f'{note} {freeze(model, patterns)}'.strip()
-    model = model.to(get_device())
+    model = model.to(DEVICE)
     if cfg.get('channels_last'):
         model = use_channels_last(model)
     if not distributed:
@@ -70,23 +79,6 @@ def switch_on(model: nn.Module, cfg: Mapping[str, object], say: Callable[[str], 
 
         turn_on_efficient_conv_bn_eval(model, modules)
         say(f'Frozen batch norms of {modules} are computed with their convolutions.')
-
-
-def on_cpu() -> bool:
-    return torch.device(get_device()).type == 'cpu'
-
-
-def fit_normalisation(model: nn.Module, distributed: bool) -> tuple[nn.Module, str]:
-    """SyncBN where it can be; ``nn.BatchNorm2d`` where it cannot. Returns a sentence if changed.
-
-    torch's SyncBatchNorm refuses CPU tensors, under DDP too, and mmengine reverts it only
-    outside of DDP, to a class of its own that compilers and exporters do not know.
-    """
-    count = sum(isinstance(m, nn.SyncBatchNorm) for m in model.modules())
-    if not count or (distributed and not on_cpu()):
-        return model, ''
-    reason = 'SyncBN needs CUDA' if on_cpu() else 'there is one process'
-    return revert_sync_bn(model), f'{count} SyncBN layers became BatchNorm2d: {reason}.'
 
 
 def use_channels_last(model: nn.Module) -> nn.Module:
@@ -143,7 +135,7 @@ def wrap_ddp(model: nn.Module, options: dict) -> nn.Module:
     newer = 'forward_sync_buffers' in known
     sync = options.pop('broadcast_buffers', has_local_statistics(model))
     options.setdefault('forward_sync_buffers' if newer else 'broadcast_buffers', sync)
-    options['device_ids'] = None if on_cpu() else [int(os.environ['LOCAL_RANK'])]
+    options['device_ids'] = None if ON_CPU else [int(os.environ['LOCAL_RANK'])]
     return wrapper(module=model, **options)
 
 

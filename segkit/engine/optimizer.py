@@ -5,17 +5,18 @@ number of GPUs either the batch is kept by accumulating gradients (``train_cfg.a
 the rate is scaled (``--auto-scale-lr``; Goyal et al., arXiv:1706.02677), or the log says so.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from mmengine.optim import OptimWrapper, OptimWrapperDict, _ParamScheduler, build_optim_wrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict, _ParamScheduler
 from torch import nn
 from torch.utils.data import DataLoader
 
 from segkit.compat import restore_find_loader, wrappers_of
 from segkit.errors import ConfigError
-from segkit.registry import OPTIM_WRAPPERS, PARAM_SCHEDULERS
+from segkit.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, PARAM_SCHEDULERS
 
 restore_find_loader()
 
@@ -32,7 +33,10 @@ def build_optimizer(model: nn.Module, config: OptimWrapper | Mapping) -> OptimWr
     if isinstance(optimizer, torch.optim.Optimizer):
         return OPTIM_WRAPPERS.build({'type': 'OptimWrapper', **config})
     if optimizer is not None or 'constructor' in config:
-        return build_optim_wrapper(model, config)
+        own: Any = copy.deepcopy(config)  # constructors take things out
+        kind = own.pop('constructor', 'DefaultOptimWrapperConstructor')
+        given = dict(paramwise_cfg=own.pop('paramwise_cfg', None), optim_wrapper_cfg=own)
+        return OPTIM_WRAPPER_CONSTRUCTORS.build(dict(type=kind, **given))(model)
     for name, part in config.items():
         if not isinstance(part, OptimWrapper):
             raise ConfigError(

@@ -132,9 +132,13 @@ class Runner(Components):
         self.auto_scale_lr = auto_scale_lr
         self._load_from, self._resume = load_from, resume
         env_cfg, name = dict(env_cfg or {}), experiment_name or Path(self.cfg.filename or '').stem
-        self._take_folder(work_dir)
-        self._join(launcher, env_cfg, dict(randomness or {}), name, default_scope)
-        self._open_logs(log_processor or {}, log_level, visualizer)
+        self._set_up(work_dir, launcher, env_cfg, dict(randomness or {}), name, default_scope)
+        self.log_processor = self.build_log_processor(log_processor or {})
+        self.logger = self.build_logger(log_level)
+        self.message_hub = self.build_message_hub()
+        self.visualizer = self.build_visualizer(visualizer)
+        if self.cfg:
+            self.visualizer.add_config(self.cfg)
         if isinstance(model, dict) and data_preprocessor is not None:
             model.setdefault('data_preprocessor', data_preprocessor)
         self.model = self.wrap_model(self.cfg.get('model_wrapper_cfg'), self.build_model(model))
@@ -172,39 +176,35 @@ class Runner(Components):
         """Train to the end, from where ``load_from`` and ``resume`` say; returns the model."""
         if self._train_loop is None:
             raise ConfigError('train_dataloader, train_cfg, optim_wrapper: set them to train')
-        self._make_current()
+        make_current(self.logger, self.message_hub, self.visualizer, self.default_scope)
         with ExitStack() as alone:
             if is_main_process():
                 alone.enter_context(locked(self.work_dir))
             if is_main_process() and self.remote:
                 alone.enter_context(self.remote.locked(self.logger.warning))
                 self.remote.begin(self.logger.warning)
-            self._find_resumed()
+            if self._resume:
+                self._find_resumed()
             if self._load_from and self._resumed is None:
                 check_start(self.work_dir, self._load_from)
             self.dump_config()
-            try:
-                return self._train()
-            finally:
-                stops.training_ends()
-
-    def _train(self) -> nn.Module:
-        self._build_training()
-        if self._val_loop is not None:
-            self._val_loop = self.build_val_loop(self._val_loop)
-        self.call_hook('before_run')
-        if not self._has_loaded and self._resumed is None:
-            self._init_model_weights()  # else all weights are those of a file
-        model_setup.switch_on(self.bare_model, self.cfg, self.logger.info)
-        self.load_or_resume()
-        loop: Any = self._train_loop
-        self.optim_wrapper.initialize_count_status(self.model, loop.iter, loop.max_iters)
-        if options := self.cfg.get('compile'):
-            count = model_setup.compile_network(self.bare_model, options)
-            self.logger.info(f'torch.compile on {count} parts: the first steps are slow')
-        model = loop.run()
-        self.call_hook('after_run')
-        return model
+            alone.callback(stops.training_ends)
+            self._build_training()
+            if self._val_loop is not None:
+                self._val_loop = self.build_val_loop(self._val_loop)
+            self.call_hook('before_run')
+            if not self._has_loaded and self._resumed is None:
+                self._init_model_weights()  # else all weights are those of a file
+            model_setup.switch_on(self.bare_model, self.cfg, self.logger.info)
+            self.load_or_resume()
+            loop: Any = self._train_loop
+            self.optim_wrapper.initialize_count_status(self.model, loop.iter, loop.max_iters)
+            if options := self.cfg.get('compile'):
+                count = model_setup.compile_network(self.bare_model, options)
+                self.logger.info(f'torch.compile on {count} parts: the first steps are slow')
+            model = loop.run()
+            self.call_hook('after_run')
+            return model
 
     def _build_training(self) -> None:
         """Loop, optimizer and schedules, once."""
@@ -231,23 +231,17 @@ class Runner(Components):
 
     def _evaluate(self, loop: BaseLoop) -> dict[str, object]:
         self._purpose = 'test'
-        self._make_current()
+        make_current(self.logger, self.message_hub, self.visualizer, self.default_scope)
         self.call_hook('before_run')
         self.load_or_resume()
         metrics = loop.run()
         self.call_hook('after_run')
         return metrics
 
-    def _make_current(self) -> None:
-        parts = [self.logger, self.message_hub, self.visualizer, self.default_scope]
-        make_current(*(part for part in parts if part is not None))
-
     # -- checkpoints ---------------------------------------------------------------------------
 
     def _find_resumed(self) -> None:
         """Read the checkpoint to go on from: its seed has to be known before the data is set up."""
-        if not self._resume:
-            return
         found: tuple[Path, dict] | None = None
         if is_main_process():
             if self._load_from is not None and self._resume != 'auto':

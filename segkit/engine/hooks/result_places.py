@@ -26,18 +26,19 @@ class ResultPlacesHook(Hook):
 
     def before_run(self, runner: 'Runner') -> None:
         """Of the validation or test that this run has built."""
-        for loop in (runner._val_loop, runner._test_loop):
-            if isinstance(loop, BaseLoop):
-                self._check(runner, loop)
+        loops: list[Any] = [runner._val_loop, runner._test_loop]
+        for loop in loops:
+            if not isinstance(loop, BaseLoop):
+                continue
+            metrics = getattr(loop.evaluator, 'metrics', [])
+            for metric in metrics:
+                metric.image_root = image_root(loop.dataloader.dataset)
+            writers = [w for w in (*metrics, *runner.hooks) if getattr(w, 'writes', False)]
+            if writers:
+                self._check(runner, writers, loop.dataloader.dataset)
 
-    def _check(self, runner: 'Runner', loop: Any) -> None:
-        dataset = loop.dataloader.dataset
-        metrics, root = getattr(loop.evaluator, 'metrics', []), image_root(dataset)
-        for metric in metrics:
-            metric.image_root = root
-        writers = [w for w in (*metrics, *runner.hooks) if getattr(w, 'writes', False)]
-        if not writers:
-            return
+    def _check(self, runner: 'Runner', writers: list, dataset: Any) -> None:
+        root = image_root(dataset)
         files = list(files_of(dataset))
         given = [x for x in (runner.cfg.filename, runner.cfg.get('load_from')) if x]
         images = [image for image, _ in files]
