@@ -33,9 +33,8 @@ COLOURS = (
 def parse_args() -> argparse.Namespace:
     parser = tool_parser(__doc__, overwrite='write again')
     parser.add_argument('source', type=Path, help='folder with the pictures and labels below it')
-    parser.add_argument(
-        '--out', type=Path, default=Path('data/CamVid'), help='default: %(default)s'
-    )
+    home = Path('data/CamVid')
+    parser.add_argument('--out', type=Path, default=home, help='default: %(default)s')
     return parser.parse_args()
 
 
@@ -74,7 +73,7 @@ def main() -> int:
         jobs.append((found[stem], args.out / split / f'{stem}.png'))
         jobs.append((found[f'{stem}_L'], args.out / f'{split}annot' / f'{stem}.png'))
     report = convert(read, jobs, 'files', args.workers, args.overwrite)
-    return close('CamVid', report, report.text(f'Files in {args.out}'))
+    return close('CamVid', report, f'Files in {args.out}')
 
 
 if __name__ == '__main__':

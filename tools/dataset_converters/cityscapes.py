@@ -61,9 +61,8 @@ def main() -> int:
     jobs = [(s, s.with_name(s.name.removesuffix(POLYGONS) + LABELS)) for s in sources]
     lists = [args.root / f'{path.name}.txt' for path in gt.iterdir() if path.is_dir()]
     report = convert(draw, jobs, 'polygons', args.workers, args.overwrite, lists=lists)
-    print(report.text(f'Labels in {gt}'))
-    print(f'Images in the lists of {args.root}: {write_lists(args.root, gt)}')
-    return close('Cityscapes', report)
+    counts = f'Images in the lists of {args.root}: {write_lists(args.root, gt)}'
+    return close('Cityscapes', report, f'Labels in {gt}', counts)
 
 
 if __name__ == '__main__':

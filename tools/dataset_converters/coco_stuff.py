@@ -88,7 +88,7 @@ def main() -> int:
             'stuffthingmaps_trainval2017.zip or cocostuff-10k-v1.1.zip there.'
         )
     report = convert(read, jobs, 'labels', args.workers, args.overwrite)
-    return close('COCO-Stuff', report, report.text(f'Files in {args.root}'))
+    return close('COCO-Stuff', report, f'Files in {args.root}')
 
 
 if __name__ == '__main__':

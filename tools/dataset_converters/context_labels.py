@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from conversion import read_names
+from masks import decode_mask
 
 from segkit.datasets.decode import decode_label
 from segkit.datasets.metainfo import dataset_metainfo
@@ -43,25 +44,6 @@ def table_of_ids(names: dict[int, str], source: Path) -> np.ndarray:
     return table
 
 
-def decode_mask(segmentation: dict | list, height: int, width: int) -> np.ndarray:
-    """(H, W) bool of polygons, or of runs as the COCO tools write them.
-
-    Raises ValueError when the runs do not fill the picture.
-    """
-    from pycocotools import mask as coco
-
-    if isinstance(segmentation, dict) and isinstance(segmentation['counts'], list):
-        pixels = sum(segmentation['counts'])
-        if pixels != height * width:
-            raise ValueError(f'the runs of a mask cover {pixels} pixels, not {height} x {width}')
-        segmentation = coco.frPyObjects(segmentation, height, width)
-    elif isinstance(segmentation, list):
-        segmentation = coco.merge(coco.frPyObjects(segmentation, height, width))
-    elif segmentation['size'] != [height, width]:
-        raise ValueError(f'a mask is of {segmentation["size"]}, not {height} x {width}')
-    return coco.decode(segmentation).astype(bool)
-
-
 class DetailFile:
     """trainval_merged.json of the Detail release."""
 
@@ -72,7 +54,8 @@ class DetailFile:
             raise ValueError('Masks of the Detail release need: pip install pycocotools')
         try:
             data = read_json(path)
-            names = {_id(entry): entry['name'] for entry in data['categories']}
+            entries = [{'category_id': e.get('id'), **e} for e in data['categories']]
+            names = {int(entry['category_id']): entry['name'] for entry in entries}
             self._table = table_of_ids(names, path)
             self._images = {image['image_id']: image for image in data['images']}
             self._masks = defaultdict(list)
@@ -106,10 +89,6 @@ class DetailFile:
     def __getstate__(self) -> dict:
         # Workers get the annotations of their images as jobs; the rest need not travel.
         return {'_table': self._table}
-
-
-def _id(category: dict) -> int:
-    return int(category['category_id'] if 'category_id' in category else category['id'])
 
 
 class LabelFolder:

@@ -108,9 +108,9 @@ def painted(
     return table[packed]
 
 
-def close(title: str, report: Conversion, *lines: str) -> int:
+def close(title: str, report: Conversion, what: str, *lines: str) -> int:
     """Say what came of a data set's conversion, and on which terms; the exit status."""
-    print(*lines, f'Terms of {title}: {LICENCES[title]}.', sep='\n')
+    print(report.text(what), *lines, f'Terms of {title}: {LICENCES[title]}.', sep='\n')
     return 1 if report.failed else 0
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from xml.parsers import expat
 
 import numpy as np
+from masks import box, ellipse
 from PIL import Image
 
 from segkit.errors import UserError
@@ -79,9 +80,9 @@ def _of_cvat(one: ElementTree.Element, file: Path) -> list | Patch | None:
             points = np.array(pairs, float)
             return [points] if len(points) > 2 else None
         if one.tag == 'box':
-            return [_box(one)]
+            return [_turned(box(*_numbers(one, 'xtl', 'ytl', 'xbr', 'ybr')), one)]
         if one.tag == 'ellipse':
-            return [_ellipse(one)]
+            return [_turned(ellipse(*_numbers(one, 'cx', 'cy', 'rx', 'ry')), one)]
         if one.tag == 'mask':
             return _mask(one)
     except (TypeError, ValueError) as error:
@@ -95,25 +96,12 @@ def _numbers(one: ElementTree.Element, *names: str) -> list[float]:
     return [float(str(one.get(name))) for name in names]
 
 
-def _turned(points: np.ndarray, degrees: float) -> np.ndarray:
+def _turned(points: np.ndarray, one: ElementTree.Element) -> np.ndarray:
     """Clockwise, as CVAT counts, around the middle."""
-    angle = math.radians(degrees)
+    angle = math.radians(float(one.get('rotation') or 0))
     turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
     middle = (points.min(0) + points.max(0)) / 2
     return (points - middle) @ turn + middle
-
-
-def _box(one: ElementTree.Element) -> np.ndarray:
-    x0, y0, x1, y1 = _numbers(one, 'xtl', 'ytl', 'xbr', 'ybr')
-    corners = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
-    return _turned(corners, float(one.get('rotation') or 0))
-
-
-def _ellipse(one: ElementTree.Element) -> np.ndarray:
-    x, y, rx, ry = _numbers(one, 'cx', 'cy', 'rx', 'ry')
-    angles = np.linspace(0, 2 * np.pi, 64, endpoint=False)
-    points = np.array([x, y]) + np.stack([rx * np.cos(angles), ry * np.sin(angles)], 1)
-    return _turned(points, float(one.get('rotation') or 0))
 
 
 def _mask(one: ElementTree.Element) -> Patch:

@@ -54,7 +54,7 @@ def main() -> int:
         sys.exit(f'{args.source}: no P0000.png with its P0000{LABEL}.png below train or val.')
     jobs.sort(key=lambda job: str(job[0].path))  # each file is decoded once
     report = convert(cut, jobs, 'tiles', args.workers, args.overwrite)
-    return close('iSAID', report, report.text(f'Tiles in {args.out}'))
+    return close('iSAID', report, f'Tiles in {args.out}')
 
 
 if __name__ == '__main__':

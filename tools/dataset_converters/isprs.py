@@ -76,10 +76,9 @@ def main() -> int:
     # Of one file one after the other: it is decoded once.
     jobs.sort(key=lambda job: str(job[0].path))
     report = convert(cut, jobs, 'tiles', args.workers, args.overwrite)
-    print(report.text(f'Tiles of {len(pairs)} pictures in {out}'))
-    if alone := sorted(set(found) - set(pairs)):
-        print(f'left out, the picture or its label is not there: {", ".join(alone)}')
-    return close('ISPRS', report)
+    alone = ', '.join(sorted(set(found) - set(pairs)))
+    left = [f'left out, the picture or its label is not there: {alone}'] if alone else []
+    return close('ISPRS', report, f'Tiles of {len(pairs)} pictures in {out}', *left)
 
 
 if __name__ == '__main__':

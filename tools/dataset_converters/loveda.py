@@ -18,9 +18,8 @@ FOLDERS = {'images_png': 'img_dir', 'masks_png': 'ann_dir'}
 def parse_args() -> argparse.Namespace:
     parser = tool_parser(__doc__, overwrite='copy again')
     parser.add_argument('source', type=Path, help='folder with Train, Val and perhaps Test')
-    parser.add_argument(
-        '--out', type=Path, default=Path('data/loveDA'), help='default: %(default)s'
-    )
+    home = Path('data/loveDA')
+    parser.add_argument('--out', type=Path, default=home, help='default: %(default)s')
     return parser.parse_args()
 
 
@@ -37,7 +36,7 @@ def main() -> int:
     if not jobs:
         sys.exit(f'{args.source}: no Train/Rural/images_png below it. Unpack Train.zip there.')
     report = convert(Path.read_bytes, jobs, 'copies', args.workers, args.overwrite)
-    return close('LoveDA', report, report.text(f'Files in {args.out}'))
+    return close('LoveDA', report, f'Files in {args.out}')
 
 
 if __name__ == '__main__':

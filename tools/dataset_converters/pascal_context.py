@@ -49,10 +49,9 @@ def main() -> int:
     lists = voc / 'ImageSets' / 'SegmentationContext'
     files = [lists / f'{split}.txt' for split in SPLITS]
     report = convert(source.label, jobs, 'labels', args.workers, args.overwrite, palette, files)
-    print(report.text(f'Labels in {target}'))
     counts = [f'{s}.txt {write_split(lists / f"{s}.txt", source.split(s))}' for s in SPLITS]
-    print(f'Images in {lists}: {", ".join(counts)} (complete: 4998 and 5105)')
-    return close('Pascal Context', report)
+    told = f'Images in {lists}: {", ".join(counts)} (complete: 4998 and 5105)'
+    return close('Pascal Context', report, f'Labels in {target}', told)
 
 
 if __name__ == '__main__':

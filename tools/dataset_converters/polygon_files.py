@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from cvat_and_yolo import Find, Patch, read_cvat, read_yolo, yolo_names
+from masks import box, decode_mask, ellipse
 from PIL import Image
 
 from segkit.errors import UserError
@@ -139,12 +140,10 @@ def _labelme(file: Path, content: dict, find: Find, left: Counter) -> Iterator[t
     for shape in content['shapes']:
         points, kind = np.array(shape['points'], float), shape.get('shape_type', 'polygon')
         if kind == 'rectangle' and len(points) == 2:
-            (x0, y0), (x1, y1) = points
-            points = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
+            points = box(*points.ravel())
         elif kind == 'circle' and len(points) == 2:
-            angles = np.linspace(0, 2 * np.pi, 64, endpoint=False)
-            radius = np.linalg.norm(points[1] - points[0])
-            points = points[0] + radius * np.stack([np.cos(angles), np.sin(angles)], 1)
+            radius = float(np.linalg.norm(points[1] - points[0]))
+            points = ellipse(*points[0], radius, radius)
         elif kind != 'polygon' or len(points) < 3:
             left[f'shapes of the kind {kind}'] += 1
             continue
@@ -159,7 +158,10 @@ def draw(drawing: Drawing) -> np.ndarray:
     label = np.zeros((height, width), np.uint8)
     for value, shape in drawing.objects:
         if isinstance(shape, dict):
-            label[_decoded(shape, drawing.picture, height, width) > 0] = value
+            try:
+                label[decode_mask(shape, height, width)] = value
+            except UserError as error:
+                raise UserError(f'{drawing.picture}: {error}.') from None
             continue
         if isinstance(shape, Patch):
             place = label[shape.top :, shape.left :][: shape.mask.shape[0], : shape.mask.shape[1]]
@@ -170,24 +172,3 @@ def draw(drawing: Drawing) -> np.ndarray:
         if rings:
             cv2.fillPoly(label, rings, value, cv2.LINE_8, _SHIFT)
     return label
-
-
-def _decoded(rle: dict, picture: Path, height: int, width: int) -> np.ndarray:
-    """(H, W) of COCO's run lengths, whose decoder believes any size."""
-    if list(rle['size']) != [height, width]:
-        raise UserError(
-            f'{picture}: has {height} x {width} pixels, and an object of it is for {rle["size"]}.'
-        )
-    try:
-        from pycocotools import mask
-    except ImportError:
-        raise UserError(
-            f'{picture}: its objects are stored as run lengths. Reading them takes '
-            '`pip install pycocotools`.'
-        ) from None
-    if isinstance(rle['counts'], list):
-        counts = np.asarray(rle['counts'])
-        if counts.dtype.kind != 'i' or counts.min(initial=0) < 0 or counts.sum() != height * width:
-            raise UserError(f'{picture}: the run lengths of an object do not fill the picture.')
-        rle = mask.frPyObjects(rle, *rle['size'])
-    return mask.decode(rle)

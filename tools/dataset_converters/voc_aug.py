@@ -70,13 +70,12 @@ def main() -> int:
     palette = dataset_metainfo('pascal_voc12')['palette']
     lists = [voc / 'ImageSets/Segmentation' / f'{name}.txt' for name in ('aug', 'trainaug')]
     report = convert(read_mat, jobs, 'SBD labels', args.workers, args.overwrite, palette, lists)
-    print(report.text(f'Labels in {voc / args.out_dir}'))
     done = {target.stem for _, target in jobs if target.is_file()}
     try:
-        print(f'Images: {write_lists(voc / "ImageSets/Segmentation", sbd, done)}')
+        told = f'Images: {write_lists(voc / "ImageSets/Segmentation", sbd, done)}'
     except FileNotFoundError as error:
         sys.exit(str(error))
-    return close('Pascal VOC 2012 + Aug', report)
+    return close('Pascal VOC 2012 + Aug', report, f'Labels in {voc / args.out_dir}', told)
 
 
 if __name__ == '__main__':
