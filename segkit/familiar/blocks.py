@@ -82,19 +82,10 @@ class BasicBlock(_Block):
 
     sizes, expansion = (3, 3), 1
 
-    def __init__(
-        self,
-        in_channels: int,
-        channels: int,
-        stride: int = 1,
-        downsample: nn.Module | None = None,
-        norm_cfg: Config | None = _BN,
-        act_cfg: Config | None = _RELU,
-        act_cfg_out: Config | None = _RELU,
-        init_cfg: Config | None = None,
-    ) -> None:
-        args = (in_channels, channels, stride, downsample, norm_cfg, act_cfg, act_cfg_out)
-        super().__init__(*args, init_cfg)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if len(args) < 7:
+            kwargs.setdefault('act_cfg_out', _RELU)
+        super().__init__(*args, **kwargs)
 
 
 class Bottleneck(_Block):

@@ -19,8 +19,8 @@ from segkit.datasets.metainfo import licence_of
 from segkit.errors import UserError
 from segkit.model_zoo import read_rows
 from segkit.model_zoo.catalog import ABSENT, find
-from segkit.outputs import output_file
 from segkit.structures import SegDataSample
+from segkit.visualization.local_visualizer import write_image
 
 from .helpers import get_classes, get_palette
 from .show_result_pyplot import show_result_pyplot
@@ -32,7 +32,7 @@ def _published(model: str | Path | Config) -> str | None:
         return None
     try:
         row = find(read_rows(), str(model))
-    except KeyError:
+    except UserError:
         return None
     terms = licence_of(row.dataset)
     trained = f', trained on {row.dataset} ({terms})' if terms else ''
@@ -143,22 +143,13 @@ class MMSegInferencer:
             args = {**options, 'title': name, 'draw_gt': False}
             drawn.append(show_result_pyplot(self.model, image, sample, **args))
             if folder:
-                self._save(drawn[-1], os.path.join(folder, name))
+                write_image(drawn[-1], os.path.join(folder, name), type(self).__name__)
             self.num_visualized_imgs += 1
         return drawn
 
     def _write(self, samples: Sequence, folder: str) -> None:
         for sample in samples:
             classes = sample.pred_sem_seg.data[0].cpu().numpy().astype(np.uint8)
-            self._save(classes, os.path.join(folder, f'{self.num_pred_imgs:08d}_pred.png'))
+            file = os.path.join(folder, f'{self.num_pred_imgs:08d}_pred.png')
+            write_image(classes, file, type(self).__name__)
             self.num_pred_imgs += 1
-
-    @staticmethod
-    def _save(array: np.ndarray, path: str) -> None:
-        from PIL import Image
-
-        kind = Image.registered_extensions().get(Path(path).suffix.lower())
-        if kind is None:
-            raise UserError(f'{path}: no kind of picture has this ending; rename the input.')
-        with output_file(path, 'MMSegInferencer') as file:
-            Image.fromarray(array).save(file, format=kind)

@@ -5,6 +5,7 @@ Legend: N images (of focal losses: rows), K classes, P pixels.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -91,21 +92,11 @@ def py_sigmoid_focal_loss(
 
 
 def sigmoid_focal_loss(
-    pred: Tensor,
-    target: Tensor,
-    one_hot_target: Tensor | None = None,
-    weight: Tensor | None = None,
-    gamma: float = 2.0,
-    alpha: float | Sequence[float] = 0.5,
-    class_weight: Sequence[float] | Tensor | None = None,
-    valid_mask: Tensor | None = None,
-    reduction: str = 'mean',
-    avg_factor: float | None = None,
+    pred: Tensor, target: Tensor, one_hot_target: Tensor | None = None, *args: Any, **kwargs: Any
 ) -> Tensor:
     """The same of class indices (N,), where K is none of the classes; on any device."""
     own = target.unsqueeze(1) == torch.arange(pred.shape[1], device=pred.device)
-    options = (gamma, alpha, class_weight, valid_mask, reduction, avg_factor)
-    return py_sigmoid_focal_loss(pred, own, None, weight, *options)
+    return py_sigmoid_focal_loss(pred, own, None, *args, **kwargs)
 
 
 def lovasz_grad(gt_sorted: Tensor) -> Tensor:

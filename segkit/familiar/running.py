@@ -7,7 +7,6 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dist import all_gather_object
@@ -115,6 +114,8 @@ def _tested(
     out_dir: str | None = None,
     opacity: float = 0.5,
 ) -> Iterator[object]:
+    from .show_result_pyplot import show_result_pyplot
+
     network = getattr(model, 'module', model)
     network.eval()
     indices = iter(cast(Iterable[int], loader.sampler))
@@ -124,23 +125,12 @@ def _tested(
         for sample, index in zip(samples, indices):
             classes = sample.pred_sem_seg.data[0].cpu().numpy()
             if show or out_dir:
-                _draw(network, sample, classes, show, out_dir, opacity)
+                name = sample.img_path
+                file = str(Path(out_dir) / Path(name).name) if out_dir else None
+                look = dict(opacity=opacity, with_labels=False)
+                show_result_pyplot(network, name, classes, show=show, out_file=file, **look)
             dataset: Any = loader.dataset
             yield dataset.pre_eval(classes, int(index))[0] if pre_eval else classes
-
-
-def _draw(
-    model: object, sample: Any, classes: np.ndarray, show: bool, out_dir: str | None, opacity: float
-) -> None:
-    from pathlib import Path
-
-    from .show_result_pyplot import show_result_pyplot
-
-    path = Path(sample.img_path)
-    file = str(Path(out_dir) / path.name) if out_dir else None
-    show_result_pyplot(
-        model, str(path), classes, opacity=opacity, show=show, out_file=file, with_labels=False
-    )
 
 
 def train_segmentor(
@@ -177,7 +167,7 @@ def train_segmentor(
         sections += ['val_dataloader', 'val_evaluator', 'val_cfg']
     else:
         new.train_cfg.pop('val_interval', None)
-        _without_best(new)
+        (new.default_hooks.get('checkpoint') or {}).pop('save_best', None)
     runner = Runner(
         model=model,
         work_dir=new.work_dir,
@@ -188,9 +178,3 @@ def train_segmentor(
         **{name: new[name] for name in sections if new.get(name) is not None},
     )
     return runner.train()
-
-
-def _without_best(cfg: Config) -> None:
-    hook = cfg.default_hooks.get('checkpoint')
-    if hook:
-        hook.pop('save_best', None)

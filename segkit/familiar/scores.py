@@ -4,7 +4,7 @@ Maps are (H, W) integers: arrays, tensors, or the path of a ``.npy`` (a predicti
 label). Results are shares of 1: 'aAcc', and (K,) arrays 'IoU', 'Acc', ....
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -104,47 +104,24 @@ def pre_eval_to_metrics(
     return total_area_to_metrics(*_summed(pre_eval_results), metrics, nan_to_num, beta)
 
 
-def mean_iou(
-    results: Iterable,
-    gt_seg_maps: Iterable,
-    num_classes: int,
-    ignore_index: int,
-    nan_to_num: float | None = None,
-    label_map: Mapping[int, int] | None = None,
-    reduce_zero_label: bool = False,
-) -> Found:
-    """'aAcc', 'IoU' and 'Acc'."""
-    options = (nan_to_num, label_map, reduce_zero_label)
-    return eval_metrics(results, gt_seg_maps, num_classes, ignore_index, ['mIoU'], *options)
+def _means_of(metric: str) -> Callable[..., Found]:
+    def mean(
+        results: Iterable,
+        gt_seg_maps: Iterable,
+        num_classes: int,
+        ignore_index: int,
+        *options: Any,
+        **named: Any,
+    ) -> Found:
+        """'aAcc' and the scores of the group per class; options from ``nan_to_num`` on are those
+        of ``eval_metrics``."""
+        args = results, gt_seg_maps, num_classes, ignore_index, [metric]
+        return eval_metrics(*args, *options, **named)
+
+    return mean
 
 
-def mean_dice(
-    results: Iterable,
-    gt_seg_maps: Iterable,
-    num_classes: int,
-    ignore_index: int,
-    nan_to_num: float | None = None,
-    label_map: Mapping[int, int] | None = None,
-    reduce_zero_label: bool = False,
-) -> Found:
-    """'aAcc', 'Dice' and 'Acc'."""
-    options = (nan_to_num, label_map, reduce_zero_label)
-    return eval_metrics(results, gt_seg_maps, num_classes, ignore_index, ['mDice'], *options)
-
-
-def mean_fscore(
-    results: Iterable,
-    gt_seg_maps: Iterable,
-    num_classes: int,
-    ignore_index: int,
-    nan_to_num: float | None = None,
-    label_map: Mapping[int, int] | None = None,
-    reduce_zero_label: bool = False,
-    beta: float = 1,
-) -> Found:
-    """'aAcc', 'Fscore', 'Precision' and 'Recall'."""
-    options = (nan_to_num, label_map, reduce_zero_label, beta)
-    return eval_metrics(results, gt_seg_maps, num_classes, ignore_index, ['mFscore'], *options)
+mean_iou, mean_dice, mean_fscore = map(_means_of, ('mIoU', 'mDice', 'mFscore'))
 
 
 def f_score(precision: Any, recall: object, beta: float = 1) -> Any:
