@@ -13,14 +13,12 @@ import numpy as np
 from .overlays import fit
 
 
-def heat_colours(
-    attention: np.ndarray, shape: Sequence[int], quantile: float = 0.995
-) -> np.ndarray:
+def heat_colours(attention: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """(h, w) weights -> (H, W, 3) RGB; the top half per cent saturates, else one peak rules."""
     import cv2
 
     attention = attention.astype(np.float32)
-    low, high = float(attention.min()), float(np.quantile(attention, quantile))
+    low, high = float(attention.min()), float(np.quantile(attention, 0.995))
     if high <= low:
         high = max(float(attention.max()), low + 1e-12)
     scaled = np.clip((attention - low) / (high - low), 0, 1)

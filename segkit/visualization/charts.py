@@ -16,12 +16,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from html import escape
-from typing import TYPE_CHECKING, ParamSpec
+from typing import TYPE_CHECKING, BinaryIO, ParamSpec
 
 import numpy as np
 
 from segkit.errors import UserError
 from segkit.evaluation.scalars import smooth
+from segkit.whole_file import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -228,7 +229,7 @@ def _tip(part: Artist, text: str) -> None:
 
 
 @_styled
-def _written(figure: Figure, file: io.BytesIO, kind: str, dpi: int = 72) -> Figure:
+def _written(figure: Figure, file: BinaryIO, kind: str, dpi: int = 72) -> Figure:
     nothing = dict.fromkeys(('Date', 'Creator', 'Format', 'Type')) if kind == 'svg' else {}
     # 'tight': a square picture leaves the layout too little room for the axis' name.
     figure.savefig(file, format=kind, dpi=dpi, bbox_inches='tight', metadata=nothing)
@@ -267,8 +268,5 @@ def check_format(path: str | os.PathLike) -> None:
 def save(figure: Figure, path: str | os.PathLike) -> None:
     """Write a chart; the ending says the format."""
     check_format(path)
-    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    buffer = io.BytesIO()
-    _written(figure, buffer, os.path.splitext(path)[1][1:].lower(), 130)
-    with open(path, 'wb') as file:
-        file.write(buffer.getbuffer())
+    with whole_file(path) as file:
+        _written(figure, file, os.path.splitext(path)[1][1:].lower(), 130)

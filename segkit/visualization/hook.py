@@ -55,46 +55,21 @@ class SegVisualizationHook(Hook):
         self.show_dir = Path(show_dir) if show_dir else None
         self._seen = 0
 
-    def before_val_epoch(self, runner: Runner) -> None:
+    def _before_epoch(self, runner: Runner, mode: str = 'train') -> None:
         self._seen = 0
 
-    def before_test_epoch(self, runner: Runner) -> None:
-        self._seen = 0
-
-    def after_val_iter(
+    def _after_iter(
         self,
         runner: Runner,
         batch_idx: int,
         data_batch: dict | None = None,
         outputs: Sequence | None = None,
+        mode: str = 'train',
     ) -> None:
-        self._draw(runner, data_batch, outputs, 'val', self.interval)
-
-    def after_test_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: dict | None = None,
-        outputs: Sequence | None = None,
-    ) -> None:
-        self._draw(runner, data_batch, outputs, 'test', 1)
-
-    def _draw(
-        self,
-        runner: Runner,
-        data_batch: dict | None,
-        outputs: Sequence | None,
-        split: str,
-        interval: int,
-    ) -> None:
-        if not self.draw:
-            return
-        for i, sample in enumerate(outputs or ()):
+        for i, sample in enumerate(outputs or () if self.draw and mode != 'train' else ()):
             self._seen += 1
-            if self._seen % interval:
-                continue
-            image = image_of(sample, data_batch, i)
-            self._draw_one(runner, image, sample, split)
+            if mode == 'test' or self._seen % self.interval == 0:
+                self._draw_one(runner, image_of(sample, data_batch, i), sample, mode)
 
     @property
     def writes(self) -> bool:
@@ -109,17 +84,13 @@ class SegVisualizationHook(Hook):
         paths = [os.path.join(folder, picture_png(image, root)) for image in images]
         return f'--show-dir {folder}', folder, paths
 
-    def _name(self, runner: Runner, sample: SegDataSample, split: str) -> Path:
-        """Where the image lies in its data set, as images of two folders may share a name."""
-        dataset = getattr(getattr(runner, f'{split}_dataloader', None), 'dataset', None)
-        return Path(
-            picture_png(str(sample.get('img_path', None) or self._seen), image_root(dataset))
-        )
-
     def _draw_one(
         self, runner: Runner, image: np.ndarray, sample: SegDataSample, split: str
     ) -> None:
-        file = self._name(runner, sample, split)
+        dataset = getattr(getattr(runner, f'{split}_dataloader', None), 'dataset', None)
+        # Where it lies in its data set, as images of two folders may share a name.
+        path = str(sample.get('img_path', None) or self._seen)
+        file = Path(picture_png(path, image_root(dataset)))
         name = f'{split}_{file.stem}'
         if self.show_dir is not None:
             # Not through add_datasample: that draws on the main process only, and every rank

@@ -30,20 +30,12 @@ def palette_of(meta: dict | None, num_classes: int | None = None) -> list[list[i
     return make_palette(num_classes or len(meta.get('classes') or ()) or 256)
 
 
-def colour_table(
-    palette: Sequence[Sequence[int]], ignored: Sequence[int] = IGNORED, size: int = 256
-) -> np.ndarray:
-    """(size, 3) uint8 lookup table; entries past the palette, 255 among them, get ``ignored``."""
-    table = np.full((max(size, len(palette)), 3), ignored, np.uint8)
-    table[: len(palette)] = palette
-    return table
-
-
 def colourise(
     label: np.ndarray, palette: Sequence[Sequence[int]], ignored: Sequence[int] = IGNORED
 ) -> np.ndarray:
     """(H, W) labels -> (H, W, 3) uint8 RGB; everything that is no class gets ``ignored``."""
-    table = colour_table(palette, ignored)
+    table = np.full((max(256, len(palette)), 3), ignored, np.uint8)
+    table[: len(palette)] = palette
     known = (label >= 0) & (label < len(palette))
     return table[np.where(known, label, len(table) - 1)] if not known.all() else table[label]
 

@@ -7,6 +7,7 @@ error. Nothing is loaded from elsewhere: a page can be mailed, archived and open
 import base64
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -14,16 +15,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from segkit.console import told
 
 
+def templates(*folders: Path, **options: Any) -> Environment:
+    """The templates in these folders; ``options`` of jinja2's Environment."""
+    strict: dict[str, Any] = dict(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return Environment(loader=FileSystemLoader(folders), **strict, **options)
+
+
 def fill(template: Path, **contents: object) -> str:
     """The page of a template file with its contents."""
-    folders = [template.parent, Path(__file__).parent]
-    pages = Environment(
-        loader=FileSystemLoader(folders),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    pages = templates(template.parent, Path(__file__).parent, autoescape=True)
     return told(pages.get_template(template.name).render(contents))
 
 

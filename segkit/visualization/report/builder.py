@@ -84,10 +84,8 @@ class ReportBuilder:
         title: str,
         work_dir: str | os.PathLike | None = None,
         metrics: dict | None = None,
-        config: str = '',
         environment: dict | None = None,
-        timings: dict | None = None,
-        facts: dict | None = None,
+        **about: object,
     ) -> None:
         """Bring the ranks together and write the page, on the first of them.
 
@@ -96,8 +94,8 @@ class ReportBuilder:
             title: heading of the page.
             work_dir: folder of the training run, for the curves.
             metrics: headline results in percent; default all that follow from the matrix.
-            config: full text of the configuration.
-            environment, timings, facts: name -> value, shown as tables; ``facts`` under the title.
+            environment: name -> value; that of the host is left out.
+            about: ``config``, ``timings`` and ``facts`` of a ``Report``.
         """
         all_reduce(self._matrix)
         rows = gather_rows(self._rows, (3, len(self.classes))).numpy()
@@ -121,9 +119,7 @@ class ReportBuilder:
             examples=self._ranking.split(),
             unlabelled=unlabelled[: self._keep],
             curves=read_curves(scalar_files(work_dir)) if work_dir else {},
-            config=shareable_text(config),
             environment=shareable({k: v for k, v in (environment or {}).items() if k != 'host'}),
-            timings=timings or {},
-            facts=shareable(facts or {}),
+            **shareable(about),
         )
         write_text(path, report_page(report))

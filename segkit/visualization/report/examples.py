@@ -39,43 +39,31 @@ class Example:
 class Ranking:
     """The ``keep`` lowest and the ``keep`` highest examples seen so far.
 
-    Panels are drawn only for an image that makes it into one of the two lists.
+    Panels are drawn only for an image that is among them when it comes.
     """
 
     def __init__(self, keep: int) -> None:
         self.keep = keep
-        self._low: list[Example] = []
-        self._high: list[Example] = []
+        self.kept: list[Example] = []  # lowest first
 
     def offer(self, example: Example, draw: Callable[[], Panels]) -> None:
         """Take the example in if it is among the lowest or highest; NaN scores never are."""
+        full = len(self.kept) == 2 * self.keep
         if self.keep < 1 or math.isnan(example.score):
             return
-        low = len(self._low) < self.keep or example.score < self._low[-1].score
-        high = len(self._high) < self.keep or example.score > self._high[0].score
-        if not (low or high):
+        if full and self.kept[self.keep - 1].score <= example.score <= self.kept[self.keep].score:
             return
         example.panels = draw()
-        if low:
-            bisect.insort(self._low, example, key=_score)
-            del self._low[self.keep :]
-        if high:
-            bisect.insort(self._high, example, key=_score)
-            del self._high[: -self.keep]
+        bisect.insort(self.kept, example, key=_score)
+        if full:
+            del self.kept[self.keep]
 
     def merge(self, others: list[Ranking]) -> None:
         """Take in what other ranks kept."""
-        for example in (example for other in others for example in other.everything()):
+        for example in (example for other in others for example in other.kept):
             self.offer(example, partial(getattr, example, 'panels'))
-
-    def everything(self) -> list[Example]:
-        """All kept examples once, lowest first."""
-        known = {id(example): example for example in self._low + self._high}
-        return sorted(known.values(), key=_score)
 
     def split(self) -> tuple[list[Example], list[Example]]:
         """(worst, best) without an example in both: worst first, best first."""
-        known = self.everything()
-        half = min(self.keep, len(known) // 2)
-        best = known[half:][-self.keep :] if half else known
-        return known[:half], best[::-1]
+        half = len(self.kept) // 2
+        return self.kept[:half], self.kept[half:][::-1][: self.keep]
