@@ -5,7 +5,7 @@ Each message is a sentence: it names the file or setting, says what is wrong and
 
 import difflib
 import pickle
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from segkit.shared_text import without_secrets
 
@@ -81,5 +81,9 @@ def suggestion(name: str, known: Iterable[str]) -> str:
         return f' Did you mean {" or ".join(repr(c) for c in close)}?'
     if not known:
         return ''
-    shown = ', '.join(known[:30]) + (', ...' if len(known) > 30 else '')
-    return f' It may be: {shown}.'
+    return f' It may be: {few(known, 30)}.'
+
+
+def few(names: Sequence[object], count: int) -> str:
+    """The first ``count`` of what may be many, as text."""
+    return ', '.join(map(str, names[:count])) + (', ...' if len(names) > count else '')

@@ -19,7 +19,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -42,7 +42,6 @@ def fetch(
     target: Path,
     timeout: float = 30,
     largest: int = LARGEST,
-    whole: Callable[[Path], None] | None = None,
 ) -> Path:
     """Download ``url`` to ``target`` unless it is there already; returns ``target``.
 
@@ -72,7 +71,7 @@ def fetch(
     try:
         with _only_one(target.with_name(target.name + '.lock')):
             if not _is_there(target):  # another process may have been faster
-                _bring(_Transfer(request, shown, target, timeout, largest), whole or _prove)
+                _bring(_Transfer(request, shown, target, timeout, largest))
     except OSError as error:
         if isinstance(error, CheckpointError):
             raise
@@ -83,7 +82,7 @@ def fetch(
     return target
 
 
-def _bring(transfer: '_Transfer', whole: Callable[[Path], None]) -> None:
+def _bring(transfer: '_Transfer') -> None:
     """Transfer the file and put it in its place once it is found to be whole."""
     target = transfer.target
     resumed = transfer.part.is_file()
@@ -93,7 +92,7 @@ def _bring(transfer: '_Transfer', whole: Callable[[Path], None]) -> None:
         transfer.forget()
         transfer.run()
     try:
-        whole(_named(transfer.part, target.name, transfer.url))
+        _prove(transfer.part, target.name, transfer.url)
     except CheckpointError as error:
         transfer.forget()
         raise _not_whole(transfer.url, target, error) from None
@@ -114,27 +113,22 @@ def _is_there(target: Path) -> bool:
     return True
 
 
-def _named(part: Path, name: str, url: str) -> Path:
-    """The part, after its hash was compared: the hash stands in the final name alone."""
-    if _wrong(part, name):
-        raise CheckpointError(
-            f'{url}: the SHA-256 of what arrived begins with {sha256_of(part)[:8]}, but the file '
-            f'name promises {expected_hash(name)}'
-        )
-    return part
-
-
 def _wrong(part: Path, name: str) -> bool:
     promised = expected_hash(name)
     return promised is not None and not sha256_of(part).startswith(promised)
 
 
-def _prove(part: Path) -> None:
-    """Raise unless all of the file is there; a hash in its name has shown that already."""
-    if expected_hash(part.name.removesuffix('.part')):
-        return
-    verify(part)
-    read_file(part, mmap=True)
+def _prove(part: Path, name: str, url: str) -> None:
+    """Raise unless all of the file is there, as the hash in its final name or its content says."""
+    promised = expected_hash(name)
+    if _wrong(part, name):
+        raise CheckpointError(
+            f'{url}: the SHA-256 of what arrived begins with {sha256_of(part)[:8]}, but the file '
+            f'name promises {promised}'
+        )
+    if promised is None:
+        verify(part)
+        read_file(part, mmap=True)
 
 
 def _not_whole(url: str, target: Path, error: CheckpointError) -> CheckpointError:

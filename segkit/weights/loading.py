@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from segkit.command import command
-from segkit.errors import CheckpointError, UserError
+from segkit.errors import CheckpointError, UserError, few
 from segkit.shared_text import without_secrets
 
 from .contents import dataset_meta_of, read_verified, state_dict_of
@@ -64,8 +64,7 @@ class LoadReport:
         head = f'{self.source}: {len(self.loaded)} weights loaded, {len(rows)} differ'
         head += f' ({self.verified}).' if self.verified else '.'
         if self.aside:
-            names = ', '.join(self.aside[:3]) + (', ...' if len(self.aside) > 3 else '')
-            head += f' Left out beside them: {len(self.aside)} tensors ({names}).'
+            head += f' Left out beside them: {len(self.aside)} tensors ({few(self.aside, 3)}).'
         if not rows:
             return head
         from prettytable import PrettyTable
@@ -195,13 +194,8 @@ def _advice(report: LoadReport) -> str:
 
 def _fill(model: nn.Module, state: dict[str, torch.Tensor], assign: bool) -> None:
     ours = model.state_dict()
-    if assign:  # copying converts by itself
-        state = {name: _like(tensor, ours[name]) for name, tensor in state.items()}
+    for name, tensor in state.items() if assign else ():  # copying converts by itself
+        state[name] = tensor.to(device=ours[name].device, dtype=ours[name].dtype)
+        if tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last):
+            state[name] = state[name].contiguous()  # the maps would be channels last, too
     model.load_state_dict(state, strict=False, assign=assign)
-
-
-def _like(tensor: torch.Tensor, ours: torch.Tensor) -> torch.Tensor:
-    """On the device and in the dtype of ours, and not channels last: the maps would be, too."""
-    tensor = tensor.to(device=ours.device, dtype=ours.dtype)
-    nhwc = tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
-    return tensor.contiguous() if nhwc else tensor

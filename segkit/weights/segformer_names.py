@@ -30,11 +30,6 @@ _INSIDE = {
 }
 
 
-def is_of_segformer(names: Iterable[str]) -> bool:
-    """Whether the names are the authors'."""
-    return any(_TOLD_BY.fullmatch(name) for name in names)
-
-
 def has_their_head(names: Iterable[str]) -> bool:
     """Whether the authors' head is among them."""
     return any(_HEAD.fullmatch(name) for name in names)
@@ -42,7 +37,7 @@ def has_their_head(names: Iterable[str]) -> bool:
 
 def of_segformer(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The state under our names, whatever stands before them; one that is not theirs as it is."""
-    if not is_of_segformer(state):
+    if not any(_TOLD_BY.fullmatch(name) for name in state):
         return dict(state)
     renamed: dict[str, torch.Tensor] = {}
     for name, tensor in state.items():

@@ -94,13 +94,9 @@ def cache_dir() -> Path:
     own = os.environ.get('SEGKIT_CACHE')
     if own:
         return Path(own).expanduser()
-    torch_home = os.environ.get('TORCH_HOME')
-    root = Path(torch_home) if torch_home else _xdg_cache() / 'torch'
-    return root.expanduser() / 'hub' / 'checkpoints'
-
-
-def _xdg_cache() -> Path:
-    return Path(os.environ.get('XDG_CACHE_HOME', '~/.cache'))
+    root = os.environ.get('TORCH_HOME')
+    root = root or os.path.join(os.environ.get('XDG_CACHE_HOME', '~/.cache'), 'torch')
+    return Path(root).expanduser() / 'hub' / 'checkpoints'
 
 
 def _cache_name(url: str) -> str:

@@ -96,7 +96,10 @@ def choose(
             rest.append(name)
         else:
             sets.setdefault(prefix, {})[own] = tensor
-    fitting = {prefix: _fitting(found, ours) for prefix, found in sets.items()}
+    fitting = {
+        prefix: sum(tensor.shape == ours[own].shape for own, tensor in found.items())
+        for prefix, found in sets.items()
+    }
     if not fitting:
         return None
     best = max(fitting, key=lambda prefix: fitting[prefix])
@@ -107,20 +110,14 @@ def choose(
     chosen = Chosen(sets[best])
     for name in rest:
         own = name.removeprefix(best)
-        if own != name or not best:
-            if _COUNTERS.fullmatch(name) or _beside(own, flat[name]):
-                chosen.aside.append(name)
-            else:
-                chosen.state[own] = flat[name]
+        # A number beside the network is the training's, such as its loss.
+        weight = not _COUNTERS.fullmatch(name) and ('.' in own or flat[name].numel() != 1)
+        if weight and (own != name or not best):
+            chosen.state[own] = flat[name]
         else:
             chosen.aside.append(name)
     chosen.aside += [f'{p}{own}' for p in sets if p != best for own in sets[p]]
     return chosen
-
-
-def _beside(name: str, tensor: torch.Tensor) -> bool:
-    """Whether it is a number of the training beside the network, such as its loss."""
-    return '.' not in name and tensor.numel() == 1
 
 
 def _split(name: str, ours: Mapping[str, torch.Tensor]) -> tuple[str, str | None]:
@@ -134,10 +131,6 @@ def _split(name: str, ours: Mapping[str, torch.Tensor]) -> tuple[str, str | None
             return ''.join(f'{part}.' for part in parts[:start]), own
     without = [part for part in parts if part != 'module']
     return _split('.'.join(without), ours) if len(without) < len(parts) else ('', None)
-
-
-def _fitting(found: Mapping[str, torch.Tensor], ours: Mapping[str, torch.Tensor]) -> int:
-    return sum(tensor.shape == ours[own].shape for own, tensor in found.items())
 
 
 def _with_averages(
