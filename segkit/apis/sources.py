@@ -179,17 +179,9 @@ def _from_path(source: str) -> Iterator[Picture]:
             raise UserError(f"'{source}' is neither an image nor a video; known are {known}.")
         yield Picture(path.stem, source, None)
     elif glob.has_magic(source):
-        found = map(Path, glob.iglob(source, recursive=True))
-        yield from _files(found, f"the glob '{source}'", _fixed_part(path))
+        yield from _some(_of_glob(path), f"the glob '{source}'")
     else:
         raise FileNotFoundError(f"There is no image, folder or video at '{source}'.")
-
-
-def _fixed_part(pattern: Path) -> Path:
-    """The folder of a glob up to its first wildcard."""
-    parts = pattern.parts
-    count = next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts))
-    return Path(*parts[:count])
 
 
 def _below(root: str, folder: str, seen: set[str]) -> Iterator[Picture]:
@@ -270,13 +262,12 @@ def _some(found: Iterator[Picture], where: str) -> Iterator[Picture]:
     yield from found
 
 
-def _files(paths: Iterable[Path], where: str, root: Path) -> Iterator[Picture]:
-    found = sorted(path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES)
-    return _some(_of_glob(found, root), where)
-
-
-def _of_glob(found: Iterable[Path], root: Path) -> Iterator[Picture]:
-    for path in found:
+def _of_glob(pattern: Path) -> Iterator[Picture]:
+    """Folders count from the one of the pattern that has its first wildcard."""
+    fixed = next((i for i, part in enumerate(pattern.parts) if glob.has_magic(part)), None)
+    root = Path(*pattern.parts[:fixed])
+    found = map(Path, glob.iglob(str(pattern), recursive=True))
+    for path in sorted(path for path in found if is_picture(path.name)):
         below = path.parent.relative_to(root) if path.is_relative_to(root) else Path()
         yield Picture(path.stem, str(path), None, str(below) if below.parts else '')
 

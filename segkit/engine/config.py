@@ -13,7 +13,7 @@ import contextlib
 import json
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -114,6 +114,13 @@ def merge_options(cfg: Config, options: Mapping[str, object]) -> None:
         for node in _dicts({key: cfg[key] for key in cfg}):
             if node.get('data_root') == before.get('data_root'):
                 node['data_root'] = options['data_root']
+
+
+def without(node: object, keys: Collection[str]) -> object:
+    """A copy of nested dicts and lists that has none of ``keys`` anywhere."""
+    if isinstance(node, Mapping):
+        return {key: without(part, keys) for key, part in node.items() if key not in keys}
+    return [without(part, keys) for part in node] if isinstance(node, list | tuple) else node
 
 
 def flat_config(config: object, prefix: str = '') -> dict[str, object]:

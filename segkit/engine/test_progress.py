@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 
 from segkit.datasets.paths import parts_of
 from segkit.engine.checkpoints import weights_digest
+from segkit.engine.config import without
 from segkit.engine.data_order import place_after
 from segkit.errors import UserError
 from segkit.weights.formats import read_file
@@ -112,7 +113,7 @@ class TestProgress:
     def _identity(self) -> dict[str, str]:
         if self._of is None:
             config = self.runner.cfg.to_dict()
-            parts = _without({key: config.get(key) for key in _DECIDES})
+            parts = without({key: config.get(key) for key in _DECIDES}, _ASIDE)
             text = json.dumps(parts, default=str, sort_keys=True)
             self._of = dict(
                 checkpoint=weights_digest(self.runner.bare_model),
@@ -132,11 +133,3 @@ def _samples(dataset: Any) -> str:
             names = [value for _, value in sorted(info.items()) if isinstance(value, str)]
             digest.update(f'{names}\n'.encode('utf-8', 'surrogateescape'))
     return f'{len(dataset)} {digest.hexdigest()}'
-
-
-def _without(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _without(part) for key, part in value.items() if key not in _ASIDE}
-    if isinstance(value, (list, tuple)):
-        return [_without(part) for part in value]
-    return value

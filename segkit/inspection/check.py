@@ -7,6 +7,7 @@ from mmengine.config import Config
 
 from segkit.datasets.parallel import Failure, parallel
 from segkit.engine.before_training import ERROR, WARNING, Finding, Plan, by_level, findings
+from segkit.engine.config import without
 from segkit.engine.config_check import check_part
 from segkit.engine.hooks.first_batches import channels_fit
 from segkit.errors import UserError
@@ -168,15 +169,7 @@ def _data_of(cfg: Config, split: str) -> object:
     loader = cfg.get(LOADERS[split])
     if not loader or 'dataset' not in loader:
         return None
-    return _without(loader['dataset'], ('pipeline', 'test_mode'))
-
-
-def _without(node: object, keys: Sequence[str]) -> object:
-    if isinstance(node, dict):
-        return {key: _without(value, keys) for key, value in node.items() if key not in keys}
-    if isinstance(node, list | tuple):
-        return [_without(item, keys) for item in node]
-    return node
+    return without(loader['dataset'], ('pipeline', 'test_mode'))
 
 
 def _read(leaf: Leaf, workers: int | None, max_images: int | None, ignored: int) -> Summary:

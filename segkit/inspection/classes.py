@@ -8,7 +8,7 @@ unless the list was given for just that and the table that is printed shows it.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from segkit.errors import UserError
+from segkit.errors import UserError, few
 from segkit.evaluation.tables import format_table
 from segkit.visualization.class_tables import ClassTable, Colour, colour_of, hex_of
 
@@ -211,7 +211,7 @@ def _numbered(values: list[int]) -> tuple[dict[int, str], str]:
     """Names for values that no file names."""
     count, last = len(values), values[-1]
     if even_greys(values):
-        reason = f'greys {", ".join(map(str, values[:6]))}{", ..." if count > 6 else ""}'
+        reason = f'greys {few(values, 6)}'
         reason += f': each of the {count} becomes a class'
         if count == 2:
             return {0: 'background', IGNORE: 'foreground'}, reason.replace('greys', 'masks of')
@@ -222,7 +222,7 @@ def _numbered(values: list[int]) -> tuple[dict[int, str], str]:
         return {v: f'class_{v}' for v in values}, f'values 1 to {count}: they count from 1'
     if last + 1 <= 2 * count:
         missing = [value for value in range(last) if value not in values]
-        reason = f'values up to {last}, of which {_few(missing)} never occur'
+        reason = f'values up to {last}, of which {few(missing, 6)} never occur'
         reason = reason if missing else f'values 0 to {last}'
         return {v: f'class_{v}' for v in range(last + 1)}, reason
     return {v: f'value_{v}' for v in values}, (
@@ -253,8 +253,9 @@ def _named(
     if len(values) == count:
         return dict(zip(values, names)), f'{count} values take the names of {source} in turn'
     raise UserError(
-        f'{source} names {count} classes, but the labels hold {len(values)}: {_few(values)}. Write '
-        'VALUE=NAME pairs, as in --classes road=7,tree=9, or let some not count: --ignore VALUES.'
+        f'{source} names {count} classes, but the labels hold {len(values)}: {few(values, 6)}. '
+        'Write VALUE=NAME pairs, as in --classes road=7,tree=9, or let some not count: --ignore '
+        'VALUES.'
     )
 
 
@@ -266,8 +267,8 @@ def _by_table(
         return _with_zero(by_value, table, wish)
     if unknown:
         raise UserError(
-            f'the labels hold {_few(unknown)}, which {table.source} does not name. Add them to it, '
-            f'or let them not count: --ignore {",".join(map(str, unknown[:20]))}'
+            f'the labels hold {few(unknown, 6)}, which {table.source} does not name. Add them to '
+            f'it, or let them not count: --ignore {",".join(map(str, unknown[:20]))}'
         )
     return by_value
 
@@ -329,10 +330,6 @@ def _unnamed(unknown: Sequence[Colour], table: ClassTable, named: Mapping[Colour
 def _percent(pixels: int, stored: Stored) -> str:
     total = sum(stored.values.values()) + sum(stored.colours.values())
     return f'{100 * pixels / total:.1f} %'
-
-
-def _few(values: Sequence[int]) -> str:
-    return ', '.join(map(str, values[:6])) + (', ...' if len(values) > 6 else '')
 
 
 def classes_table(classes: Classes, stored: Stored) -> str:

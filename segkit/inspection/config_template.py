@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from segkit.visualization.web_page import templates
 
 from .classes import Classes
 from .quoting import comment, literal
@@ -37,19 +37,13 @@ class Content:
 
 def config_text(content: Content) -> str:
     """The text of the config; the shipped parts are found wherever segkit is installed."""
-    recipe, changes = content.recipe, content.recipe.network.changes()
+    recipe, changes = content.recipe, content.recipe.network.changes
     schedule = recipe.schedule or recipe.network.schedule
     parts = recipe.network.base, '_base_/default_runtime.py', f'_base_/schedules/{schedule}.py'
     mean, std = content.statistics or (None, None)
     # Hard ends are none that a name can make: comment() leaves one line of it.
     lines = [textwrap.wrap(comment(x), 96, break_long_words=False) for x in content.comments]
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = templates(Path(__file__).parent, keep_trailing_newline=True)
     environment.filters.update(literal=literal, tuple=tuple, more=_more)
     return environment.get_template('new_config.py.jinja').render(
         vars(content)
@@ -62,7 +56,7 @@ def config_text(content: Content) -> str:
             load=", color_type='unchanged'" if content.unchanged else '',
             backbone=changes.get('backbone', {})
             | (dict(in_channels=content.channels) if content.channels != 3 else {}),
-            changes={'decode_head': {}, 'auxiliary_head': {}} | changes,
+            changes={'decode_head': {}, 'auxiliary_head': {}, **changes},
             statistics=dict(mean=mean, std=std, bgr_to_rgb=False) if content.statistics else {},
         )
     )

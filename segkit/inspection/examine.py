@@ -73,7 +73,9 @@ class Examiner:
             try:
                 step(load, record, results)
             except (DataError, OSError, ValueError) as error:
-                record.problems.append(_problem(str(error), record.image))
+                said = str(error)
+                kind = next((kind for words, kind in _KINDS if words in said), 'cannot be used')
+                record.problems.append(Problem(kind, said, record.image))
         return record
 
     def _image(self, load: Callable, record: Record, results: dict) -> None:
@@ -87,13 +89,7 @@ class Examiner:
         record.squares = [float(np.square(c, dtype=np.float64).mean()) for c in pixels.T]
 
     def _label(self, load: Callable, record: Record, results: dict) -> None:
-        label = load(results)['gt_seg_map']
-        record.counts = value_counts(label)
-
-
-def _problem(text: str, picture: str) -> Problem:
-    kind = next((kind for words, kind in _KINDS if words in text), 'cannot be used')
-    return Problem(kind, text, picture)
+        record.counts = value_counts(load(results)['gt_seg_map'])
 
 
 def look_of(image: np.ndarray) -> np.ndarray:

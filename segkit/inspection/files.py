@@ -38,13 +38,13 @@ def list_pictures(root: str | os.PathLike[str]) -> list[str]:
     return [name for name in visible_files(root) if is_picture(name)]
 
 
-def find_lists(root: Path, role: str = '') -> dict[str, list[str]]:
+def find_lists(root: Path) -> dict[str, list[str]]:
     """Role -> relative paths of text files whose name is one, those of segmentation first."""
     found: dict[str, list[str]] = {}
     for name in visible_files(root):
         stem, ending = os.path.splitext(os.path.basename(name))
         roles = [r for r, words in ROLES.items() if stem.lower() in words]
-        if ending == '.txt' and roles and role in ('', roles[0]):
+        if ending == '.txt' and roles:
             found.setdefault(roles[0], []).append(name)
     for names in found.values():
         names.sort(key=lambda name: _order(name))
@@ -73,17 +73,13 @@ def match(
         return [next(_readings(text, endings, known, tails), None) for text in texts]
 
     whole = meant(lines)
-    firsts = [_first_column(line) for line in lines]
+    firsts = [re.split(r'[\t ,;]', line, maxsplit=1)[0] for line in lines]
     # Names have spaces too: 'photo 99' is no 'photo', but where lines name pictures by columns.
     columns = not any(whole) and len({*firsts}) == len(lines) and not {*firsts} & {*lines}
     taken = [first if columns or is_picture(first) else '' for first in firsts]
     found = [w if w is not None else f for w, f in zip(whole, meant(taken))]
     unknown = [line for line, stem in zip(lines, found) if stem is None]
     return list(dict.fromkeys(stem for stem in found if stem is not None)), unknown
-
-
-def _first_column(line: str) -> str:
-    return re.split(r'[\t ,;]', line, maxsplit=1)[0]
 
 
 def _by_tail(stems: Sequence[str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from mmengine.config import Config
 
 from segkit.engine.before_training import ERROR, NOTE, WARNING, Finding, by_level, heads_of
 from segkit.engine.optimizer import accumulation
-from segkit.errors import ConfigError
+from segkit.errors import ConfigError, few
 from segkit.models.losses.stray_labels import mask_cure, stray_sentence
 
 from .examine import DAMAGE
@@ -148,11 +148,8 @@ def _seen(summary: Summary, classes: list[str], num_classes: int, split: str) ->
         )
     elif never:
         names = [f'{i} ({classes[i]})' if i < len(classes) else str(i) for i in never]
-        shown = ', '.join(names[:12]) + (', ...' if len(names) > 12 else '')
-        yield Finding(
-            WARNING if split == 'train' else NOTE,
-            f'{len(never)} of {num_classes} classes are never labelled: {shown}',
-        )
+        said = f'{len(never)} of {num_classes} classes are never labelled: {few(names, 12)}'
+        yield Finding(WARNING if split == 'train' else NOTE, said)
 
 
 def _normalisation(cfg: Config, summary: Summary) -> Iterator[Finding]:

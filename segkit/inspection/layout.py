@@ -13,7 +13,7 @@ from pathlib import Path
 
 from segkit.command import command
 from segkit.datasets.scan import read_split
-from segkit.errors import UserError
+from segkit.errors import UserError, few
 
 from .exports import refuse_exports
 from .files import find_lists, list_pictures, match
@@ -297,19 +297,15 @@ def _say_twice(layout: Layout) -> None:
         if both := sorted(stem for _, _, stem in held[first] & held[second]):
             layout.notes.append(
                 f'{first} and {second} share {len(both)} pictures, which makes scores too good: '
-                f'{_some(both)}.'
+                f'{few(both, 3)}.'
             )
     for role, part in layout.parts.items():
         uses = Counter((v.seg_map_suffix, s) for v in part.variants if part.labels for s in v.stems)
         if shared := sorted(stem for (_, stem), count in uses.items() if count > 1):
             layout.notes.append(
                 f'{role}: {len(shared)} labels belong to two pictures each, whose names differ in '
-                f'their endings alone: {_some(shared)}. Take away those that are not meant.'
+                f'their endings alone: {few(shared, 3)}. Take away those that are not meant.'
             )
-
-
-def _some(names: Sequence[str]) -> str:
-    return ', '.join(names[:3]) + (', ...' if len(names) > 3 else '')
 
 
 def _unpaired(root: Path, found: Mapping[str, Sequence[str]]) -> str:

@@ -4,7 +4,7 @@ import re
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from statistics import median_low
 
@@ -38,15 +38,6 @@ from .summary import add_up, spread
 _STATISTICS_FROM = 50  # images; a mean needs no more
 
 
-@dataclass
-class _Pictures:
-    """Median (height, width), channels as loaded, and whether stored values are kept."""
-
-    size: tuple[int, int]
-    channels: int
-    unchanged: bool
-
-
 def write_config(args: Namespace, out: Path, alone: bool = True) -> Iterator[str]:
     """Write the config and its split files; yields lines that tell what was found; unless
     ``alone`` is False, what to do next as well.
@@ -64,7 +55,7 @@ def write_config(args: Namespace, out: Path, alone: bool = True) -> Iterator[str
     yield from map(plain, [*unlisted, *notes])
     pairs = {role: _read(root, part, args.workers) for role, part in layout.parts.items()}
     every = [pair for some in pairs.values() for pair in some]
-    pictures = _images(every, layout)
+    size, channels, unchanged = _images(every, layout)
     stored = gather(every)
     table, about = _table(args, layout)
     wish = Wish(words_of(args.ignore), args.zero)
@@ -72,7 +63,7 @@ def write_config(args: Namespace, out: Path, alone: bool = True) -> Iterator[str
     yield plain(f'{len(classes.names)} classes: {classes.reason}')
     yield from map(plain, classes_table(classes, stored).splitlines())
     yield from map(plain, [*about, *classes.notes])
-    recipe = _recipe(args, len(pairs['train']), pictures.size)
+    recipe = _recipe(args, len(pairs['train']), size)
     lists: dict[Path, list[str]] = {}
     content = Content(
         name=_name(args, root, out),
@@ -81,9 +72,9 @@ def write_config(args: Namespace, out: Path, alone: bool = True) -> Iterator[str
         palette=classes.palette or make_palette(len(classes.names)),
         splits={role: dataset_settings(layout, role, out, lists) for role in layout.parts},
         recipe=recipe,
-        channels=pictures.channels,
-        unchanged=pictures.unchanged,
-        statistics=_statistics(layout, args.workers) if pictures.unchanged else None,
+        channels=channels,
+        unchanged=unchanged,
+        statistics=_statistics(layout, args.workers) if unchanged else None,
         comments=[
             f'{root.name}: {len(classes.names)} classes, {recipe.network.name}.',
             f'Labels: {classes.reason}.',
@@ -100,7 +91,8 @@ def write_config(args: Namespace, out: Path, alone: bool = True) -> Iterator[str
         write_text(path, text)
     yield from _chosen(recipe, '--network' if alone else '--model')
     if alone:
-        yield from _closing(content, out)
+        yield f'{plain(str(out))}: written; training goes to work_dirs/{content.name}. Now:'
+        yield from (f'    {command(tool, shell_word(out))}' for tool in ('check_dataset', 'train'))
 
 
 def fold_paths(args: Namespace, out: Path) -> list[Path]:
@@ -131,18 +123,14 @@ def _choice(args: Namespace) -> Choice:
 # -- what files hold -------------------------------------------------------------------------------
 
 
-def _paths(root: Path, part: Pairing, stems: set[str] | None = None) -> list[tuple]:
-    return [
-        (
-            str(root / part.images / (stem + variant.img_suffix)),
-            None
-            if part.labels is None
-            else str(root / part.labels / (stem + variant.seg_map_suffix)),
-        )
-        for variant in part.variants
-        for stem in variant.stems
-        if stems is None or stem in stems
-    ]
+def _paths(root: Path, part: Pairing) -> list[tuple[str, str | None]]:
+    names = [(stem, variant) for variant in part.variants for stem in variant.stems]
+    images = [str(root / part.images / (stem + variant.img_suffix)) for stem, variant in names]
+    if part.labels is None:
+        return [(image, None) for image in images]
+    folder = root / part.labels
+    labels = [str(folder / (stem + variant.seg_map_suffix)) for stem, variant in names]
+    return list(zip(images, labels))
 
 
 def _read(root: Path, part: Pairing, workers: int | None) -> list[Pair]:
@@ -152,7 +140,7 @@ def _read(root: Path, part: Pairing, workers: int | None) -> list[Pair]:
             reason = pair.reason.partition(': ')[2].removesuffix('.')
             raise UserError(f'{reason}. Put it right or take it away, then start again.')
         if pair.turned != 1:
-            raise UserError(_about_turned(image, label, pair.turned))
+            raise UserError(_about_turned(image, str(label), pair.turned))
         if label is not None and pair.size != pair.label_size:
             raise UserError(
                 f'{label}: the label is {pair.label_size} (height, width) and its image {image} '
@@ -177,7 +165,8 @@ def _about_turned(image: str, label: str, turned: int) -> str:
     )
 
 
-def _images(pairs: Sequence[Pair], layout: Layout) -> _Pictures:
+def _images(pairs: Sequence[Pair], layout: Layout) -> tuple[tuple[int, int], int, bool]:
+    """Median (height, width), channels as loaded, and whether stored values are kept."""
     """How the pictures are to be loaded; all need the same channels."""
     endings = {v.img_suffix.lower() for part in layout.parts.values() for v in part.variants}
     channels = Counter(pair.channels for pair in pairs)
@@ -189,7 +178,7 @@ def _images(pairs: Sequence[Pair], layout: Layout) -> _Pictures:
         raise UserError(f'the images have different numbers of channels: {dict(channels)}.')
     height, width = (median_low(pair.size[axis] for pair in pairs) for axis in (0, 1))
     count = kinds.pop()
-    return _Pictures((height, width), count, deep or count != 3)
+    return (height, width), count, deep or count != 3
 
 
 def _statistics(layout: Layout, workers: int | None) -> tuple[list | None, list | None]:
@@ -288,9 +277,3 @@ def _chosen(recipe: Recipe, option: str) -> Iterator[str]:
             f'{recipe.network.encoder} trained on ImageNet (fetched once), which learns more from '
             'few pictures'
         )
-
-
-def _closing(content: Content, out: Path) -> Iterator[str]:
-    yield f'{plain(str(out))}: written; training goes to work_dirs/{content.name}. Now:'
-    yield '    ' + command('check_dataset', shell_word(out))
-    yield '    ' + command('train', shell_word(out))

@@ -155,7 +155,8 @@ def _suffixes(
     images: Sequence[str], labels: Sequence[str], same: bool, sure: bool
 ) -> tuple[str, str] | None:
     """What follows the stem of a picture and of its label, where most names meet."""
-    endings = Counter(e for name in _probe(images) for e in _endings(name, labels, same))
+    probed = images[:: max(1, len(images) // _PROBED)]
+    endings = Counter(e for name in probed for e in _endings(name, labels, same))
     options = []
     for first, second in [found for found, _ in endings.most_common(8)]:
         if same and not (sure or _told_apart(first, second)):
@@ -183,10 +184,6 @@ def _preference(suffix: str) -> int:
     suffix = suffix.lower()
     no_index = any(word in suffix for word in OTHER_WORDS if word not in ('vis', 'depth'))
     return 2 * ('trainid' in suffix) + suffix.endswith(LABEL_SUFFIXES) - 2 * no_index
-
-
-def _probe(names: Sequence[str]) -> Sequence[str]:
-    return names[:: max(1, len(names) // _PROBED)]
 
 
 def _endings(name: str, labels: Sequence[str], same: bool) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ published recipes. Lengths are epochs of the training pictures, within bounds.
 
 import difflib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from segkit.engine.config_files import shipped_home
@@ -25,57 +26,43 @@ _STRIDE = 8
 
 @dataclass(frozen=True)
 class Network:
-    """A head of ``configs/_base_/models`` on a ResNet of some depth."""
+    """A head of ``configs/_base_/models`` on an encoder.
 
-    head: str
-    depth: int
+    Args:
+        base: the config, from which ``changes`` (part of the model -> settings) differ.
+        weights: where its backbone can begin, None where nothing was published.
+        schedule: part of ``configs/_base_/schedules`` with the optimiser it is trained with.
+        alone: whether it has no auxiliary head.
+    """
 
-    @property
-    def name(self) -> str:
-        return f'{self.head}_r{self.depth}{self._stride}'
+    name: str
+    base: str
+    encoder: str
+    weights: str | None
+    changes: Mapping[str, dict]
+    schedule: str = 'sgd'
+    alone: bool = False
 
-    @property
-    def base(self) -> str:
-        return f'_base_/models/{self.head}_r50{self._stride}.py'
 
-    @property
-    def _stride(self) -> str:
-        return '' if self.head == 'upernet' else '-d8'
+# Basic blocks end in a quarter of a bottleneck's channels.
+_OF_BASIC_BLOCKS: dict[str, dict] = {
+    'isanet': dict(isa_channels=64),
+    'danet': dict(pam_channels=16),
+    'deeplabv3plus': dict(c1_in_channels=64, c1_channels=12),
+    'upernet': dict(in_channels=[64, 128, 256, 512]),
+}
 
-    @property
-    def encoder(self) -> str:
-        return f'a ResNet-{self.depth} V1c'
 
-    @property
-    def alone(self) -> bool:
-        """Whether it has no auxiliary head."""
-        return False
-
-    @property
-    def schedule(self) -> str:
-        """Part of ``configs/_base_/schedules`` with the optimiser it is trained with."""
-        return 'sgd'
-
-    @property
-    def weights(self) -> str | None:
-        """Where its backbone can begin, None where nothing was published."""
-        return _WEIGHTS.get(self.depth)
-
-    def changes(self) -> dict[str, dict]:
-        """Part of the model -> its settings that differ from ResNet-50's."""
-        backbone = {} if self.depth == 50 else {'backbone': dict(depth=self.depth)}
-        if self.depth >= 50:
-            return backbone
-        # Basic blocks end in a quarter of a bottleneck's channels.
-        own: dict[str, dict] = {
-            'isanet': dict(isa_channels=64),
-            'danet': dict(pam_channels=16),
-            'deeplabv3plus': dict(c1_in_channels=64, c1_channels=12),
-            'upernet': dict(in_channels=[64, 128, 256, 512]),
-        }
-        head = {'in_channels': 512, 'channels': 128, **own.get(self.head, {})}
-        auxiliary = dict(in_channels=256, channels=64)
-        return {**backbone, 'decode_head': head, 'auxiliary_head': auxiliary}
+def _on_resnet(head: str, depth: int) -> Network:
+    stride = '' if head == 'upernet' else '-d8'
+    changes: dict[str, dict] = {} if depth == 50 else {'backbone': dict(depth=depth)}
+    if depth < 50:
+        own = _OF_BASIC_BLOCKS.get(head, {})
+        changes['decode_head'] = {'in_channels': 512, 'channels': 128, **own}
+        changes['auxiliary_head'] = dict(in_channels=256, channels=64)
+    base = f'_base_/models/{head}_r50{stride}.py'
+    name, encoder = f'{head}_r{depth}{stride}', f'a ResNet-{depth} V1c'
+    return Network(name, base, encoder, _WEIGHTS.get(depth), changes)
 
 
 # Of each Mix Transformer: channels of an attention head, blocks of its stages, hash of its weights.
@@ -87,49 +74,28 @@ _MIX = (
     (64, (3, 8, 27, 3), 'd588d980'),
     (64, (3, 6, 40, 3), '658746d9'),
 )
+_MIX_WEIGHTS = 'https://download.openmmlab.com/mmsegmentation/v0.5/pretrain/segformer/'
 
 
-@dataclass(frozen=True)
-class MixNetwork:
-    """SegFormer on a Mix Transformer, b0 to b5."""
-
-    size: int
-    base: str = '_base_/models/segformer_mit-b0.py'
-    schedule: str = 'adamw'
-    alone: bool = True
-
-    @property
-    def name(self) -> str:
-        return f'segformer_mit-b{self.size}'
-
-    @property
-    def encoder(self) -> str:
-        return f'a Mix Transformer b{self.size}'
-
-    @property
-    def weights(self) -> str:
-        file = f'mit_b{self.size}_20220624-{_MIX[self.size][2]}.pth'
-        return f'https://download.openmmlab.com/mmsegmentation/v0.5/pretrain/segformer/{file}'
-
-    def changes(self) -> dict[str, dict]:
-        """Part of the model -> its settings that differ from b0's."""
-        if self.size == 0:
-            return {}
-        dims, layers, _ = _MIX[self.size]
-        widths = [dims * heads for heads in (1, 2, 5, 8)]
-        return {
-            'backbone': dict(embed_dims=dims, num_layers=layers),
-            'decode_head': dict(in_channels=widths),
-        }
+def _segformer(size: int) -> Network:
+    dims, layers, digits = _MIX[size]
+    changes: dict[str, dict] = {
+        'backbone': dict(embed_dims=dims, num_layers=layers),
+        'decode_head': dict(in_channels=[dims * heads for heads in (1, 2, 5, 8)]),
+    }
+    return Network(
+        f'segformer_mit-b{size}', '_base_/models/segformer_mit-b0.py', f'a Mix Transformer b{size}',
+        f'{_MIX_WEIGHTS}mit_b{size}_20220624-{digits}.pth', changes if size else {}, 'adamw', True,
+    )  # fmt: skip
 
 
 # All names, small networks first.
-_ALL: list[Network | MixNetwork] = [Network(head, depth) for depth in DEPTHS for head in HEADS]
-_ALL += [MixNetwork(size) for size in range(len(_MIX))]
+_ALL = [_on_resnet(head, depth) for depth in DEPTHS for head in HEADS]
+_ALL += [_segformer(size) for size in range(len(_MIX))]
 NETWORKS = {network.name: network for network in _ALL}
 
 
-def find_network(name: str, option: str = '--network') -> Network | MixNetwork:
+def find_network(name: str, option: str = '--network') -> Network:
     """The network of a name such as 'pspnet_r18-d8', which was given by ``option``.
 
     Raises UserError naming those there are.
@@ -149,7 +115,7 @@ def find_network(name: str, option: str = '--network') -> Network | MixNetwork:
 class Recipe:
     """crop (H, W); scale (W, H) that pictures are resized around; rate for this batch."""
 
-    network: Network | MixNetwork
+    network: Network
     batch: int
     crop: tuple[int, int]
     scale: tuple[int, int]

@@ -10,7 +10,7 @@ from pathlib import Path
 from segkit.command import command
 from segkit.datasets.folds import group_key
 from segkit.datasets.scan import list_stems
-from segkit.errors import UserError
+from segkit.errors import UserError, few
 from segkit.evaluation.tables import format_table
 
 from .layout import Layout
@@ -51,7 +51,7 @@ def split_off(
     kept = [stem for stem in stems if stem not in validation]
     how = f'{len(validation)} of {len(stems)} pictures, spread evenly over the sorted names'
     if group_by:
-        shown = ', '.join(chosen[:4]) + (', ...' if len(chosen) > 4 else '')
+        shown = few(chosen, 4)
         how = f'{len(chosen)} of {len(groups)} groups ({shown}), {len(validation)} pictures'
     return (
         pairing.only(kept),
@@ -153,9 +153,7 @@ def splits_table(layout: Layout) -> list[str]:
         images, labels = (_place(*place) for place in zip((part.images, part.labels), part.endings))
         left = ', '.join(f'{len(names)} {why}' for why, names in part.left_out.items()) or '-'
         rows.append([role, images, labels, left, len(part)])
-        for why, names in part.left_out.items():
-            more = ', ...' if len(names) > _SHOWN else ''
-            told.append(f'{role} leaves out {why}: {", ".join(names[:_SHOWN])}{more}')
+        told += [f'{role} leaves out {w}: {few(n, _SHOWN)}' for w, n in part.left_out.items()]
     table = format_table(['split', 'pictures in', 'labels in', 'left out', 'pictures'], rows, 4)
     unused = [f'not used: {f} ({count} pictures)' for f, count in layout.unused.items()]
     return [*table.splitlines(), *told, *unused]

@@ -204,7 +204,7 @@ def test_every_network_is_available_with_what_is_known_of_it():
 def test_the_parameters_are_those_of_the_network(name):
     network = NETWORKS[name]
     model = load_config(shipped_home() / network.base).model.to_dict()
-    for part, changes in network.changes().items():
+    for part, changes in network.changes.items():
         model[part] = {**model[part], **changes}
     model['decode_head']['num_classes'] = 19
     model |= dict(auxiliary_head=None, pretrained=None)

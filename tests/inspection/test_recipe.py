@@ -88,4 +88,4 @@ def test_weights_and_schedules_are_named_as_they_are(root):
         status, text = run_tool('new_dataset', root, '--workers', 0, '--force', *options)
         assert status == 1
         assert words in text
-    assert find_network('psanet_r101-d8').changes() == {'backbone': {'depth': 101}}
+    assert find_network('psanet_r101-d8').changes == {'backbone': {'depth': 101}}

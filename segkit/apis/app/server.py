@@ -2,11 +2,12 @@
 
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -34,33 +35,16 @@ _OFF = {
 }
 
 
-def serve(
-    model: nn.Module,
-    title: str = 'segkit',
-    *,
-    limits: Limits = USUAL,
-    port: int | None = None,
-    host: str = LOCAL,
-) -> None:
+def serve(model: nn.Module, title: str = 'segkit', **settings: Any) -> None:
     """Serve the page until Ctrl-C.
 
     Args:
         model: of ``init_model``.
-        host: the address to listen on; this machine alone unless given.
-        port: a free one from 7860 on unless given.
-
-    Raises:
-        UserError: gradio is not installed, or the port is taken.
+        settings: ``limits``, ``port`` and ``host`` of ``running``.
     """
-    with running(model, title, limits=limits, port=port, host=host) as address:
+    with running(model, title, **settings) as address:
         print(f'{title}: {address}   (Ctrl-C ends it)', flush=True)
-        _wait()
-
-
-def _wait() -> None:
-    import threading
-
-    threading.Event().wait()
+        threading.Event().wait()
 
 
 @contextmanager
@@ -72,7 +56,15 @@ def running(
     port: int | None = None,
     host: str = LOCAL,
 ) -> Iterator[str]:
-    """The address of the page, which is served meanwhile; what was uploaded is deleted after."""
+    """The address of the page, which is served meanwhile; what was uploaded is deleted after.
+
+    Args:
+        port: a free one from 7860 on unless given.
+        host: the address to listen on; this machine alone unless given.
+
+    Raises:
+        UserError: gradio is not installed, or the port is taken.
+    """
     gradio = _gradio()
     with tempfile.TemporaryDirectory(prefix='segkit_page_') as folder, _surroundings(folder):
         page = build(gradio, model, title, limits, Path(folder))
@@ -116,7 +108,8 @@ def build(
         try:
             result = predict(model, Path(path), limits, opacity, unknown_below)
         except (UserError, OSError) as error:
-            raise gradio.Error(_without_folders(str(error), path), print_exception=False) from None
+            said = str(error).replace(path, Path(path).name)
+            raise gradio.Error(said, print_exception=False) from None
         place = Path(tempfile.mkdtemp(dir=folder)) / f'{Path(path).stem}_mask.png'
         button = gradio.DownloadButton(value=str(write_mask(result, place)), interactive=True)
         return result.overlay, result.confidence, legend_html(result), button
@@ -164,11 +157,6 @@ def _output(gradio: ModuleType, label: str) -> object:
 def _plain(text: str) -> str:
     """A text without what Markdown or HTML would read as more than text."""
     return ''.join(f'&#{ord(char)};' if char in '<>&*_`[]!#\\' else char for char in text)
-
-
-def _without_folders(message: str, path: str) -> str:
-    """Visitors see the name of their file, not where the server keeps it."""
-    return message.replace(path, Path(path).name)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from mmengine.dataset import pseudo_collate
 from torch import Tensor, nn
 
 from segkit.apis.inference import pipeline_of
+from segkit.inspection.config_datasets import leaf_configs
 from segkit.registry import DATASETS
 
 from .exported import drafted, place_of
@@ -65,9 +66,7 @@ def _training_set(cfg: Config) -> dict[str, object]:
             'precision int8: is calibrated on pictures of train_dataloader.dataset, and the config '
             'has none; give the config that the network was trained with.'
         )
-    dataset = dict(loader['dataset'])
-    while inner := dataset.get('dataset') or dataset.get('datasets'):  # what is wrapped around it
-        dataset = dict(inner[0] if isinstance(inner, list | tuple) else inner)
+    dataset, _ = next(leaf_configs(loader['dataset']))
     steps = [dict(step) for step in pipeline_of(cfg) if step['type'] != 'LoadAnnotations']
     return {**dataset, 'pipeline': steps, 'test_mode': True}
 

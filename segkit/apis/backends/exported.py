@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
@@ -20,6 +20,7 @@ from torch import nn
 
 import segkit
 from segkit.apis.export import ExportError, export_model
+from segkit.engine.config import without
 from segkit.json_file import parse_json
 from segkit.weights import CheckpointNotFoundError
 from segkit.weights.sources import cache_dir, cached_at
@@ -131,8 +132,9 @@ def key_of(model: nn.Module, sizes: str) -> str:
     digest = hashlib.blake2b(digest_size=8)
     versions = [segkit.__version__, torch.__version__, onnx.__version__, onnxscript.__version__]
     cfg = cast('ReadyNetwork', model).cfg.model
-    parts = {name: _without_start(cfg.get(name)) for name in ('backbone', 'neck', 'decode_head')}
-    settings = json.dumps(parts, sort_keys=True, default=str)
+    # What weights started from, a checkpoint replaced.
+    parts = {name: cfg.get(name) for name in ('backbone', 'neck', 'decode_head')}
+    settings = json.dumps(without(parts, _STARTS), sort_keys=True, default=str)
     for text in (*versions, sizes, settings, *sorted(_code(model))):
         digest.update(text.encode('utf-8', 'surrogateescape') + b'\0')
     for name, tensor in sorted(model.state_dict().items()):
@@ -140,13 +142,6 @@ def key_of(model: nn.Module, sizes: str) -> str:
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().numpy())
     return digest.hexdigest()
-
-
-def _without_start(part: object) -> object:
-    """A part's config without what its weights started from, which a checkpoint replaced."""
-    if isinstance(part, Mapping):
-        return {k: _without_start(v) for k, v in part.items() if k not in _STARTS}
-    return [_without_start(v) for v in part] if isinstance(part, list | tuple) else part
 
 
 def _code(model: nn.Module) -> Iterator[str]:
