@@ -43,7 +43,8 @@ def analyze(args: argparse.Namespace) -> None:
     from segkit.evaluation.tables import format_table
     from segkit.visualization import charts
 
-    names = args.names or unique_names(args.runs)
+    own = [Path(run).name for run in args.runs]  # whole paths, where two are alike
+    names = args.names or (own if len(set(own)) == len(own) else args.runs)
     runs = {name: read(run) for name, run in zip(names, args.runs)}
     curves = {key: pick(runs, key) for key in args.keys or usual(runs)}
     rows = [
@@ -57,12 +58,6 @@ def analyze(args: argparse.Namespace) -> None:
     if args.out:
         charts.save(charts.curves(curves, args.title, args.smooth), args.out)
         print(args.out)
-
-
-def unique_names(runs: list[str]) -> list[str]:
-    """The folders' own names, or the whole paths where two are alike."""
-    names = [Path(run).name for run in runs]
-    return names if len(set(names)) == len(names) else runs
 
 
 def read(run: str) -> dict:

@@ -21,13 +21,12 @@ from segkit.engine.command_line import (
 def parse_args() -> argparse.Namespace:
     parser = tool_parser(__doc__, config=True)
     add_shared(parser, 'checkpoint', '--device')
-    parser.add_argument('--port', type=int, help='default: the first free one from 7860 on')
-    parser.add_argument('--title', help='of the page (default: the name of the config)')
-    parser.add_argument('--max-megabytes', type=float, default=20, metavar='MB', help='of a file')
-    parser.add_argument(
-        '--max-megapixels', type=float, default=16, metavar='MP', help='of a picture (default: 16)'
-    )
-    parser.add_argument('--space', metavar='FOLDER', help='write the files of a hub space there')
+    add = parser.add_argument
+    add('--port', type=int, help='default: the first free one from 7860 on')
+    add('--title', help='of the page (default: the name of the config)')
+    add('--max-megabytes', type=float, default=20, metavar='MB', help='of a file')
+    add('--max-megapixels', type=float, default=16, metavar='MP', help='of a picture (default: 16)')
+    add('--space', metavar='FOLDER', help='write the files of a hub space there')
     add_weights_arguments(parser)
     args = parser.parse_args()
     if args.max_megabytes <= 0 or args.max_megapixels <= 0:
@@ -43,9 +42,8 @@ def main() -> None:
 
     from segkit.apis import init_model
 
-    model = init_model(
-        args.config, args.checkpoint, args.device, cfg_options=parse_options(args.cfg_options)
-    )
+    options = parse_options(args.cfg_options)
+    model = init_model(args.config, args.checkpoint, args.device, options)
     title = args.title or Path(args.config).stem
     if args.space:
         from segkit.apis.app.space import write_space

@@ -30,21 +30,18 @@ def build_dataset(args: argparse.Namespace):
     """The split's dataset, without its pipeline and without a cache."""
     from segkit.engine.command_line import parse_options
     from segkit.engine.config import load_config
+    from segkit.inspection.config_datasets import leaf_configs
     from segkit.registry import DATASETS
 
     cfg = load_config(args.config, parse_options(args.cfg_options))
-    dataset = cfg[f'{args.split}_dataloader'].dataset
-    while 'dataset' in dataset:  # RepeatDataset and its like
-        dataset = dataset.dataset
-    if 'datasets' in dataset:
-        if args.part not in range(len(dataset.datasets)):
-            raise UserError(
-                f'the dataset has {len(dataset.datasets)} parts: write one cache for each '
-                '(--part 0, 1, ...) and name it in its part of the config (cache=...)'
-            )
-        dataset = dataset.datasets[args.part]
-    dataset.update(pipeline=[], cache=None)
-    return DATASETS.build(dataset)
+    parts = [part for part, _ in leaf_configs(cfg[f'{args.split}_dataloader'].dataset)]
+    if len(parts) > 1 and args.part not in range(len(parts)):
+        raise UserError(
+            f'the dataset has {len(parts)} parts: write one cache for each (--part 0, 1, ...) '
+            'and name it in its part of the config (cache=...)'
+        )
+    part = parts[args.part if len(parts) > 1 else 0]
+    return DATASETS.build({**part, 'pipeline': [], 'cache': None})
 
 
 def main() -> None:

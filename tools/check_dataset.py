@@ -20,15 +20,14 @@ from segkit.whole_file import write_text
 
 def parse_args() -> argparse.Namespace:
     parser = tool_parser(__doc__, config=True)
-    parser.add_argument(
-        '--split', nargs='+', choices=['train', 'val', 'test'], default=['train', 'val']
-    )
+    add, splits = parser.add_argument, ['train', 'val', 'test']
+    add('--split', nargs='+', choices=splits, default=splits[:2])
     add_shared(parser, '--workers')
-    parser.add_argument('--max-images', type=int, help='examine so many of each, evenly spread')
-    parser.add_argument('--gpus', type=int, default=1, help='that will train (default: 1)')
-    parser.add_argument('--all-files', action='store_true', help='list every file of a finding')
-    parser.add_argument('--json', help='write the result to this file')
-    parser.add_argument('--html', help='write a page with pictures to this file')
+    add('--max-images', type=int, help='examine so many of each, evenly spread')
+    add('--gpus', type=int, default=1, help='that will train (default: 1)')
+    add('--all-files', action='store_true', help='list every file of a finding')
+    add('--json', help='write the result to this file')
+    add('--html', help='write a page with pictures to this file')
     return parser.parse_args()
 
 

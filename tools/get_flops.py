@@ -16,9 +16,8 @@ from segkit.engine.command_line import parse_options, run_script, tool_parser
 
 def parse_args() -> argparse.Namespace:
     parser = tool_parser(__doc__, config=True)
-    parser.add_argument(
-        '--shape', nargs='+', type=int, default=[512, 512], help='HEIGHT WIDTH, or one side'
-    )
+    add, sizes = parser.add_argument, 'HEIGHT WIDTH, or one side'
+    add('--shape', nargs='+', type=int, default=[512, 512], help=sizes)
     args = parser.parse_args()
     if len(args.shape) > 2 or min(args.shape) < 1:
         parser.error(f'--shape {args.shape}: give HEIGHT WIDTH')

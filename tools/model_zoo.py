@@ -24,33 +24,23 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--catalog', help='CSV with the rows, instead of the published ones')
     parser.add_argument('--records', help='CSV with the measurements, instead of the shipped one')
     commands = parser.add_subparsers(dest='command', required=True)
-    _add_list(commands.add_parser('list', help='rows of a dataset, method or backbone'))
-    _add_download(commands.add_parser('download', help='fetch checkpoints, SHA-256 checked'))
-    _add_verify(commands.add_parser('verify', help='test checkpoints and compare the figures'))
+    rows = commands.add_parser('list', help='rows of a dataset, method or backbone')
+    for name in ('dataset', 'method', 'backbone'):
+        rows.add_argument(f'--{name}', help='part of the name, in any case')
+    download = commands.add_parser('download', help='fetch checkpoints, SHA-256 checked')
+    verify = commands.add_parser('verify', help='test checkpoints and compare the figures')
+    for command in (download, verify):
+        command.add_argument('names', nargs='+', metavar='NAME', help='config names')
+        command.add_argument('--checkpoint-dir', help='folder; default: the cache of downloads')
+    add = verify.add_argument
+    add('--aug-test', action='store_true', help='also with multiple scales + flip')
+    add('--tolerance', type=float, default=0.1, help='percentage points (default: %(default)s)')
+    add('--data-root', help='where the dataset lies, if not where the config says')
+    add('--no-record', action='store_true', help='do not add to the measurements')
     table = commands.add_parser('table', help='write model_zoo.md from the data')
     table.add_argument('--out', default=str(ROOT / 'model_zoo.md'), help='file to write')
     table.add_argument('--check', action='store_true', help='only say whether it is up to date')
     return parser.parse_args()
-
-
-def _add_list(parser: argparse.ArgumentParser) -> None:
-    for name in ('dataset', 'method', 'backbone'):
-        parser.add_argument(f'--{name}', help='part of the name, in any case')
-
-
-def _add_download(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('names', nargs='+', metavar='NAME', help='config names')
-    parser.add_argument('--checkpoint-dir', help='folder; default: the cache of downloads')
-
-
-def _add_verify(parser: argparse.ArgumentParser) -> None:
-    _add_download(parser)
-    parser.add_argument('--aug-test', action='store_true', help='also with multiple scales + flip')
-    parser.add_argument(
-        '--tolerance', type=float, default=0.1, help='percentage points (default: %(default)s)'
-    )
-    parser.add_argument('--data-root', help='where the dataset lies, if not where the config says')
-    parser.add_argument('--no-record', action='store_true', help='do not add to the measurements')
 
 
 def list_rows(args: argparse.Namespace) -> int:
@@ -75,9 +65,7 @@ def _fetch(row, folder: str | None) -> Path:
 
     if row.licence != '-':
         print(f'{row.checkpoint}: licence of the weights: {row.licence}', file=sys.stderr)
-    if folder is None:
-        return local_file(row.url)
-    return fetch(row.url, Path(folder) / row.checkpoint)
+    return fetch(row.url, Path(folder) / row.checkpoint) if folder else local_file(row.url)
 
 
 def download(args: argparse.Namespace) -> int:
@@ -108,7 +96,7 @@ def _refuse_unnamed(row, name: str) -> None:
 def verify(args: argparse.Namespace) -> int:
     from segkit.model_zoo import append
     from segkit.model_zoo.catalog import find
-    from segkit.model_zoo.verify import Request, verify
+    from segkit.model_zoo.verify import verify
 
     options = [f'data_root={args.data_root}'] if args.data_root else []
     differing = 0
@@ -117,9 +105,8 @@ def verify(args: argparse.Namespace) -> int:
         _refuse_unnamed(row, name)
     for row in rows:
         path = _fetch(row, args.checkpoint_dir)
-        request = Request(Path(__file__).with_name('test.py'), path, args.tolerance, options)
         for ms_flip in (False, True) if args.aug_test else (False,):
-            found = verify(row, request, ms_flip)
+            found = verify(row, path, args.tolerance, options, ms_flip)
             print(_sentence(found), flush=True)
             differing += found.verdict == 'differs'
             if not args.no_record:
@@ -163,8 +150,6 @@ def main() -> int:
         args.rows = read_rows(args.catalog or PUBLISHED)
         commands = {'list': list_rows, 'download': download, 'verify': verify, 'table': table}
         return commands[args.command](args)
-    except KeyError as error:
-        sys.exit(str(error.args[0]))
     except (OSError, ValueError, RuntimeError) as error:
         sys.exit(str(error))
 

@@ -26,14 +26,11 @@ def parse_args() -> argparse.Namespace:
     from segkit.engine.command_line import add_engine_arguments, add_weights_arguments
 
     parser = tool_parser(__doc__)
-    parser.add_argument(
-        'images',
-        nargs='+',
-        metavar='SOURCE',
-        help='images, folders, globs, videos, streams, 0; CONFIG CHECKPOINT may come before',
-    )
-    parser.add_argument('--config', **SHARED['config'])
-    parser.add_argument('--checkpoint', **SHARED['checkpoint'])
+    add = parser.add_argument
+    sources = 'images, folders, globs, videos, streams, 0; CONFIG CHECKPOINT may come before'
+    add('images', nargs='+', metavar='SOURCE', help=sources)
+    add('--config', **SHARED['config'])
+    add('--checkpoint', **SHARED['checkpoint'])
     add_shared(parser, '--cfg-options')
     parser.add_argument('--out-dir', help='folder for masks, overlays and predictions.json')
     add_shared(parser, '--device', '--batch-size', '--opacity')
@@ -109,45 +106,26 @@ def predict(args: argparse.Namespace) -> None:
     from segkit.engine.command_line import engine_options
 
     rank, device = join_job(args)
-    model = init_model(
-        args.config,
-        args.checkpoint,
-        device,
-        cfg_options=parse_options(args.cfg_options),
-        fuse_bn=args.fuse_bn,
-        channels_last=args.channels_last,
-        bf16=args.bf16,
-        **engine_options(args),
-    )
+    switches = {name: getattr(args, name) for name in ('fuse_bn', 'channels_last', 'bf16')}
+    options, engine = parse_options(args.cfg_options), engine_options(args)
+    model = init_model(args.config, args.checkpoint, device, options, **switches, **engine)
     colours = None
     if args.palette:
         from segkit.apis.palette import read_palette
 
         colours = read_palette(args.palette, model.dataset_meta['classes'])
+    names = ('aug_test', 'batch_size', 'opacity', 'unknown_below')
+    names += ('fps', 'frames') if args.film else ('confidence', 'probabilities', 'resume')
+    wanted = {name: getattr(args, name) for name in names}
     if args.film:
         from segkit.apis.video import predict_film
 
-        shared = dict(aug_test=args.aug_test, batch_size=args.batch_size, opacity=args.opacity)
-        timing = dict(fps=args.fps, frames=args.frames)
-        looks = dict(unknown_below=args.unknown_below, palette=colours)
-        count = predict_film(model, args.images[0], args.film, **shared, **timing, **looks)
+        count = predict_film(model, args.images[0], args.film, palette=colours, **wanted)
         print(f'{count} frames in {args.film}')
         return
     unread: list[str] = []
-    count = predict_to_folder(
-        model,
-        args.images,
-        args.out_dir,
-        args.aug_test,
-        args.batch_size,
-        args.opacity,
-        on_error=unread.append,
-        confidence=args.confidence,
-        probabilities=args.probabilities,
-        unknown_below=args.unknown_below,
-        palette=colours,
-        resume=args.resume,
-    )
+    wanted |= dict(palette=colours, on_error=unread.append)
+    count = predict_to_folder(model, args.images, args.out_dir, **wanted)
     if rank == 0:
         print(f'{count} predictions in {args.out_dir}')
     if unread:

@@ -129,4 +129,4 @@ def find(rows: Sequence[Row], name: str) -> Row:
         return next(row for row in rows if row.config == config)
     near = difflib.get_close_matches(stem, [row.config for row in rows], n=1, cutoff=0.3)
     hint = f'the nearest is {near[0]}' if near else 'the catalogue is empty'
-    raise KeyError(f'No row of the model zoo is named {name!r}; {hint}.')
+    raise UserError(f'No row of the model zoo is named {name!r}; {hint}.')

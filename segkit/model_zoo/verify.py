@@ -9,10 +9,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+from segkit.__main__ import tools
 from segkit.json_file import read_json
 
 from .catalog import ABSENT, Row
@@ -24,37 +24,30 @@ class VerifyError(RuntimeError):
     """A verification could not be made; the message says why and what to do."""
 
 
-@dataclass(frozen=True)
-class Request:
-    """What to run: ``test_script`` is tools/test.py, ``options`` are its KEY=VALUE settings."""
-
-    test_script: Path
-    checkpoint: Path
-    tolerance: float
-    options: Sequence[str] = ()
-
-
-def verify(row: Row, request: Request, ms_flip: bool = False) -> Measurement:
+def verify(
+    row: Row, checkpoint: Path, tolerance: float, options: Sequence[str] = (), ms_flip: bool = False
+) -> Measurement:
     """Run one protocol for one row.
 
     Args:
-        request.tolerance: percentage points of mIoU by which the figures may differ.
+        options: KEY=VALUE settings of the test.
+        tolerance: percentage points of mIoU by which the figures may differ.
 
     Raises:
         VerifyError: the test did not finish; holds the last lines of its output.
     """
     with tempfile.TemporaryDirectory(prefix='segkit_verify_') as folder:
-        result = _run(row, request, ms_flip, Path(folder))
+        result = _run(row, checkpoint, options, ms_flip, Path(folder))
     published = row.figure(ms_flip)
     miou = result['metrics']['mIoU']
     return Measurement(
         config=row.config,
-        checkpoint=request.checkpoint.name,
+        checkpoint=checkpoint.name,
         protocol=PROTOCOLS[ms_flip],
         miou=f'{miou:.2f}',
         published=ABSENT if published is None else f'{published:.2f}',
-        tolerance=f'{request.tolerance:g}',
-        verdict=verdict_on(miou, published, request.tolerance),
+        tolerance=f'{tolerance:g}',
+        verdict=verdict_on(miou, published, tolerance),
         images=str(result['images']),
         date=datetime.now(timezone.utc).strftime('%Y-%m-%d'),
         **_where(),
@@ -70,12 +63,12 @@ def verdict_on(miou: float, published: float | None, tolerance: float) -> str:
     return 'agrees' if agrees else 'differs'
 
 
-def _run(row: Row, request: Request, ms_flip: bool, folder: Path) -> dict:
+def _run(row: Row, checkpoint: Path, options: Sequence[str], ms_flip: bool, folder: Path) -> dict:
     stem = folder / 'result'
     command = [
-        sys.executable, str(request.test_script), row.config, str(request.checkpoint),
+        sys.executable, str(tools()['test']), row.config, str(checkpoint),
         '--work-dir', str(folder / 'work'), *(['--aug-test'] if ms_flip else []),
-        '--cfg-options', f'test_evaluator.result_file={stem}', *request.options,
+        '--cfg-options', f'test_evaluator.result_file={stem}', *options,
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True)
     result = stem.with_suffix('.json')

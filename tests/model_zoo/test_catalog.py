@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from segkit.errors import UserError
 from segkit.model_zoo import Measurement, append, latest, read_measurements, read_rows, select
 from segkit.model_zoo.catalog import Row, find
 from segkit.model_zoo.verify import verdict_on
@@ -77,7 +78,7 @@ def test_a_row_is_found_by_config_file_or_checkpoint(ending):
 
 
 def test_a_wrong_name_gets_the_nearest():
-    with pytest.raises(KeyError, match="'psanet_r50_ade20k'; the nearest is psanet_r50-d8"):
+    with pytest.raises(UserError, match="'psanet_r50_ade20k'; the nearest is psanet_r50-d8"):
         find(ROWS, 'psanet_r50_ade20k')
 
 
