@@ -72,7 +72,8 @@ def _psa(head: PSAHead) -> tuple[dict, Callable]:
 
 
 def _read_psa(head: PSAHead, kept: dict, points: Sequence[Point]) -> dict[str, list[Tensor]]:
-    from segkit.ops import psa_logits
+    from segkit.models.layers import is_plain
+    from segkit.ops import psa_logits, psa_mask
 
     maps = {}
     for direction, (_, feat) in kept.items():
@@ -82,8 +83,10 @@ def _read_psa(head: PSAHead, kept: dict, points: Sequence[Point]) -> dict[str, l
         if head.compact:
             # Channels are the others: (other, own) -> (own, other).
             pairs = predictor(feat)[0].flatten(1).t()
-        else:
+        elif is_plain(predictor):
             pairs = psa_logits(feat[:1], predictor.weight, head.mask_size)[0]
+        else:  # somebody's own: (own, other)
+            pairs = psa_mask(predictor(feat[:1]), 'distribute', head.mask_size)[0].flatten(1)
         if head.psa_softmax:
             pairs = pairs.softmax(1 if direction == 'collect' else 0)
         maps[direction] = [pairs[_index(p, size)].reshape(*size) for p in points]

@@ -16,6 +16,7 @@ from segkit.apis.export import ExportedNetwork
 from segkit.apis.inference import input_channels
 from segkit.models.decode_heads import BaseDecodeHead
 from segkit.models.inference.fuse import fuse_conv_bn, speed_up
+from segkit.models.inference.logits import is_replaced
 from segkit.models.segmentors import EncoderDecoder
 from segkit.weights.sources import local_file
 
@@ -153,7 +154,7 @@ def _refuse(model: nn.Module, settings: Settings) -> None:
         *((model, step) for step in _STEPS),
         (head, (BaseDecodeHead, 'predict')),
     ]:
-        if name in vars(part) or getattr(type(part), name) is not getattr(cls, name):
+        if is_replaced(part, cls, name):
             raise BackendError(
                 f'backend={settings.backend!r}: {type(part).__name__}.{name} is written anew, '
                 "which an exported network does not hold; use backend='torch'."

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from segkit.compat import CountsAsModule
 from segkit.errors import UserError
-from segkit.models.inference.logits import Logits, next_step, step
+from segkit.models.inference.logits import Logits, is_replaced, next_step, step
 from segkit.models.layers import ConvModule, at_least_float32, resize
 from segkit.models.losses.stray_labels import BINARY_CURE, LabelCheck, labelled, percent
 from segkit.models.ohem_sampler import build_pixel_sampler
@@ -227,7 +227,7 @@ class BaseDecodeHead(CountsAsModule, nn.Module):
         train_cfg: Config | None = None,
     ) -> dict[str, Tensor]:
         """Losses and accuracy of one batch; keys 'loss_ce' (or as named) and 'acc_seg'."""
-        if type(self).forward_train is not BaseDecodeHead.forward_train:  # of 0.x
+        if is_replaced(self, BaseDecodeHead, 'forward_train'):  # of 0.x
             metas = [sample.metainfo for sample in batch_data_samples]
             labels = self._labels(batch_data_samples).long()
             return self.forward_train(inputs, metas, labels, train_cfg)
@@ -287,11 +287,9 @@ class BaseDecodeHead(CountsAsModule, nn.Module):
         return self.losses(seg_logits, self._labels(batch_data_samples))
 
     def _labels(self, batch_data_samples: Sequence) -> Tensor:
-        """Labels (N, 1, H, W), each a class or ignored; int64 where a subclass sees them."""
-        own = any(
-            getattr(type(self), name) is not getattr(BaseDecodeHead, name)
-            for name in ('_stack_batch_gt', 'losses')
-        )
+        """Labels (N, 1, H, W), each a class or ignored; int64 where other code sees them."""
+        seen = ('_stack_batch_gt', 'losses')
+        own = any(is_replaced(self, BaseDecodeHead, name) for name in seen)
         stack = self._stack_batch_gt if own else self._stacked
         return self.label_check(stack(batch_data_samples), batch_data_samples)
 

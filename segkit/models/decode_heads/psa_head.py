@@ -16,8 +16,15 @@ import torch
 from torch import Tensor, nn
 
 from segkit.errors import UserError
-from segkit.models.layers import ConvModule, is_open, join_upsampled, resize_to
-from segkit.ops import psa_attention
+from segkit.models.layers import (
+    ConvModule,
+    is_open,
+    is_plain,
+    is_untouched,
+    join_upsampled,
+    resize_to,
+)
+from segkit.ops import psa_attention, psa_mask
 
 from .decode_head import BaseDecodeHead
 
@@ -126,16 +133,18 @@ class PSAHead(BaseDecodeHead):
         return resize_to(reduce(x), to.size, to.align_corners)
 
     def _attend(self, x: Tensor, attention: nn.Sequential, direction: str) -> Tensor:
-        """One branch on the shrunk map: (N, channels, h, w) -> the same shape."""
-        last: Any = attention[1]
-        predictor, weight = attention[0](x), last.weight
+        """One branch on the shrunk map: (N, channels, h, w) -> the same shape.
+
+        Without the over-complete map, unless somebody replaced or watches the layer it comes of.
+        """
+        last: Any = attention[-1]
         scale = 1.0 / self.normalization_factor
-        if self.compact:
-            return self._compact(x, last(predictor), direction) * scale
+        if self.compact or not (is_plain(last) and is_untouched(attention, nn.Sequential)):
+            return self._of_logits(x, attention(x), direction) * scale
         return psa_attention(
             x,
-            predictor,
-            weight,
+            attention[0](x),
+            last.weight,
             direction,
             self.mask_size,
             softmax=self.psa_softmax,
@@ -143,23 +152,30 @@ class PSAHead(BaseDecodeHead):
             save_attention=self.save_attention,
         )
 
-    def _compact(self, x: Tensor, logits: Tensor, direction: str) -> Tensor:
-        """Attention whose channels are positions: logits (N, other, own as h x w).
+    def _of_logits(self, x: Tensor, logits: Tensor, direction: str) -> Tensor:
+        """Attention by logits (N, Mh * Mw, h, w) that are there: a window's, or with ``compact``
+        those of positions (N, other, own as h x w)."""
+        if self.compact:
+            pairs = self._compact(logits, direction)
+        else:
+            pairs = psa_mask(logits, direction, self.mask_size).flatten(2)
+        if self.psa_softmax:
+            pairs = pairs.softmax(dim=1)
+        return (x.flatten(2) @ pairs.to(x.dtype)).reshape(x.shape)
+
+    def _compact(self, logits: Tensor, direction: str) -> Tensor:
+        """(N, L, L) of them, as they are multiplied from the right.
 
         It is *distribute* that is transposed, alone or beside collect, as in the authors' code.
         """
-        size = tuple(x.shape[2:])
+        size = tuple(logits.shape[2:])
         if logits.shape[1] != size[0] * size[1]:
             raise UserError(
                 f'PSAHead: compact=True needs mask_size to be the shrunk map, {size} here, '
                 f'but mask_size={self.mask_size}. Set mask_size={size}, or compact=False.'
             )
-        logits = logits.flatten(2)
-        if direction == 'distribute':
-            logits = logits.transpose(1, 2)
-        if self.psa_softmax:
-            logits = logits.softmax(dim=1)
-        return (x.flatten(2) @ logits.to(x.dtype)).reshape(x.shape)
+        pairs = logits.flatten(2)
+        return pairs.transpose(1, 2) if direction == 'distribute' else pairs
 
     def _forward_feature(self, inputs: Sequence[Tensor]) -> Tensor:
         """The features before the classifier, (N, channels, H, W)."""

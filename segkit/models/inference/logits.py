@@ -19,6 +19,7 @@ is the ignore index), else int64.
 """
 
 import functools
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
@@ -54,7 +55,7 @@ def step(method: Callable[P, T]) -> Callable[P, T]:
 
     @functools.wraps(method)
     def public(*args: P.args, **kwargs: P.kwargs) -> Any:
-        return _written_out(method(*args, **kwargs))
+        return written_out(method(*args, **kwargs))
 
     _BODIES[public] = method
     return public
@@ -75,16 +76,26 @@ def next_step(method: Callable, *args: object) -> Any:
     if isinstance(method, MethodType) and method.__func__ in _BODIES:
         return _BODIES[method.__func__](method.__self__, *args)
     older = {'rescale': False} if asks_for('rescale', method) else {}  # as 0.x wrote them
-    return method(*map(_written_out, args), **older)
+    return method(*map(written_out, args), **older)
 
 
 def asks_for(name: str, method: Callable) -> bool:
-    """Whether a method takes an argument of this name."""
-    code = getattr(getattr(method, '__func__', method), '__code__', None)
-    return code is not None and name in code.co_varnames[: code.co_argcount]
+    """Whether a method, whatever decorates it, takes an argument of this name by keyword."""
+    try:
+        inner = inspect.signature(method).parameters
+        outer = inspect.signature(method, follow_wrapped=False).parameters
+    except (TypeError, ValueError):  # of what is written in C
+        return False
+    return name in inner and (name in outer or any(p.kind is p.VAR_KEYWORD for p in outer.values()))
 
 
-def _written_out(value: object) -> object:
+def is_replaced(part: object, cls: type, name: str) -> bool:
+    """Whether a method of ``cls`` is another one here: a subclass's, or one set on the object."""
+    return name in vars(part) or getattr(type(part), name) is not getattr(cls, name)
+
+
+def written_out(value: Any) -> Any:
+    """The tensor that a value stands for; any other value as it is."""
     return value.written_out() if isinstance(value, Deferred) else value
 
 

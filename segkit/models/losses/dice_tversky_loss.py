@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from segkit.models.layers import at_least_float32
+from segkit.models.layers import at_least_float32, is_untouched
 
 from .bands import BandedLoss, banded_sums, own_channel
 from .head_loss import HeadLoss, of_pixels
@@ -50,7 +50,7 @@ class RegionLoss(HeadLoss):
     @property
     def takes_small_logits(self) -> bool:
         """Whether ``forward_small`` can replace upsampling and ``forward``."""
-        return True
+        return is_untouched(self, RegionLoss)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """What is summed of logits (N, K, ...)."""

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segkit.errors import UserError
-from segkit.models.layers import at_least_float32
+from segkit.models.layers import at_least_float32, is_untouched
 from segkit.old_names import serve
 
 from .bands import BandedLoss, banded_sums, own_channel
@@ -143,7 +143,7 @@ class FocalLoss(HeadLoss):
     @property
     def takes_small_logits(self) -> bool:
         """Whether ``forward_small`` can replace upsampling and ``forward``."""
-        return self.reduction in ('mean', 'sum')
+        return is_untouched(self, FocalLoss) and self.reduction in ('mean', 'sum')
 
     def forward_small(
         self,

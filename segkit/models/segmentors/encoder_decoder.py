@@ -24,7 +24,17 @@ from segkit.errors import UserError
 from segkit.old_names import older_call
 from segkit.structures import SegDataSample
 
-from ..inference.logits import as_deferred, asks_for, joined, next_step, run_shrinking, step
+from ..inference.logits import (
+    as_deferred,
+    asks_for,
+    is_replaced,
+    joined,
+    next_step,
+    outside,
+    run_shrinking,
+    step,
+    written_out,
+)
 from ..inference.sliding_window import slide_settings, window_boxes
 from ..inference.views import each_view, merge_views
 from .base import BaseSegmentor, build_part
@@ -98,7 +108,7 @@ class EncoderDecoder(BaseSegmentor):
 
     def extract_feat(self, inputs: Tensor) -> Sequence[Tensor]:
         """Feature maps of the backbone, through the neck if there is one."""
-        maps = self.backbone(inputs)
+        maps = self.backbone(self._like_weights(inputs))
         return self.neck(maps) if self.with_neck else maps
 
     def _forward(
@@ -110,7 +120,7 @@ class EncoderDecoder(BaseSegmentor):
     def loss(self, inputs: Tensor, data_samples: Sequence[SegDataSample]) -> dict[str, Tensor]:
         """Losses and accuracies of the decode head ('decode.') and the auxiliary ones ('aux.', or
         'aux_0.', 'aux_1.', ... if there is a list of them)."""
-        if type(self).forward_train is not EncoderDecoder.forward_train:  # of 0.x
+        if is_replaced(self, EncoderDecoder, 'forward_train'):  # of 0.x
             return _trained(self, self.forward_train, inputs, data_samples)
         return self._losses(inputs, data_samples)
 
@@ -194,14 +204,25 @@ class EncoderDecoder(BaseSegmentor):
         logits = next_step(self.inference, inputs, [{**bare, **s.metainfo} for s in samples])
         return next_step(self.postprocess_result, logits, samples)
 
-    @step
+    def _encode_decode(self, inputs: Tensor, batch_img_metas: Sequence[Config]) -> Tensor:
+        """`encode_decode` as a step of a prediction, which sets precision and type of it."""
+        metas = [{**meta, 'img_shape': inputs.shape[2:]} for meta in batch_img_metas]
+        maps = self.extract_feat(inputs.contiguous(memory_format=self.memory_format))
+        return next_step(self.decode_head.predict, maps, metas, self.test_cfg)
+
+    @outside(_encode_decode)
     def encode_decode(self, inputs: Tensor, batch_img_metas: Sequence[Config]) -> Tensor:
         """Logits (N, K, H, W) at the size of ``inputs``."""
-        metas = [{**meta, 'img_shape': inputs.shape[2:]} for meta in batch_img_metas]
+        return written_out(self._as_set(self._encode_decode, inputs, batch_img_metas))
+
+    def _as_set(self, method: Callable, inputs: Tensor, batch_img_metas: Sequence[Config]) -> Any:
+        """What runs the network, whoever wrote it, as `speed_up` set it: under its precision, of
+        inputs of the weights' type."""
         with self.precision(inputs):
-            inputs = inputs.to(self.weights_dtype or inputs.dtype)
-            maps = self.extract_feat(inputs.contiguous(memory_format=self.memory_format))
-            return next_step(self.decode_head.predict, maps, metas, self.test_cfg)
+            return next_step(method, self._like_weights(inputs), batch_img_metas)
+
+    def _like_weights(self, inputs: Tensor) -> Tensor:
+        return inputs if self.weights_dtype is None else inputs.to(self.weights_dtype)
 
     def precision(self, inputs: Tensor) -> AbstractContextManager:
         """Autocast as `speed_up` set it; whatever is in force outside if it set none."""
@@ -230,10 +251,10 @@ class EncoderDecoder(BaseSegmentor):
 
         def run(count: int) -> Tensor:
             if count >= len(inputs):
-                return next_step(self.encode_decode, inputs, batch_img_metas)
+                return self._as_set(self.encode_decode, inputs, batch_img_metas)
             parts = [slice(i, i + count) for i in range(0, len(inputs), count)]
             metas = list(batch_img_metas)
-            return joined([next_step(self.encode_decode, inputs[p], metas[p]) for p in parts])
+            return joined([self._as_set(self.encode_decode, inputs[p], metas[p]) for p in parts])
 
         return run_shrinking(run, len(inputs), 'images', self.at_once)
 
@@ -252,9 +273,11 @@ class EncoderDecoder(BaseSegmentor):
         def run(count: int) -> Tensor:
             groups = [windows[i : i + count] for i in range(0, len(windows), count)]
             batches = [group[0] if len(group) == 1 else torch.cat(group) for group in groups]
-            return joined(
-                [next_step(self.encode_decode, b, metas * (len(b) // len(inputs))) for b in batches]
+            answers = (
+                self._as_set(self.encode_decode, b, metas * (len(b) // len(inputs)))
+                for b in batches
             )
+            return joined(list(answers))
 
         count = min(self.test_cfg.get('batch_windows', 1), len(windows))
         logits = as_deferred(run_shrinking(run, count, 'windows', self.at_once), self.align_corners)
