@@ -210,8 +210,7 @@ def keep_last_values(hub: 'MessageHub', count: int) -> None:
             super().__setitem__(key, HistoryBuffer(values, counts, max_length=count))
 
     scalars = LastValues()
-    for key, value in hub.log_scalars.items():
-        scalars[key] = value
+    scalars.update(hub._log_scalars)
     hub._log_scalars = scalars
 
 

@@ -142,13 +142,13 @@ if HAS_MMENGINE:
 
         return nn.Sequential(*(build_from_cfg(part, registry, default_args) for part in cfg))
 
-    def _as_mmcv_reads(cfg: object) -> object:
-        """Sizes as tuples, which JSON, YAML and the command line have as lists; a probability as a
-        float; several of them, or of directions, as a list."""
-        if not isinstance(cfg, Mapping):
-            return cfg
-        args = dict(cfg)
-        for key, value in cfg.items():
+    def _build_transform(cfg: object, registry: Registry, default_args: object = None) -> object:
+        """With our scope: mmcv's wrappers (RandomApply) build what they hold from the parent
+        registry, which finds ours only so. With sizes as tuples, which JSON, YAML and the command
+        line have as lists; a probability as a float; several of them, or of directions, as a list.
+        """
+        args = dict(cfg) if isinstance(cfg, Mapping) else {}
+        for key, value in args.items():
             if key in ('scale', 'scales') and isinstance(value, list):
                 sizes = [tuple(v) if isinstance(v, list) else v for v in value]
                 plain = key == 'scale' and not any(isinstance(v, tuple) for v in sizes)
@@ -157,14 +157,8 @@ if HAS_MMENGINE:
                 args[key] = list(value)
             elif key == 'prob' and type(value) is int:
                 args[key] = float(value)
-        return args
-
-    def _build_transform(cfg: object, registry: Registry, default_args: object = None) -> object:
-        """With our scope: mmcv's wrappers (RandomApply) build what they hold from the parent
-        registry, which finds ours only so."""
-        cfg = _as_mmcv_reads(cfg)
         with DefaultScope.overwrite_default_scope('segkit'):
-            return build_from_cfg(cfg, registry, default_args)
+            return build_from_cfg(args or cfg, registry, default_args)
 
     def known_scope(scope: str) -> str:
         """The scope, ours in the place of mmsegmentation's where that is not installed.

@@ -16,7 +16,6 @@ from mmengine.dist import get_dist_info
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from mmengine.logging import MessageHub, MMLogger
-from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.registry import DefaultScope, Registry
 from mmengine.runner import BaseLoop, get_priority
@@ -197,7 +196,7 @@ class Components:
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """The model on this process's device, wrapped where there are several processes."""
-        if is_model_wrapper(model):
+        if model_setup.bare(model) is not model:
             return model
         model, note = model_setup.ready(model, model_wrapper_cfg, self.cfg, self.distributed)
         if note:

@@ -234,18 +234,14 @@ def _shown(value: object, said: str) -> bool:
 
 @dataclass
 class Source:
-    """One file of a config: the names it assigns and reads, and the files it is based on."""
+    """One file of a config: the names it assigns and reads, and the files it is based on: itself
+    (``bases``), and at any depth (``below``)."""
 
     path: Path
     assigned: set[str] = field(default_factory=set)
     read: set[str] = field(default_factory=set)
     bases: list['Source'] = field(default_factory=list)
-
-    def below(self) -> Iterator['Source']:
-        """The files it is based on, at any depth."""
-        for base in self.bases:
-            yield base
-            yield from base.below()
+    below: list['Source'] = field(default_factory=list)
 
 
 def sources(path: Path) -> Source:
@@ -266,6 +262,7 @@ def sources(path: Path) -> Source:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == '_base_':
             bases = (in_its_folder(path.parent / name) for name in _names(node.value))
             source.bases = [sources(base) for base in bases]
+            source.below = [file for base in source.bases for file in (base, *base.below)]
     return source
 
 
@@ -284,7 +281,7 @@ def names_read(path: str | Path | None) -> set[str]:
     if path is None:
         return set()
     source = sources(Path(path))
-    return source.read.union(*(base.read for base in source.below()))
+    return source.read.union(*(base.read for base in source.below))
 
 
 def settle_variables(cfg: Config, path: Path) -> None:
@@ -294,10 +291,10 @@ def settle_variables(cfg: Config, path: Path) -> None:
     there.
     """
     whole = sources(path)
-    for file in (whole, *whole.below()):
+    for file in (whole, *whole.below):
         if file.read & _READS_ALL:
             continue
-        consumed = {name for base in file.below() for name in base.read & base.assigned}
+        consumed = {name for base in file.below for name in base.read & base.assigned}
         for name in sorted(file.assigned & consumed - file.read - RUNNER_KEYS):
             before, value = _value_before(file, name), cfg.get(name)
             if before is None or value is None or before == value:

@@ -6,6 +6,8 @@
     train_loop.py    the iterations and epochs, and when a validation is due
     validation.py    the loops of validation and testing
     checkpoints.py   what a checkpoint holds, written and read back
+    stops.py         signals, and hooks/preemption.py, which saves and ends the run
+    joining.py       joining a job of several processes; dist.py: what they tell one another
     hooks/           what happens around them; mmengine's hooks and those of others run here too
 
 It has the names of mmengine's Runner that hooks, loops and scripts use, and none of its code:

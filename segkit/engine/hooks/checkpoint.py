@@ -146,7 +146,7 @@ class CheckpointHook(Hook):
     def _save_or_wait(self, runner: 'Runner', done: int, meta: dict[str, int]) -> None:
         """Save now, or once what follows at this iteration is done, from which a resumed run starts
         too: the steps of schedules by epochs, the scores of a validation."""
-        self._due = self._name(done), meta
+        self._due = self.filename_tmpl.format(done), meta
         length = 0 if self.by_epoch else epoch_length(runner.train_loop)
         ends_epoch = length and done % length == 0
         if not ends_epoch and not self._scores_follow(runner, meta['iter']):
@@ -164,12 +164,9 @@ class CheckpointHook(Hook):
         if self._due is not None:
             self._save_without_scores(runner, *self._due)
         elif self._saved_at != done:
-            name = f'iter_{done}.pth' if self.by_epoch else self._name(done)
+            name = ('iter_{}.pth' if self.by_epoch else self.filename_tmpl).format(done)
             save = self._save if for_good else self._save_to_stop
             save(runner, name, dict(epoch=runner.epoch, iter=done))
-
-    def _name(self, step: int) -> str:
-        return self.filename_tmpl.format(step)
 
     def _save(self, runner: 'Runner', name: str, meta: dict, surplus: Sequence[str] = ()) -> None:
         """Save one of those to keep; ``surplus``, and those it takes the place of, go after it."""
@@ -279,7 +276,7 @@ class CheckpointHook(Hook):
     def _save_best(self, runner: 'Runner', name: str, score: float) -> list[str]:
         """Returns the best before, to be removed once a checkpoint to go on from knows the new."""
         done = runner.epoch if self.by_epoch else runner.iter
-        file = f'best_{name}_{self._name(done)}'.replace('/', '_')
+        file = f'best_{name}_{self.filename_tmpl.format(done)}'.replace('/', '_')
         records = dict(runner.message_hub.get_info(_BEST, {}))
         old = records.get(name, {}).get('file', '')
         records[name] = dict(score=score, file=file)
