@@ -57,13 +57,17 @@ def state_of(
 ) -> dict[str, object]:
     """The state of a run, for the file ``name``. Every rank must call: parts of it are gathered."""
     _refuse_broken_weights(runner, name)
+    model, wrapper = runner.bare_model, runner.optim_wrapper
     state: dict[str, object] = dict(
         meta=meta,
-        state_dict=whole_state(runner.bare_model),
+        state_dict=whole_state(model),
         message_hub=hub_state(runner.message_hub, _window(runner.log_processor)),
     )
     if optimizer:
-        state['optimizer'] = _optimizer_state(runner)
+        if is_sharded(model):
+            state['optimizer'] = whole_optimizer_state(model, wrapper.optimizer)
+        else:
+            state['optimizer'] = wrapper.state_dict()
         if gradients := _partial_gradients(runner):
             state['partial_gradients'] = gradients
     if schedulers and runner.param_schedulers:
@@ -141,12 +145,6 @@ def _no_space(path: Path, needed: int, error: Exception | None = None) -> Traini
         f'needs about {needed / 1e6:.1f} MB{f" ({error})" if error else ""}. The checkpoint '
         'before it is whole; make room, or set default_hooks.checkpoint.out_dir, then --resume'
     )
-
-
-def _optimizer_state(runner: 'Runner') -> dict:
-    if is_sharded(runner.bare_model):
-        return whole_optimizer_state(runner.bare_model, runner.optim_wrapper.optimizer)
-    return runner.optim_wrapper.state_dict()
 
 
 def _refuse_broken_weights(runner: 'Runner', name: str) -> None:

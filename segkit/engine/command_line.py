@@ -235,12 +235,13 @@ def adopt(cfg: 'Config') -> None:
     Raises:
         ConfigError: it is one of 0.x; says how to convert it.
     """
+    from segkit.engine.config import is_of_0x
     from segkit.errors import ConfigError
 
     if cfg.get('default_scope') == 'mmseg' and importlib.util.find_spec('mmseg') is None:
         print("default_scope='mmseg' is not installed: its types are looked up in 'segkit'")
         cfg.default_scope = 'segkit'
-    if 'data' in cfg and not {'train_dataloader', 'test_dataloader'} & set(cfg):
+    if is_of_0x(cfg):
         raise ConfigError(
             f'{cfg.filename}: data: this is a config of mmsegmentation 0.x. Run '
             f'`{command("convert_config", f"{shlex.quote(str(cfg.filename))} new.py")}` and use '

@@ -133,7 +133,9 @@ class Components:
         self._joined = ''
         if self.distributed and not torch_dist.is_initialized():
             self._joined = init_dist(self.launcher, **env_cfg.get('dist_cfg', {}))
-        self.rank, self.world_size = get_dist_info()
+        joined = torch_dist.is_initialized()
+        self.rank = torch_dist.get_rank() if joined else 0
+        self.world_size = torch_dist.get_world_size() if joined else 1
         self.timestamp = env.prepare(env_cfg, self.distributed)
 
     def set_randomness(

@@ -140,7 +140,7 @@ def flat_config(config: object, prefix: str = '') -> dict[str, object]:
 
 def _refuse_idle(key: str, cfg: Config) -> None:
     top = key.partition('.')[0]
-    if top in RUNNER_KEYS or key == 'data_root' or _is_old(cfg) or cfg.get('custom_imports'):
+    if top in RUNNER_KEYS or key == 'data_root' or is_of_0x(cfg) or cfg.get('custom_imports'):
         return  # code of one's own may read any key
     what = 'no setting of a run'
     if top in cfg and '.' not in key:
@@ -148,7 +148,7 @@ def _refuse_idle(key: str, cfg: Config) -> None:
     raise ConfigError(f'--cfg-options {key}: changes nothing: it is {what}.{_cure(key, cfg)}')
 
 
-def _is_old(cfg: Config) -> bool:
+def is_of_0x(cfg: Config) -> bool:
     """Whether it is a config of 0.x, which has other keys."""
     return 'data' in cfg and not {'train_dataloader', 'test_dataloader'} & set(cfg)
 

@@ -162,7 +162,10 @@ class CheckpointHook(Hook):
         """Save after ``done`` iterations, unless that has just been saved; ``for_good``: the run
         ends here, and is not to go on."""
         if self._due is not None:
-            self._save_without_scores(runner, *self._due)
+            # The validation did not end: a resumed run validates, and saves this file again.
+            name, meta = self._due
+            runner.message_hub.update_info(_WITHOUT_SCORES, dict(name=name, meta=meta))
+            self._save_to_stop(runner, name, meta)
         elif self._saved_at != done:
             name = ('iter_{}.pth' if self.by_epoch else self.filename_tmpl).format(done)
             save = self._save if for_good else self._save_to_stop
@@ -251,11 +254,6 @@ class CheckpointHook(Hook):
         """Called by the loop; a resumed run validates again."""
         runner.message_hub.pop_info('last_val_iter')
         self.save_now(runner, runner.iter)
-
-    def _save_without_scores(self, runner: 'Runner', name: str, meta: dict[str, int]) -> None:
-        """The validation did not end: a resumed run validates, and saves this file again."""
-        runner.message_hub.update_info(_WITHOUT_SCORES, dict(name=name, meta=meta))
-        self._save_to_stop(runner, name, meta)
 
     @staticmethod
     def _score(runner: 'Runner', name: str, metrics: dict) -> float:

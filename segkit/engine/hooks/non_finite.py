@@ -13,12 +13,6 @@ if TYPE_CHECKING:
     from segkit.engine.runner import Runner
 
 
-def image_paths(data_batch: dict | None) -> list[str]:
-    """Paths of the images in a batch, where its samples carry them."""
-    samples = (data_batch or {}).get('data_samples') or []
-    return [str(getattr(s, 'img_path', '(generated)')) for s in samples]
-
-
 @HOOKS.register_module()
 class NonFiniteLossHook(Hook):
     """Stop at a nan or inf loss, before anything is saved: the last checkpoint stays good.
@@ -45,7 +39,9 @@ class NonFiniteLossHook(Hook):
             return
         mine = [k for k, v in runner.local_losses.items() if not math.isfinite(v)]
         rates = {k: v[0] for k, v in runner.optim_wrapper.get_lr().items()}
-        where = ', '.join(image_paths(data_batch)) if mine else '(on another rank)'
+        samples = (data_batch or {}).get('data_samples') or []  # which may carry their paths
+        paths = [str(getattr(sample, 'img_path', '(generated)')) for sample in samples]
+        where = ', '.join(paths) if mine else '(on another rank)'
         last = runner.last_good.name if runner.last_good else 'none was saved yet'
         raise TrainingError(
             f'the loss is not finite at iteration {runner.iter + 1}: {bad}. Learning rate '
