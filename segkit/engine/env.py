@@ -27,7 +27,6 @@ from segkit.engine.dist import from_first_rank
 
 _used_timestamps: set[str] = set()
 
-_PACKAGES = ('mmengine', 'mmcv', 'numpy', 'opencv', 'pillow')
 _DISTRIBUTIONS = {
     'mmengine': ('mmengine', 'mmengine-lite', 'onedl-mmengine'),
     'mmcv': ('mmcv-lite', 'mmcv', 'onedl-mmcv'),
@@ -82,7 +81,7 @@ def collect_env() -> dict[str, str]:
         cudnn=_or_unknown(torch.backends.cudnn.version),
         threads=str(torch.get_num_threads()),
     )
-    env.update({name: _or_unknown(partial(_version, name)) for name in _PACKAGES})
+    env.update({name: _or_unknown(partial(_version, name)) for name in _DISTRIBUTIONS})
     return env
 
 

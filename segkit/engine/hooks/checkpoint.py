@@ -14,6 +14,7 @@ from mmengine.hooks import Hook
 
 from segkit.engine.checkpoints import POINTER
 from segkit.engine.errors import TrainingError
+from segkit.engine.hooks.each_iteration import Given
 from segkit.engine.loops_of_others import counts_epochs, epoch_length
 from segkit.engine.validation import ValLoop
 from segkit.errors import UserError
@@ -119,11 +120,7 @@ class CheckpointHook(Hook):
         )
 
     def after_train_iter(
-        self,
-        runner: 'Runner',
-        batch_idx: int,
-        data_batch: dict | None = None,
-        outputs: dict | None = None,
+        self, runner: 'Runner', batch_idx: int, data_batch: Given = None, outputs: Given = None
     ) -> None:
         if self.by_epoch:
             return

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from segkit.engine.runner import Runner
 
 
-Given = dict | None
+Given = dict | None  # a batch, or what came of it
 
 
 @HOOKS.register_module()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from mmengine.hooks import Hook
 
 from segkit.engine.errors import TrainingError
+from segkit.engine.hooks.each_iteration import Given
 from segkit.models.losses import LabelCheck
 from segkit.registry import HOOKS
 
@@ -27,11 +28,7 @@ class NonFiniteLossHook(Hook):
         self._label_checks = [check for check in checks if isinstance(check, LabelCheck)]
 
     def after_train_iter(
-        self,
-        runner: 'Runner',
-        batch_idx: int,
-        data_batch: dict | None = None,
-        outputs: dict | None = None,
+        self, runner: 'Runner', batch_idx: int, data_batch: Given = None, outputs: Given = None
     ) -> None:
         self._read_label_checks()
         bad = {k: v for k, v in runner.losses.items() if not math.isfinite(v)}

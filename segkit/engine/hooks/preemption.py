@@ -8,6 +8,7 @@ from mmengine.hooks import Hook
 from segkit.engine import stops
 from segkit.engine.dist import any_rank, leave_dist
 from segkit.engine.hooks.checkpoint import CheckpointHook
+from segkit.engine.hooks.each_iteration import Given
 from segkit.engine.loops_of_others import epoch_length
 from segkit.registry import HOOKS
 
@@ -39,11 +40,7 @@ class PreemptionHook(Hook):
             raise
 
     def after_train_iter(
-        self,
-        runner: 'Runner',
-        batch_idx: int,
-        data_batch: dict | None = None,
-        outputs: dict | None = None,
+        self, runner: 'Runner', batch_idx: int, data_batch: Given = None, outputs: Given = None
     ) -> None:
         done, epoch = runner.iter + 1, epoch_length(runner.train_loop)
         if runner.stop_requested and (not epoch or done % epoch):
