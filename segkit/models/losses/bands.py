@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 from segkit.models.layers import at_least_float32
 from segkit.ops.autograd_context import Context
 
-from .stray_labels import comparable, labelled
+from .stray_labels import labelled
 
 _Place = TypeVar('_Place', float, Tensor)
 
@@ -41,11 +41,6 @@ class AtOnce(NamedTuple):
 # argmax over classes takes longer than all the rest. What launches kernels wants few large ones.
 CPU, DEVICE = AtOnce(4 << 20, 256, argmax=False), AtOnce(128 << 20, 1 << 30, argmax=True)
 LEAST_ROWS = 8
-
-
-def at_once(device: torch.device) -> AtOnce:
-    """What fits the device."""
-    return CPU if device.type == 'cpu' else DEVICE
 
 
 class Band(NamedTuple):
@@ -80,7 +75,7 @@ class BandedResize:
     ) -> None:
         self.logits, self.label, self.ignore_index = logits, label, ignore_index
         self.size, self.align = (label.shape[1], label.shape[2]), align
-        self.bytes, self.columns, self.argmax = at_once(logits.device)
+        self.bytes, self.columns, self.argmax = CPU if logits.device.type == 'cpu' else DEVICE
 
     def bands(self) -> Iterator[Band]:
         """The logits and labels, from the first row to the last."""
@@ -189,10 +184,13 @@ class _Kept(Context, Protocol):
     ignore_index: int | None
     align: bool
     terms: Terms
+    eager: bool
+    dtype: torch.dtype
 
 
 class _BandedSums(torch.autograd.Function):
-    """Bands are made anew for the gradient, which hangs on what is made of the sums."""
+    """Bands are made anew for the gradient, which hangs on what is made of the sums; that of one
+    sum alone may be known with it, but for a factor (``eager``)."""
 
     @staticmethod
     def forward(
@@ -204,17 +202,23 @@ class _BandedSums(torch.autograd.Function):
         align: bool,
         accurate: bool,
         terms: Terms,
+        eager: bool,
     ) -> tuple[Tensor, Tensor | None]:
-        ctx.save_for_backward(logits, label, weight)
         ctx.set_materialize_grads(False)
         ctx.ignore_index, ctx.align, ctx.terms = ignore_index, align, terms
+        ctx.eager, ctx.dtype = eager, logits.dtype
         small = at_least_float32(logits.detach())
         resize = BandedResize(small, label, ignore_index, align)
+        grad = torch.zeros_like(small) if eager else None
+        matrices = [resize.matrix(0), resize.matrix(1)] if eager else []
         sums, hits = [], []
         for band in resize.bands():
             if accurate:
                 hits.append(band.hits(resize.argmax))
             sums.append(terms(band.logits, band.target, band.weights(weight)))
+            if grad is not None:
+                resize.add_back(grad, band.logits, band, matrices)
+        ctx.save_for_backward(*((logits, label, weight) if grad is None else (grad,)))
         correct = torch.stack(hits).sum() if accurate else None
         if correct is not None:
             ctx.mark_non_differentiable(correct)
@@ -226,8 +230,11 @@ class _BandedSums(torch.autograd.Function):
         ctx: _Kept, grad_sums: Tensor | None, _: Tensor | None
     ) -> tuple[Tensor | None, ...]:
         if grad_sums is None:
-            return (None,) * 7
-        whole, label, weight = ctx.saved_tensors
+            return (None,) * 8
+        whole, *others = ctx.saved_tensors
+        if ctx.eager:
+            return (whole * grad_sums).to(ctx.dtype), *(None,) * 7
+        label, weight = others
         small = at_least_float32(whole.detach())
         resize = BandedResize(small, label, ctx.ignore_index, ctx.align)
         grad, matrices = torch.zeros_like(small), [resize.matrix(0), resize.matrix(1)]
@@ -238,7 +245,7 @@ class _BandedSums(torch.autograd.Function):
                     part = ctx.terms(logits, band.target, band.weights(weight))
                 (band_grad,) = torch.autograd.grad(part, logits, grad_sums)
                 resize.add_back(grad, band_grad, band, matrices)
-        return grad.to(whole.dtype), None, None, None, None, None, None
+        return grad.to(ctx.dtype), *(None,) * 7
 
 
 def banded_sums(
@@ -249,6 +256,7 @@ def banded_sums(
     ignore_index: int | None = 255,
     align_corners: bool = False,
     accurate: bool = False,
+    eager: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
     """``terms`` of ``logits`` resized bilinearly to the label, added up over bands of its rows.
 
@@ -258,12 +266,13 @@ def banded_sums(
         weight: of each pixel, in the shape of the label, or of each number, in that of logits
             of label size.
         accurate: also count the pixels whose own class scores highest.
+        eager: ``terms`` is one number and leaves its gradient in the band.
 
     Returns:
         The sums, whose first derivatives with respect to ``logits`` are known, and the count, None
         if it is not asked for or there is one channel alone.
     """
-    label = comparable(label).contiguous()  # sums in one order
+    label = label.contiguous()  # sums in one order
     each = weight is not None and weight.dim() > label.dim()
     if logits.dim() != 4:
         logits = logits.reshape(*logits.shape[:2], 1, -1)
@@ -275,7 +284,7 @@ def banded_sums(
     counts = accurate and logits.shape[1] > 1
     with torch.autocast(logits.device.type, enabled=False):
         sums, correct = _BandedSums.apply(
-            logits, label, weight, ignore_index, align_corners, counts, terms
+            logits, label, weight, ignore_index, align_corners, counts, terms, eager
         )
     return sums, correct
 

@@ -11,18 +11,15 @@ Legend: logits (N, K, h, w), label (N, H, W), a band (N, K, R, W) with R rows of
 """
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from segkit.errors import UserError
-from segkit.models.layers import at_least_float32, is_untouched
+from segkit.models.layers import is_untouched
 from segkit.old_names import serve
-from segkit.ops.autograd_context import Context
 
-from .bands import BandedLoss, BandedResize
+from .bands import BandedLoss, banded_sums
 from .cross_entropy import binary_cross_entropy, cross_entropy
 from .head_loss import HeadLoss
 from .stray_labels import average_factor, comparable
@@ -110,64 +107,6 @@ class CrossEntropyLoss(HeadLoss):
         return BandedLoss(self.loss_weight * loss, correct)
 
 
-def _band_loss(band: Tensor, label: Tensor, weight: Tensor, backward: bool) -> Tensor:
-    """Weighted loss sum of a band, which becomes its gradient if ``backward``.
-
-    label (N, 1, R, W) int64 with every ignored pixel at 0 and ``weight`` (N, 1, R, W) 0 there.
-    """
-    own = band.gather(1, label)
-    top = band.amax(1, keepdim=True)
-    total = band.sub_(top).exp_().sum(1, keepdim=True)
-    loss = ((total.log() + top - own) * weight).sum()
-    if backward:
-        band.mul_(weight / total).scatter_add_(1, label, -weight)
-    return loss
-
-
-class _Kept(Context, Protocol):
-    dtype: torch.dtype
-
-
-class _BandedCrossEntropy(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: _Kept,
-        logits: Tensor,
-        label: Tensor,
-        weights: Tensor | None,
-        ignore_index: int,
-        align: bool,
-        accurate: bool,
-    ) -> tuple[Tensor, Tensor | None]:
-        small = at_least_float32(logits.detach())
-        grad = torch.zeros_like(small) if logits.requires_grad else None
-        resize = BandedResize(small, label, ignore_index, align)
-        matrices = [] if grad is None else [resize.matrix(0), resize.matrix(1)]
-        losses, hits = [], []
-        for band in resize.bands():
-            weight = band.weights(None)
-            if weights is not None:
-                weight = weight * weights.to(small)[band.target]
-            if accurate:
-                hits.append(band.hits(resize.argmax))
-            losses.append(_band_loss(band.logits, band.target, weight, grad is not None))
-            if grad is not None:
-                resize.add_back(grad, band.logits, band, matrices)
-        ctx.save_for_backward(grad)
-        ctx.set_materialize_grads(False)
-        ctx.dtype = logits.dtype
-        correct = torch.stack(hits).sum() if accurate else None
-        if correct is not None:
-            ctx.mark_non_differentiable(correct)
-        return torch.stack(losses).sum(), correct
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: _Kept, grad_loss: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
-        (grad,) = ctx.saved_tensors
-        return (grad * grad_loss).to(ctx.dtype), None, None, None, None, None
-
-
 def banded_cross_entropy(
     logits: Tensor,
     label: Tensor,
@@ -186,11 +125,22 @@ def banded_cross_entropy(
 
     The gradient is computed with the loss, so it holds for first derivatives only.
     """
-    with torch.autocast(logits.device.type, enabled=False):
-        out = _BandedCrossEntropy.apply(
-            logits, label, class_weight, ignore_index, align_corners, accurate
-        )
-    return BandedLoss(*out)
+    trained = logits.requires_grad
+
+    def of_band(band: Tensor, label: Tensor, weight: Tensor) -> Tensor:
+        """Weighted loss sum of a band, which becomes its gradient if there will be one."""
+        if class_weight is not None:
+            weight = weight * class_weight.to(band)[label]
+        own = band.gather(1, label)
+        top = band.amax(1, keepdim=True)
+        total = band.sub_(top).exp_().sum(1, keepdim=True)
+        loss = ((total.log() + top - own) * weight).sum()
+        if trained:
+            band.mul_(weight / total).scatter_add_(1, label, -weight)
+        return loss
+
+    how = ignore_index, align_corners, accurate, trained
+    return BandedLoss(*banded_sums(of_band, logits, label, None, *how))
 
 
 serve(__name__)
