@@ -23,6 +23,7 @@ about two pixels around objects is 255 (ignored) as in Pascal VOC, and so is a h
 
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cached_property
 from typing import Any
 
 import cv2
@@ -266,23 +267,16 @@ class PaintedScene:
     color_types = ('color', 'unchanged')
 
     def __init__(self, seed: int, split: str, index: int, size: tuple[int, int]) -> None:
-        self._arguments = (seed, split, index, size)
-        self._pair: tuple[np.ndarray, np.ndarray] | None = None
+        self._arguments, self.shape = (seed, split, index, size), size
 
-    def _paint(self) -> tuple[np.ndarray, np.ndarray]:
-        if self._pair is None:
-            self._pair = render_scene(*self._arguments)
-        return self._pair
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(height, width), known without painting."""
-        return self._arguments[3]
+    @cached_property
+    def _pair(self) -> tuple[np.ndarray, np.ndarray]:
+        return render_scene(*self._arguments)
 
     def image(self, stop: int | None = None) -> np.ndarray:
         """(H, W, 3) uint8 BGR; its rows before ``stop`` when only those are wanted."""
-        return self._paint()[0][:stop]
+        return self._pair[0][:stop]
 
     def label(self) -> np.ndarray:
         """(H, W) uint8, 255 = ignore."""
-        return self._paint()[1]
+        return self._pair[1]

@@ -264,7 +264,7 @@ def resize_to(x: Tensor, size: Sequence[int], align_corners: bool | int) -> Tens
     An exporter specialises what branches on a size, so with open ones the resize is written as two
     small matrices whose entries are arithmetic on the sizes themselves.
     """
-    if not is_open(x) and not any(isinstance(side, torch.SymInt) for side in size):
+    if torch.SymInt not in map(type, (*x.shape[2:], *size)):
         return resize(x, (size[0], size[1]), mode='bilinear', align_corners=bool(align_corners))
     rows, columns = (
         _interpolation(source, target, align_corners, x)

@@ -14,16 +14,8 @@ from .sep_aspp_head import DepthwiseSeparableASPPHead
 from .uper_head import UPerHead
 
 __all__ = [
-    'ASPPHead',
-    'BaseDecodeHead',
-    'DAHead',
-    'DepthwiseSeparableASPPHead',
-    'FCNHead',
-    'ISAHead',
-    'PSAHead',
-    'PSPHead',
-    'SegformerHead',
-    'UPerHead',
-]
+    'ASPPHead', 'BaseDecodeHead', 'DAHead', 'DepthwiseSeparableASPPHead', 'FCNHead', 'ISAHead',
+    'PSAHead', 'PSPHead', 'SegformerHead', 'UPerHead',
+]  # fmt: skip
 
 serve(__name__)

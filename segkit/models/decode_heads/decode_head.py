@@ -319,13 +319,8 @@ class BaseDecodeHead(CountsAsModule, nn.Module):
         correct = None
         for loss in self._each_loss():
             if weight is None and getattr(loss, 'takes_small_logits', False):
-                value, hits = loss.forward_small(
-                    seg_logits,
-                    label,
-                    self.ignore_index,
-                    self.align_corners,
-                    accurate and correct is None,
-                )
+                how = self.ignore_index, self.align_corners, accurate and correct is None
+                value, hits = loss.forward_small(seg_logits, label, *how)
                 correct = hits if correct is None else correct
             else:
                 value = loss(full(), label.long(), weight=weight, ignore_index=self.ignore_index)

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from segkit.errors import UserError
@@ -13,8 +14,6 @@ from segkit.safe_pickle import read_arrays
 
 def _read(path: str) -> Any:
     """The content of a .npy, .json or .pkl file."""
-    import numpy as np
-
     if path.endswith('.npy'):
         return np.load(path, allow_pickle=False)
     if path.endswith('.json'):
@@ -27,8 +26,6 @@ def _read(path: str) -> Any:
 
 def _listed(values: Any, nested: bool) -> list:
     """A sequence, array or tensor of numbers as a list of floats, ``nested`` if it may be."""
-    import numpy as np
-
     values = values.detach().cpu() if isinstance(values, Tensor) else values
     array = np.asarray(values, dtype=np.float64)
     if array.ndim == 0 or (array.ndim > 1 and not nested):

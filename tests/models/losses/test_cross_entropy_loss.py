@@ -90,7 +90,7 @@ def test_bands_of_any_size_give_the_same(monkeypatch, at_once, align_corners):
     torch.manual_seed(0)
     logits = torch.randn(2, 5, 9, 8, dtype=torch.float64, requires_grad=True)
     labels = random_labels(2, (61, 70))
-    monkeypatch.setattr(banded, 'at_once', lambda device: at_once)
+    monkeypatch.setattr(banded, 'CPU', at_once)
     got, correct = banded_cross_entropy(logits, labels, None, 255, align_corners, accurate=True)
     (gradient,) = torch.autograd.grad(got, logits)
     want, exact = written_out(logits, labels, None, align_corners)
@@ -110,7 +110,7 @@ def test_of_equal_scores_the_first_class_is_the_prediction(monkeypatch, logits, 
         'tied': torch.randint(0, 2, (2, 5, 24, 24)).float(),
         'two maps': torch.randn(2, 1, 3, 3).expand(2, 5, 3, 3),
     }[logits]
-    monkeypatch.setattr(banded, 'at_once', lambda device: at_once)
+    monkeypatch.setattr(banded, 'CPU', at_once)
     given = scores.clone()
     correct = banded_cross_entropy(scores, labels, accurate=True).correct
     assert int(correct) == int((wide(scores, (24, 24)).argmax(1) == labels).sum())
@@ -121,7 +121,7 @@ def test_of_equal_scores_the_first_class_is_the_prediction(monkeypatch, logits, 
 @pytest.mark.parametrize(('weights', 'most'), [(None, 60), ([1.0] * 19, 70)])
 def test_a_device_is_sent_few_operations(monkeypatch, weights, most):
     """Loss and gradient of two crops of Cityscapes, under what a GPU may hold at once."""
-    monkeypatch.setattr(banded, 'at_once', lambda device: banded.DEVICE)
+    monkeypatch.setattr(banded, 'CPU', banded.DEVICE)
     logits = torch.randn(2, 19, 64, 128, requires_grad=True)
     labels = random_labels(2, (512, 1024), classes=19)
     loss = CrossEntropyLoss(class_weight=weights)
