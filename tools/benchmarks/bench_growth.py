@@ -6,7 +6,8 @@
 For loss (with its gradient), prediction (logits to classes), evaluation and loading: picture sizes,
 classes, pictures in a batch, windows, views, one of them changing from a row to the next.
 `growth_decoding` tells what share of a training sample is reading and decoding its files, for the
-data sets given, or for made pictures.
+data sets given, or for made pictures. `growth_threads` are wall seconds with two threads against
+one, which only a machine with nothing else to do can tell.
 
 Where "CPU per unit" (pixel, class, picture, window, view) stays 1 the growth is linear.
 ``--plot`` alone draws docs/figures/growth.png from the committed files, and measures nothing.
@@ -16,12 +17,15 @@ Sizes are what a shared machine of two cores measures in minutes, on one thread.
 import argparse
 import csv
 import functools
+import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from harness import RESULTS, growth_of_peak, in_child, interleaved, run
@@ -43,12 +47,12 @@ SIDES, KINDS = (256, 512, 1024, 2048, 4096), (2, 19, 150, 1000)
 # part -> what changes -> its values; the others are as in the first row of `START`.
 START = {'side': SIDE, 'classes': CLASSES, 'batch': 1, 'windows': 1, 'views': 1}
 AXES: dict[str, dict[str, tuple[int, ...]]] = {
-    'loss': {'side': SIDES[:4], 'classes': KINDS[:3], 'batch': (1, 2, 4, 8)},
+    'loss': {'side': SIDES, 'classes': KINDS[:3], 'batch': (1, 2, 4, 8)},
     'prediction': {
-        'side': SIDES[:4], 'classes': KINDS, 'windows': (1, 4, 9, 16), 'views': (1, 2, 6, 12),
+        'side': SIDES, 'classes': KINDS, 'windows': (1, 4, 9, 16), 'views': (1, 2, 6, 12),
     },
     'evaluation': {'side': SIDES, 'classes': KINDS, 'batch': (1, 4, 16)},
-    'loading': {'side': SIDES[:4], 'batch': (1, 2, 4), 'views': (2, 4, 6)},
+    'loading': {'side': SIDES, 'batch': (1, 2, 4), 'views': (2, 4, 6)},
 }  # fmt: skip
 
 
@@ -177,6 +181,30 @@ def rows(part: str, args: argparse.Namespace) -> Iterable[dict]:
         }
 
 
+def threads(args: argparse.Namespace) -> Iterable[dict]:
+    """Wall seconds of each part with one thread and with two, which take turns."""
+    for part, build in PARTS.items():
+        call = build(**{**START, 'side': args.threads_side})
+        seconds: dict[int, list[float]] = {1: [], 2: []}
+        for _ in range(1 + args.repeats):
+            for count, found in seconds.items():
+                torch.set_num_threads(count)
+                cv2.setNumThreads(count)
+                start = time.perf_counter()
+                call()
+                found.append(time.perf_counter() - start)
+        one, two = (statistics.median(found[1:]) for found in seconds.values())
+        torch.set_num_threads(1)
+        cv2.setNumThreads(1)
+        yield {
+            'part': part,
+            'side': args.threads_side,
+            'one thread s': f'{one:.4f}',
+            'two threads s': f'{two:.4f}',
+            'times faster': f'{one / two:.2f}',
+        }
+
+
 class Folder(NamedTuple):
     """Where pictures and labels lie, below ``root``."""
 
@@ -266,6 +294,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         '--data', nargs='+', default=[], metavar='NAME,ROOT,IMAGES,LABELS,SUFFIX,CLASSES',
         help='data sets for growth_decoding, folders below ROOT (default: made pictures)',
     )  # fmt: skip
+    parser.add_argument('--threads-side', type=int, default=2048, help='of growth_threads')
 
 
 if __name__ == '__main__':
@@ -275,4 +304,5 @@ if __name__ == '__main__':
         print(','.join(map(str, peaks(sys.argv[2]))))
     else:
         tables = {f'growth_{part}': functools.partial(rows, part) for part in PARTS}
-        run(__doc__, {**tables, 'growth_decoding': decoding}, 3, add)
+        others = {'growth_decoding': decoding, 'growth_threads': threads}
+        run(__doc__, {**tables, **others}, 3, add)

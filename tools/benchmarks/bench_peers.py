@@ -109,7 +109,8 @@ def rows_of(network: str, task: str, args: argparse.Namespace) -> Iterator[dict]
     there = variants(task == 'training step')
     names = [v for v in there if not args.variants or any(part in v for part in wanted)]
     if args.missing:
-        done = {variant for *case, variant in kept(TABLE) if case == [network, task]}
+        there_now = kept(TABLE).items()
+        done = {v for (*case, v), row in there_now if case == [network, task] and _whole(row, args)}
         names = names[:1] + [v for v in names[1:] if v not in done]
     if len(names) < 2:
         return
@@ -141,6 +142,10 @@ def rows_of(network: str, task: str, args: argparse.Namespace) -> Iterator[dict]
         }
 
 
+def _whole(row: dict[str, str], args: argparse.Namespace) -> bool:
+    return bool(row['MiB']) or not args.memory
+
+
 def _versions(*names: str) -> str:
     packages = {name.split(',')[0] for name in names} - {'segkit', 'compile'}
     return ', '.join(f'{package} {version(package)}' for package in sorted(packages))
@@ -156,7 +161,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--only', nargs='+', default=[], metavar='PART', help='of "NETWORK, TASK"')
     parser.add_argument('--variants', nargs='+', default=[], metavar='PART', help='of their names')
-    parser.add_argument('--missing', action='store_true', help='only rows that are not there yet')
+    parser.add_argument(
+        '--missing',
+        action='store_true',
+        help='only rows that are not there yet, with --memory also those without',
+    )
     parser.add_argument('--repeats', type=int, default=3)
     parser.add_argument('--memory', action='store_true', help='also the peak of each, alone')
     parser.add_argument('--csv', action='store_true', help='put the rows into results/peers.csv')
