@@ -98,7 +98,7 @@ def is_own(path: AnyPath, writer: str) -> bool:
     path = Path(path)
     if path.is_symlink() or not path.is_file():
         return False
-    return _line(path, writer, _digest(path)) in _lines(path.parent)
+    return _line(path, writer, path) in _lines(path.parent)
 
 
 def is_run(folder: AnyPath) -> bool:
@@ -123,7 +123,7 @@ def output_file(path: AnyPath, writer: str, place: str = '') -> Iterator[BinaryI
     with whole_file(path) as file:
         yield file
         file.flush()
-        _append(path, writer, _digest(Path(file.name)), there)
+        _append(path, writer, Path(file.name), there)
 
 
 @contextlib.contextmanager
@@ -144,7 +144,7 @@ def own_outputs(
 
 def note(path: AnyPath, writer: str) -> None:
     """Note a file that is there now as written by ``writer``."""
-    _append(Path(path), writer, _digest(Path(path)))
+    _append(Path(path), writer, Path(path))
 
 
 def _refuse_foreign(place: str, path: Path, writer: str) -> None:
@@ -164,12 +164,9 @@ def _identity(path: AnyPath) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _digest(path: Path) -> str:
-    return sha256_of(path)[:32]
-
-
-def _line(path: Path, writer: str, digest: str) -> bytes:
-    return f'{digest} {json.dumps([writer, path.name])}\n'.encode()
+def _line(path: Path, writer: str, content: Path) -> bytes:
+    """``content``: the file, which may still have another name."""
+    return f'{sha256_of(content)[:32]} {json.dumps([writer, path.name])}\n'.encode()
 
 
 def _list_of(folder: Path) -> Path:
@@ -199,13 +196,13 @@ def _lines(folder: Path) -> set[bytes]:
     return lines
 
 
-def _append(path: Path, writer: str, digest: str, listed: bool = True) -> None:
+def _append(path: Path, writer: str, content: Path, listed: bool = True) -> None:
     """In one write, as several processes may write into one folder. A home that cannot be written
     to only means that the file will not be known again.
 
     ``listed``: whether the line may be there; the lines of a million new files are not looked at.
     """
-    line = _line(path, writer, digest)
+    line = _line(path, writer, content)
     if listed and line in _lines(path.parent):
         return
     with contextlib.suppress(OSError):

@@ -30,9 +30,15 @@ from segkit.registry import METRICS
 from .boundary import boundary_counts
 from .confusion import Sample, confusion_matrix, flat_map, known_pixels
 from .id_images import IdImageWriter, claim
-from .image_counts import confidence_interval, counts_of_matrix, gather_rows, sum_over_ranks
+from .image_counts import (
+    Picture,
+    confidence_interval,
+    counts_of_matrix,
+    gather_rows,
+    sum_over_ranks,
+    write_pictures,
+)  # fmt: skip
 from .intersect_and_union import area_scores, areas_of, total_area_to_metrics
-from .picture_scores import Picture, write_pictures
 from .scalars import publish_class_scores
 from .scores import METRIC_GROUPS, Scores, iou_of_counts, nanmean
 from .tables import class_table, summary_table, write_csv, write_json

@@ -69,11 +69,11 @@ def _numbers(line: str) -> list[tuple[str, int, float]]:
     if not isinstance(entry, dict) or not isinstance(entry.get('step'), int):
         return []
     step = entry.pop('step')
-    return [(k, step, float(v)) for k, v in entry.items() if _is_number(v)]
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, float) or isinstance(value, int) and abs(value) < 1 << 1000
+    return [
+        (name, step, float(value))
+        for name, value in entry.items()
+        if isinstance(value, float) or isinstance(value, int) and abs(value) < 1 << 1000
+    ]
 
 
 def smooth(values: list[float], part: float = 0.06) -> list[float]:

@@ -66,7 +66,11 @@ class Scores:
 
     def __post_init__(self) -> None:
         matrix = self.matrix
-        counts = self.areas or (np.diagonal(matrix), matrix.sum(1), matrix.sum(0))
+        counts: Sequence[np.ndarray] = self.areas or (
+            np.diagonal(matrix),
+            matrix.sum(1),
+            matrix.sum(0),
+        )
         self.intersect, self.label_area, self.pred_area = counts
         weight = self.beta**2
         union = self.label_area + self.pred_area - self.intersect

@@ -23,25 +23,27 @@ InputType = str | np.ndarray
 InputsType = InputType | Sequence[InputType]
 PredType = SegDataSample | SampleList
 
-# Names mmsegmentation knew; its Pascal Context has no background.
-_SHORT = {
-    'ade': 'ade20k',
-    'voc': 'pascal_voc12',
-    'pascal_voc': 'pascal_voc12',
-    'voc12': 'pascal_voc12',
-    'voc12aug': 'pascal_voc12',
-    'pcontext': 'pascal_context_59',
-    'pascal_context': 'pascal_context_59',
-    'voc2010': 'pascal_context_59',
-    'potsdam': 'isprs',
-    'vaihingen': 'isprs',
-    'iSAID': 'isaid',
-    **{
-        f'coco{dash}stuff{size}': 'coco_stuff'
-        for dash in ('', '-', '_')
-        for size in ('', '10k', '164k')
-    },
-}
+# Data set, as mmsegmentation called it -> all names of it.
+dataset_aliases = {
+    'cityscapes': ['cityscapes'],
+    'ade': ['ade', 'ade20k'],
+    'voc': ['voc', 'pascal_voc', 'voc12', 'voc12aug'],
+    'pcontext': ['pcontext', 'pascal_context', 'voc2010'],
+    'loveda': ['loveda'],
+    'potsdam': ['potsdam'],
+    'vaihingen': ['vaihingen'],
+    'cocostuff': [
+        'cocostuff', 'cocostuff10k', 'cocostuff164k', 'coco-stuff', 'coco-stuff10k',
+        'coco-stuff164k', 'coco_stuff', 'coco_stuff10k', 'coco_stuff164k',
+    ],
+    'isaid': ['isaid', 'iSAID'],
+}  # fmt: skip
+# What it is called here; their Pascal Context has no background.
+_OURS = {
+    'ade': 'ade20k', 'voc': 'pascal_voc12', 'pcontext': 'pascal_context_59', 'potsdam': 'isprs',
+    'vaihingen': 'isprs', 'cocostuff': 'coco_stuff',
+}  # fmt: skip
+_SHORT = {n: _OURS.get(name, name) for name, names in dataset_aliases.items() for n in names}
 
 
 def register_all_modules(init_default_scope: bool = True) -> None:

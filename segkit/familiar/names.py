@@ -11,23 +11,8 @@ from torch import Tensor, stack
 from segkit.errors import UserError
 from segkit.structures import SegDataSample
 
+from .helpers import dataset_aliases as dataset_aliases
 from .helpers import get_classes, get_palette
-
-# data set -> other names of it
-dataset_aliases = {
-    'cityscapes': ['cityscapes'],
-    'ade': ['ade', 'ade20k'],
-    'voc': ['voc', 'pascal_voc', 'voc12', 'voc12aug'],
-    'pcontext': ['pcontext', 'pascal_context', 'voc2010'],
-    'loveda': ['loveda'],
-    'potsdam': ['potsdam'],
-    'vaihingen': ['vaihingen'],
-    'cocostuff': [
-        'cocostuff', 'cocostuff10k', 'cocostuff164k', 'coco-stuff', 'coco-stuff10k',
-        'coco-stuff164k', 'coco_stuff', 'coco_stuff10k', 'coco_stuff164k',
-    ],
-    'isaid': ['isaid', 'iSAID'],
-}  # fmt: skip
 
 
 def _functions(name: str) -> tuple[Callable[[], list], Callable[[], list]]:

@@ -25,7 +25,6 @@ from segkit.evaluation.scalars import smooth
 from segkit.whole_file import whole_file
 
 if TYPE_CHECKING:
-    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -109,7 +108,7 @@ def _line(
     elif len(steps) <= _MARKED:
         for step, value in zip(steps, values):
             (dot,) = axis.plot(step, value, 'o', color=colour, markersize=5)
-            _tip(dot, f'{name}: {value:.4g} at {step}')
+            dot.set_gid(f'tip:{name}: {value:.4g} at {step}')
 
 
 def _set_range(axis: Axes, values: Sequence[float]) -> None:
@@ -131,7 +130,7 @@ def histogram(values: np.ndarray | Sequence[float], label: str, bins: int = 20) 
     counts, edges = np.histogram(np.clip(values, 0, 100), bins, (0, 100))
     bars = axis.bar(edges[:-1], counts, 92 / bins, align='edge', color=COLOURS['c1'])
     for count, left, right, bar in zip(counts, edges, edges[1:], bars):
-        _tip(bar, f'{left:g} to {right:g} %: {count} images')
+        bar.set_gid(f'tip:{left:g} to {right:g} %: {count} images')
     axis.set(xlabel=label, ylabel='images', xlim=(0, 100))
     axis.yaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
@@ -150,7 +149,7 @@ def scatter(
     for i in shown:
         (dot,) = axis.plot(xs[i], ys[i], 'o', markersize=11, color=[c / 255 for c in colours[i]])
         dot.set_markeredgecolor(COLOURS['muted'])
-        _tip(dot, f'{names[i]}: IoU {ys[i]:.1f} %, {xs[i]:.3g} % of pixels')
+        dot.set_gid(f'tip:{names[i]}: IoU {ys[i]:.1f} %, {xs[i]:.3g} % of pixels')
     figure.draw_without_rendering()  # places the axes
     places = [axis.transData.transform((xs[i], ys[i])).tolist() for i in shown]
     _name_dots(axis, [names[i] for i in shown], places)
@@ -222,10 +221,6 @@ def _panels(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure,
 
     figure = Figure(figsize=size, layout='constrained', dpi=72)
     return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
-
-
-def _tip(part: Artist, text: str) -> None:
-    part.set_gid(f'tip:{text}')
 
 
 @_styled

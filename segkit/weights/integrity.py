@@ -134,17 +134,13 @@ def _verify_zip(path: Path, file: BinaryIO) -> str:
              end[_END:-8] == _TAG)  # fmt: skip
     if sum(signs) < 2:  # one of them may be what is damaged
         return _verify_records(path, size)
-    if not all(signs) or _crc_of(file, size - 8) != end[-8:]:
-        raise damaged(path, 'the checksum of the file is wrong')
-    return 'verified by the CRC-32 of the file'
-
-
-def _crc_of(file: BinaryIO, count: int) -> bytes:
     file.seek(0)
-    crc, left = 0, count
+    crc, left = 0, size - 8
     while left and (block := file.read(min(_CHUNK, left))):
         crc, left = zlib.crc32(block, crc), left - len(block)
-    return b'%08x' % crc
+    if not all(signs) or b'%08x' % crc != end[-8:]:
+        raise damaged(path, 'the checksum of the file is wrong')
+    return 'verified by the CRC-32 of the file'
 
 
 def _verify_records(path: Path, size: int) -> str:

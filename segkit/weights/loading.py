@@ -74,8 +74,7 @@ class LoadReport:
         more = [f'... and {len(rows) - limit} more'] if len(rows) > limit else []
         return '\n'.join([head, shown.get_string(), *more])
 
-    def __str__(self) -> str:
-        return self.table()
+    __str__ = table
 
 
 def compare(model: nn.Module, state: dict[str, torch.Tensor], source: str) -> LoadReport:

@@ -16,7 +16,7 @@ from segkit.evaluation.scalars import read_curves, scalar_files, smooth
 from segkit.evaluation.scores import worst_confusions
 from segkit.visualization import colourise
 from segkit.visualization.report import ReportBuilder
-from segkit.visualization.report.examples import Example, Ranking
+from segkit.visualization.report.sections import Example, Ranking
 
 CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('chrome')
 

@@ -20,8 +20,7 @@ from segkit.evaluation.scores import Scores, iou_of_counts, nanmean
 from segkit.shared_text import shareable, shareable_text
 from segkit.whole_file import write_text
 
-from .examples import Example, Panels, Ranking
-from .sections import Report, report_page
+from .sections import Example, Panels, Ranking, Report, report_page
 
 
 class ReportBuilder:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +19,6 @@ from segkit.evaluation.scores import Scores, row_shares, worst_confusions
 from .. import charts
 from ..overlays import IGNORED
 from ..web_page import data_uri, fill
-from .examples import Example
 
 _SCORE_CURVES = ('mIoU', 'mAcc', 'aAcc', 'mDice', 'mFscore')
 _PHOTOGRAPHS = ('image', 'errors')
@@ -24,6 +26,62 @@ _PHOTOGRAPHS = ('image', 'errors')
 _COLUMNS = ('IoU', 'Acc', 'Precision', 'Dice')
 _SIZES = 8
 _LISTED = 1000  # pictures of the table, the worst first; all are in the CSV of --per-picture
+Panels = dict[str, np.ndarray]
+_score = attrgetter('score')
+
+
+@dataclass
+class Example:
+    """One picture of the report.
+
+    Args:
+        name: of the image, as shown.
+        score: mean IoU over the classes in it, in percent.
+        accuracy: share of its labelled pixels that are right, in percent.
+        size: (H, W).
+        present: indices of the classes labelled or predicted in it.
+        panels: title -> (h, w, 3) uint8 RGB.
+    """
+
+    name: str
+    score: float
+    accuracy: float
+    size: tuple[int, int]
+    present: list[int]
+    panels: Panels = field(repr=False)
+
+
+class Ranking:
+    """The ``keep`` lowest and the ``keep`` highest examples seen so far.
+
+    Panels are drawn only for an image that is among them when it comes.
+    """
+
+    def __init__(self, keep: int) -> None:
+        self.keep = keep
+        self.kept: list[Example] = []  # lowest first
+
+    def offer(self, example: Example, draw: Callable[[], Panels]) -> None:
+        """Take the example in if it is among the lowest or highest; NaN scores never are."""
+        full = len(self.kept) == 2 * self.keep
+        if self.keep < 1 or math.isnan(example.score):
+            return
+        if full and self.kept[self.keep - 1].score <= example.score <= self.kept[self.keep].score:
+            return
+        example.panels = draw()
+        bisect.insort(self.kept, example, key=_score)
+        if full:
+            del self.kept[self.keep]
+
+    def merge(self, others: list[Ranking]) -> None:
+        """Take in what other ranks kept."""
+        for example in (example for other in others for example in other.kept):
+            self.offer(example, partial(getattr, example, 'panels'))
+
+    def split(self) -> tuple[list[Example], list[Example]]:
+        """(worst, best) without an example in both: worst first, best first."""
+        half = len(self.kept) // 2
+        return self.kept[:half], self.kept[half:][::-1][: self.keep]
 
 
 @dataclass
@@ -115,6 +173,9 @@ def _training(curves: Curves) -> list[tuple[str, str]]:
 def _of_labels(report: Report) -> dict[str, object]:
     """What follows from labels: classes, confusion, statistics and the sentence about them."""
     scores, names = report.scores, [str(name) for name in report.scores.classes]
+    iou = scores.iou
+    known = [i for i in np.argsort(np.nan_to_num(iou, nan=2)) if not math.isnan(iou[i])]
+    ends = known[-1], known[0]
     share = 100 * scores.label_area / scores.matrix.sum()
     per_class = scores.per_class()
     columns = [per_class[name] for name in _COLUMNS]
@@ -131,7 +192,7 @@ def _of_labels(report: Report) -> dict[str, object]:
         columns=_COLUMNS,
         classes=list(rows),
         labelled=int((scores.label_area > 0).sum()),
-        ends=_best_and_hardest(names, scores.iou),
+        ends=[(names[i], int((iou == iou[i]).sum()) - 1, 100 * iou[i]) for i in ends],
         matrix=charts.svg(matrix, 'confusion matrix'),
         seen=len(seen),
         mixed=worst_confusions(scores.matrix, names),
@@ -146,12 +207,6 @@ def _of_labels(report: Report) -> dict[str, object]:
         sizes=[(w, h, n, 100 * n / len(report.sizes)) for (h, w), n in often[:_SIZES]],
         other_sizes=len(sizes) - _SIZES,
     )
-
-
-def _best_and_hardest(names: Sequence[str], iou: np.ndarray) -> list[tuple[str, int, float]]:
-    """(class, others with the same IoU, IoU in percent) of the highest and of the lowest."""
-    known = [i for i in np.argsort(np.nan_to_num(iou, nan=2)) if not math.isnan(iou[i])]
-    return [(names[i], int((iou == iou[i]).sum()) - 1, 100 * iou[i]) for i in (known[-1], known[0])]
 
 
 def _example(report: Report, example: Example) -> dict[str, object]:
