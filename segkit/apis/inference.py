@@ -1,8 +1,8 @@
 """Predicting arrays, files, folders, videos and streams with a model of `init_model`."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, cast
 
 import cv2
@@ -101,7 +101,11 @@ def predict_stream(
     if batch_size < 1:
         raise UserError(f'batch_size: {batch_size} must be 1 or more images at a time.')
     _check_precision(model)
-    return _predictions(model, stream, aug_test, batch_size, on_error, wanted or {})
+    network = cast('ReadyNetwork', model)
+    pipeline = InferencePipeline(network.cfg, aug_test, input_channels(model))
+    batches = iter(lambda: list(islice(stream, batch_size)), [])
+    found = (_predicted(network, pipeline, batch, on_error, wanted or {}) for batch in batches)
+    return chain.from_iterable(found)
 
 
 def certainty_settings(
@@ -129,50 +133,32 @@ def _with_test_cfg(network: Any, wanted: Mapping[str, object]) -> Iterator[None]
         network.test_cfg = before
 
 
-def _predictions(
-    model: nn.Module,
-    stream: Iterator[Picture],
-    aug_test: bool,
-    batch_size: int,
+def _predicted(
+    network: 'ReadyNetwork',
+    pipeline: 'InferencePipeline',
+    batch: list[Picture],
     on_error: Callable[[str], None] | None,
     wanted: Mapping[str, object],
-) -> Iterator[tuple[Picture, SegDataSample]]:
-    network = cast('ReadyNetwork', model)
-    pipeline = InferencePipeline(network.cfg, aug_test, input_channels(model))
-    while batch := list(islice(stream, batch_size)):
-        loaded = [(picture, _load(pipeline, picture, on_error)) for picture in batch]
-        read = [(picture, data) for picture, data in loaded if data is not None]
-        if not read:
-            continue
-        data = pseudo_collate([data for _, data in read])
-        # Not while yielding: both would hold in the caller too.
-        with torch.no_grad(), _with_test_cfg(network, wanted):
-            samples = network.test_step(data)
-        yield from zip((picture for picture, _ in read), samples)
+) -> Iterable[tuple[Picture, SegDataSample]]:
+    loaded = [(picture, _load(pipeline, picture, on_error)) for picture in batch]
+    read = [(picture, data) for picture, data in loaded if data is not None]
+    if not read:
+        return ()
+    data = pseudo_collate([data for _, data in read])
+    with torch.no_grad(), _with_test_cfg(network, wanted):
+        return zip((picture for picture, _ in read), network.test_step(data))
 
 
 def _load(
     pipeline: 'InferencePipeline', picture: Picture, on_error: Callable[[str], None] | None
 ) -> dict[str, object] | None:
     try:
-        return _prepared(pipeline, picture)
+        return pipeline(picture)
     except (DataError, OSError) as error:
         if on_error is None:
             raise
         on_error(getattr(error, 'finding', str(error)))
         return None
-
-
-def _prepared(pipeline: 'InferencePipeline', picture: Picture) -> dict[str, object]:
-    try:
-        return pipeline(picture)
-    except cv2.error as error:  # such as the resize of a picture one pixel wide to none
-        said = ' '.join(str(error).split())
-        raise DataError(
-            picture.path or picture.name,
-            f'the test pipeline cannot take it ({said})',
-            'Leave it out: its sides may be too unlike for the scale of the pipeline.',
-        ) from error
 
 
 def _check_precision(model: nn.Module) -> None:
@@ -227,7 +213,15 @@ class InferencePipeline:
 
     def __call__(self, picture: Picture) -> dict[str, object]:
         """``dict(inputs, data_samples)`` of one picture."""
-        return self.rest(self.loaded(picture))
+        try:
+            return self.rest(self.loaded(picture))
+        except cv2.error as error:  # such as the resize of a picture one pixel wide to none
+            said = ' '.join(str(error).split())
+            raise DataError(
+                picture.path or picture.name,
+                f'the test pipeline cannot take it ({said})',
+                'Leave it out: its sides may be too unlike for the scale of the pipeline.',
+            ) from error
 
     def loaded(self, picture: Picture) -> dict:
         """What the loading step gives: ``img`` (H, W[, C]), its path and its sizes."""

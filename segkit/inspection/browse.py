@@ -85,23 +85,17 @@ def browse(
     Otherwise as ``dataset_of``.
     """
     dataset = dataset_of(cfg, split, raw)
-    palette = palette_of(dataset.metainfo)
-    if tally is not None:
-        tally.classes, tally.palette = dataset.metainfo.get('classes') or (), palette
+    tally = tally or Tally()
+    tally.classes = dataset.metainfo.get('classes') or ()
+    tally.palette = palette_of(dataset.metainfo)
     for number, index in enumerate(spread(range(len(dataset)), count)):
         sample = dataset[SeededIndex(index, seed + number)]
-        if tally is not None and 'gt_sem_seg' in sample['data_samples']:
-            tally.counts.update(value_counts(sample['data_samples'].gt_sem_seg.data.numpy()))
-        yield _picture(sample, palette, opacity)
-
-
-def _picture(sample: dict, palette: list, opacity: float) -> Picture:
-    data = sample['data_samples']
-    image = input_rgb(sample['inputs'])
-    title = Path(data.metainfo.get('img_path', 'sample')).stem
-    if 'gt_sem_seg' not in data:
-        return title, image
-    return title, overlay(image, data.gt_sem_seg.data.numpy()[0], palette, opacity)
+        data, image = sample['data_samples'], input_rgb(sample['inputs'])
+        if 'gt_sem_seg' in data:
+            label = data.gt_sem_seg.data.numpy()
+            tally.counts.update(value_counts(label))
+            image = overlay(image, label[0], tally.palette, opacity)
+        yield Path(data.metainfo.get('img_path', 'sample')).stem, image
 
 
 def refuse_overwriting(dataset: object, out: Path, sheet: bool, count: int) -> None:
@@ -120,15 +114,15 @@ def refuse_overwriting(dataset: object, out: Path, sheet: bool, count: int) -> N
     check_outputs('--out', WRITER, paths, [path for pair in files for path in pair if path])
 
 
-def write_folder(pictures: Iterable[Picture], folder: Path, tally: Tally | None = None) -> int:
+def write_folder(pictures: Iterable[Picture], folder: Path, tally: Tally) -> int:
     """One PNG each, numbered, since augmentation can show an image twice; returns how many.
 
-    A ``tally`` that has counted them is written beside them as ``legend.png``.
+    The ``tally`` that has counted them is written beside them as ``legend.png``.
     """
     count = 0
     for count, (title, picture) in enumerate(pictures, 1):
         write_image(picture, folder / _name(count - 1, title), WRITER)
-    if count and tally is not None and tally.classes:
+    if count and tally.classes:
         write_image(tally.legend(640), folder / _LEGEND, WRITER)
     return count
 
@@ -138,16 +132,12 @@ def _name(number: int, title: str) -> str:
 
 
 def write_sheet(
-    pictures: Iterable[Picture],
-    path: Path,
-    columns: int,
-    width: int,
-    tally: Tally | None = None,
+    pictures: Iterable[Picture], path: Path, columns: int, width: int, tally: Tally
 ) -> int:
     """All pictures on one sheet with their names, below them the legend of ``tally``; how many."""
     titles, images = zip(*pictures)
     sheet = contact_sheet(images, titles, columns, width)
-    if tally is not None and tally.classes:
+    if tally.classes:
         sheet = np.concatenate([sheet, tally.legend(sheet.shape[1])])
     write_image(sheet, path, WRITER)
     return len(images)

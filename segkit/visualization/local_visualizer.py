@@ -42,6 +42,10 @@ class SegLocalVisualizer(Visualizer):
             (``dataset_meta``).
     """
 
+    # Classes and palette. mmengine's property keeps them from all ranks but the first, whose
+    # pictures would then come in colours of their own.
+    dataset_meta: dict | None = None
+
     def __init__(
         self,
         name: str = 'visualizer',
@@ -61,16 +65,6 @@ class SegLocalVisualizer(Visualizer):
         self.alpha = alpha
         if classes or palette or dataset_name:
             self.set_dataset_meta(palette, classes, dataset_name)
-
-    @property
-    def dataset_meta(self) -> dict | None:
-        """Classes and palette; mmengine keeps them from all but the first rank, whose pictures
-        would then come in colours of their own."""
-        return self._dataset_meta
-
-    @dataset_meta.setter
-    def dataset_meta(self, meta: dict | None) -> None:
-        self._dataset_meta = meta
 
     def _initialize_fig(self, fig_cfg: dict) -> tuple:
         if not self._has_figure:
