@@ -50,9 +50,8 @@ def export_model(
         argmax: classes out, not logits. normalize: grey levels in, mean and std in the graph.
         grid: logits as the head has them out, mostly at one eighth; who reads them resizes.
         images: files to compare on, beside two random images.
-        tolerance: of the largest difference of logits, relative to the largest logit. Where
-            float32 itself is further off than that, the file may be 4 times as far from the network
-            in float64 as the network is.
+        tolerance: of the largest difference of logits, relative to the largest logit; where
+            float32 itself is further off, 4 times as far from float64 as the network is.
         agreement: least share of pixels with equal classes.
 
     Returns:
@@ -64,13 +63,12 @@ def export_model(
     """
     _check_options(format, dynamic or open_batch, argmax, normalize, grid, opset)
     _check_weights(format, model)
-    file = Path(file)
+    file, versions = Path(file), {} if opset is None else {'opset': opset}
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_name(f'.draft-{file.stem}{SUFFIXES[format]}')  # readers go by the suffix
     net = _on_cpu(ExportedNetwork(model, normalize, argmax, grid).eval())
     sizes = _sizes(shape) if dynamic else [(shape[0], shape[1])]
     axes = (0,) * open_batch + (2, 3) * dynamic
-    versions = {} if opset is None else {'opset': opset}
     try:
         examples = list(_examples(net, model, sizes, images))
         # torch.export takes a batch of one for a constant.
