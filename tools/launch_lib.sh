@@ -11,8 +11,8 @@ free_port() {
 
 # Nodes must agree on a port, so only a job on one node may pick any free one.
 choose_port() {
-    if [ -n "${PORT:-}" ]; then
-        echo "$PORT"
+    if [ -n "${PORT:-${MASTER_PORT:-}}" ]; then
+        echo "${PORT:-$MASTER_PORT}"
     elif [ "${NNODES:-1}" = 1 ]; then
         free_port
     else
@@ -30,7 +30,8 @@ follow() {
     export SEGKIT_EXIT_FILE
     "$@" &
     child=$!
-    trap 'signalled=1; kill -s "$pass_on" "$child" 2>/dev/null' TERM USR1
+    trap 'signalled=1; kill -s "$pass_on" "$child" 2>/dev/null' \
+        TERM USR1 USR2 XCPU HUP
     trap 'signalled=1; kill -s INT "$child" 2>/dev/null' INT
     STATUS=0
     wait "$child" || STATUS=$?
@@ -43,7 +44,7 @@ follow() {
 }
 
 # how_it_ended STATUS SIGNALLED: a rank that failed decides, then one that saved; a run that was
-# signalled before its Python could listen (143, 138) had nothing to save.
+# signalled before its Python could listen (143, 138, ...) had nothing to save.
 how_it_ended() {
     local said
     said="$(cat "$SEGKIT_EXIT_FILE" 2>/dev/null)"
@@ -54,8 +55,8 @@ how_it_ended() {
         echo "$REQUEUE"
     elif grep -qx 130 <<<"$said"; then
         echo 130
-    elif [ -n "$2" ] && { [ "$1" = 143 ] || [ "$1" = 138 ] || [ "$1" = 1 ]; }; then
-        echo "$REQUEUE"
+    elif [ -n "$2" ]; then
+        case "$1" in 1 | 129 | 138 | 140 | 143 | 152) echo "$REQUEUE" ;; *) echo "$1" ;; esac
     else
         echo "$1"
     fi
@@ -64,7 +65,11 @@ how_it_ended() {
 # run_torchrun GPUS SCRIPT ARGS...: torchrun ends its workers on SIGTERM only, so SIGUSR1 is passed
 # on as that.
 run_torchrun() {
-    local gpus="$1"
+    local gpus
+    case "$1" in
+        auto | gpu | cpu) gpus="$1" ;;
+        *) gpus="$(number GPUS "$1")" || exit 2 ;;
+    esac
     shift
     follow TERM "$PYTHON" -m torch.distributed.run \
         --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" \

@@ -135,7 +135,10 @@ def run(args: argparse.Namespace) -> 'Trained | None':
     from segkit.apis.train_folder import finish, is_of_folder
 
     # The config of such a run goes on to them, too, when it was stopped on the way.
-    return finish(args.config) if is_of_folder(args.config, runner.work_dir) else None
+    if not is_of_folder(args.config, runner.work_dir):
+        return None
+    stops.training_is_over()
+    return finish(args.config)
 
 
 def main() -> None:

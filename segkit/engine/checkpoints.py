@@ -325,13 +325,13 @@ def candidates(
         if match:
             numbered.append((int(match[1]), path))
     found = [path for _, path in sorted(numbered, reverse=True)]
-    last = _noted(work_dir, say, names)
+    last = noted(work_dir, say, names)
     if last is not None and last in found[1:]:
         say(f'{work_dir / POINTER} names {last.name}, although {found[0].name} is there.')
     return found if last is None else [last] + [p for p in found if p != last]
 
 
-def _noted(
+def noted(
     work_dir: Path, say: Callable[[str], None], names: Collection[str] | None = None
 ) -> Path | None:
     """The checkpoint that ``last_checkpoint`` names, if it is there."""

@@ -9,6 +9,7 @@ Status 75 (EX_TEMPFAIL of sysexits.h, "try again later") asks a scheduler to sta
 Only the standard library is imported here, so that a tool listens before it imports torch.
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -19,8 +20,10 @@ from types import FrameType
 
 REQUEUE = 75
 INTERRUPTED = 130
-# Windows has no SIGUSR1.
-SIGNALS = tuple(getattr(signal, name) for name in ('SIGTERM', 'SIGUSR1') if hasattr(signal, name))
+# SIGUSR2 and SIGXCPU warn of a limit under LSF and Grid Engine, SIGHUP comes when a terminal or an
+# ssh closes. Windows has SIGTERM alone.
+_NAMES = ('SIGTERM', 'SIGUSR1', 'SIGUSR2', 'SIGXCPU', 'SIGHUP')
+SIGNALS = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
 _LATE_S = 1.0  # a signal to all ranks comes to the last of them within this
 _TWICE_S = 1.0  # two Ctrl-C within this are one: a terminal and a launcher both pass it on
 
@@ -38,7 +41,7 @@ class _Stop:
 
 
 def watch() -> None:
-    """A tool's first statement: hear SIGTERM and SIGUSR1 until this process has ended."""
+    """A tool's first statement: hear signals until this process has ended."""
     _Stop.tool = True
     _install()
 
@@ -47,7 +50,14 @@ def _install() -> None:
     """Python allows handlers in the main thread only; a notebook may train in another."""
     if not _Stop.previous and threading.current_thread() is threading.main_thread():
         _Stop.owner, _Stop.asked = os.getpid(), None
-        _Stop.previous = {number: signal.signal(number, _note) for number in SIGNALS}
+        heard = [number for number in SIGNALS if not _is_nohup(number)]
+        _Stop.previous = {number: signal.signal(number, _note) for number in heard}
+
+
+def _is_nohup(number: int) -> bool:
+    """Whether the process was started under nohup, which has it ignore a closed terminal."""
+    name = signal.Signals(number).name
+    return name == 'SIGHUP' and signal.getsignal(number) is signal.SIG_IGN
 
 
 def training_begins() -> None:
@@ -91,6 +101,16 @@ def training_ends() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+def training_is_over() -> None:
+    """In a tool that goes on to what can be made again from what is saved: a signal ends it at
+    once, as while it started."""
+    if _Stop.tool and not _Stop.training:
+        if _Stop.asked is not None:
+            _leave(_Stop.asked)
+        for number in _Stop.previous:
+            signal.signal(number, _note)
+
+
 def ask(number: int = signal.SIGTERM) -> None:
     """As if signal ``number`` had come."""
     _Stop.asked, _Stop.at = _Stop.asked or number, time.monotonic()
@@ -122,7 +142,8 @@ def report(code: int) -> None:
     torchrun turns every failure into status 1, and srun gives the largest status of its tasks.
     """
     if os.environ.get('SEGKIT_EXIT_FILE'):
-        with open(os.environ['SEGKIT_EXIT_FILE'], 'a') as file:
+        # On another node its folder may not be there; a full disk is no reason to end otherwise.
+        with contextlib.suppress(OSError), open(os.environ['SEGKIT_EXIT_FILE'], 'a') as file:
             file.write(f'{code}\n')
 
 
@@ -148,5 +169,6 @@ def _leave(number: int) -> None:
             stream.flush()
         except Exception:  # a closed pipe: the status matters
             continue
-    os.write(2, f'{text}\n'.encode())
+    with contextlib.suppress(OSError):  # a terminal that was closed
+        os.write(2, f'{text}\n'.encode())
     os._exit(REQUEUE)

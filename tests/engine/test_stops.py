@@ -81,6 +81,42 @@ def test_a_run_stopped_before_the_scores_of_a_checkpoint_saves_it_again_with_the
         assert_same_run(folder / name, tmp_path / 'straight' / name)
 
 
+@pytest.mark.parametrize('number', stops.SIGNALS[2:])
+def test_what_other_schedulers_and_closed_terminals_send_saves_too(tmp_path, number):
+    assert stop(tmp_path, SignalIn('before_train_iter', at=2, number=number)) == 75
+    assert (tmp_path / 'last_checkpoint').read_text() == 'iter_3.pth'
+    assert len(stops.SIGNALS) == 5
+
+
+WATCHED = """
+import os, signal
+{before}
+from segkit.engine import stops
+stops.watch()
+{then}
+os._exit(3)
+"""
+IGNORE = 'signal.signal(signal.SIGHUP, signal.SIG_IGN)'
+TRAINED = 'stops.training_begins(); stops.training_ends(); signal.raise_signal(signal.SIGTERM)'
+
+
+@pytest.mark.parametrize(
+    ('before', 'then', 'status'),
+    [
+        ('', 'signal.raise_signal(signal.SIGHUP)', 75),
+        (IGNORE, 'signal.raise_signal(signal.SIGHUP)', 3),  # nohup
+        ('', TRAINED, 3),
+        ('', f'{TRAINED}; stops.training_is_over(); signal.raise_signal(signal.SIGTERM)', 75),
+        ('', 'os.environ["SEGKIT_EXIT_FILE"] = "no/folder"; stops.report(75)', 3),
+    ],
+)
+def test_how_a_tool_hears_before_and_after_its_training(before, then, status):
+    command = [sys.executable, '-c', WATCHED.format(before=before, then=then)]
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert ended.returncode == status, ended.stderr
+
+
 def test_ctrl_c_saves_and_ends_with_130(tmp_path, capfd):
     assert stop(tmp_path, SignalIn('before_train_iter', at=2, number=signal.SIGINT)) == 130
     assert (tmp_path / 'last_checkpoint').read_text() == 'iter_3.pth'
@@ -168,6 +204,9 @@ ENDS = [
     ('137', '75', '', '137'),  # a rank was killed
     ('143', '', '1', '75'),  # before Python could listen
     ('143', '', '', '143'),
+    ('129', '', '1', '75'),  # a terminal that was closed
+    ('140', '', '1', '75'),
+    ('152', '', '', '152'),
     ('130', '130', '1', '130'),
     ('2', '', '', '2'),
 ]

@@ -30,7 +30,8 @@ _TAIL = """
 - **Files.** A checkpoint is written under another name, flushed and renamed; an old one goes
   only after the new one is safe. Checksums are verified before resuming
   (`segkit/whole_file.py`, `segkit/engine/checkpoints.py`).
-- **Signals.** SIGTERM and SIGUSR1 let the iteration end, save, and exit with status 75, on all
+- **Signals.** SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU and SIGHUP (unless under `nohup`) let the
+  iteration end, save, and exit with status 75, on all
   ranks at the same iteration; in a validation, between two batches; while starting, at once
   (`segkit/engine/stops.py`). Data workers ignore a signal that was meant for the job.
 

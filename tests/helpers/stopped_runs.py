@@ -290,9 +290,7 @@ def trial(
     if (status := run.go()) != {0}:
         return f'{option}, {made}: going on: {status}\n{run.log.read_text()[-3000:]}', made
     expected, left = straight(option)[0], run.left()
-    if option == 'all kept' or 'term_kill' in [kind for _, kind in made]:
-        # What a stop saved stays: among all, or unknown to the run that was killed before
-        # last_checkpoint named it.
+    if option == 'all kept':  # what a stop saved stays
         left = {
             k: v
             for k, v in left.items()

@@ -5,6 +5,7 @@ that a crash while writing may leave none and a moved work directory cannot be r
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
-from segkit.engine.checkpoints import POINTER
+from segkit.engine.checkpoints import POINTER, noted
 from segkit.engine.errors import TrainingError
 from segkit.engine.hooks.each_iteration import Given
 from segkit.engine.loops_of_others import counts_epochs, epoch_length
@@ -20,6 +21,7 @@ from segkit.engine.validation import ValLoop
 from segkit.errors import UserError
 from segkit.evaluation.scores import COLUMNS
 from segkit.registry import HOOKS
+from segkit.weights import load_checkpoint
 from segkit.whole_file import remove_leftovers, write_text
 
 if TYPE_CHECKING:
@@ -171,9 +173,9 @@ class CheckpointHook(Hook):
     def _save(self, runner: 'Runner', name: str, meta: dict, surplus: Sequence[str] = ()) -> None:
         """Save one of those to keep; ``surplus``, and those it takes the place of, go after it."""
         kept, old = self._rotate(runner.message_hub.get_info(_KEPT, []), name)
-        stopped = runner.message_hub.pop_info(_STOPPED)
-        if stopped and self.max_keep_ckpts > 0:
-            old.append(stopped)
+        stopped = _names(runner.message_hub.pop_info(_STOPPED))
+        if self.max_keep_ckpts > 0:
+            old += stopped
         surplus = [file for file in [*old, *surplus] if file not in kept]
         runner.message_hub.update_info(_KEPT, kept)
         runner.message_hub.update_info('last_ckpt', name)
@@ -183,10 +185,10 @@ class CheckpointHook(Hook):
     def _save_to_stop(self, runner: 'Runner', name: str, meta: dict) -> None:
         """Save where no checkpoint is due: a resumed run keeps those that one never stopped would
         have, and this one until then."""
-        before = runner.message_hub.pop_info(_STOPPED)
-        old = [before] if before not in (None, name) and self.max_keep_ckpts > 0 else []
+        before = _names(runner.message_hub.pop_info(_STOPPED))
+        old = [file for file in before if file != name] if self.max_keep_ckpts > 0 else []
         runner.message_hub.update_info(_SURPLUS, old)
-        runner.message_hub.update_info(_STOPPED, name)
+        runner.message_hub.update_info(_STOPPED, [name])
         self._write(runner, name, meta)
 
     def _write(self, runner: 'Runner', name: str, meta: dict) -> None:
@@ -202,12 +204,26 @@ class CheckpointHook(Hook):
     def _finish_saving(self, runner: 'Runner') -> None:
         """What a run killed right after it wrote the file it is resumed from had still to do."""
         last = getattr(runner, 'last_good', None)  # mmengine's Runner has none
-        if last is None or last.parent.resolve() != self.folder.resolve():
-            return  # a start, or from the folder of another run
-        if not (Path(runner.work_dir) / POINTER).exists():
+        if last is not None and last.parent.resolve() != self.folder.resolve():
+            return  # from the folder of another run
+        if last is not None and not (Path(runner.work_dir) / POINTER).exists():
             runner.call_hook('checkpoint_written', folder=str(self.folder), done=runner.iter)
             self._point_to(runner, last.name)
         self._remove_surplus(runner)
+        if self.max_keep_ckpts > 0 and (strays := self._strays(runner)):
+            stopped = _names(runner.message_hub.get_info(_STOPPED))
+            runner.message_hub.update_info(_STOPPED, [*stopped, *strays])
+
+    def _strays(self, runner: 'Runner') -> list[str]:
+        """Files saved to stop that ``last_checkpoint`` does not name, as the run was killed before:
+        this one goes on from the one before, and shall remove them in their turn."""
+        pointed = noted(Path(runner.work_dir), lambda text: None)
+        later = [
+            path
+            for path in sorted(self.folder.glob('*.pth'))
+            if int((re.findall(r'\d+', path.stem) or [0])[-1]) > runner.iter
+        ]
+        return [p.name for p in later if p != pointed and _saved_to_stop(p)]
 
     def _remove_surplus(self, runner: 'Runner') -> None:
         """What others have taken the place of."""
@@ -322,6 +338,20 @@ def watched_score(runner: 'Runner', metrics: Mapping, name: str) -> float | None
         if dot and head in columns and of_class in scores.classes:
             return float(columns[head][list(scores.classes).index(of_class)])
     return None
+
+
+def _names(found: str | list[str] | None) -> list[str]:
+    """Names of files in the message hub, where one was once noted as it is."""
+    return [found] if isinstance(found, str) else list(found or ())
+
+
+def _saved_to_stop(path: Path) -> bool:
+    """Whether a checkpoint says of itself that it was saved to stop."""
+    try:
+        info = load_checkpoint(path, mmap=True, check=False)['message_hub']['runtime_info']
+    except (UserError, OSError, LookupError, TypeError):
+        return False
+    return path.name in _names(info.get(_STOPPED))
 
 
 def _remove(runner: 'Runner', path: Path) -> None:

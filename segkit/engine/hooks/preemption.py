@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @HOOKS.register_module()
 class PreemptionHook(Hook):
-    """SIGTERM, SIGUSR1, Ctrl-C: save after the iteration under way, or between two batches of a
+    """SIGTERM and the like, Ctrl-C: save after the iteration under way, or between two batches of a
     validation, and end with status 75 (130 after Ctrl-C).
 
     Ranks agree through the message that averages the losses, so that a signal to one of them saves
