@@ -9,32 +9,27 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from signal import SIG_IGN, SIGINT
-from typing import Any
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
 _PER_TASK = 8  # items a worker takes at once: a message for each would cost more than a small file
 
 
-class Failure:
+class Failure(NamedTuple):
     """What a function raised for an item, as a sentence."""
 
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
+    reason: str
 
 
-class _Guarded:
-    """The function, with errors as values; a class because a closure cannot be sent to workers."""
-
-    def __init__(self, function: Callable[[object], object]) -> None:
-        self.function = function
-
-    def __call__(self, item: object) -> object:
-        try:
-            return self.function(item)
-        except (Exception, SystemExit) as error:  # some scripts of datasets exit on bad input
-            return Failure(f'{type(error).__name__}: {error}'.strip())
+def _guarded(function: Callable[[object], object], item: object) -> object:
+    """The function's value, or its error as one."""
+    try:
+        return function(item)
+    except (Exception, SystemExit) as error:  # some scripts of datasets exit on bad input
+        return Failure(f'{type(error).__name__}: {error}'.strip())
 
 
 def parallel(
@@ -50,7 +45,7 @@ def parallel(
         workers: processes; None for one a core, 0 or 1 for none but this one.
     """
     workers = os.cpu_count() or 1 if workers is None else workers
-    guarded = _Guarded(function)
+    guarded = partial(_guarded, function)
     if workers <= 1 or len(items) <= _PER_TASK:
         yield from bar(map(guarded, items), len(items), title)
         return

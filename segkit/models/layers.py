@@ -26,8 +26,9 @@ LEAST_SPARED = 2**27  # multiplications of a convolution, below which its parts 
 
 __all__ = [
     'CellPool', 'Config', 'ConvModule', 'WideConv2d', 'at_least_float32', 'build_activation',
-    'build_conv', 'build_norm', 'constant_init', 'is_open', 'is_plain', 'is_untouched',
-    'join_upsampled', 'kaiming_init', 'refuse_one_picture', 'resize', 'resize_to', 'revert_sync_bn',
+    'build_conv', 'build_norm', 'constant_init', 'is_open', 'is_plain', 'is_replaced',
+    'is_untouched', 'join_upsampled', 'kaiming_init', 'refuse_one_picture', 'resize', 'resize_to',
+    'revert_sync_bn',
 ]  # fmt: skip
 
 
@@ -184,6 +185,11 @@ def is_untouched(module: nn.Module, cls: type[T]) -> TypeGuard[T]:
         and not (module._forward_hooks or module._forward_pre_hooks)
         and not (module._backward_hooks or module._backward_pre_hooks)
     )
+
+
+def is_replaced(part: object, cls: type, name: str) -> bool:
+    """Whether a method of ``cls`` is another one here: a subclass's, or one set on the object."""
+    return name in vars(part) or getattr(type(part), name) is not getattr(cls, name)
 
 
 def is_plain(conv: nn.Module | None) -> TypeGuard[nn.Conv2d]:

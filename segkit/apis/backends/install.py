@@ -16,7 +16,7 @@ from segkit.apis.export import ExportedNetwork
 from segkit.apis.inference import input_channels
 from segkit.models.decode_heads import BaseDecodeHead
 from segkit.models.inference.fuse import fuse_conv_bn, speed_up
-from segkit.models.inference.logits import is_replaced
+from segkit.models.layers import is_replaced
 from segkit.models.segmentors import EncoderDecoder
 from segkit.weights.sources import local_file
 

@@ -8,6 +8,7 @@ only index-gathered, its crop is chosen, and of the image only what the crop can
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import mmcv
@@ -51,18 +52,14 @@ class Compose:
         return 'Compose(\n' + ''.join(f'    {t}\n' for t in self.transforms) + ')'
 
 
+@dataclass
 class LoadResizeCrop:
     """LoadImageFromFile, LoadAnnotations, [Resize | RandomResize,] RandomCrop in one step."""
 
-    def __init__(
-        self,
-        load_image: LoadImageFromFile,
-        load_label: LoadAnnotations,
-        resize: Resize | RandomResize | None,
-        crop: RandomCrop,
-    ) -> None:
-        self.load_image, self.load_label = load_image, load_label
-        self.resize, self.crop = resize, crop
+    load_image: LoadImageFromFile
+    load_label: LoadAnnotations
+    resize: Resize | RandomResize | None
+    crop: RandomCrop
 
     def __call__(self, results: dict) -> dict:
         stored = self.load_label.read(results)

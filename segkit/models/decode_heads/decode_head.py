@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from segkit.compat import CountsAsModule
 from segkit.errors import UserError
-from segkit.models.inference.logits import Logits, is_replaced, next_step, step
-from segkit.models.layers import ConvModule, at_least_float32, resize
+from segkit.models.inference.logits import Logits, next_step, step
+from segkit.models.layers import ConvModule, at_least_float32, is_replaced, resize
 from segkit.models.losses.stray_labels import BINARY_CURE, LabelCheck, labelled, percent
 from segkit.models.ohem_sampler import build_pixel_sampler
 from segkit.old_names import older_call
@@ -136,7 +136,8 @@ class BaseDecodeHead(CountsAsModule, nn.Module):
                 f'labels of 0 and 1, and the head predicts {self.out_channels}. Set num_classes=2 '
                 'and out_channels=1, or take another loss.'
             )
-        softmax = [loss for loss in self._each_loss() if _is_softmax(loss)]
+        # Losses that know both kinds say so by ``use_sigmoid``; one that does not passes.
+        softmax = [x for x in self._each_loss() if getattr(x, 'use_sigmoid', True) is False]
         if self.out_channels == 1 and softmax:
             cure = getattr(softmax[0], 'binary_cure', BINARY_CURE)
             raise UserError(
@@ -345,11 +346,6 @@ class BaseDecodeHead(CountsAsModule, nn.Module):
             found = scores.squeeze(1).sigmoid() > self.threshold if one else scores.argmax(1)
             correct = ((found == label) & counted).sum()
         return percent(correct, counted.sum())
-
-
-def _is_softmax(loss: nn.Module) -> bool:
-    """Losses that know both kinds say so by ``use_sigmoid``; one that does not passes."""
-    return getattr(loss, 'use_sigmoid', True) is False
 
 
 def _build_losses(loss_decode: Config | Sequence[Config]) -> nn.Module:

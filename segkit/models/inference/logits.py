@@ -89,11 +89,6 @@ def asks_for(name: str, method: Callable) -> bool:
     return name in inner and (name in outer or any(p.kind is p.VAR_KEYWORD for p in outer.values()))
 
 
-def is_replaced(part: object, cls: type, name: str) -> bool:
-    """Whether a method of ``cls`` is another one here: a subclass's, or one set on the object."""
-    return name in vars(part) or getattr(type(part), name) is not getattr(cls, name)
-
-
 def written_out(value: Any) -> Any:
     """The tensor that a value stands for; any other value as it is."""
     return value.written_out() if isinstance(value, Deferred) else value

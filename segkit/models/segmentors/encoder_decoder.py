@@ -27,7 +27,6 @@ from segkit.structures import SegDataSample
 from ..inference.logits import (
     as_deferred,
     asks_for,
-    is_replaced,
     joined,
     next_step,
     outside,
@@ -37,6 +36,7 @@ from ..inference.logits import (
 )
 from ..inference.sliding_window import slide_settings, window_boxes
 from ..inference.views import each_view, merge_views
+from ..layers import is_replaced
 from .base import BaseSegmentor, build_part
 
 if TYPE_CHECKING:
