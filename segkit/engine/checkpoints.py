@@ -12,12 +12,13 @@ the whole file in memory, after deleting the previous one.
 
 import errno
 import hashlib
+import io
 import re
 import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ import mmengine
 import numpy as np
 import torch
 import torch.distributed as torch_dist
+from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.logging import HistoryBuffer, MessageHub
 from torch import nn
 
@@ -61,7 +63,7 @@ def state_of(
     state: dict[str, object] = dict(
         meta=meta,
         state_dict=whole_state(model),
-        message_hub=hub_state(runner.message_hub, _window(runner.log_processor)),
+        message_hub=hub_state(runner.message_hub, window(runner.log_processor)),
     )
     if optimizer:
         if is_sharded(model):
@@ -127,6 +129,21 @@ def write(checkpoint: dict, path: str | Path) -> None:
         raise
 
 
+def write_by(backend_args: Mapping | None, checkpoint: dict, out_dir: str, name: str) -> None:
+    """``write`` into a folder of this machine, or by the backend of mmengine that these arguments,
+    or the beginning of ``out_dir``, ask for."""
+    given = dict(backend_args or {})
+    if given.get('backend') == 'disk':  # its older name
+        given['backend'] = 'local'
+    backend = get_file_backend(str(out_dir), backend_args=given or None)
+    if isinstance(backend, LocalBackend):
+        write(checkpoint, Path(out_dir) / name)
+    else:
+        file = io.BytesIO()
+        write_checkpoint(checkpoint, file)
+        backend.put(file.getvalue(), backend.join_path(str(out_dir), name))
+
+
 def tensor_bytes(value: object) -> int:
     """Bytes of all the tensors in nested containers."""
     if isinstance(value, torch.Tensor):
@@ -189,7 +206,7 @@ def _scheduler_states(schedulers: Any) -> object:
     return [plain(scheduler.state_dict()) for scheduler in schedulers]
 
 
-def _window(log_processor: Any) -> int:
+def window(log_processor: Any) -> int:
     """The most values of a scalar that a coming line of the log averages."""
     lines = getattr(log_processor, 'custom_cfg', None) or []
     sizes = [line.get('window_size', 0) for line in lines]
@@ -244,6 +261,14 @@ def load_verified(path: str | Path, map_location: str = 'cpu') -> dict:
             f'its weights with --load-from {shlex.quote(str(path))}, without --resume'
         )
     return checkpoint
+
+
+def revised(checkpoint: dict, rules: Sequence[tuple[str, str]], source: str) -> dict:
+    """A checkpoint whose weights have other names, by regular expressions and replacements."""
+    state = state_dict_of(checkpoint, source)
+    for pattern, replacement in rules:
+        state = {re.sub(pattern, replacement, name): value for name, value in state.items()}
+    return dict(meta=checkpoint.get('meta', {}), state_dict=state)
 
 
 def restore(runner: 'Runner', checkpoint: dict, path: str) -> None:

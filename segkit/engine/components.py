@@ -32,14 +32,20 @@ import segkit.engine.validation  # noqa: F401  # these five register what is bui
 from segkit.compat import accumulation_of, does_nothing, keep_last_values
 from segkit.console import told_records
 from segkit.engine import env, model_setup
-from segkit.engine.checkpoints import KEPT_VALUES
+from segkit.engine.checkpoints import KEPT_VALUES, window
 from segkit.engine.data_order import make_deterministic, seed_everything
 from segkit.engine.dist import resolve_launcher
 from segkit.engine.folders import check_work_dir, make_folder
 from segkit.engine.joining import init_dist
 from segkit.engine.loaders import build_loader, guard_workers
 from segkit.engine.model_setup import is_sharded
-from segkit.engine.optimizer import batch_of, build_optimizer, build_schedules, scale_rates
+from segkit.engine.optimizer import (
+    any_built,
+    batch_of,
+    build_optimizer,
+    build_schedules,
+    scale_rates,
+)
 from segkit.engine.remote_folder import RemoteFolder
 from segkit.errors import ConfigError
 from segkit.registry import (
@@ -80,7 +86,7 @@ class Components:
     message_hub: MessageHub
     visualizer: Visualizer
     log_processor: MMLogProcessor
-    hooks: list[Hook]
+    _hooks: list[Hook]
     # Parts, or their configs until they are needed.
     optim_wrapper: object
     param_schedulers: object
@@ -147,12 +153,12 @@ class Components:
         if deterministic:
             make_deterministic()
 
-    def _log_environment(self, env_cfg: dict) -> None:
+    def _log_env(self, env_cfg: dict) -> None:
         """All of it into the log's file; a line on the screen."""
         lines = [f'{key}: {value}' for key, value in {**env.collect_env(), **env_cfg}.items()]
         lines.append(f'launcher: {self.launcher} ({self._joined or "one process"})')
         lines.append(f'seed: {self.seed} (deterministic: {self.deterministic})')
-        lines.append(f'hooks, in their order: {", ".join(type(h).__name__ for h in self.hooks)}')
+        lines.append(f'hooks, in their order: {", ".join(type(h).__name__ for h in self._hooks)}')
         text = 'Environment:\n    ' + '\n    '.join(lines)
         text = f'{text}\nConfig:\n{self.cfg.pretty_text}'
         record = self.logger.makeRecord(self.logger.name, logging.INFO, '', 0, text, (), None)
@@ -177,7 +183,7 @@ class Components:
     def build_message_hub(self, message_hub: dict | None = None) -> MessageHub:
         """Scalars of the log and what hooks tell one another."""
         hub = MessageHub.get_instance(**{'name': self.experiment_name, **(message_hub or {})})
-        keep_last_values(hub, KEPT_VALUES)
+        keep_last_values(hub, max(KEPT_VALUES, window(self.log_processor)))
         return hub
 
     def build_visualizer(self, visualizer: Visualizer | dict | None = None) -> Visualizer:
@@ -199,6 +205,11 @@ class Components:
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """The model on this process's device, wrapped where there are several processes."""
         if model_setup.bare(model) is not model:
+            if model_wrapper_cfg is not None:
+                raise ConfigError(
+                    f'model_wrapper_cfg: the model is a {type(model).__name__}, which is a wrapper '
+                    'already. Leave model_wrapper_cfg out, or give the Runner the model inside'
+                )
             return model
         model, note = model_setup.ready(model, model_wrapper_cfg, self.cfg, self.distributed)
         if note:
@@ -260,28 +271,47 @@ class Components:
 
     def scale_lr(self, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None) -> None:
         """Scale the rates to the batch when asked to; otherwise say that it differs."""
+        if (auto_scale_lr or {}).get('enable') and any_built(self.param_schedulers):
+            raise ConfigError(
+                'auto_scale_lr.enable: the schedules of param_scheduler are built already, for the '
+                'rates before: give their configs, or set auto_scale_lr.enable=False'
+            )
         if said := scale_rates(optim_wrapper, auto_scale_lr, self.effective_batch):
             asked = (auto_scale_lr or {}).get('enable', False)
             (self.logger.info if asked else self.logger.warning)(said)
 
     def build_param_scheduler(self, scheduler: Mapping | Sequence) -> object:
         """A list of schedulers; for several optimizers a dict of lists by their names."""
-        length = getattr(self.train_loop, 'epoch_length', 0) or len(self.train_dataloader)
-        of_run = length, self.max_epochs, self.max_iters
         if not isinstance(self.optim_wrapper, OptimWrapperDict):
-            return build_schedules(scheduler, cast(OptimWrapper, self.optim_wrapper), *of_run)
+            return self._build_param_scheduler(scheduler, cast(OptimWrapper, self.optim_wrapper))
         apart = isinstance(scheduler, dict) and 'type' not in scheduler
         return {
-            name: build_schedules(scheduler[name] if apart else scheduler, wrapper, *of_run)
+            name: self._build_param_scheduler(scheduler[name] if apart else scheduler, wrapper)
             for name, wrapper in self.optim_wrapper.items()
         }
 
+    def _build_param_scheduler(self, scheduler: object, optim_wrapper: OptimWrapper) -> list:
+        """Those of one optimizer."""
+        length = getattr(self.train_loop, 'epoch_length', 0) or len(self.train_dataloader)
+        return build_schedules(scheduler, optim_wrapper, length, self.max_epochs, self.max_iters)
+
     # -- hooks ---------------------------------------------------------------------------------
+
+    @property
+    def hooks(self) -> list[Hook]:
+        """In the order in which they are called."""
+        return self._hooks
+
+    def get_hooks_info(self) -> str:
+        """A line for each point of a run, with the hooks that do something there, in order."""
+        at = {point: [h for h in self.hooks if not does_nothing(h, point)] for point in Hook.stages}
+        names = {point: ', '.join(type(h).__name__ for h in some) for point, some in at.items()}
+        return '\n'.join(f'    {point}: {some}' for point, some in names.items() if some)
 
     def call_hook(self, fn_name: str, **kwargs: object) -> None:
         """Call the method of that name of each hook that has one of its own, in order of
         priority."""
-        for hook in self.hooks:
+        for hook in self._hooks:
             method = getattr(hook, fn_name, None)
             if method is not None and not does_nothing(hook, fn_name):
                 method(self, **kwargs)
@@ -295,8 +325,8 @@ class Components:
         if priority is not None:
             hook.priority = priority
         rank = get_priority(hook.priority)
-        behind = [i for i, h in enumerate(self.hooks) if get_priority(h.priority) > rank]
-        self.hooks.insert(behind[0] if behind else len(self.hooks), hook)
+        behind = [i for i, h in enumerate(self._hooks) if get_priority(h.priority) > rank]
+        self._hooks.insert(behind[0] if behind else len(self._hooks), hook)
 
     def register_hooks(
         self,

@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from segkit.engine.dist import from_first_rank
 from segkit.engine.errors import TrainingError
+from segkit.engine.optimizer import batch_of
 
 _MASK = (1 << 64) - 1
 
@@ -100,7 +101,11 @@ class _Advanced(Sampler):
 
     def __init__(self, batches: Any, skip: int) -> None:
         self.batches, self.skip = batches, skip
-        self.batch_size = batches.batch_size
+
+    def __getattr__(self, name: str) -> Any:
+        if name == 'batches':  # asked for while it is unpickled
+            raise AttributeError(name)
+        return getattr(self.batches, name)  # its size, and the sampler that a hook looks for
 
     def __iter__(self) -> Iterator:
         skip, self.skip = self.skip, 0
@@ -119,12 +124,11 @@ def _jump(loader: DataLoader, samples: int, world_size: int) -> int:
     if hasattr(sampler, 'start'):
         sampler.start = samples
         return 0
-    skip = samples // (world_size * batches.batch_size)
-    passes = 0
+    skip, number = samples // (world_size * batch_of(loader)), 0
     if not hasattr(sampler, 'indices') and len(batches):  # a finite sampler, in epochs
-        passes, skip = divmod(skip, len(batches))
+        number, skip = divmod(skip, len(batches))
     place_after(loader, skip)
-    return passes
+    return number
 
 
 def place_after(loader: DataLoader, batches: int) -> None:
@@ -136,8 +140,13 @@ def place_after(loader: DataLoader, batches: int) -> None:
 
 def endless_batches(loader: DataLoader, samples: int, world_size: int) -> Iterator:
     """Batches from global position ``samples`` on, in pass after pass over the dataset."""
-    passes = _jump(loader, samples, world_size) if samples else 0
-    return _passes(loader, _begin(loader, passes), passes)
+    number = _jump(loader, samples, world_size) if samples else 0
+    return _passes(loader, _begin(loader, number), number)
+
+
+def passes(loader: DataLoader, number: int) -> Iterator:
+    """Batches of pass ``number``, which begins here, and of those after it."""
+    return _passes(loader, _begin(loader, number), number)
 
 
 def batches_after(

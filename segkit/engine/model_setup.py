@@ -16,10 +16,11 @@ from typing import Any, cast
 import torch
 import torch.distributed as torch_dist
 from mmengine.device import get_device
-from mmengine.model import MMDistributedDataParallel, is_model_wrapper
+from mmengine.model import is_model_wrapper
 from torch import nn
 
 from segkit.engine.freezing import freeze
+from segkit.errors import ConfigError
 from segkit.models.layers import revert_sync_bn
 from segkit.registry import MODEL_WRAPPERS
 
@@ -63,8 +64,7 @@ def ready(
     wrapper = dict(wrapper or {})
     if wrapper.get('type') == 'FSDP2':
         return shard(model, {k: v for k, v in wrapper.items() if k != 'type'}), note
-    wrapper.setdefault('find_unused_parameters', cfg.get('find_unused_parameters', False))
-    return wrap_ddp(model, wrapper), note
+    return wrap(model, wrapper, bool(cfg.get('find_unused_parameters'))), note
 
 
 def switch_on(model: nn.Module, cfg: Mapping[str, object], say: Callable[[str], None]) -> None:
@@ -121,21 +121,32 @@ def has_local_statistics(model: nn.Module) -> bool:
     )
 
 
-def wrap_ddp(model: nn.Module, options: dict) -> nn.Module:
-    """DistributedDataParallel on this process's device: none on CPU, the local GPU on CUDA.
+def wrap(model: nn.Module, options: dict, find_unused: bool = False) -> nn.Module:
+    """The model in the wrapper that ``options['type']`` names: DistributedDataParallel on this
+    process's device (none on CPU, the local GPU on CUDA), or one of others, with its options alone.
 
     Where batch norm is not synchronised the first rank's statistics are everybody's: they are what
     a checkpoint holds, and ranks that validate with others could not be resumed exactly.
     """
     options = dict(options)
     kind = options.pop('type', 'MMDistributedDataParallel')
-    wrapper = MODEL_WRAPPERS.get(kind) or MMDistributedDataParallel
-    known = inspect.signature(nn.parallel.DistributedDataParallel.__init__).parameters
-    # Current torch warns at the older of the two names.
-    newer = 'forward_sync_buffers' in known
-    sync = options.pop('broadcast_buffers', has_local_statistics(model))
-    options.setdefault('forward_sync_buffers' if newer else 'broadcast_buffers', sync)
+    wrapper: Any = MODEL_WRAPPERS.get(kind) if isinstance(kind, str) else kind
+    if wrapper is None:
+        raise ConfigError(
+            f'model_wrapper_cfg.type: {kind!r} is not registered in MODEL_WRAPPERS: import its '
+            'file by custom_imports, or leave model_wrapper_cfg out'
+        )
+    if not issubclass(wrapper, nn.parallel.DistributedDataParallel):
+        return wrapper(module=model, **options)
+    options.setdefault('find_unused_parameters', find_unused)
     options['device_ids'] = None if ON_CPU else [int(os.environ['LOCAL_RANK'])]
+    sync = options.pop('broadcast_buffers', has_local_statistics(model))
+    known = inspect.signature(nn.parallel.DistributedDataParallel.__init__).parameters
+    # Current torch warns at the older of the two names, which a class of others may set itself.
+    newer = 'forward_sync_buffers' in known and 'broadcast_buffers' not in (
+        inspect.signature(wrapper.__init__).parameters
+    )
+    options.setdefault('forward_sync_buffers' if newer else 'broadcast_buffers', sync)
     return wrapper(module=model, **options)
 
 

@@ -56,6 +56,11 @@ def build_schedules(
     """
     built = []
     for config in configs if isinstance(configs, Sequence) else [configs]:
+        if not isinstance(config, dict | _ParamScheduler):
+            raise ConfigError(
+                f'param_scheduler: {config!r} is neither a schedule nor the config of one; several '
+                'are a list, those of several optimizers a dict of lists by their names'
+            )
         if isinstance(config, dict):
             end = max_epochs if config.get('by_epoch', True) else max_iters
             given = dict(optimizer=wrapper, epoch_length=epoch_length)
@@ -64,12 +69,21 @@ def build_schedules(
     return built
 
 
+def any_built(schedules: object) -> bool:
+    """Whether any of them is no config any more."""
+    if isinstance(schedules, Mapping):
+        return 'type' not in schedules and any(map(any_built, schedules.values()))
+    if isinstance(schedules, Sequence) and not isinstance(schedules, str):
+        return any(map(any_built, schedules))
+    return isinstance(schedules, _ParamScheduler)
+
+
 def batch_of(loader: DataLoader | Mapping) -> int:
-    """Images of one rank in one batch."""
+    """Images of one rank in one batch; 1 where batches are of many sizes and do not say."""
     if isinstance(loader, Mapping):
         return loader.get('batch_size') or loader['batch_sampler']['batch_size']
     batches: Any = loader.batch_sampler  # torch's, or whatever a config put there
-    return batches.batch_size
+    return getattr(batches, 'batch_size', None) or 1
 
 
 def accumulation(

@@ -81,7 +81,7 @@ class Runner(Components):
             ``efficient_conv_bn_eval``.
     """
 
-    _has_loaded = _built_training = False
+    _has_loaded = _built_training = _has_begun = False
     _resumed: tuple[Path, dict] | None = None  # found before the data is set up
     last_good: Path | None = None  # the last checkpoint that was read or written whole
     _purpose = 'finetune'
@@ -145,11 +145,11 @@ class Runner(Components):
             model.setdefault('data_preprocessor', data_preprocessor)
         self.model = self.wrap_model(self.cfg.get('model_wrapper_cfg'), self.build_model(model))
         self.model_name = type(self.bare_model).__name__
-        self.hooks = self._hooks = list[Hook]()
+        self._hooks = list[Hook]()
         self.register_hooks(default_hooks, custom_hooks)
         if self.remote:
             self.register_hook(UploadHook(self.remote))
-        self._log_environment(env_cfg)
+        self._log_env(env_cfg)
 
     @classmethod
     def from_cfg(cls, cfg: Config | dict) -> 'Runner':
@@ -178,6 +178,7 @@ class Runner(Components):
         """Train to the end, from where ``load_from`` and ``resume`` say; returns the model."""
         if self._train_loop is None:
             raise ConfigError('train_dataloader, train_cfg, optim_wrapper: set them to train')
+        self._purpose = 'finetune'
         make_current(self.logger, self.message_hub, self.visualizer, self.default_scope)
         with ExitStack() as alone:
             if is_main_process():
@@ -185,9 +186,9 @@ class Runner(Components):
             if is_main_process() and self.remote:
                 alone.enter_context(self.remote.locked(self.logger.warning))
                 self.remote.begin(self.logger.warning)
-            if self._resume:
+            if self._resume and not self._has_loaded:
                 self._find_resumed()
-            if self._load_from and self._resumed is None:
+            if self._load_from and not self._resume:
                 check_start(self.work_dir, self._load_from)
             self.dump_config()
             alone.callback(stops.training_ends)
@@ -195,18 +196,23 @@ class Runner(Components):
             if self._val_loop is not None:
                 self._val_loop = self.build_val_loop(self._val_loop)
             self.call_hook('before_run')
-            if not self._has_loaded and self._resumed is None:
+            if not self._has_begun and not self._has_loaded and self._resumed is None:
                 self._init_model_weights()  # else all weights are those of a file
+            self._has_begun = True
             model_setup.switch_on(self.bare_model, self.cfg, self.logger.info)
             self.load_or_resume()
             loop: Any = self._train_loop
             self.optim_wrapper.initialize_count_status(self.model, loop.iter, loop.max_iters)
-            if options := self.cfg.get('compile'):
-                count = model_setup.compile_network(self.bare_model, options)
-                self.logger.info(f'torch.compile on {count} parts: the first steps are slow')
+            if self.cfg.get('compile'):
+                self._maybe_compile('train_step')
             model = loop.run()
             self.call_hook('after_run')
             return model
+
+    def _maybe_compile(self, target: str) -> None:
+        """The parts of the network, whatever ``target`` a Runner of others would compile."""
+        count = model_setup.compile_network(self.bare_model, self.cfg.compile)
+        self.logger.info(f'torch.compile on {count} parts: the first steps are slow')
 
     def _build_training(self) -> None:
         """Loop, optimizer and schedules, once."""
@@ -222,12 +228,13 @@ class Runner(Components):
         self._built_training = True
 
     def val(self) -> dict[str, object]:
-        """Validate the weights of ``load_from``; returns the scores."""
+        """Validate the weights of ``load_from``, or of the run that ``resume`` names; returns the
+        scores."""
         self._val_loop = self.build_val_loop(_needed(self._val_loop, 'val'))
         return self._evaluate(self._val_loop)
 
     def test(self) -> dict[str, object]:
-        """Test the weights of ``load_from``; returns the scores."""
+        """Test the same weights; returns the scores."""
         self._test_loop = self.build_test_loop(_needed(self._test_loop, 'test'))
         return self._evaluate(self._test_loop)
 
@@ -235,6 +242,8 @@ class Runner(Components):
         self._purpose = 'test'
         make_current(self.logger, self.message_hub, self.visualizer, self.default_scope)
         self.call_hook('before_run')
+        if self._resume and not self._has_loaded:
+            self._find_resumed()
         self.load_or_resume()
         metrics = loop.run()
         self.call_hook('after_run')
@@ -279,17 +288,34 @@ class Runner(Components):
         """Load what ``load_from`` and ``resume`` name, once."""
         if self._has_loaded:
             return
-        if self._resumed is not None:
+        if self._resumed is not None and self._train_loop is None:
+            self.load_checkpoint(str(self._resumed[0]))  # of a run that this one only scores
+        elif self._resumed is not None:
             self.resume(str(self._resumed[0]))
         elif self._load_from is not None and not self._resume:
             self.load_checkpoint(self._load_from)
-        self._has_loaded = True
 
-    def load_checkpoint(self, filename: str, map_location: str = 'cpu', **ignored: object) -> dict:
-        """Weights alone. Fine-tuning takes what fits and prints the rest; testing needs all."""
+    def load_checkpoint(
+        self,
+        filename: str,
+        map_location: Any = 'cpu',
+        strict: bool | None = None,
+        revise_keys: Sequence[tuple[str, str]] = (),
+    ) -> dict:
+        """Weights alone.
+
+        Args:
+            strict: whether the file has to hold all weights and nothing else. When not given it
+                has to for testing, while fine-tuning takes what fits and prints the rest.
+            revise_keys: (regular expression, replacement) for the names in the file; a leading
+                ``module.`` needs none.
+        """
         checkpoint, verified = read_verified(filename, map_location, mmap=True)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        if revise_keys:
+            checkpoint = checkpoints.revised(checkpoint, revise_keys, filename)
         testing = self._purpose == 'test'
+        strict = testing if strict is None else strict
         # Only while nothing but the bare model knows its tensors may others take their place.
         alone = self.model is self.bare_model and not isinstance(self.optim_wrapper, OptimWrapper)
         assign = testing and alone and not self.cfg.get('channels_last')
@@ -297,7 +323,7 @@ class Runner(Components):
             checkpoints.load_sharded(self.bare_model, checkpoint, filename)
         else:
             report = load_into(
-                self.bare_model, checkpoint, 'test' if testing else 'finetune',
+                self.bare_model, checkpoint, 'test' if strict else 'finetune',
                 source=str(filename), assign=assign, verified=verified,
             )  # fmt: skip
             if testing:
@@ -306,12 +332,31 @@ class Runner(Components):
         self._has_loaded = True
         return checkpoint
 
-    def resume(self, filename: str, **ignored: object) -> None:
-        """Go on from ``filename``: weights, optimizer, schedule, place in the data, scores."""
-        path, checkpoint = self._resumed or (Path(filename), checkpoints.load_verified(filename))
+    def resume(
+        self,
+        filename: str,
+        resume_optimizer: bool = True,
+        resume_param_scheduler: bool = True,
+        map_location: Any = 'cpu',
+    ) -> None:
+        """Go on from ``filename``: weights, optimizer, schedule, place in the data, scores.
+
+        Args:
+            resume_optimizer, resume_param_scheduler: whether the state of these two is taken.
+            map_location: where the file is read to; 'default' is the CPU. What is taken from it
+                goes to where the run's own is.
+        """
+        if self._resumed is None:
+            place = 'cpu' if map_location == 'default' else map_location
+            self._resumed = Path(filename), checkpoints.load_verified(filename, place)
+        path, checkpoint = self._resumed
         self._resumed, self._resume = None, True  # which hooks look at
         self._build_training()
-        checkpoints.restore(self, checkpoint, str(path))
+        left_out = {name for name, wanted in (('optimizer', resume_optimizer),
+                    ('partial_gradients', resume_optimizer),
+                    ('param_schedulers', resume_param_scheduler)) if not wanted}  # fmt: skip
+        taken = {name: part for name, part in checkpoint.items() if name not in left_out}
+        checkpoints.restore(self, taken, str(path))
         meta, loop = checkpoint['meta'], self.train_loop
         if hasattr(loop, 'start_at'):
             loop.start_at(meta['iter'], meta.get('samples_seen'))
@@ -352,11 +397,6 @@ class Runner(Components):
             meta: ``epoch`` and ``iter`` done, where they are not those of the call: a hook calls
                 before the epoch (``by_epoch``) or the iteration under way is counted.
         """
-        if file_client_args or (backend_args or {}).get('backend', 'local') != 'local':
-            raise ConfigError(
-                f'default_hooks.checkpoint.backend_args: {file_client_args or backend_args} is not '
-                'a folder of this machine, and checkpoints are written into one: set out_dir'
-            )
         place = dict(epoch=self.epoch + by_epoch, iter=self.iter + (not by_epoch))
         place.update(meta or {})
         info = {**place, **checkpoints.meta_of(self, place['epoch'], place['iter'])}
@@ -364,7 +404,11 @@ class Runner(Components):
         state = checkpoints.state_of(self, filename, info, optimizer, save_param_scheduler)
         if is_main_process():
             self.call_hook('before_save_checkpoint', checkpoint=state)
-            checkpoints.write(state, Path(out_dir) / filename)
+            backend = backend_args or file_client_args
+            if backend or '://' in str(out_dir):
+                checkpoints.write_by(backend, state, out_dir, filename)
+            else:
+                checkpoints.write(state, Path(out_dir) / filename)
             self.last_good = Path(out_dir) / filename
 
     def config_json(self) -> str:

@@ -16,9 +16,9 @@ from mmengine.runner import BaseLoop
 from torch.utils.data import DataLoader
 
 from segkit.compat import set_accumulation
-from segkit.engine.data_order import endless_batches, seed_iteration
+from segkit.engine.data_order import endless_batches, passes, seed_iteration
 from segkit.engine.dist import beat
-from segkit.engine.errors import explained
+from segkit.engine.errors import TrainingError, explained
 from segkit.engine.optimizer import accumulation, batch_of
 from segkit.errors import ConfigError
 from segkit.registry import LOOPS
@@ -76,6 +76,8 @@ class TrainLoop(BaseLoop):
         self.max_epochs = int(max_epochs or 1)
         self.max_iters = int(max_iters or self.max_epochs * self.epoch_length)
         self._epoch = self._iter = 0
+        self._batches: Iterator | None = None  # what the loader still gives
+        self._loader = self.dataloader
         self.val_begin = val_begin
         self.val_interval = val_interval or (1 if self.by_epoch else 1000)
         # [(from which iteration or epoch on, interval)]
@@ -102,6 +104,7 @@ class TrainLoop(BaseLoop):
         with explained(lambda: f'iteration {min(self._iter + 1, self.max_iters)}'):
             runner = self.runner
             self.start_at(self._iter, self.samples_seen)  # which mmengine's Runner may have set
+            self._batches = None
             if self.samples_seen is None:
                 self.samples_seen = self._iter * self.samples_per_iter
             runner.call_hook('before_train')
@@ -111,39 +114,62 @@ class TrainLoop(BaseLoop):
             if self.accumulate > 1:
                 counts = self._iter * self.accumulate, self.max_iters * self.accumulate
                 set_accumulation(runner.optim_wrapper, self.accumulate, runner.model, *counts)
-            batches: Iterator | None = None
-            in_epoch = False
+            if not self.by_epoch:  # all of it is one
+                runner.call_hook('before_train_epoch')
             while self._iter < self.max_iters and not self.stop_training:
-                if not in_epoch:
-                    runner.call_hook('before_train_epoch')
-                batches = batches or endless_batches(
-                    self.dataloader, self.samples_seen, runner.world_size
-                )  # after a hook that tells the sampler the epoch
-                self._train_one_iteration(batches)
-                in_epoch = not self.by_epoch or self._iter % self.epoch_length > 0
-                if not in_epoch:
-                    runner.call_hook('after_train_epoch')
-                    self._epoch += 1
+                if self.by_epoch:
+                    self._train_one_epoch()
+                else:
+                    runner.model.train()
+                    self._train_one_iteration()
                 self._validate_if_due()
-            if in_epoch:
+            if not self.by_epoch:
                 runner.call_hook('after_train_epoch')
             runner.call_hook('after_train')
             return runner.model
 
-    def _train_one_iteration(self, batches: Iterator) -> None:
-        """Train on ``accumulate`` batches; hooks see the last and the mean of the logs."""
-        runner = self.runner
+    def _train_one_epoch(self) -> None:
+        """The rest of an epoch, which a wish to stop does not cut short. A part of the model that a
+        hook puts into evaluation stays there until the next."""
+        runner, last = self.runner, False
+        runner.call_hook('before_train_epoch')
+        if self._batches is not None and self.dataloader is not self._loader:
+            self._exchange_loader()
         runner.model.train()
+        while not last:
+            self._train_one_iteration()
+            last = self._iter % self.epoch_length == 0
+        runner.call_hook('after_train_epoch')
+        self._epoch += 1
+
+    def _exchange_loader(self) -> None:
+        """Another loader is in the place of the one before, put there by a hook."""
+        self._loader = self.dataloader
+        length = max(len(self._loader) // self.accumulate, 1)
+        if length != self.epoch_length:
+            raise TrainingError(
+                f'epoch {self._epoch + 1}: the data loader that a hook put in its place gives '
+                f'{length} iterations an epoch, and this run has {self.epoch_length}: choose its '
+                'batch_size so that they are as many, or count iterations (train_cfg.max_iters)'
+            )
+        self._batches = passes(self._loader, self._epoch)
+
+    def _train_one_iteration(self) -> None:
+        """Train on ``accumulate`` batches; hooks see the last and the mean of the logs."""
+        runner, done = self.runner, self.samples_seen or 0
+        if self._batches is None:  # after a hook that tells the sampler the epoch
+            self._loader = self.dataloader
+            self._batches = endless_batches(self._loader, done, runner.world_size)
         beat(f'in iteration {self._iter + 1}')
         seed_iteration(runner.seed, runner.rank, self._iter)
         number = self._iter % self.epoch_length if self.by_epoch else self._iter
         logs: list[dict] = []
         for _ in range(self.accumulate):
-            batch = next(batches)
+            batch = next(self._batches)
             if not logs:
                 runner.call_hook('before_train_iter', batch_idx=number, data_batch=batch)
             logs.append(runner.model.train_step(batch, optim_wrapper=runner.optim_wrapper))
-        self.samples_seen = (self.samples_seen or 0) + self.samples_per_iter
+        self.samples_seen = done + self.samples_per_iter
         runner.call_hook(
             'after_train_iter',
             batch_idx=number,

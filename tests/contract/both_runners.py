@@ -174,3 +174,22 @@ def run_both(
         extra = way(runner)
         left.append(Left(runner, added, watch.seen, work_dir, extra))
     return left[0], left[1]
+
+
+def state(left: Left) -> dict:
+    """All that is compared."""
+    runner = left.runner
+    model = getattr(runner.model, 'module', runner.model)
+    averages = [h.ema_model.state_dict() for h in left.hooks if isinstance(h, mm.EMAHook)]
+    return dict(
+        weights=dict(model.state_dict()),
+        optimizer=runner.optim_wrapper.state_dict(),
+        averages=averages,
+        place=[runner.iter, runner.epoch, runner.train_loop.stop_training],
+        files=left.files,
+        scalars=left.scalars(),
+        scores=left.extra,
+        seen=[list(item) for item in left.seen],
+        schedules=[s.state_dict() for s in runner.param_schedulers or []],
+        order=[type(h) for h in runner.hooks if not type(h).__module__.startswith('segkit')],
+    )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from contract.both_runners import Left, Net, Points, run_both
+from contract.both_runners import Left, Net, Points, run_both, state
 from helpers.runs import differences
 from mmengine import hooks as mm
 from mmengine.hooks import Hook
@@ -88,25 +88,6 @@ def test_every_hook_of_mmengine_is_here():
     assert len(found) == 14
     with pytest.raises(ImportError):
         mm.NPUProfilerHook()
-
-
-def state(left: Left) -> dict:
-    """All that is compared."""
-    runner = left.runner
-    model = getattr(runner.model, 'module', runner.model)
-    averages = [h.ema_model.state_dict() for h in left.hooks if isinstance(h, mm.EMAHook)]
-    return dict(
-        weights=dict(model.state_dict()),
-        optimizer=runner.optim_wrapper.state_dict(),
-        averages=averages,
-        place=[runner.iter, runner.epoch, runner.train_loop.stop_training],
-        files=left.files,
-        scalars=left.scalars(),
-        scores=left.extra,
-        seen=[list(item) for item in left.seen],
-        schedules=[s.state_dict() for s in runner.param_schedulers],
-        order=[type(h) for h in runner.hooks if not type(h).__module__.startswith('segkit')],
-    )
 
 
 @pytest.mark.parametrize('by_epoch', [False, True], ids=['iterations', 'epochs'])
