@@ -40,11 +40,6 @@ def coding_table(
     return ids.astype(np.uint8 if ids.max() <= 255 else np.uint16)
 
 
-def is_voc(classes: Sequence[str]) -> bool:
-    """Whether these are the 21 classes of Pascal VOC, background first."""
-    return len(classes) == 21 and [c.lower() for c in classes[:2]] == ['background', 'aeroplane']
-
-
 class IdImageWriter:
     """Write one PNG an image into a folder, named after the image.
 
@@ -69,7 +64,9 @@ class IdImageWriter:
         self.folder, self.root = Path(folder), root
         self.folder.mkdir(parents=True, exist_ok=True)
         self.classes, self.label_ids = classes, label_ids
-        self.palette = palette if palette and is_voc(classes) else None
+        first = [name.lower() for name in classes[:2]]
+        of_voc = len(classes) == 21 and first == ['background', 'aeroplane']
+        self.palette = palette if palette and of_voc else None
         self.sources: dict[str, str] = {}  # file name -> the image it was made from
 
     def write(self, pred: np.ndarray, img_path: str, reduce_zero_label: bool = False) -> Path:

@@ -39,11 +39,6 @@ def check_dist_init() -> bool:
     return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
-def sync_random_seed(seed: int | None = None, device: str = 'cuda') -> int:
-    """``seed``, or one that all ranks draw together."""
-    return init_random_seed(seed, device)
-
-
 def find_latest_checkpoint(path: str, suffix: str = 'pth') -> str | None:
     """The newest checkpoint of a folder; None where it has none.
 
@@ -63,6 +58,9 @@ def find_latest_checkpoint(path: str, suffix: str = 'pth') -> str | None:
 def init_random_seed(seed: int | None = None, device: str = 'cuda') -> int:
     """``seed``, or one that all ranks draw together."""
     return _drawn_together() if seed is None else seed
+
+
+sync_random_seed = init_random_seed
 
 
 def _preprare_data(imgs: Any, model: Any) -> tuple[dict[str, list], bool]:

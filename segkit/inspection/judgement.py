@@ -106,7 +106,7 @@ def _ignored(cfg: Config, summary: Summary) -> Iterator[Finding]:
 
 def _values(summary: Summary, num_classes: int, split: str) -> Iterator[Finding]:
     ignored = summary.ignore_index
-    outside = summary.values_outside(num_classes)
+    outside = sorted(v for v in summary.counts if v != ignored and not 0 <= v < num_classes)
     if outside:
         images = max(summary.images_with[value] for value in outside)
         said = stray_sentence(

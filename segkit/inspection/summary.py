@@ -49,10 +49,6 @@ class Summary:
         total = sum(self.counts.values())
         return self.counts[self.ignore_index] / total if total else 0.0
 
-    def values_outside(self, num_classes: int) -> list[int]:
-        """Label values that are neither a class nor ignored, sorted."""
-        return sorted(v for v in self.counts if v != self.ignore_index and not 0 <= v < num_classes)
-
     def share(self, index: int) -> float:
         """Share of a class among the pixels that are not ignored."""
         total = sum(n for value, n in self.counts.items() if value != self.ignore_index)

@@ -39,20 +39,11 @@ The first line fetches the checkpoint and checks its SHA-256, the second tests i
 """
 
 COLUMNS = (
-    ('Method', '---'),
-    ('Backbone', '---'),
-    ('Crop Size', '---'),
-    ('Lr schd', '---:'),
-    ('Mem (GB)', '---:'),
-    ('Inf time (fps)', '---:'),
-    ('mIoU', '---:'),
-    ('mIoU(ms+flip)', '---:'),
-    ('mIoU measured', '---:'),
-    ('mIoU(ms+flip) measured', '---:'),
-    ('licence of the weights', '---'),
-    ('config', '---'),
-    ('download', '---'),
-)
+    ('Method', '---'), ('Backbone', '---'), ('Crop Size', '---'), ('Lr schd', '---:'),
+    ('Mem (GB)', '---:'), ('Inf time (fps)', '---:'), ('mIoU', '---:'), ('mIoU(ms+flip)', '---:'),
+    ('mIoU measured', '---:'), ('mIoU(ms+flip) measured', '---:'),
+    ('licence of the weights', '---'), ('config', '---'), ('download', '---'),
+)  # fmt: skip
 
 
 def zoo_page(rows: Sequence[Row], measurements: Sequence[Measurement]) -> str:

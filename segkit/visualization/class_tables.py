@@ -8,7 +8,7 @@ class_names.txt     a name a line, in the order of the values; or "7 name", "nam
 
 import csv
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,23 +121,15 @@ def read_table(path: Path, source: str | None = None) -> ClassTable:
         ValueError: nothing in it reads as names of classes, or a name or value stands there twice.
     """
     source = source or str(path)
-    reader: Callable[[Path], list[Entry]] = _read_text
-    if path.suffix.lower() == '.json':
-        reader = _read_json
-    elif path.suffix.lower() == '.csv':
-        reader = _read_csv
+    reader = {'.json': _read_json, '.csv': _read_csv}.get(path.suffix.lower(), _read_text)
     try:
         entries = reader(path)
     except (KeyError, TypeError, csv.Error, JsonError):
         entries = []
     if not entries:
         raise UserError(f'{source}: no names of classes are read from it.')
-    told: dict[str, list] = {
-        'name': [entry.name for entry in entries],
-        'value': [entry.value for entry in entries if entry.value is not None],
-        'colour': [entry.colour for entry in entries if entry.colour is not None],
-    }
-    for what, values in told.items():
+    for what in ('name', 'value', 'colour'):
+        values = [told for entry in entries if (told := getattr(entry, what)) is not None]
         twice = next((value for value in values if values.count(value) > 1), None)
         if twice is not None:
             raise UserError(f'{source}: the {what} {twice} stands there for two classes.')

@@ -197,18 +197,13 @@ def of_semseg(names: Iterable[str]) -> bool:
 
 
 def wanted_key_map() -> dict[str, str]:
-    """What ``--key-map`` gave, which hands it on to the ranks of a job by the environment."""
-    return parse_key_map(os.environ.get('SEGKIT_KEY_MAP', '').split())
-
-
-def parse_key_map(pairs: Iterable[str]) -> dict[str, str]:
-    """``['model_ema.=']`` -> ``{'model_ema.': ''}``.
+    """What ``--key-map`` gave, which hands it on to the ranks of a job by the environment.
 
     Raises:
         CheckpointError: a pair without '='.
     """
     found = {}
-    for pair in pairs:
+    for pair in os.environ.get('SEGKIT_KEY_MAP', '').split():
         old, sign, new = pair.partition('=')
         if not sign:
             raise CheckpointError(
