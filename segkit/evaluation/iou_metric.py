@@ -41,7 +41,7 @@ from .image_counts import (
 from .intersect_and_union import area_scores, areas_of, total_area_to_metrics
 from .scalars import publish_class_scores
 from .scores import METRIC_GROUPS, Scores, iou_of_counts, nanmean
-from .tables import class_table, summary_table, write_csv, write_json
+from .tables import class_table, format_table, write_csv, write_json
 
 _COUNTS = (
     '_matrix', '_last', '_images', '_labelled', '_unknown', '_rows', '_boundary_rows', 'pictures',
@@ -289,7 +289,8 @@ class IoUMetric(BaseMetric):
             table = class_table(self.scores, self.iou_metrics)
             print_log('Per class, in percent:\n' + table, 'current')
         if not areas:
-            print_log('Summary, in percent:\n' + summary_table(results), 'current')
+            table = format_table(list(results), [[float(value) for value in results.values()]])
+            print_log('Summary, in percent:\n' + table, 'current')
         if self.scores is not None and not areas and get_rank() == 0:
             if self.result_file:
                 info = dict(self.result_info, images=size)

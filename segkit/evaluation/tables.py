@@ -37,11 +37,6 @@ def class_table(scores: Scores, iou_metrics: Sequence[str] = ('mIoU',)) -> str:
     return format_table(['Class', *wanted], rows)
 
 
-def summary_table(results: dict[str, float]) -> str:
-    """One row of headline numbers."""
-    return format_table(list(results), [list(map(float, results.values()))])
-
-
 def to_json(scores: Scores, **info: object) -> dict:
     """Everything about a test as plain JSON types; nan becomes null, which is valid JSON."""
     classes = [
