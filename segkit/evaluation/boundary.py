@@ -34,11 +34,7 @@ def band(label: np.ndarray, distance: int) -> np.ndarray:
 
 
 def boundary_counts(
-    label: np.ndarray,
-    pred: np.ndarray,
-    num_classes: int,
-    ignore_index: int = 255,
-    dilation_ratio: float = 0.02,
+    label: np.ndarray, pred: np.ndarray, num_classes: int, ignore_index: int = 255
 ) -> np.ndarray:
     """(3, K) int64 counts (intersection, label, prediction) of the bands of one image.
 
@@ -52,7 +48,7 @@ def boundary_counts(
     ignored = label == ignore_index
     label = np.where(ignored, _OUTSIDE, label).astype(np.uint8)
     pred = np.where(ignored, _OUTSIDE, pred).astype(np.uint8)
-    distance = max(1, round(dilation_ratio * float(np.hypot(*label.shape))))
+    distance = max(1, round(0.02 * float(np.hypot(*label.shape))))
     label, pred = band(label, distance), band(pred, distance)
     same = np.where(label == pred, label, np.uint8(_OUTSIDE))
     return np.stack(

@@ -37,7 +37,7 @@ from .image_counts import (
     gather_rows,
     sum_over_ranks,
     write_pictures,
-)  # fmt: skip
+)
 from .intersect_and_union import area_scores, areas_of, total_area_to_metrics
 from .scalars import publish_class_scores
 from .scores import METRIC_GROUPS, Scores, iou_of_counts, nanmean
