@@ -34,7 +34,7 @@ from segkit.console import told_records
 from segkit.engine import env, model_setup
 from segkit.engine.checkpoints import KEPT_VALUES, window
 from segkit.engine.data_order import make_deterministic, seed_everything
-from segkit.engine.dist import resolve_launcher
+from segkit.engine.dist import resolve_launcher, trains_alone
 from segkit.engine.folders import check_work_dir, make_folder
 from segkit.engine.joining import init_dist
 from segkit.engine.loaders import build_loader, guard_workers
@@ -167,6 +167,8 @@ class Components:
                 handler.handle(record)
         where = f'environment and config are in {self.log_dir}'
         self.logger.info(f'{self._joined or "one process"}, seed: {self.seed}; {where}')
+        if not self.distributed and (said := trains_alone()):
+            self.logger.warning(said)
 
     # -- parts ---------------------------------------------------------------------------------
 

@@ -31,6 +31,28 @@ def resolve_launcher(launcher: str = 'none') -> str:
     return launcher
 
 
+# (launcher, what starts it, variables of the rank and of the number of ranks): of a step of Slurm,
+# not of a batch script.
+_SIBLINGS = (
+    ('slurm', 'srun', 'SLURM_PROCID', 'SLURM_STEP_NUM_TASKS'),
+    ('mpi', 'mpirun', 'OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE'),
+)
+
+
+def trains_alone() -> str:
+    """A sentence for a process that was started with others and is told to join none; '' without
+    others. Nobody but the user knows whether they are runs of their own."""
+    for launcher, starter, rank, size in _SIBLINGS:
+        count = os.environ.get(size, '')
+        if count.isdecimal() and int(count) > 1:
+            return (
+                f'This is process {os.environ.get(rank, "?")} of the {count} that {starter} '
+                f'started, and runs by itself. If they are to be one job, give --launcher '
+                f'{launcher}'
+            )
+    return ''
+
+
 def leave_dist() -> None:
     """Wait for the other ranks and leave the group.
 
@@ -99,15 +121,17 @@ class JobStore:
         self.store, self.rank = store, torch_dist.get_rank()
         self.world_size = torch_dist.get_world_size()
         self._told = 0.0
+        # All ranks join at one moment, while the clocks of two machines may be minutes apart.
+        self._began = time.monotonic()
 
     def beat(self, doing: str) -> None:
         if time.monotonic() - self._told >= 1.0:
             self._told = time.monotonic()
-            self.store.set(f'beat/{self.rank}', f'{time.time()} {doing}')
+            self.store.set(f'beat/{self.rank}', f'{self._told - self._began} {doing}')
 
     def silent(self, longer_than: float) -> list[str]:
         """'rank 1 was last heard of 40 s ago, in iteration 7', for each that is silent."""
-        said, now = [], time.time()
+        said, now = [], time.monotonic() - self._began
         try:
             for rank in set(range(self.world_size)) - {self.rank}:
                 if not self.store.check([f'beat/{rank}']):

@@ -13,6 +13,7 @@ do not meet; the others ask there.
 import contextlib
 import datetime
 import os
+import re
 import socket
 import subprocess
 import threading
@@ -32,6 +33,7 @@ from segkit.engine.errors import torch_said
 _FIRST, _COUNT, _TRIES = 10000, 20000, 16
 _NAME = 'segkit'
 _desks: list[socket.socket] = []  # of those who tell where the store is
+_hints: list[Path] = []  # files that say so
 
 
 def _variable(name: str, launcher: str) -> str:
@@ -52,16 +54,15 @@ _STARTER = dict(
 
 
 def _first_host(node_list: str) -> str:
-    """The first host of a Slurm node list such as ``gpu[03-07,12],cpu1``."""
+    """The first host of a Slurm node list such as ``gpu[03-07,12],cpu1``; without Slurm's commands,
+    as in a container, too."""
     try:
         command = ['scontrol', 'show', 'hostnames', node_list]
         answer = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
         return answer.stdout.split()[0]
     except (OSError, subprocess.SubprocessError, IndexError):
-        head, _, ranges = node_list.partition('[')
-        if not ranges:
-            return head.split(',')[0]
-        return head.split(',')[-1] + ranges.split(']')[0].split(',')[0].split('-')[0]
+        first = re.match(r'(?:[^,[]|\[[^]]*\])*', node_list)
+        return re.sub(r'\[([^],-]*)[^]]*\]', r'\1', first[0] if first else node_list)
 
 
 def _from_slurm() -> str:
@@ -131,8 +132,7 @@ def init_dist(
             '0 and can be reached from here, and that no other job uses MASTER_PORT. '
             + torch_said(error)
         ) from error
-    while _desks:  # no other rank is still to come
-        _desks.pop().close()
+    _leave_desks()  # no other rank is still to come
     joined(store)
     where = f'{os.environ["MASTER_ADDR"]}:{os.environ["MASTER_PORT"]}'
     return (
@@ -143,6 +143,15 @@ def init_dist(
 
 def _read_environment(launcher: str, timeout: float) -> str | None:
     """torchrun's variables, whatever the launcher sets; the name of the job where it has one."""
+    for name in ('MASTER_ADDR', 'MASTER_PORT'):
+        if not os.environ.get(name, '-').strip():  # of a command in a script that found nothing
+            del os.environ[name]
+    port = os.environ.get('MASTER_PORT', '1')
+    if not (port.isdecimal() and 0 < int(port) < 65536):
+        raise LaunchError(
+            f'MASTER_PORT={port!r} is no port: set a number from 1 to 65535 that is free on the '
+            'node of rank 0, or unset it'
+        )
     if launcher == 'mpi':
         return _from_mpi(timeout)
     if launcher == 'slurm':
@@ -176,9 +185,12 @@ def meet(rank: int, world_size: int, job: str | None, timeout: float) -> Store:
         port = int(os.environ['MASTER_PORT'])
         # torchrun keeps a store of its own at this place, and keeps it through restarts, with
         # the addresses of the attempt before in it: each attempt has its own part of the store.
+        # So has each job: a rank of one whose port was taken already asks in the store of another.
         serve = rank == 0 and os.environ.get('TORCHELASTIC_USE_AGENT_STORE') != 'True'
         kept = TCPStore(address, port, world_size, serve, limit, wait_for_workers=False)
-        return PrefixStore(f'segkit/{os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)}', kept)
+        name = job or os.environ.get('TORCHELASTIC_RUN_ID', '')
+        attempt = os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)
+        return PrefixStore(f'segkit/{name}/{attempt}', kept)
     name = job or 'segkit'
     open_store = _serve if rank == 0 else _find
     port, store = open_store(address, world_size, name, limit)
@@ -191,7 +203,7 @@ def _serve(address: str, world: int, job: str, limit: datetime.timedelta) -> tup
     store = TCPStore(address, 0, world, True, limit, wait_for_workers=False)
     for port in candidate_ports(job):
         try:
-            desk = socket.create_server(('', port), backlog=1024)
+            desk = _open_desk(port)
         except OSError:
             continue
         _desks.append(desk)
@@ -199,6 +211,22 @@ def _serve(address: str, world: int, job: str, limit: datetime.timedelta) -> tup
         threading.Thread(target=_tell, args=(desk, answer), daemon=True).start()
         return store.port, store
     raise RuntimeError(f'no port among {candidate_ports(job)} is free')
+
+
+def _open_desk(port: int) -> socket.socket:
+    """Open to IPv4 and IPv6, as torch's store is."""
+    if not socket.has_dualstack_ipv6():
+        return socket.create_server(('', port), backlog=1024)
+    return socket.create_server(
+        ('', port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=1024
+    )
+
+
+def _leave_desks() -> None:
+    while _desks:
+        _desks.pop().close()
+    while _hints:
+        _hints.pop().unlink(missing_ok=True)
 
 
 def _tell(desk: socket.socket, answer: bytes) -> None:
@@ -251,6 +279,7 @@ def shared_address(rank: int, job: str, timeout: float) -> str:
         hint = Path(f'{file}.{os.getpid()}')
         hint.write_text(' '.join(dict.fromkeys([host, *map(str, found)])))
         hint.rename(file)
+        _hints.append(file.resolve())
         return host
     end = time.monotonic() + timeout
     while time.monotonic() < end:
@@ -263,6 +292,6 @@ def shared_address(rank: int, job: str, timeout: float) -> str:
 
 def _resolved(host: str) -> list[tuple]:
     try:
-        return socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_STREAM)
+        return socket.getaddrinfo(host, None, socket.AF_UNSPEC, socket.SOCK_STREAM)
     except OSError:
         return []

@@ -12,8 +12,10 @@ import pytest
 import torch
 from helpers.fault_child import complete, complete_ranks, free_port, start_ranks
 from helpers.runs import assert_same_run, read
+from helpers.tiny_config import tiny_config
+from torch.distributed import HashStore
 
-from segkit.engine import dist, joining
+from segkit.engine import Runner, dist, joining
 
 # Batch-independent normalisation and no dropout: what the ranks see then adds up to what one sees.
 _GN = dict(type='GN', num_groups=2)
@@ -145,7 +147,8 @@ def test_accumulation_over_ranks_equals_the_large_batch(tmp_path):
 @pytest.fixture
 def environment(monkeypatch):
     for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT',
-                 'TORCHELASTIC_RUN_ID', 'SLURM_PROCID', 'SLURM_NTASKS'):  # fmt: skip
+                 'TORCHELASTIC_RUN_ID', 'SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_STEP_NUM_TASKS',
+                 "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"):  # fmt: skip
         monkeypatch.delenv(name, raising=False)
     return monkeypatch
 
@@ -190,11 +193,99 @@ def test_a_job_that_cannot_be_joined_says_what_to_check(environment, rank, addre
 
 @pytest.mark.parametrize(
     ('nodes', 'first'),
-    [('gpu[03-07,12],cpu1', 'gpu03'), ('node7', 'node7'), ('a1,a2', 'a1'), ('n[5,9]', 'n5')],
+    [
+        ('gpu[03-07,12],cpu1', 'gpu03'),
+        ('node7', 'node7'),
+        ('a1,a2', 'a1'),
+        ('n[5,9]', 'n5'),
+        ('a1,gpu[03-07]', 'a1'),
+        ('gpu[03-07]-ib,x', 'gpu03-ib'),
+        ('r[1-2]n[4,6-9]', 'r1n4'),
+    ],
 )
 def test_the_first_slurm_host_is_found_without_scontrol(monkeypatch, nodes, first):
     monkeypatch.setenv('PATH', '')
     assert joining._first_host(nodes) == first
+
+
+@pytest.mark.parametrize('port', ['x', '0', '70000', '-1', '29500 '])
+def test_a_port_that_is_none_is_refused(environment, port):
+    environment.setenv('MASTER_PORT', port)
+    with pytest.raises(dist.LaunchError, match=f"MASTER_PORT='{port}' is no port: set a number"):
+        joining.init_dist('slurm')
+
+
+def test_an_empty_address_and_port_are_as_none(environment):
+    for name, value in dict(SLURM_PROCID='0', SLURM_NTASKS='1', SLURM_NODELIST='a1,a2',
+                            MASTER_ADDR='', MASTER_PORT=' ', PATH='').items():  # fmt: skip
+        environment.setenv(name, value)
+    joining._read_environment('slurm', 1)
+    assert os.environ['MASTER_ADDR'] == 'a1'
+    assert 'MASTER_PORT' not in os.environ
+
+
+@pytest.mark.parametrize(
+    ('variables', 'said'),
+    [
+        (dict(SLURM_PROCID='2', SLURM_STEP_NUM_TASKS='4'), 'process 2 of the 4 .*launcher slurm'),
+        (dict(OMPI_COMM_WORLD_RANK='1', OMPI_COMM_WORLD_SIZE='2'), '1 of the 2 .*launcher mpi'),
+        (dict(SLURM_PROCID='0', SLURM_NTASKS='4'), None),  # of a batch script
+    ],
+)
+def test_a_process_that_is_told_to_join_no_other_says_so(
+    environment, tmp_path, capfd, variables, said
+):
+    for name, value in variables.items():
+        environment.setenv(name, value)
+    assert bool(re.search(said or 'none', dist.trains_alone())) == bool(said)
+    Runner.from_cfg(tiny_config(tmp_path))
+    assert ('give --launcher' in ''.join(capfd.readouterr())) == bool(said)
+
+
+@pytest.mark.parametrize('address', ['127.0.0.1', '::1'])
+def test_the_port_of_the_store_is_told_by_both_kinds_of_addresses(address):
+    if ':' in address and not socket.has_dualstack_ipv6():
+        pytest.skip('this machine knows no IPv6')
+    job = f'test {os.getpid()} {address}'
+    port, _ = joining._serve('127.0.0.1', 1, job, datetime.timedelta(seconds=9))
+    try:
+        assert joining._ask(address, job) == port
+    finally:
+        joining._leave_desks()
+
+
+def test_the_file_that_says_where_the_first_rank_is_goes_once_all_are_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    joining.shared_address(0, 'a job', 1)
+    assert len(list(tmp_path.iterdir())) == 1
+    joining._leave_desks()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_jobs_at_one_port_do_not_hear_one_another(environment):
+    environment.setenv('MASTER_ADDR', '127.0.0.1')
+    environment.setenv('MASTER_PORT', str(free_port()))
+    one = joining.meet(0, 2, 'slurm 1.0', 9)
+    other = joining.meet(1, 2, 'slurm 2.0', 9)
+    one.set('key', 'value')
+    assert joining.meet(1, 2, 'slurm 1.0', 9).check(['key'])
+    assert not other.check(['key'])
+
+
+def test_clocks_that_differ_make_no_rank_silent(monkeypatch):
+    store = HashStore()
+    ranks = []
+    for rank in range(2):
+        monkeypatch.setattr(torch.distributed, 'get_rank', lambda rank=rank: rank)
+        monkeypatch.setattr(torch.distributed, 'get_world_size', lambda: 2)
+        ranks.append(dist.JobStore(store))
+    monkeypatch.setattr(time, 'time', lambda: 1e6)
+    ranks[1].beat('in iteration 7')
+    monkeypatch.setattr(time, 'time', lambda: 2e6)
+    assert ranks[0].silent(5.0) == []
+    now = time.monotonic() + 40
+    monkeypatch.setattr(time, 'monotonic', lambda: now)
+    assert ranks[0].silent(5.0) == ['rank 1 was last heard of 40 s ago, in iteration 7']
 
 
 def test_slurm_variables_become_torchs(environment):
