@@ -35,10 +35,7 @@ def weighted_loss(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def _expand_onehot_labels(
-    labels: Tensor,
-    label_weights: Tensor | None,
-    target_shape: Sequence[int],
-    ignore_index: int,
+    labels: Tensor, label_weights: Tensor | None, target_shape: Sequence[int], ignore_index: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Of labels (N, ...): one-hot (N, K, ...), the weight of each of its numbers, and which pixels
     count. ``target_shape`` is that of the one-hot labels; ignored pixels are 0 throughout."""

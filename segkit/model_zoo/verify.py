@@ -87,7 +87,4 @@ def _where() -> dict[str, str]:
 
     env = collect_env()
     names = ('platform', 'cpus', 'gpus', 'torch', 'mmengine', 'mmcv', 'opencv')
-    return {
-        'commit': commit(),
-        'environment': '; '.join(f'{name} {env[name]}' for name in names),
-    }
+    return {'commit': commit(), 'environment': '; '.join(f'{name} {env[name]}' for name in names)}

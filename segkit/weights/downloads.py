@@ -37,12 +37,7 @@ LARGEST = 16 << 30  # bytes; the largest published checkpoint of this kind takes
 _SLOWEST = 1000  # bytes a second, over a minute
 
 
-def fetch(
-    url: str,
-    target: Path,
-    timeout: float = 30,
-    largest: int = LARGEST,
-) -> Path:
+def fetch(url: str, target: Path, timeout: float = 30, largest: int = LARGEST) -> Path:
     """Download ``url`` to ``target`` unless it is there already; returns ``target``.
 
     Args:
@@ -145,12 +140,7 @@ class _Transfer:
     """One file on its way: the part that is here, and what the server calls its content."""
 
     def __init__(
-        self,
-        request: urllib.request.Request,
-        url: str,
-        target: Path,
-        timeout: float,
-        largest: int,
+        self, request: urllib.request.Request, url: str, target: Path, timeout: float, largest: int
     ) -> None:
         self.asked, self.url, self.target = request, url, target
         self.timeout, self.largest = timeout, largest

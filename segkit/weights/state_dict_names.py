@@ -149,10 +149,7 @@ def _with_averages(
 
 
 def _mapped(
-    flat: Mapping[str, torch.Tensor],
-    ours: Mapping[str, torch.Tensor],
-    source: str,
-    key_map: KeyMap,
+    flat: Mapping[str, torch.Tensor], ours: Mapping[str, torch.Tensor], source: str, key_map: KeyMap
 ) -> Chosen:
     chosen = Chosen({})
     for name, tensor in flat.items():
