@@ -15,21 +15,21 @@ from mmengine.logging import print_log
 
 from segkit.errors import UserError, suggestion
 
-_FILE = Path(__file__).with_name('metainfo.json')
+
+@lru_cache
+def _all_metainfo(file: str = 'metainfo.json') -> dict:
+    return json.loads(Path(__file__).with_name(file).read_text(encoding='utf-8'))
+
+
 # licences: data set -> a reminder of who may use it for what; its own page decides. Weights trained
 # on it are not freer than it is. families: as the model zoo calls some of them -> the data set.
-_TERMS = json.loads(Path(__file__).with_name('licences.json').read_text(encoding='utf-8'))
+_TERMS = _all_metainfo('licences.json')
 LICENCES: dict[str, str] = _TERMS['licences']
 
 
 def licence_of(dataset: str) -> str:
     """The reminder for a data set as the model zoo calls it; '' where none is kept."""
     return LICENCES.get(_TERMS['families'].get(dataset, dataset), '')
-
-
-@lru_cache(maxsize=1)
-def _all_metainfo() -> dict:
-    return json.loads(_FILE.read_text(encoding='utf-8'))
 
 
 def dataset_metainfo(name: str) -> dict:

@@ -39,7 +39,7 @@ from segkit.utils import get_classes, get_palette, stack_batch
 
 
 class Plain(BaseDecodeHead):
-    """The least a head needs; the base class itself is abstract."""
+    """The least a head needs; the base class itself has no features to classify."""
 
     def forward(self, inputs):
         return self.cls_seg(self._transform_inputs(inputs))

@@ -82,9 +82,9 @@ def views_pipeline(
         raise UserError('aug_test: the test pipeline must end with PackSegInputs.')
     pack = names.index('PackSegInputs')
     start = names.index('Resize') if 'Resize' in names[:pack] else pack
-    is_label = [name == 'LoadAnnotations' for name in names]
-    each = [dict(test_pipeline[i]) for i in range(start + 1, pack) if not is_label[i]]
-    label = [dict(test_pipeline[i]) for i in range(start + 1, pack) if is_label[i]]
+    between = [dict(step) for step in test_pipeline[start + 1 : pack]]
+    label = [step for step in between if step['type'] == 'LoadAnnotations']
+    each = [step for step in between if step['type'] != 'LoadAnnotations']
     views = {'type': 'MultiScaleViews', **view_settings(test_pipeline, aug_test)}
     if each:
         views['transforms'] = each

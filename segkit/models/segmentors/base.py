@@ -44,6 +44,11 @@ def _of_meta(key: str) -> property:
     return property(get, put)
 
 
+def _has(part: str) -> property:
+    """Whether a model has the part."""
+    return property(lambda model: getattr(model, part, None) is not None)
+
+
 class BaseSegmentor(CountsAsModel, nn.Module):
     """A data preprocessor and the steps; a subclass has ``loss``, ``predict`` and ``_forward``.
 
@@ -71,17 +76,8 @@ class BaseSegmentor(CountsAsModel, nn.Module):
         self.data_preprocessor = build_part(data_preprocessor or {'type': 'SegDataPreProcessor'})
         self.init_cfg = init_cfg
 
-    @property
-    def with_neck(self) -> bool:
-        return getattr(self, 'neck', None) is not None
-
-    @property
-    def with_auxiliary_head(self) -> bool:
-        return getattr(self, 'auxiliary_head', None) is not None
-
-    @property
-    def with_decode_head(self) -> bool:
-        return getattr(self, 'decode_head', None) is not None
+    with_neck, with_auxiliary_head = _has('neck'), _has('auxiliary_head')
+    with_decode_head = _has('decode_head')
 
     def forward(
         self,
