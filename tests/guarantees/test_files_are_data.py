@@ -295,7 +295,7 @@ ENTERED = {
         'segkit/table_file.py:*',
         'segkit/engine/config_files.py:parse', 'segkit/engine/config_files.py:read_dumped',
         'segkit/engine/config_files.py:_SafeYaml.load_from_fileobj',
-        'segkit/engine/checkpoints.py:*',
+        'segkit/engine/checkpoints.py:*', 'segkit/engine/hooks/checkpoint.py:_saved_to_stop',
         'segkit/engine/runner.py:*',
         'segkit/apis/export/safetensors_file.py:model_of', 'segkit/apis/hub.py:pull_from_hub',
         'segkit/evaluation/predictions.py:read_pickle', 'segkit/evaluation/scalars.py:*',
