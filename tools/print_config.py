@@ -27,15 +27,11 @@ def main() -> None:
     from segkit.engine.config import load_config
 
     with own_outputs('--out', 'print_config', [args.out], [args.config]):
-        write(load_config(args.config, parse_options(args.cfg_options)), args)
-
-
-def write(cfg, args: argparse.Namespace) -> None:
-    """On the screen, and into the file that was asked for."""
-    print(part(cfg, args.key) if args.key else cfg.pretty_text)
-    if args.out:
-        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-        cfg.dump(args.out)
+        cfg = load_config(args.config, parse_options(args.cfg_options))
+        print(part(cfg, args.key) if args.key else cfg.pretty_text)
+        if args.out:
+            Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+            cfg.dump(args.out)
 
 
 def part(cfg, key: str) -> str:
