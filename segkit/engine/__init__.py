@@ -8,11 +8,7 @@ import importlib
 
 from segkit.old_names import serve
 
-_HOMES = {
-    'Runner': 'runner',
-    'ConfigError': 'config_check',
-    'check_config': 'config_check',
-}
+_HOMES = {'Runner': 'runner', 'ConfigError': 'config_check', 'check_config': 'config_check'}
 
 
 def __getattr__(name: str) -> object:

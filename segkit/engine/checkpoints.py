@@ -332,9 +332,7 @@ def load_hub_state(hub: MessageHub, state: dict) -> None:
 
 
 def candidates(
-    work_dir: str | Path,
-    say: Callable[[str], None] = print,
-    names: Collection[str] | None = None,
+    work_dir: str | Path, say: Callable[[str], None] = print, names: Collection[str] | None = None
 ) -> list[Path]:
     """Checkpoints of ``work_dir``, the one to try first in front; ``names``: those there are, where
     its folder does not hold them yet.

@@ -128,11 +128,7 @@ class _Noted(argparse.Action):
     """
 
     def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        args: object,
-        values: Any,
-        option: str | None = None,
+        self, parser: argparse.ArgumentParser, args: object, values: Any, option: str | None = None
     ) -> None:
         os.environ[str(self.const)] = ' '.join(values) if values else '1'
         if any('=' not in value for value in values or ()):

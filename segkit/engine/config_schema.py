@@ -37,36 +37,24 @@ DATALOADER_KEYS = _words("""
     disable_subprocess_warning
 """)
 
-# Role -> name of its registry in segkit.registry.
-REGISTRY_OF = dict(
-    model='MODELS',
-    backbone='MODELS',
-    neck='MODELS',
-    decode_head='MODELS',
-    auxiliary_head='MODELS',
-    data_preprocessor='MODELS',
-    loss_decode='MODELS',
-    pixel_sampler='TASK_UTILS',
-    dataset='DATASETS',
-    datasets='DATASETS',
-    pipeline='TRANSFORMS',
-    transforms='TRANSFORMS',
-    train_cfg='LOOPS',
-    val_cfg='LOOPS',
-    test_cfg='LOOPS',
-    param_scheduler='PARAM_SCHEDULERS',
-    optim_wrapper='OPTIM_WRAPPERS',
-    optimizer='OPTIMIZERS',
-    val_evaluator='METRICS',
-    test_evaluator='METRICS',
-    hook='HOOKS',
-    custom_hooks='HOOKS',
-    visualizer='VISUALIZERS',
-    vis_backends='VISBACKENDS',
-    log_processor='LOG_PROCESSORS',
-    batch_sampler='DATA_SAMPLERS',
-    data_sampler='DATA_SAMPLERS',
+# Name of a registry in segkit.registry -> the roles whose classes it has.
+_ROLES = dict(
+    MODELS='model backbone neck decode_head auxiliary_head data_preprocessor loss_decode',
+    TASK_UTILS='pixel_sampler',
+    DATASETS='dataset datasets',
+    TRANSFORMS='pipeline transforms',
+    LOOPS='train_cfg val_cfg test_cfg',
+    PARAM_SCHEDULERS='param_scheduler',
+    OPTIM_WRAPPERS='optim_wrapper',
+    OPTIMIZERS='optimizer',
+    METRICS='val_evaluator test_evaluator',
+    HOOKS='hook custom_hooks',
+    VISUALIZERS='visualizer',
+    VISBACKENDS='vis_backends',
+    LOG_PROCESSORS='log_processor',
+    DATA_SAMPLERS='batch_sampler data_sampler',
 )
+REGISTRY_OF = {role: name for name, roles in _ROLES.items() for role in roles.split()}
 
 # Role -> class meant when the dict has no type.
 IMPLIED_TYPES = dict(optim_wrapper='OptimWrapper', log_processor='LogProcessor')

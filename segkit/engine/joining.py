@@ -46,11 +46,7 @@ def _variable(name: str, launcher: str) -> str:
     return os.environ[name]
 
 
-_STARTER = dict(
-    pytorch='torchrun --nproc_per_node N',
-    slurm='srun',
-    mpi='mpirun',
-)
+_STARTER = dict(pytorch='torchrun --nproc_per_node N', slurm='srun', mpi='mpirun')
 
 
 def _first_host(node_list: str) -> str:

@@ -30,26 +30,13 @@ KINDS: dict[str, frozenset[str]] = dict(
     model=frozenset({'EncoderDecoder'}),
     data_preprocessor=frozenset({'SegDataPreProcessor'}),
     backbone=frozenset(
-        {
-            'MixVisionTransformer',
-            'ResNet',
-            'ResNetV1c',
-            'ResNetV1d',
-            'TimmBackbone',
-        }
+        {'MixVisionTransformer', 'ResNet', 'ResNetV1c', 'ResNetV1d', 'TimmBackbone'}
     ),
     neck=frozenset(),
     decode_head=_HEADS,
     auxiliary_head=_HEADS,
     loss_decode=frozenset(
-        {
-            'BoundaryLoss',
-            'CrossEntropyLoss',
-            'DiceLoss',
-            'FocalLoss',
-            'LovaszLoss',
-            'TverskyLoss',
-        }
+        {'BoundaryLoss', 'CrossEntropyLoss', 'DiceLoss', 'FocalLoss', 'LovaszLoss', 'TverskyLoss'}
     ),  # fmt: skip
     sampler=frozenset({'OHEMPixelSampler'}),
     norm_cfg=frozenset(NORMS),

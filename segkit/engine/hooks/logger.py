@@ -86,7 +86,7 @@ class ProgressHook(Hook):
         self,
         runner: 'Runner',
         batch_idx: int,
-        data_batch: dict | None = None,
+        data_batch: object = None,
         outputs: list | None = None,
     ) -> None:
         if not is_main_process():

@@ -42,7 +42,7 @@ class PredictionFileHook(Hook):
         self,
         runner: 'Runner',
         batch_idx: int,
-        data_batch: dict | None = None,
+        data_batch: object = None,
         outputs: list | None = None,
     ) -> None:
         for sample in outputs or []:

@@ -46,9 +46,7 @@ def after_resize(pipeline: list[Transform], load: Transform) -> list[Transform]:
 def _preprocessing(transform: Transform) -> dict[str, object]:
     if transform['type'] == 'Normalize':
         return dict(
-            mean=transform['mean'],
-            std=transform['std'],
-            bgr_to_rgb=transform.get('to_rgb', True),
+            mean=transform['mean'], std=transform['std'], bgr_to_rgb=transform.get('to_rgb', True)
         )
     if transform['type'] == 'Pad' and transform.get('size'):
         return dict(
