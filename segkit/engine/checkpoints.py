@@ -265,7 +265,7 @@ def load_verified(path: str | Path, map_location: str = 'cpu') -> dict:
 
 def revised(checkpoint: dict, rules: Sequence[tuple[str, str]], source: str) -> dict:
     """A checkpoint whose weights have other names, by regular expressions and replacements."""
-    state = state_dict_of(checkpoint, source)
+    state: dict[str, torch.Tensor] = dict(state_dict_of(checkpoint, source))
     for pattern, replacement in rules:
         state = {re.sub(pattern, replacement, name): value for name, value in state.items()}
     return dict(meta=checkpoint.get('meta', {}), state_dict=state)
