@@ -198,6 +198,13 @@ class Components:
         config['name'] = f'{name}_{self.experiment_name}' if visualizer else self.experiment_name
         return VISUALIZERS.build({'save_dir': self.log_dir, **config})
 
+    def _show_config(self) -> None:
+        try:
+            if self.cfg:
+                self.visualizer.add_config(self.cfg)
+        except ImportError as error:  # a backend's package, and how to install it
+            raise ConfigError(f'visualizer.vis_backends: {error}') from error
+
     def build_log_processor(self, log_processor: MMLogProcessor | dict) -> MMLogProcessor:
         return _built(log_processor, MMLogProcessor, LOG_PROCESSORS, 'LogProcessor')
 

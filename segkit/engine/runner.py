@@ -139,8 +139,7 @@ class Runner(Components):
         self.logger = self.build_logger(log_level)
         self.message_hub = self.build_message_hub()
         self.visualizer = self.build_visualizer(visualizer)
-        if self.cfg:
-            self.visualizer.add_config(self.cfg)
+        self._show_config()
         if isinstance(model, dict) and data_preprocessor is not None:
             model.setdefault('data_preprocessor', data_preprocessor)
         self.model = self.wrap_model(self.cfg.get('model_wrapper_cfg'), self.build_model(model))

@@ -76,7 +76,7 @@ def jobs_of(root: Path) -> list[tuple[Path, Path]]:
 
 def main() -> int:
     args = parse_args()
-    from conversion import close, convert
+    from conversion import close, convert, need_scipy
 
     try:
         jobs = jobs_of(args.root)
@@ -87,6 +87,7 @@ def main() -> int:
             f'{args.root}/annotations: neither train2017/*.png nor *.mat. Unpack '
             'stuffthingmaps_trainval2017.zip or cocostuff-10k-v1.1.zip there.'
         )
+    need_scipy(source for source, _ in jobs)
     report = convert(read, jobs, 'labels', args.workers, args.overwrite)
     return close('COCO-Stuff', report, f'Files in {args.root}')
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from conversion import read_names
+from conversion import need_scipy, read_names
 from masks import decode_mask
 
 from segkit.datasets.decode import decode_label
@@ -98,6 +98,7 @@ class LabelFolder:
         self._files = sorted(folder.glob('*.png')) or sorted(folder.glob('*.mat'))
         if not self._files:
             raise FileNotFoundError(f'{folder}: neither .png nor .mat labels in it.')
+        need_scipy(self._files)
         if names is None:
             raise ValueError(
                 f'{folder}: which value is which class is told by the text file that comes with '

@@ -5,7 +5,9 @@ a picture, or the bytes of a file that is copied.
 Targets that are there already are kept, so an interrupted run continues when it is started again.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import importlib.util
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -55,6 +57,12 @@ def save_label(label: Label, path: Path, palette: Sequence[Sequence[int]] | None
         image.putpalette([value for colour in palette for value in colour])
     with output_file(path, WRITER, '--overwrite') as file:
         image.save(file, format='PNG')
+
+
+def need_scipy(sources: Iterable[Path]) -> None:
+    """Leave with a sentence where a file is MATLAB's and what reads those is not there."""
+    if importlib.util.find_spec('scipy') is None and any(p.suffix == '.mat' for p in sources):
+        sys.exit('.mat files need SciPy: pip install scipy')
 
 
 def convert(

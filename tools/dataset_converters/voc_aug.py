@@ -53,11 +53,7 @@ def write_lists(folder: Path, sbd: Path, available: set[str]) -> str:
 
 def main() -> int:
     args = parse_args()
-    try:
-        import scipy.io  # noqa: F401
-    except ImportError:
-        sys.exit('.mat files need SciPy: pip install scipy')
-    from conversion import close, convert
+    from conversion import close, convert, need_scipy
 
     from segkit.datasets.metainfo import dataset_metainfo
 
@@ -66,6 +62,7 @@ def main() -> int:
     sources = sorted((sbd / 'cls').glob('*.mat'))
     if not sources:
         sys.exit(f'{sbd / "cls"}: no .mat file. Give the folder benchmark_RELEASE of SBD.')
+    need_scipy(sources)
     jobs = [(path, voc / args.out_dir / f'{path.stem}.png') for path in sources]
     palette = dataset_metainfo('pascal_voc12')['palette']
     lists = [voc / 'ImageSets/Segmentation' / f'{name}.txt' for name in ('aug', 'trainaug')]

@@ -26,7 +26,7 @@ from segkit.weights import CheckpointNotFoundError
 from segkit.weights.sources import cache_dir, cached_at
 
 from .sessions import needed
-from .settings import SUFFIX, BackendError, Settings
+from .settings import PACKAGES, SUFFIX, BackendError, Settings
 
 if TYPE_CHECKING:
     from segkit.apis.model import ReadyNetwork
@@ -82,7 +82,7 @@ def export_cached(
     Raises:
         BackendError: it cannot be exported, or disagrees with the network.
     """
-    for package in ('onnx', 'onnxscript'):
+    for package in PACKAGES[settings.backend]:
         needed(package, settings.backend)
     sizes = 'open' if size is None else f'{size[0]}x{size[1]}'
     stem = 'network' if checkpoint is None else cached_at(checkpoint).stem

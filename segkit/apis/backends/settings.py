@@ -20,7 +20,7 @@ PRECISIONS = ('fp32', 'bf16', 'int8')
 # What pip has to install for an engine that works on exported networks.
 PACKAGES = {
     'onnxruntime': ('onnx', 'onnxscript', 'onnxruntime'),
-    'openvino': ('onnx', 'onnxscript', 'openvino'),
+    'openvino': ('onnx', 'onnxscript', 'onnxruntime', 'openvino'),
 }
 SUFFIX = '.onnx'
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import importlib.util
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from segkit.apis.sources import Picture, pictures
 
 from .agreement import Agreement, agreements
 from .network import ExportedNetwork
-from .writers import FORMATS, SUFFIXES, load_exported, metadata
+from .writers import FORMATS, PACKAGES, SUFFIXES, load_exported, metadata
 
 _EXPORTERS = r'(torch|onnx\w*|openvino|nncf|copyreg|sympy)(\.|$)'  # modules
 
@@ -117,6 +118,13 @@ def _check_options(
             'format safetensors holds weights, which take any size; it has no graph to put argmax, '
             'normalisation, a grid or open sizes into.'
         )
+    needed = PACKAGES.get(format, ())  # before minutes of exporting, not after
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ExportError(
+            f"format: '{format}' needs {' and '.join(missing)}, not installed here: "
+            f'pip install {" ".join(needed)}'
+        )
 
 
 def _check_weights(format: str, model: nn.Module) -> None:
@@ -141,10 +149,6 @@ def _write(
     try:
         with torch.no_grad():
             FORMATS[format][0](net, image, file, *rest, **options)
-    except ImportError as error:
-        raise ExportError(
-            f"{error}. Install what format '{format}' needs: pip install segkit[optional]."
-        ) from error
     except Exception as error:
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
         raise ExportError(

@@ -136,6 +136,8 @@ def read_safetensors(file: Path) -> Runner:
     return ExportedNetwork(model_of(file)[0]).eval()
 
 
+# format -> packages that write it, or run what was written to compare it with the network
+PACKAGES = {'onnx': ('onnx', 'onnxscript', 'onnxruntime')}
 FORMATS: dict[str, tuple[Callable[..., None], Callable[[Path], Runner]]] = {
     'onnx': (write_onnx, read_onnx),
     'torchscript': (write_torchscript, read_torchscript),

@@ -12,6 +12,7 @@ from torch import nn
 
 from segkit.apis import inference_model, init_model
 from segkit.apis.backends import BackendError, Settings, exported, install, with_backend
+from segkit.apis.backends.settings import PACKAGES
 from segkit.apis.export import export_model
 from segkit.models.segmentors import EncoderDecoder
 from segkit.registry import MODELS
@@ -204,13 +205,16 @@ def test_what_cannot_be_says_what_can(options, message, quick, tmp_path, monkeyp
         init_model(short_config('fcn'), **options)
 
 
-@pytest.mark.parametrize('missing', ['onnx', 'onnxscript', 'onnxruntime', 'openvino'])
-def test_what_is_not_installed_is_named_with_its_cure(missing, weights, monkeypatch):
-    backend = missing if missing in ('onnxruntime', 'openvino') else 'openvino'
+@pytest.mark.parametrize(
+    ('backend', 'missing'),
+    [(backend, package) for backend, packages in PACKAGES.items() for package in packages],
+)
+def test_what_is_not_installed_is_named_with_its_cure(backend, missing, weights, monkeypatch):
     monkeypatch.setitem(sys.modules, missing, None)
     monkeypatch.setattr(exported, 'export_model', lambda model, file, *_, **__: file.touch())
     monkeypatch.setattr(exported, 'key_of', lambda model, sizes: 'key')
-    cure = f'needs {missing}, .*pip install onnx onnxscript {backend}'
+    cure = f'needs {missing}, .*pip install onnx onnxscript onnxruntime'
+    cure += '' if backend == 'onnxruntime' else f' {backend}'
     with pytest.raises(BackendError, match=cure):
         init_model(short_config('fcn'), weights, backend=backend)
 
