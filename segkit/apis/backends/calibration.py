@@ -24,6 +24,7 @@ from segkit.registry import DATASETS
 from .exported import drafted, place_of
 from .sessions import needed
 from .settings import BackendError, Settings
+from .signed import sign_second_factors
 
 Watched = Callable[[Callable[[Tensor], None]], nn.Module]
 
@@ -95,6 +96,7 @@ class _Batches:
 
 
 def _quantise(file: Path, target: Path, batches: _Batches) -> None:
+    import onnx
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -114,3 +116,6 @@ def _quantise(file: Path, target: Path, batches: _Batches) -> None:
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
         )
+    written = onnx.load(str(target))
+    sign_second_factors(written.graph)
+    onnx.save(written, str(target))

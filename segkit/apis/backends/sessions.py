@@ -11,6 +11,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
+from . import signed
 from .settings import PACKAGES, BackendError, Settings
 
 Run = Callable[[Tensor], Tensor]
@@ -51,6 +52,9 @@ def _onnxruntime(engine: ModuleType, file: Path, settings: Settings) -> tuple[Ru
     options = engine.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
+    if settings.precision == 'int8' and signed.pays():
+        for key, value in signed.SESSION.items():
+            options.add_session_config_entry(key, value)
     session = engine.InferenceSession(str(file), options, providers=['CPUExecutionProvider'])
     (image,) = session.get_inputs()
 

@@ -11,7 +11,15 @@ from helpers.short_net import build, short_config
 from torch import nn
 
 from segkit.apis import inference_model, init_model
-from segkit.apis.backends import BackendError, Settings, exported, install, with_backend
+from segkit.apis.backends import (
+    BackendError,
+    Settings,
+    calibration,
+    exported,
+    install,
+    signed,
+    with_backend,
+)
 from segkit.apis.backends.settings import PACKAGES
 from segkit.apis.export import export_model
 from segkit.models.segmentors import EncoderDecoder
@@ -169,6 +177,35 @@ def test_eight_bits_of_one_size_are_calibrated_on_pictures_of_any(tmp_path):
     image = IMAGE[:48]
     same = _classes(model, image) == _classes(init_model(cfg, weights), image)
     assert 0.9 < same.float().mean() <= 1
+
+
+@pytest.mark.parametrize(('name', 'products'), [('danet', 4), ('isanet', 4), ('fcn', 0)])
+def test_products_of_maps_are_by_signed_bytes_and_stay_equal(name, products, tmp_path, monkeypatch):
+    cfg = short_config(name)
+    data = dict(type='ShapesDataset', split='train', num_images=2, size=(64, 64))
+    cfg.train_dataloader = dict(dataset=data)
+    model = build(name)
+    for gamma in (module for module in model.modules() if type(module).__name__ == 'Scale'):
+        torch.nn.init.ones_(gamma.scale)  # 0 at first: attention would not be seen
+    weights = _saved(tmp_path / 'w.pth', model)
+    how = dict(backend='onnxruntime', precision='int8', calibration=2, fixed_sizes=True)
+    counts, logits = [], []
+    sign = signed.sign_second_factors
+    image = torch.linspace(-2, 2, 3 * 64 * 80).sin().view(1, 3, 64, 80)
+    for step in (lambda graph: 0, lambda graph: counts.append(sign(graph))):
+        monkeypatch.setattr(calibration, 'sign_second_factors', step)
+        engine = init_model(cfg, weights, **how)
+        with torch.no_grad():
+            logits.append(engine.encode_decode(image, [{}]))
+        (file,) = tmp_path.glob('*-int8-*.onnx')
+        graph = onnx.load(file).graph
+        file.unlink()
+    assert counts == [products]
+    assert torch.equal(*logits)
+    types = {number.name: number.data_type for number in graph.initializer}
+    makers = {out: node for node in graph.node for out in node.output}
+    seconds = [makers.get(n.input[1]) for n in graph.node if n.op_type == 'MatMul']
+    assert [types[node.input[2]] for node in seconds] == [onnx.TensorProto.INT8] * products
 
 
 @MODELS.register_module()
