@@ -129,6 +129,15 @@ def write(checkpoint: dict, path: str | Path) -> None:
         raise
 
 
+def publish(path: Path, keys: Sequence[str]) -> Path:
+    """Those parts of a checkpoint in a file of their own beside it, named after its content."""
+    state = load_checkpoint(path)
+    bare = path.with_name(f'{path.stem}-published{path.suffix}')
+    write({key: state[key] for key in keys if key in state}, bare)
+    digest = hashlib.sha256(bare.read_bytes()).hexdigest()[:8]
+    return bare.replace(path.with_name(f'{path.stem}-{digest}{path.suffix}'))
+
+
 def write_by(backend_args: Mapping | None, checkpoint: dict, out_dir: str, name: str) -> None:
     """``write`` into a folder of this machine, or by the backend of mmengine that these arguments,
     or the beginning of ``out_dir``, ask for."""

@@ -15,7 +15,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 
 from segkit.engine import ConfigError, Runner, stops
-from segkit.engine.hooks.checkpoint import better_rule
+from segkit.engine.hooks.watched_score import better_rule
 from segkit.engine.model_setup import compile_network
 
 

@@ -16,7 +16,7 @@ from segkit.engine.before_training import (
 from segkit.engine.command_line import parse_options
 from segkit.engine.config import load_config, merge_options
 from segkit.engine.config_files import shipped_configs
-from segkit.engine.hooks.checkpoint import better_rule
+from segkit.engine.hooks.watched_score import better_rule
 from segkit.errors import ConfigError
 
 

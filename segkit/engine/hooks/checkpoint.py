@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
-from segkit.engine.checkpoints import POINTER, noted
+from segkit.engine.checkpoints import POINTER, noted, publish
 from segkit.engine.errors import TrainingError
 from segkit.engine.hooks.each_iteration import Given
+from segkit.engine.hooks.watched_score import better_rules, listed, watched_score
 from segkit.engine.loops_of_others import counts_epochs, epoch_length
 from segkit.engine.validation import ValLoop
-from segkit.errors import UserError
-from segkit.evaluation.scores import COLUMNS
+from segkit.errors import ConfigError, UserError
 from segkit.registry import HOOKS
 from segkit.weights import load_checkpoint
 from segkit.whole_file import remove_leftovers, write_text
@@ -32,10 +32,6 @@ _KEPT = 'kept_checkpoints'
 _WITHOUT_SCORES = 'without_scores'  # a checkpoint saved before the validation due with it
 _STOPPED = 'saved_to_stop'  # one saved because the run was to stop, of no place among those kept
 _SURPLUS = 'surplus_checkpoints'  # those whose place the file that says so has taken
-
-
-_GREATER = ('miou', 'macc', 'aacc', 'mdice', 'mfscore', 'acc', 'iou', 'dice', 'precision', 'recall')
-_LESS = ('loss', 'error')
 
 
 @HOOKS.register_module()
@@ -53,9 +49,14 @@ class CheckpointHook(Hook):
         save_last: whether the end of training is saved whatever the interval.
         save_best: a scalar of validation ('mIoU', 'val_loss', ...), the score of a class
             ('IoU.water'), or several; 'auto' is mIoU, or the first scalar where there is none.
-        rule: 'greater' or 'less' for all of them; told from the names when not given.
+        rule: 'greater' or 'less' for all of them, or one each; told from the names if not given.
+        greater_keys, less_keys: further names, or parts of them, that tell so.
+        published_keys: parts of a checkpoint ('meta', 'state_dict', ...). At the end the last and
+            the best are written once more with these alone, named after what they hold.
         save_begin: no periodic checkpoint before this iteration.
         filename_tmpl: name with one '{}' for the iteration.
+        file_client_args, backend_args: 'local' as ``backend``, or nothing: a store is named by the
+            work directory.
     """
 
     priority = 'VERY_LOW'
@@ -70,10 +71,16 @@ class CheckpointHook(Hook):
         max_keep_ckpts: int = -1,
         save_last: bool = True,
         save_best: str | list[str] | None = None,
-        rule: str | None = None,
+        rule: str | Sequence[str] | None = None,
         save_begin: int = 0,
         filename_tmpl: str | None = None,
+        greater_keys: str | Sequence[str] | None = None,
+        less_keys: str | Sequence[str] | None = None,
+        published_keys: str | Sequence[str] | None = None,
+        file_client_args: Mapping | None = None,
+        backend_args: Mapping | None = None,
     ) -> None:
+        _refuse_stores(dict(file_client_args=file_client_args, backend_args=backend_args), out_dir)
         self.interval: int | Any = interval  # None until it is known how often to validate
         self.by_epoch = by_epoch
         parts = dict(save_optimizer=save_optimizer, save_param_scheduler=save_param_scheduler)
@@ -82,8 +89,9 @@ class CheckpointHook(Hook):
         self.max_keep_ckpts = max_keep_ckpts
         self.save_last = save_last
         self.save_best = [save_best] if isinstance(save_best, str) else list(save_best or [])
-        self.rule = rule
-        self.rules = {name: better_rule(name, rule) for name in self.save_best if name != 'auto'}
+        self._told = listed(greater_keys), listed(less_keys)
+        self.rules = better_rules(self.save_best, rule, *self._told)
+        self.published_keys = listed(published_keys)
         self.save_begin = save_begin
         self.filename_tmpl = filename_tmpl or ('epoch_{}.pth' if by_epoch else 'iter_{}.pth')
         self.folder: Path | Any = None  # None until training begins
@@ -253,7 +261,7 @@ class CheckpointHook(Hook):
         if 'auto' in self.save_best and metrics:
             name = 'mIoU' if 'mIoU' in metrics else next(iter(metrics))
             self.save_best = [name if n == 'auto' else n for n in self.save_best]
-            self.rules[name] = better_rule(name, self.rule)
+            self.rules |= better_rules([name], self.rules.get('auto'), *self._told)
         scores = {name: self._score(runner, name, metrics) for name in self.save_best}
         better = [name for name, score in scores.items() if self._better(runner, name, score)]
         surplus = [old for name in better for old in self._save_best(runner, name, scores[name])]
@@ -262,6 +270,15 @@ class CheckpointHook(Hook):
         elif is_main_process():
             for old in surplus:
                 _remove(runner, self.folder / old)
+
+    def after_train(self, runner: 'Runner') -> None:
+        if not self.published_keys or not is_main_process():
+            return
+        best = runner.message_hub.get_info(_BEST, {}).values()
+        for name in [self.last_ckpt, *(record['file'] for record in best)]:
+            if name and (self.folder / name).is_file():
+                written = publish(self.folder / name, self.published_keys)
+                runner.logger.info(f'Published {name} as {written.name}.')
 
     def validation_failed(self, runner: 'Runner') -> None:
         """Called by the loop; a resumed run validates again."""
@@ -299,45 +316,16 @@ class CheckpointHook(Hook):
         return [old] if old and old != file else []
 
 
-# -- the scalar of validation that a hook watches --------------------------------------------------
-
-
-def better_rule(name: str, rule: str | None = None) -> str:
-    """'greater' or 'less'.
-
-    Raises:
-        ValueError: the rule is neither, or it is not given and the name does not tell.
-    """
-    if rule in ('greater', 'less'):
-        return rule
-    if rule is not None:
-        raise UserError(f"rule={rule!r} for {name!r} must be 'greater' or 'less'")
-    head, _, of_class = name.rpartition('/')[2].partition('.')
-    lower = (head if of_class and head in COLUMNS else name).lower()
-    if any(word in lower for word in _LESS):
-        return 'less'
-    if any(word in lower for word in _GREATER):
-        return 'greater'
-    raise UserError(f"whether more {name!r} is better is unknown: set rule='greater' or 'less'")
-
-
-def watched_score(runner: 'Runner', metrics: Mapping, name: str) -> float | None:
-    """A scalar of a validation, or the score of a single class ('IoU.water') in percent.
-
-    None where it was not measured; nan for a class that was in no label and no prediction.
-    """
-    if name in metrics:
-        return float(metrics[name])
-    evaluator = getattr(getattr(runner, 'val_loop', None), 'evaluator', None)
-    for metric in getattr(evaluator, 'metrics', []):
-        scores, prefix = getattr(metric, 'scores', None), getattr(metric, 'prefix', None)
-        if scores is None:
-            continue
-        columns = scores.per_class()
-        head, dot, of_class = name.removeprefix(f'{prefix}/' if prefix else '').partition('.')
-        if dot and head in columns and of_class in scores.classes:
-            return float(columns[head][list(scores.classes).index(of_class)])
-    return None
+def _refuse_stores(given: Mapping[str, Mapping | None], out_dir: str | None) -> None:
+    """Files are put in place whole, and old ones removed, in a folder of this machine."""
+    found = [f'{name}={dict(args)!r}' for name, args in given.items()
+             if args and args.get('backend', 'local') not in ('local', 'disk')]  # fmt: skip
+    found += [f'out_dir={out_dir!r}'] if '://' in str(out_dir or '') else []
+    if found:
+        raise ConfigError(
+            f'default_hooks.checkpoint.{found[0]} is no folder of this machine: leave it out, and '
+            'name the store by the work directory, as in work_dir=s3://BUCKET/FOLDER'
+        )
 
 
 def _names(found: str | list[str] | None) -> list[str]:
