@@ -110,3 +110,48 @@ def test_a_fixed_resize_and_no_resize_are_fused_alike(root):
             assert torch.equal(a['inputs'], b['inputs'])
             assert torch.equal(a['data_samples'].gt_sem_seg.data, b['data_samples'].gt_sem_seg.data)
             assert a['data_samples'].metainfo == b['data_samples'].metainfo
+
+
+def first_corner(results):
+    return 0, 80, 0, 64
+
+
+CHANGES = {
+    'a transform exchanged': lambda steps: steps.__setitem__(3, lambda results: {
+        **results, 'img': results['img'][:80, :64], 'gt_seg_map': results['gt_seg_map'][:80, :64]}),
+    'a transform put before the crop': lambda steps: steps.insert(3, lambda results: {
+        **results, 'img': results['img'] * 0, 'gt_seg_map': results['gt_seg_map'] * 0}),
+    'a transform taken out': lambda steps: steps.pop(4),
+    'the list emptied': lambda steps: steps.__delitem__(slice(4, -1)),
+    'a method of the crop': lambda steps: setattr(steps[3], 'crop_bbox', first_corner),
+    'a method of the loading': lambda steps: setattr(
+        steps[0], 'transform', lambda results, own=steps[0].transform: {
+            **own(results), 'img': own(results)['img'][::-1]}),
+    'a method of the resize': lambda steps: setattr(
+        steps[2], 'transform', lambda results: results),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('change', CHANGES.values(), ids=CHANGES)
+def test_what_is_changed_in_a_built_pipeline_runs(root, change):
+    found = []
+    for fast in (True, False):
+        data = dataset(root, pipeline_config((160, 100), (64, 80)), fast_pipeline=fast)
+        data[0]
+        change(data.pipeline.transforms)
+        np.random.seed(3)
+        found.append(data[1])
+    assert_same_sample(*found)
+    untouched = dataset(root, pipeline_config((160, 100), (64, 80)))
+    np.random.seed(3)
+    assert not same_pictures(untouched[1], found[0])
+    assert len(CHANGES) == 7
+
+
+def same_pictures(a, b):
+    return a['inputs'].shape == b['inputs'].shape and torch.equal(a['inputs'], b['inputs'])
+
+
+def assert_same_sample(a, b):
+    assert same_pictures(a, b)
+    assert torch.equal(a['data_samples'].gt_sem_seg.data, b['data_samples'].gt_sem_seg.data)

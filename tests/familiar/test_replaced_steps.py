@@ -94,6 +94,13 @@ def test_there_are_steps_to_replace():
     assert len(CASES) >= 20
 
 
+def test_a_distortion_replaced_on_the_object_runs():
+    distort, calls = PhotoMetricDistortion(), []
+    distort.hue = lambda img: (calls.append(1), img)[1]
+    distort(sample())
+    assert calls
+
+
 @pytest.mark.parametrize('name', ['brightness', 'contrast', 'saturation', 'hue'])
 def test_distorting_in_turn_gives_the_pictures_of_the_tables(name):
     mine, _ = watched(PhotoMetricDistortion, name)

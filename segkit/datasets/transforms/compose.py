@@ -39,7 +39,7 @@ class Compose:
         for transform in self.transforms:
             if not callable(transform):
                 raise TypeError(f'A transform must be a dict or callable, not {type(transform)}.')
-        self._steps = fuse(self.transforms) if fast else self.transforms
+        self.fast = fast
 
     def __call__(self, results: dict) -> dict | None:
         for transform in self._steps:
@@ -47,6 +47,12 @@ class Compose:
             if results is None:
                 return None
         return results
+
+    @property
+    def _steps(self) -> list[Callable]:
+        """What runs; told anew for each sample, as who has the pipeline may change ``transforms``
+        or a method of one of them."""
+        return fuse(self.transforms) if self.fast else self.transforms
 
     def __repr__(self) -> str:
         return 'Compose(\n' + ''.join(f'    {t}\n' for t in self.transforms) + ')'
@@ -127,7 +133,7 @@ def _is_plain_resize(transform: Any) -> bool:
 def fuse(transforms: Sequence[Callable]) -> list[Callable]:
     """The list with its leading load-resize-crop fused, or unchanged where that is not its form.
 
-    Types are compared exactly: a subclass may do anything.
+    Types are compared exactly: a subclass may do anything, and so may a method set on the object.
     """
     found: list[Any] = list(transforms)
     if len(found) < 3 or {type(t) for t in found[:2]} != {LoadImageFromFile, LoadAnnotations}:
@@ -138,4 +144,12 @@ def fuse(transforms: Sequence[Callable]) -> list[Callable]:
     rest = found[3:] if resize is not None else found[2:]
     if not rest or type(rest[0]) is not RandomCrop or image.to_float32 or image.ignore_empty:
         return found
+    if any(map(_has_own_method, (image, label, resize, getattr(resize, 'resize', None), rest[0]))):
+        return found
     return [LoadResizeCrop(image, label, resize, rest[0]), *rest[1:]]
+
+
+def _has_own_method(transform: object) -> bool:
+    """Whether a method of its class was replaced on the object."""
+    cls = type(transform)
+    return transform is not None and any(hasattr(cls, name) for name in vars(transform))

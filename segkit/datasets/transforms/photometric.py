@@ -127,7 +127,9 @@ class PhotoMetricDistortion(Transform):
     def transform(self, results: dict) -> dict:
         own, ours = type(self), PhotoMetricDistortion
         steps = ('brightness', 'contrast', 'saturation', 'hue')
-        if any(getattr(own, name) is not getattr(ours, name) for name in steps):
+        if any(
+            name in vars(self) or getattr(own, name) is not getattr(ours, name) for name in steps
+        ):
             for name in self.in_turn():
                 results['img'] = getattr(self, name)(results['img'])
         else:
