@@ -302,7 +302,7 @@ ENTERED = {
         'segkit/models/losses/*:_read',
         'segkit/model_zoo/catalog.py:*', 'segkit/model_zoo/measured.py:*',
         'segkit/apis/app/guard.py:Guard._harmless',
-        'segkit/apis/backends/exported.py:read_facts', 'segkit/apis/predict_resume.py:*',
+        'segkit/apis/backends/facts.py:read_facts', 'segkit/apis/predict_resume.py:*',
         'segkit/storage/shards.py:*', 'segkit/engine/test_progress.py:*',
         'segkit/datasets/cache.py:*', 'segkit/models/backbones/timm_weights.py:*',
         'segkit/datasets/transforms/loading.py:*',

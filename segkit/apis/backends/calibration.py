@@ -5,11 +5,12 @@ that pictures of the training set show when they are predicted exactly. Other en
 file. Results change: compare mIoU before using it.
 """
 
+import glob
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -21,16 +22,19 @@ from segkit.apis.inference import pipeline_of
 from segkit.inspection.config_datasets import leaf_configs
 from segkit.registry import DATASETS
 
-from .exported import drafted, place_of
+from .kept import kept, stem_of
 from .sessions import needed
 from .settings import BackendError, Settings
 from .signed import sign_second_factors
 
+T = TypeVar('T')
 Watched = Callable[[Callable[[Tensor], None]], nn.Module]
 
 
-def quantised(file: Path, settings: Settings, cfg: Config, watched: Watched) -> Path:
-    """The int8 file made of an exact one, kept beside it; made unless it is there.
+def quantised(
+    file: Path, settings: Settings, cfg: Config, watched: Watched, opened: Callable[[Path], T]
+) -> T:
+    """``opened`` of the int8 file made of an exact one, kept beside it; made unless it is there.
 
     Args:
         cfg: whose training pictures are taken, prepared by its test pipeline.
@@ -42,27 +46,36 @@ def quantised(file: Path, settings: Settings, cfg: Config, watched: Watched) -> 
     runtime = needed('onnxruntime', settings.backend)
     source = _training_set(cfg)
     digest = hashlib.blake2b(file.read_bytes(), digest_size=8)
+    for weights in sorted(file.parent.glob(f'{glob.escape(file.name)}.data')):  # beside the graph
+        digest.update(weights.read_bytes())
     fed = [cfg.model.get(name) for name in ('data_preprocessor', 'test_cfg')]  # as what, in pieces
     digest.update(
         f'{runtime.__version__} {settings.calibration} {source} {pipeline_of(cfg)} {fed}'.encode()
     )
-    target = place_of(file) / f'{file.stem}-int8-{digest.hexdigest()}{file.suffix}'
-    if target.exists():
-        return target
-    print(
-        f'{settings.backend}: quantising the network with {settings.calibration} pictures, once; '
-        f'it is kept as {target.name}'
-    )
-    dataset = DATASETS.build(source)
-    with drafted(target) as draft:
-        _quantise(file, draft, _Batches(dataset, settings.calibration, watched))
-    return target
+    name = f'{stem_of(file)}-int8-{digest.hexdigest()}{file.suffix}'
+
+    def make(target: Path) -> None:
+        dataset = DATASETS.build(source)
+        if not len(dataset):
+            raise BackendError(
+                'precision int8: is calibrated on pictures of train_dataloader.dataset, and it has '
+                f'none ({source.get("data_root") or source["type"]}); give the config that the '
+                'network was trained with, with its pictures.'
+            )
+        batches = _Batches(dataset, settings.calibration, watched)
+        print(
+            f'{settings.backend}: quantising the network with {batches.count} pictures, once; it '
+            f'is kept as {target.name}'
+        )
+        _quantise(file, target, batches)
+
+    return kept(name, file, make, opened)
 
 
 def _training_set(cfg: Config) -> dict[str, object]:
     """The config of the first training data set, read by the test pipeline without labels."""
     loader = cfg.get('train_dataloader')
-    if not loader:
+    if not loader or not loader.get('dataset'):
         raise BackendError(
             'precision int8: is calibrated on pictures of train_dataloader.dataset, and the config '
             'has none; give the config that the network was trained with.'

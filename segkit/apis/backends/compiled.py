@@ -13,7 +13,8 @@ from torch import Tensor
 
 from segkit.apis.export import ExportedNetwork
 
-from .settings import Settings
+from .sessions import warn_without_bf16
+from .settings import BackendError, Settings
 
 
 def compiled(net: ExportedNetwork, settings: Settings) -> Callable[[Tensor], Tensor]:
@@ -25,12 +26,23 @@ def compiled(net: ExportedNetwork, settings: Settings) -> Callable[[Tensor], Ten
     @torch.no_grad()
     def run(image: Tensor) -> Tensor:
         if (size := tuple(image.shape)) not in seen:
+            if not seen and dtype is not None and image.device.type == 'cpu':
+                warn_without_bf16()
             seen.add(size)
             print(
                 f'compile: compiling the network for pictures of {size[3]}x{size[2]}, {size[0]} at '
                 'once; this may take minutes, and less the next time'
             )
-        with torch.autocast(image.device.type, dtype, enabled=dtype is not None):
-            return call(image)
+        try:
+            with torch.autocast(image.device.type, dtype, enabled=dtype is not None):
+                return call(image)
+        except Exception as error:
+            if not type(error).__module__.startswith(('torch._dynamo', 'torch._inductor')):
+                raise
+            reason = ' '.join(str(error).split())[:300]
+            raise BackendError(
+                f"backend='compile': PyTorch's compiler stopped ({reason}). It needs a compiler "
+                "of C++ (apt install g++, or CXX with the path of one); backend='torch' needs none."
+            ) from error
 
     return run

@@ -1,19 +1,19 @@
-"""The exported network of a checkpoint, made once and kept beside it; what a file says of itself.
+"""The exported network of a checkpoint: its name, and how it is made.
 
 The name of a kept file ends with a hash of all it was made from: weights, config, the code of the
 network and the versions of the exporters. What changed makes another file; none is ever stale.
 """
 
+import ast
 import hashlib
 import inspect
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from importlib.util import resolve_name
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, cast
+from types import ModuleType
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import nn
@@ -21,10 +21,8 @@ from torch import nn
 import segkit
 from segkit.apis.export import ExportError, export_model
 from segkit.engine.config import without
-from segkit.json_file import parse_json
-from segkit.weights import CheckpointNotFoundError
-from segkit.weights.sources import cache_dir, cached_at
 
+from .kept import stem_of
 from .sessions import needed
 from .settings import PACKAGES, SUFFIX, BackendError, Settings
 
@@ -34,67 +32,31 @@ if TYPE_CHECKING:
 EXAMPLE = (128, 160)  # size of the pictures that an export of open sizes is made and compared with
 _CODE = ('models', 'ops', 'apis/export', 'apis/backends')  # folders of segkit a graph comes from
 _STARTS = ('pretrained', 'init_cfg', 'checkpoint_path')
-_temporary: list[tempfile.TemporaryDirectory] = []  # of networks without a checkpoint
 
 
-class Facts(NamedTuple):
-    """What a file says of itself: what goes in and out; ``meta``: classes and palette."""
-
-    normalize: bool
-    argmax: bool
-    meta: dict[str, object]
-
-
-def read_facts(file: Path, backend: str) -> Facts:
-    """Facts of an .onnx of ours; of another's, that it takes normalised pictures to logits."""
-    onnx = needed('onnx', backend)
-    if not file.is_file():
-        raise CheckpointNotFoundError(
-            f'{file}: there is no such file. Write one with `segkit export`, or give a checkpoint'
-        )
-    try:
-        model = onnx.load(str(file), load_external_data=False)
-        said = {prop.key: prop.value for prop in model.metadata_props}
-        ways = cast(dict, parse_json(said.get('segkit_export', '{}'), file))
-        meta = {key: parse_json(said[key], file) for key in ('classes', 'palette') if key in said}
-        argmax = ways.get('argmax', model.graph.output[0].name == 'classes')
-    except Exception as error:  # protobuf's own among them
-        reason = ' '.join(str(error).split())[:200]
-        raise BackendError(
-            f'{file}: is no ONNX file, or not whole ({reason}). Export the network again.'
-        ) from error
-    return Facts(bool(ways.get('normalize')), bool(argmax), meta)
-
-
-def export_cached(
+def name_of(
     model: nn.Module,
     settings: Settings,
     checkpoint: str | Path | None,
     size: tuple[int, int] | None,
-) -> Path:
-    """The ONNX file of ``model``, logits on the head's grid out; exported unless it is there.
+) -> str:
+    """The name of the ONNX file of ``model``, logits on the head's grid out.
 
     Args:
-        checkpoint: beside which it is kept, or in the cache of downloads where nothing can be
-            written; of random weights (None) it goes when the process does.
         size: (H, W) of its input; None leaves size and number of pictures open.
-
-    Raises:
-        BackendError: it cannot be exported, or disagrees with the network.
     """
     for package in PACKAGES[settings.backend]:
         needed(package, settings.backend)
     sizes = 'open' if size is None else f'{size[0]}x{size[1]}'
-    stem = 'network' if checkpoint is None else cached_at(checkpoint).stem
-    folder = place_of(checkpoint)
-    file = folder / f'{stem}-{sizes}-{key_of(model, sizes)}{SUFFIX}'
-    if not file.exists():
-        with drafted(file) as draft:
-            _export(model, draft, size, settings.backend)
-    return file
+    return f'{stem_of(checkpoint)}-{sizes}-{key_of(model, sizes)}{SUFFIX}'
 
 
-def _export(model: nn.Module, file: Path, size: tuple[int, int] | None, backend: str) -> None:
+def export_to(file: Path, model: nn.Module, size: tuple[int, int] | None, backend: str) -> None:
+    """Write that file.
+
+    Raises:
+        BackendError: it cannot be exported, or disagrees with the network.
+    """
     is_open = size is None
     print(f'{backend}: exporting the network, once; it is kept as {file.name}')
     try:
@@ -104,24 +66,6 @@ def _export(model: nn.Module, file: Path, size: tuple[int, int] | None, backend:
     except ExportError as error:
         cure = ' Sizes can be fixed: fixed_sizes=True, --fixed-sizes.' if is_open else ''
         raise BackendError(f"backend={backend!r}: {error}{cure} Or use backend='torch'.") from error
-
-
-@contextmanager
-def drafted(file: Path) -> Iterator[Path]:
-    """A place of the same name to write to; what is written there becomes ``file`` at the end."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=file.parent, prefix='.draft-') as folder:
-        yield Path(folder) / file.name
-        (Path(folder) / file.name).replace(file)
-
-
-def place_of(checkpoint: str | Path | None) -> Path:
-    """The folder where what is made of a checkpoint is kept."""
-    if checkpoint is None:
-        _temporary.append(tempfile.TemporaryDirectory(prefix='segkit-engine-'))
-        return Path(_temporary[-1].name)
-    folder = cached_at(checkpoint).parent
-    return folder if os.access(folder, os.W_OK) else cache_dir()
 
 
 def key_of(model: nn.Module, sizes: str) -> str:
@@ -134,7 +78,7 @@ def key_of(model: nn.Module, sizes: str) -> str:
     cfg = cast('ReadyNetwork', model).cfg.model
     # What weights started from, a checkpoint replaced.
     parts = {name: cfg.get(name) for name in ('backbone', 'neck', 'decode_head')}
-    settings = json.dumps(without(parts, _STARTS), sort_keys=True, default=str)
+    settings = json.dumps(without(parts, _STARTS), sort_keys=True, default=_named)
     for text in (*versions, sizes, settings, *sorted(_code(model))):
         digest.update(text.encode('utf-8', 'surrogateescape') + b'\0')
     for name, tensor in sorted(model.state_dict().items()):
@@ -144,15 +88,73 @@ def key_of(model: nn.Module, sizes: str) -> str:
     return digest.hexdigest()
 
 
+def _named(value: object) -> str:
+    """A value of a config that JSON has no word for; never by its place in memory."""
+    name = getattr(value, '__qualname__', None)
+    if name is not None:
+        return f'{getattr(value, "__module__", "")}.{name}'
+    kind = type(value)
+    return str(value) if kind.__repr__ is not object.__repr__ else kind.__qualname__
+
+
 def _code(model: nn.Module) -> Iterator[str]:
-    """Hashes of the source files that the network's graph comes from, a user's modules included."""
+    """Hashes of the source files that the network's graph comes from: of a user's modules also of
+    what these import, of an installed package's its version."""
     root = Path(segkit.__file__).parent
     files = {path for folder in _CODE for path in (root / folder).rglob('*.py')}
-    for kind in {type(module) for module in model.modules()}:
-        if (
-            kind.__module__.split('.')[0] not in ('torch', 'segkit')
-            and kind.__module__ in sys.modules
-        ):
-            file = inspect.getsourcefile(sys.modules[kind.__module__])
-            files |= {Path(file)} if file else set()
+    names = {type(module).__module__ for module in model.modules()} & set(sys.modules)
+    used = _with_imports({sys.modules[n] for n in names if _root(n) not in ('torch', 'segkit')})
+    for module in used:
+        yield str(getattr(sys.modules.get(_root(module.__name__)), '__version__', ''))
+        files |= {path for path in [_source(module)] if path}
     yield from (hashlib.blake2b(path.read_bytes()).hexdigest() for path in files if path.exists())
+
+
+def _with_imports(modules: set[ModuleType]) -> set[ModuleType]:
+    """``modules``, and files of the user's own that these import, wherever in them."""
+    found: set[ModuleType] = set()
+    waiting = list(modules)
+    while waiting:
+        module = waiting.pop()
+        if module in found:
+            continue
+        found.add(module)
+        if _is_own(module):
+            imported = (sys.modules.get(name) for name in _imports(module))
+            waiting += [other for other in imported if other is not None and _is_own(other)]
+    return found
+
+
+def _imports(module: ModuleType) -> Iterator[str]:
+    """Names of modules that a module's source imports; some are of what is in one."""
+    path = _source(module)
+    if path is None or not path.exists():
+        return
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package = module.__spec__.parent if module.__spec__ else None
+            base = '.' * node.level + (node.module or '')
+            base = resolve_name(base, package) if node.level and package else base
+            yield from (base, *(f'{base}.{alias.name}' for alias in node.names))
+
+
+def _is_own(module: ModuleType) -> bool:
+    """Whether it is a file of the user's, neither installed nor of Python, torch or segkit."""
+    if _root(module.__name__) in sys.stdlib_module_names | {'segkit', 'torch'}:
+        return False
+    path = _source(module)
+    return path is not None and not {'site-packages', 'dist-packages'} & set(path.parts)
+
+
+def _root(name: str) -> str:
+    return name.partition('.')[0]
+
+
+def _source(module: ModuleType) -> Path | None:
+    try:
+        file = inspect.getsourcefile(module)
+    except TypeError:  # built in
+        return None
+    return Path(file) if file else None

@@ -4,7 +4,9 @@ Legend: N pictures of C channels, K classes; (H, W) what the network is fed, (h,
 """
 
 import copy
+from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -14,22 +16,21 @@ from torch.nn import functional
 
 from segkit.apis.export import ExportedNetwork
 from segkit.apis.inference import input_channels
-from segkit.models.decode_heads import BaseDecodeHead
-from segkit.models.inference.fuse import fuse_conv_bn, speed_up
-from segkit.models.layers import is_replaced
+from segkit.models.inference.fuse import fuse_conv_bn
 from segkit.models.segmentors import EncoderDecoder
 from segkit.weights.sources import local_file
 
 from .calibration import quantised
-from .exported import export_cached, read_facts
-from .sessions import Axes, Run, open_session
+from .exported import export_to, name_of
+from .facts import check_facts, read_facts
+from .kept import kept
+from .sessions import Axes, Run, open_session, warn_without_bf16
 from .settings import BackendError, Settings
+from .steps import refuse_steps
 
 if TYPE_CHECKING:
     from segkit.apis.model import ReadyNetwork
 
-# What a network of one function cannot hold, and whose it is.
-_STEPS = ((EncoderDecoder, 'extract_feat'), (EncoderDecoder, 'encode_decode'))
 _KEPT_SIZES = 8  # networks made for one size each that are held at a time
 
 
@@ -66,9 +67,9 @@ def use_engine(
         BackendError: the engine is not installed, or cannot run this network.
     """
     if settings.backend == 'torch':
-        return speed_up(model, bf16=True) if settings.precision == 'bf16' else model
-    if isinstance(getattr(model, 'backbone', None), EngineNetwork):
-        return model  # as for a second test of one Runner
+        return _in_bf16(model) if settings.precision == 'bf16' else model
+    if _is_installed(model, settings):
+        return model
     _refuse(model, settings)
     fuse_conv_bn(model)
     whole = _with_parts_of(model)
@@ -79,8 +80,10 @@ def use_engine(
         return _install(model, run, settings)
 
     def run_of(size: tuple[int, int] | None) -> Run:
-        file = export_cached(whole, settings, checkpoint, size)
-        return _run_of(whole, file, settings, normalize=False)
+        name = name_of(whole, settings, checkpoint, size)
+        make = partial(export_to, model=whole, size=size, backend=settings.backend)
+        opened = partial(_run_of, whole, settings=settings, normalize=False)
+        return kept(name, checkpoint, make, lambda file: opened(file))
 
     return _install(model, _OfSizes(run_of) if settings.fixed_sizes else run_of(None), settings)
 
@@ -90,16 +93,15 @@ def use_file(model: nn.Module, file: str | Path, settings: Settings) -> nn.Modul
     weights may be anything.
 
     Raises:
-        BackendError: the engine is not installed or refuses the file; it gives classes, not logits.
+        BackendError: the engine is not installed or refuses the file; it gives classes, not
+            logits, or those of another network.
     """
+    if _is_installed(model, settings):
+        return model
     file = local_file(file)
     facts = read_facts(file, settings.backend)
     _refuse(model, settings)
-    if facts.argmax:
-        raise BackendError(
-            f'{file}: gives classes, and predicting needs logits, which it resizes and averages; '
-            'export it without --argmax.'
-        )
+    check_facts(model, facts, file)
     network = cast('ReadyNetwork', model)
     network.dataset_meta = {**(getattr(model, 'dataset_meta', None) or {}), **facts.meta}
     return _install(model, _run_of(model, file, settings, facts.normalize), settings)
@@ -122,8 +124,35 @@ def _run_of(model: nn.Module, file: Path, settings: Settings, normalize: bool) -
             copied = _with_parts_of(model)
             return _install(copied, _undoing(run, model, normalize), settings)
 
-        file = quantised(file, settings, cast('ReadyNetwork', model).cfg, watched)
-    return _undoing(_fitting(*open_session(file, settings), file), model, normalize)
+        cfg = cast('ReadyNetwork', model).cfg
+        opened = partial(_opened, settings=settings)
+        run = quantised(file, settings, cfg, watched, opened)
+    else:
+        run = _opened(file, settings)
+    return _undoing(_checked(run, model, file), model, normalize)
+
+
+def _checked(run: Run, model: nn.Module, file: Path) -> Run:
+    """``run``, whose logits are counted: a file may leave them open."""
+    wanted = cast(EncoderDecoder, model).out_channels
+
+    def counted(image: Tensor) -> Tensor:
+        logits = run(image)
+        if logits.dim() == 4 and logits.shape[1] == wanted and logits.numel():
+            return logits
+        if not logits.numel():
+            size = f'{image.shape[2]}x{image.shape[3]}'
+            raise BackendError(f'{file}: pictures or windows of {size} are too small for it.')
+        raise BackendError(
+            f'{file}: gave logits of {"x".join(map(str, logits.shape))}, and the config has a head '
+            f'of (N, {wanted}, h, w). Give the config of the network that was exported.'
+        )
+
+    return counted
+
+
+def _opened(file: Path, settings: Settings) -> Run:
+    return _fitting(*open_session(file, settings), file)
 
 
 def _resized(image: Tensor, axes: Axes) -> Tensor:
@@ -149,22 +178,35 @@ def _refuse(model: nn.Module, settings: Settings) -> None:
             f'backend={settings.backend!r} runs an EncoderDecoder, and this is a '
             f"{type(model).__name__}; use backend='torch'."
         )
-    head = model.decode_head
-    for part, (cls, name) in [
-        *((model, step) for step in _STEPS),
-        (head, (BaseDecodeHead, 'predict')),
-    ]:
-        if is_replaced(part, cls, name):
-            raise BackendError(
-                f'backend={settings.backend!r}: {type(part).__name__}.{name} is written anew, '
-                "which an exported network does not hold; use backend='torch'."
-            )
+    refuse_steps(model, settings)
     device = next(model.parameters()).device
     if device.type != 'cpu' and settings.backend != 'compile':
         raise BackendError(
             f"backend={settings.backend!r} runs on the CPU here, and device='{device}' was asked "
-            "for; use device='cpu', or backend='torch'."
+            "for; use device='cpu' (tools/test.py: CUDA_VISIBLE_DEVICES=-1 before it), or "
+            "backend='torch'."
         )
+
+
+def _in_bf16(model: nn.Module) -> nn.Module:
+    segmentor = cast(EncoderDecoder, model)
+    if next(model.parameters()).device.type == 'cpu':
+        warn_without_bf16()
+    segmentor.autocast_dtype = torch.bfloat16
+    return model
+
+
+def _is_installed(model: nn.Module, settings: Settings) -> bool:
+    """Whether this engine is in the model already, as for a second test of one Runner."""
+    backbone = getattr(model, 'backbone', None)
+    if not isinstance(backbone, EngineNetwork):
+        return False
+    if backbone.name != settings.name:
+        raise BackendError(
+            f'backend={settings.backend!r}: this model is run by {backbone.name} already, which '
+            'took the place of its weights; build it anew with init_model.'
+        )
+    return True
 
 
 def _install(model: nn.Module, run: Run, settings: Settings) -> nn.Module:
@@ -172,6 +214,7 @@ def _install(model: nn.Module, run: Run, settings: Settings) -> nn.Module:
     segmentor = cast(EncoderDecoder, model)
     head = copy.copy(segmentor.decode_head)
     head._parameters, head._buffers = {}, {}
+    head._forward_hooks, head._forward_pre_hooks = OrderedDict(), OrderedDict()  # are in the graph
     head._modules = {n: m for n, m in head._modules.items() if m and not list(m.parameters())}
     head.__dict__['forward'] = _handed_on
     segmentor.backbone = EngineNetwork(run, input_channels(model), settings.name).eval()

@@ -20,7 +20,7 @@ PRECISIONS = ('fp32', 'bf16', 'int8')
 # What pip has to install for an engine that works on exported networks.
 PACKAGES = {
     'onnxruntime': ('onnx', 'onnxscript', 'onnxruntime'),
-    'openvino': ('onnx', 'onnxscript', 'onnxruntime', 'openvino'),
+    'openvino': ('onnx', 'onnxscript', 'onnxruntime', 'openvino'),  # which checks and quantises
 }
 SUFFIX = '.onnx'
 
@@ -53,7 +53,7 @@ class Settings:
         if self.precision not in PRECISIONS:
             raise BackendError(f'precision={self.precision!r} is none of {", ".join(PRECISIONS)}.')
         if self.precision not in BACKENDS[self.backend]:
-            able = [name for name, known in BACKENDS.items() if self.precision in known]
+            able = able_to(self.precision)
             raise BackendError(
                 f'precision={self.precision!r}: backend={self.backend!r} computes in '
                 f'{" or ".join(BACKENDS[self.backend])}; choose one of them, or the backend '
@@ -76,6 +76,11 @@ class Settings:
     def name(self) -> str:
         """'onnxruntime, int8'."""
         return f'{self.backend}, {self.precision}'
+
+
+def able_to(precision: str) -> list[str]:
+    """The backends that compute in it."""
+    return [name for name, known in BACKENDS.items() if precision in known]
 
 
 def is_exported(checkpoint: str | Path | None) -> bool:
@@ -101,6 +106,13 @@ def chosen(
         raise BackendError(
             f'{checkpoint}: an exported network is run by {" or ".join(PACKAGES)}, and backend='
             f'{backend!r} was asked for; choose one of them, or give the checkpoint.'
+        )
+    if exported and precision in PRECISIONS and backend not in able_to(precision):
+        able = [name for name in able_to(precision) if name in PACKAGES]
+        raise BackendError(
+            f'{checkpoint}: backend={backend!r} computes an exported network in '
+            f'{" or ".join(BACKENDS[backend])}, and precision={precision!r} was asked for; choose '
+            f'backend={" or ".join(map(repr, able))} for it.'
         )
     if exported and fixed_sizes:
         raise BackendError(

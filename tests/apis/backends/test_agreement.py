@@ -11,7 +11,9 @@ from helpers.short_net import HEADS, short_config
 from segkit.apis import inference_model, init_model
 from segkit.apis.backends import BACKENDS
 
-SIZES = ((64, 64), (73, 101), (41, 160), (136, 88))
+# The first has maps of one pixel within heads, after which an engine kept what is wrong for the
+# fourth.
+SIZES = ((16, 16), (64, 64), (73, 101), (65, 200), (136, 88))
 WAYS = (
     (dict(mode='whole'), False),
     (dict(mode='slide', crop_size=(64, 64), stride=(43, 43)), False),
@@ -59,7 +61,7 @@ def test_an_engine_predicts_what_pytorch_predicts(name, tmp_path, capsys):
         results = {}
         for engine, model in models.items():
             model.test_cfg = test_cfg
-            images = pictures()[: 2 if views else 4]
+            images = pictures()[1:3] if views else pictures()
             results[engine] = inference_model(model, images, views, probabilities=True)
         assert all(r.probabilities.data.std(dim=(1, 2)).amax() > 1e-3 for r in results['torch'])
         for engine in EXPORTED:
