@@ -142,7 +142,7 @@ def _read_environment(launcher: str, timeout: float) -> str | None:
     for name in ('MASTER_ADDR', 'MASTER_PORT'):
         if not os.environ.get(name, '-').strip():  # of a command in a script that found nothing
             del os.environ[name]
-    port = os.environ.get('MASTER_PORT', '1')
+    port = os.environ.get('MASTER_PORT', '1').strip()
     if not (port.isdecimal() and 0 < int(port) < 65536):
         raise LaunchError(
             f'MASTER_PORT={port!r} is no port: set a number from 1 to 65535 that is free on the '

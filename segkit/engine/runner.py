@@ -18,6 +18,7 @@ the data again, and joins a job with CUDA alone.
 import copy
 import inspect
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -362,13 +363,20 @@ class Runner(Components):
         elif said := go_on(self, loop, meta.get('epoch', 0), meta['iter']):
             self.logger.warning(said)
         finish_epoch(self.param_schedulers, loop, meta['iter'])
-        self._report_differences(meta)
         self._has_loaded, self.last_good = True, path
+        self._report_differences(meta)
         self.logger.info(f'Resumed from {path} at iteration {self.iter}.')
 
     def _report_differences(self, meta: dict) -> None:
-        for line in config_differences(meta.get('config_json'), self.cfg.to_dict()):
+        changed = config_differences(meta.get('config_json'), self.cfg.to_dict())
+        for line in changed:
             self.logger.warning(f'Config changed since the checkpoint: {line}')
+        if kept := [line.partition(':')[0] for line in changed if line.startswith(_OF_THE_STATE)]:
+            self.logger.warning(
+                f'{", ".join(kept)}: of no effect here, as the checkpoint holds the state of '
+                'optimizer and schedules, which goes on. To train as they now say, start from its '
+                f'weights: --load-from {shlex.quote(str(self.last_good))}, without --resume'
+            )
         before, now = meta.get('world_size'), self.world_size
         if before is None or (before, meta.get('effective_batch')) == (now, self.effective_batch):
             return
@@ -425,6 +433,10 @@ class Runner(Components):
             return
         name = Path(given).name if given else f'{self.timestamp}.py'
         self.cfg.dump(str(Path(self.work_dir) / name))
+
+
+# What a checkpoint brings with it: rates, momenta, weight decay, and where schedules begin and end.
+_OF_THE_STATE = ('optim_wrapper.optimizer.', 'optim_wrapper.paramwise_cfg', 'param_scheduler')
 
 
 def _needed(loop: object, name: str) -> object:

@@ -208,7 +208,7 @@ def test_the_first_slurm_host_is_found_without_scontrol(monkeypatch, nodes, firs
     assert joining._first_host(nodes) == first
 
 
-@pytest.mark.parametrize('port', ['x', '0', '70000', '-1', '29500 '])
+@pytest.mark.parametrize('port', ['x', '0', '70000', '-1', '29 500'])
 def test_a_port_that_is_none_is_refused(environment, port):
     environment.setenv('MASTER_PORT', port)
     with pytest.raises(dist.LaunchError, match=f"MASTER_PORT='{port}' is no port: set a number"):

@@ -5,7 +5,9 @@ import shutil
 
 import pytest
 import torch
+from helpers.tiny_config import tiny_config
 
+from segkit.engine import Runner
 from segkit.engine.checkpoints import candidates, load_latest, load_verified
 from segkit.engine.config import config_differences
 from segkit.weights import CheckpointError
@@ -127,3 +129,22 @@ def test_a_seed_is_no_part_of_the_recipe():
 
 def test_tuples_and_lists_are_the_same_setting():
     assert config_differences(json.dumps(dict(size=[2, 3])), dict(size=(2, 3))) == []
+
+
+def test_what_the_checkpoint_brings_with_it_is_said_to_have_no_effect(tmp_path, capfd):
+    given = dict(train_cfg__max_iters=4, train_cfg__val_interval=4)
+    Runner.from_cfg(tiny_config(tmp_path, **given)).train()
+    assert 'of no effect' not in ''.join(capfd.readouterr())
+    changed = tiny_config(tmp_path, train_cfg__max_iters=6, train_cfg__val_interval=4, resume=True)
+    changed.optim_wrapper.optimizer.lr *= 2
+    changed.param_scheduler[0].end = 6
+    runner = Runner.from_cfg(changed)
+    runner.train()
+    said = ''.join(capfd.readouterr())
+    assert 'optim_wrapper.optimizer.lr, param_scheduler.0.end: of no effect here' in said
+    assert f'--load-from {tmp_path}/iter_4.pth, without --resume' in said
+    assert 'train_cfg.max_iters, ' not in said
+    assert runner.iter == 6
+    first = Runner.from_cfg(tiny_config(tmp_path / 'first', **given))
+    first._build_training()
+    assert runner.param_schedulers[0].end == first.param_schedulers[0].end  # which is as it was

@@ -35,7 +35,7 @@ def test_a_stopped_run_ends_as_one_never_stopped(tmp_path):
         made = swept(sweep, tmp_path, None, dict(os.environ))
     options, points, kinds, _ = map(set, zip(*made))
     assert options == set(OPTIONS)
-    assert len(options) == 26
+    assert len(options) == 33
     assert kinds == set(KINDS)
     assert points >= STAGES | OURS | STEPS
     assert len(STAGES) == 16

@@ -13,9 +13,10 @@ from helpers.tiny_net import TinyBackbone
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
 from segkit.models.segmentors import EncoderDecoder
-from segkit.registry import HOOKS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS
+from segkit.registry import HOOKS, LOOPS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS
 
 MODELS.register_module(name='segkit_test_tiny', module=TinyBackbone, force=True)
 
@@ -75,6 +76,15 @@ class Remembers(Hook):
 
     def after_load_checkpoint(self, runner, checkpoint):
         self.sum = checkpoint['remembered']
+
+
+# Loops of others that change nothing.
+LOOPS.register_module(
+    name='segkit_test_epochs', module=type('Epochs', (EpochBasedTrainLoop,), {}), force=True
+)
+LOOPS.register_module(
+    name='segkit_test_iterations', module=type('Iterations', (IterBasedTrainLoop,), {}), force=True
+)
 
 
 def _pictures(split: str, count: int, **more: Any) -> dict:
@@ -139,6 +149,20 @@ OPTIONS: dict[str, dict[str, Any]] = {
         'log_processor.by_epoch': True, 'default_hooks.logger.log_metric_by_epoch': True,
     },
     'epochs, files by iterations': {**_EPOCHS, 'train_cfg.val_interval': 2},
+    'epochs of an odd number': {**_EPOCHS, 'train_dataloader.dataset.num_images': 5},
+    'epochs, the rest left out': {
+        **_EPOCHS, 'train_dataloader.dataset.num_images': 5, 'train_dataloader.drop_last': True},
+    'epochs, steps of batches of two': {
+        **_EPOCHS, 'train_dataloader.dataset.num_images': 6, 'train_cfg.accumulate': 2},
+    'epochs, accumulated across them': {
+        **_EPOCHS, 'train_dataloader.dataset.num_images': 6,
+        'optim_wrapper.accumulative_counts': 2},
+    'epochs, validations of changing intervals': {
+        **_EPOCHS, 'train_cfg.dynamic_intervals': [(2, 2)], _FILES + 'by_epoch': True},
+    'epochs of a loop of others': {
+        **_EPOCHS,
+        'train_cfg': dict(type='segkit_test_epochs', max_epochs=3, val_interval=2)},
+    'iterations of a loop of others': {'train_cfg.type': 'segkit_test_iterations'},
     'epochs, saved at validations': {
         **_EPOCHS,
         _FILES + 'interval': None,
