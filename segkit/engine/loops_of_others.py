@@ -27,6 +27,14 @@ def epoch_length(loop: Any) -> int:
     return getattr(loop, 'epoch_length', 0)
 
 
+def ends_epoch(loop: Any, iteration: int) -> bool:
+    """Whether an epoch is over once ``iteration`` iterations are done, of a loop by epochs."""
+    length = epoch_length(loop)
+    if hasattr(loop, 'place_in_epoch'):
+        return bool(length) and loop.place_in_epoch(iteration) == 0
+    return bool(length) and iteration % length == 0
+
+
 def counts_epochs(loop: Any) -> bool:
     """Whether its hooks are called at epochs' ends; of one that does not tell, yes."""
     return getattr(loop, 'by_epoch', not isinstance(loop, IterBasedTrainLoop))
@@ -35,24 +43,24 @@ def counts_epochs(loop: Any) -> bool:
 def finish_epoch(schedulers: Any, loop: Any, iteration: int) -> None:
     """The step of schedules by epochs that a file lacks which was saved at the end of an epoch and
     before them, as mmengine's CheckpointHook by iterations does."""
-    length = epoch_length(loop)
-    if not length or iteration % length:
+    if not ends_epoch(loop, iteration):
         return
     several = list(schedulers.values()) if isinstance(schedulers, dict) else [schedulers or []]
     for scheduler in (one for some in several for one in some):
-        if scheduler.by_epoch and steps_taken(scheduler) == iteration // length - 1:
+        if scheduler.by_epoch and steps_taken(scheduler) == loop.epoch - 1:
             with warnings.catch_warnings():  # that this process has not stepped the optimizer
                 warnings.simplefilter('ignore')
                 scheduler.step()
 
 
-def go_on(runner: 'Runner', loop: Any, epoch: int, iteration: int) -> str:
+def go_on(runner: 'Runner', loop: Any, epoch: int, iteration: int, samples_seen: int | None) -> str:
     """Place a loop of others after ``iteration`` iterations; returns what it cannot do, if any."""
     length, world = epoch_length(loop), runner.world_size
-    epoch, done = divmod(iteration, length) if length else (epoch, 0)
+    batch = batch_of(loop.dataloader) * world
+    seen = iteration * batch if samples_seen is None else samples_seen
+    epoch, done = divmod(seen // batch, length) if length else (epoch, 0)
     place_loop(loop, epoch, iteration)
     if isinstance(loop, IterBasedTrainLoop):
-        seen = iteration * batch_of(loop.dataloader) * world
         loop.dataloader_iterator = batches_after(loop.dataloader, iteration, seen, world)
         return ''
     if length:

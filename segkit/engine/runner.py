@@ -360,7 +360,9 @@ class Runner(Components):
         meta, loop = checkpoint['meta'], self.train_loop
         if hasattr(loop, 'start_at'):
             loop.start_at(meta['iter'], meta.get('samples_seen'))
-        elif said := go_on(self, loop, meta.get('epoch', 0), meta['iter']):
+        elif said := go_on(
+            self, loop, meta.get('epoch', 0), meta['iter'], meta.get('samples_seen')
+        ):
             self.logger.warning(said)
         finish_epoch(self.param_schedulers, loop, meta['iter'])
         self._has_loaded, self.last_good = True, path

@@ -76,6 +76,7 @@ class TrainLoop(BaseLoop):
         self.max_epochs = int(max_epochs or 1)
         self.max_iters = int(max_iters or self.max_epochs * self.epoch_length)
         self._epoch = self._iter = 0
+        self._elsewhere = 0  # iterations done beyond those that the epochs done have in this run
         self._batches: Iterator | None = None  # what the loader still gives
         self._loader = self.dataloader
         self.val_begin = val_begin
@@ -98,7 +99,18 @@ class TrainLoop(BaseLoop):
     def start_at(self, iteration: int, samples_seen: int | None) -> None:
         """Go on after ``iteration`` iterations, at that place in the endless order of samples."""
         self._iter, self.samples_seen = iteration, samples_seen
-        self._epoch = iteration // self.epoch_length if self.by_epoch else 0
+        self._epoch = 0
+        if self.by_epoch:
+            # The samples say how many epochs are done: fewer or larger batches than before the stop
+            # make their iterations others.
+            done = iteration if samples_seen is None else samples_seen // self.samples_per_iter
+            self._elsewhere = iteration - done
+            self.max_iters = self._elsewhere + self.max_epochs * self.epoch_length
+            self._epoch = done // self.epoch_length
+
+    def place_in_epoch(self, iteration: int) -> int:
+        """Iterations of the epoch under way once ``iteration`` are done; 0 at an epoch's end."""
+        return (iteration - self._elsewhere) % self.epoch_length if self.by_epoch else iteration
 
     def run(self) -> torch.nn.Module:
         with explained(lambda: f'iteration {min(self._iter + 1, self.max_iters)}'):
@@ -138,7 +150,7 @@ class TrainLoop(BaseLoop):
         runner.model.train()
         while not last:
             self._train_one_iteration()
-            last = self._iter % self.epoch_length == 0
+            last = self.place_in_epoch(self._iter) == 0
         runner.call_hook('after_train_epoch')
         self._epoch += 1
 
@@ -162,7 +174,7 @@ class TrainLoop(BaseLoop):
             self._batches = endless_batches(self._loader, done, runner.world_size)
         beat(f'in iteration {self._iter + 1}')
         seed_iteration(runner.seed, runner.rank, self._iter)
-        number = self._iter % self.epoch_length if self.by_epoch else self._iter
+        number = self.place_in_epoch(self._iter)
         logs: list[dict] = []
         for _ in range(self.accumulate):
             batch = next(self._batches)
@@ -180,9 +192,11 @@ class TrainLoop(BaseLoop):
 
     def validates_after(self, iteration: int) -> bool:
         """Whether a validation follows once ``iteration`` iterations are done."""
-        if self.runner.val_loop is None or (self.by_epoch and iteration % self.epoch_length):
+        if self.runner.val_loop is None or (self.by_epoch and self.place_in_epoch(iteration)):
             return False
-        done = iteration // self.epoch_length if self.by_epoch else iteration
+        done = iteration
+        if self.by_epoch:
+            done = (iteration - self._elsewhere) // self.epoch_length
         due = done % self._interval_at(done) == 0 or iteration == self.max_iters
         return done >= self.val_begin and due
 

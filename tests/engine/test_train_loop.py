@@ -1,11 +1,15 @@
 """Validating and accumulating: what the loops count, average and refuse."""
 
+from collections import Counter
+
 import pytest
 import torch
 from helpers.runs import read, train
+from helpers.small_runs import small_config
 from helpers.tiny_config import NO_VALIDATION, tiny_config
+from mmengine.hooks import Hook
 
-from segkit.engine import ConfigError, Runner
+from segkit.engine import ConfigError, Runner, stops
 
 
 @pytest.mark.parametrize('batch_size', [1, 2])
@@ -118,3 +122,43 @@ def test_mmengines_runner_trains_with_our_parts_and_one_warning_says_what_it_lac
     theirs = runner.model.state_dict()
     # SyncBN becomes mmengine's own class there, of the same numbers.
     assert [k for k, v in ours.model.state_dict().items() if not torch.equal(v, theirs[k])] == []
+
+
+class _Images(Hook):
+    """Notes which pictures came, and where the epochs ended; a signal after ``at`` iterations,
+    heard in the next."""
+
+    def __init__(self, at: int | None = None) -> None:
+        self.at, self.seen, self.ends = at, Counter(), []
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        self.seen.update(sample.img_path for sample in data_batch['data_samples'])
+        if runner.iter + 1 == self.at:
+            stops.ask()
+
+    def after_train_epoch(self, runner):
+        self.ends.append((runner.epoch + 1, runner.iter))
+
+
+@pytest.mark.parametrize(('batch', 'ends'), [(4, [(2, 7), (3, 9)]), (1, [(2, 10), (3, 18)])])
+def test_a_run_by_epochs_goes_on_to_its_last_epoch_in_batches_of_another_size(
+    tmp_path, batch, ends
+):
+    def run(hook, size, **more):
+        changed = {'train_dataloader.dataset.num_images': 8, 'train_dataloader.batch_size': size}
+        cfg = small_config(tmp_path, 'epochs', **changed, **more)
+        runner = Runner.from_cfg(cfg)
+        runner.register_hook(hook)
+        return runner
+
+    first, second = _Images(5), _Images()
+    with pytest.raises(SystemExit):
+        run(first, 2).train()
+    stops._Stop.asked = None
+    resumed = run(second, batch, resume=True)
+    resumed.train()
+    assert first.ends == [(1, 4)]
+    assert second.ends == ends
+    assert set((first.seen + second.seen).values()) == {3}
+    assert (tmp_path / 'last_checkpoint').read_text() == 'epoch_3.pth'
+    assert read(tmp_path / 'epoch_3.pth')['meta']['iter'] == resumed.iter == ends[-1][1]

@@ -17,7 +17,7 @@ from segkit.engine.checkpoints import POINTER, noted, publish
 from segkit.engine.errors import TrainingError
 from segkit.engine.hooks.each_iteration import Given
 from segkit.engine.hooks.watched_score import better_rules, listed, watched_score
-from segkit.engine.loops_of_others import counts_epochs, epoch_length
+from segkit.engine.loops_of_others import counts_epochs, ends_epoch, epoch_length
 from segkit.engine.validation import ValLoop
 from segkit.errors import ConfigError, UserError
 from segkit.registry import HOOKS
@@ -154,9 +154,8 @@ class CheckpointHook(Hook):
         """Save now, or once what follows at this iteration is done, from which a resumed run starts
         too: the steps of schedules by epochs, the scores of a validation."""
         self._due = self.filename_tmpl.format(done), meta
-        length = 0 if self.by_epoch else epoch_length(runner.train_loop)
-        ends_epoch = length and done % length == 0
-        if not ends_epoch and not self._scores_follow(runner, meta['iter']):
+        waits = not self.by_epoch and ends_epoch(runner.train_loop, done)
+        if not waits and not self._scores_follow(runner, meta['iter']):
             self._save(runner, *self._due)
 
     @staticmethod

@@ -9,7 +9,7 @@ from segkit.engine import stops
 from segkit.engine.dist import any_rank, leave_dist
 from segkit.engine.hooks.checkpoint import CheckpointHook
 from segkit.engine.hooks.each_iteration import Given
-from segkit.engine.loops_of_others import epoch_length
+from segkit.engine.loops_of_others import ends_epoch
 from segkit.registry import HOOKS
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ class PreemptionHook(Hook):
     def after_train_iter(
         self, runner: 'Runner', batch_idx: int, data_batch: Given = None, outputs: Given = None
     ) -> None:
-        done, epoch = runner.iter + 1, epoch_length(runner.train_loop)
-        if runner.stop_requested and (not epoch or done % epoch):
+        done = runner.iter + 1
+        if runner.stop_requested and not ends_epoch(runner.train_loop, done):
             self._stop(runner, done, f'after iteration {done}')
 
     def after_train_epoch(self, runner: 'Runner') -> None:
