@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from segkit.ops import triton_psa
-from segkit.ops.gemm import sum_of_channel_products
+from segkit.ops.channel_products import sum_of_channel_products
 from segkit.ops.psa_grouped import Groups, Window, pack_tokens, skew, unpack_tokens, unskew
 from segkit.ops.psa_window import Reach
 

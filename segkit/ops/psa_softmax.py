@@ -41,7 +41,8 @@ from torch import Tensor
 
 from segkit.ops import psa_grouped_passes as grouped
 from segkit.ops.autograd_context import Context
-from segkit.ops.gemm import matmul_nt, runs_of, sum_of_channel_products
+from segkit.ops.channel_products import sum_of_channel_products
+from segkit.ops.gemm import matmul_nt, takes
 from segkit.ops.psa_window import Block, Reach, Rectangle, Tile, cut, overlap
 
 # Measured choices. A large patch wastes more arithmetic (P * Q places for S * U pairs), a small one
@@ -50,6 +51,7 @@ PATCH_ROWS = 200
 CHUNK_BYTES = 64 * 2**20  # logits of a block of distribute, on a CPU
 DEVICE_BYTES = 2**30  # band and logits at once on any other device, where launches cost more
 NARROW = 0.7  # share of the columns that a block narrower than the map may look at
+RUN = 128  # channels added up in one go where oneDNN multiplies: segkit/ops/gemm.py
 
 ALL = (slice(None),)  # index of one whole axis, to be added to those of others
 Tensors3 = tuple[Tensor, Tensor, Tensor]
@@ -60,7 +62,8 @@ class Window:
 
     def __init__(self, feat: Tensor, weight: Tensor, mask: tuple[int, int]) -> None:
         n, c, h, w = feat.shape
-        self.size, self.mask, self.runs = (n, h, w), mask, runs_of(feat, c)
+        self.size, self.mask = (n, h, w), mask
+        self.runs = c // RUN if takes(feat, feat) and c % RUN == 0 else 1
         self.statistics = torch.promote_types(feat.dtype, torch.float32)
         tokens = feat.unflatten(1, (self.runs, -1)).permute(1, 0, 3, 4, 2)
         self.tokens = tokens.contiguous()  # (runs, N, H, W, C / runs)

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from segkit.ops.autograd_context import Context
-from segkit.ops.gemm import sum_of_channel_products
+from segkit.ops.channel_products import sum_of_channel_products
 
 CHUNK = 256  # queries at once on a CPU
 DEVICE_BYTES = 2**30  # three maps of scores at once on any other device

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from segkit.ops.gemm import sum_of_channel_products
+from segkit.ops.channel_products import sum_of_channel_products
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
