@@ -16,18 +16,19 @@ def inputs_of(n, side, mask, dtype=torch.float32):
 
 
 @pytest.mark.parametrize('n', [1, 2])
+@pytest.mark.parametrize('softmax', [True, False], ids=['softmax', 'plain'])
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize('mask', MASKS, ids=str)
 @pytest.mark.parametrize('collect', [True, False], ids=['collect', 'distribute'])
-def test_attention_of_a_large_map_is_few_operations(collect, mask, dtype, n):
+def test_attention_of_a_large_map_is_few_operations(collect, mask, dtype, softmax, n):
     inputs = inputs_of(n, 97, mask, dtype)
     with Operations() as forward, torch.no_grad():
-        out, lse, kept = psa_softmax.attend(*inputs, collect, *mask, True, False)
+        out, lse, kept = psa_softmax.attend(*inputs, collect, *mask, softmax, False)
     assert out.shape == inputs[0].shape
     assert {'mm', 'bmm'} <= set(forward.issued)  # the counter saw the inside
     assert forward.issued.total() <= 120
     with Operations() as backward, torch.no_grad():
-        psa_softmax.attend_backward(out, *inputs, out, lse, kept, collect, *mask, True)
+        psa_softmax.attend_backward(out, *inputs, out, lse, kept, collect, *mask, softmax)
     assert backward.issued.total() <= 150
 
 
