@@ -329,8 +329,11 @@ class Components:
         """Add a hook behind those of its priority."""
         if isinstance(hook, dict):
             hook = dict(hook)
-            priority = hook.pop('priority', None) if priority is None else priority
+            own = hook.pop('priority', None)
+            priority = own if priority is None else priority
             hook = HOOKS.build(hook)
+        if not hasattr(hook, 'priority'):
+            raise ConfigError(f'custom_hooks: {hook!r} is neither a Hook nor the config of one')
         if priority is not None:
             hook.priority = priority
         rank = get_priority(hook.priority)

@@ -45,7 +45,14 @@ def ready(
     Args:
         wrapper: ``model_wrapper_cfg``, DDP unless its type is another. cfg: the whole config.
     """
-    note = ''
+    note, wanted = '', cfg.get('sync_bn')
+    if wanted not in (None, 'torch', 'mmcv'):
+        raise ConfigError(
+            f"sync_bn={wanted!r}: 'torch' ('mmcv' is the same here) has each batch norm count over "
+            'all ranks; leave it out for norms as norm_cfg says'
+        )
+    if wanted and distributed and not ON_CPU:  # whose SyncBN would be turned back
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     count = sum(isinstance(m, nn.SyncBatchNorm) for m in model.modules())
     if count and (ON_CPU or not distributed):
         # torch's SyncBatchNorm refuses CPU tensors, under DDP too, and mmengine reverts it only

@@ -78,8 +78,8 @@ class Runner(Components):
         cfg: the whole config, which is saved with the run. It may also hold ``compile`` (True or
             options of ``torch.compile``: the network alone), ``channels_last``,
             ``freeze`` (patterns of parts that stay as they are), ``find_unused_parameters``,
-            ``model_wrapper_cfg``, ``activation_checkpointing``,
-            ``efficient_conv_bn_eval``.
+            ``model_wrapper_cfg``, ``sync_bn`` ('torch': each batch norm over all ranks),
+            ``activation_checkpointing``, ``efficient_conv_bn_eval``.
     """
 
     _has_loaded = _built_training = _has_begun = False

@@ -15,7 +15,7 @@ from mmengine.runner import LogProcessor
 from mmengine.runner import Runner as TheirRunner
 
 from segkit.engine import ConfigError, Runner
-from segkit.engine.model_setup import wrap
+from segkit.engine.model_setup import ready, wrap
 
 METHODS = [name for name, value in vars(TheirRunner).items()
            if (inspect.isfunction(value) or isinstance(value, staticmethod))
@@ -190,6 +190,17 @@ def test_hooks_may_be_exchanged_as_a_list(tmp_path):
     assert once not in made.hooks
 
 
+def test_the_priority_of_a_call_goes_before_that_of_a_config(tmp_path):
+    made = runner(tmp_path)
+    made.register_hook(dict(type='EmptyCacheHook', priority='HIGHEST'))
+    made.register_hook(dict(type='SyncBuffersHook', priority=1), priority=100)
+    names = [type(hook).__name__ for hook in made.hooks]
+    assert names.index('EmptyCacheHook') <= 1
+    assert names[-1] == 'SyncBuffersHook'
+    with pytest.raises(ConfigError, match='custom_hooks: 3 is neither a Hook'):
+        made.register_hook(3)
+
+
 def test_built_schedules_are_not_scaled_past(tmp_path):
     net = Net()
     wrapper = OptimWrapper(torch.optim.SGD(net.parameters(), lr=0.1))
@@ -243,3 +254,16 @@ def test_points_and_scores_tell_runs_apart(tmp_path, trained):
     assert len(Points()) == 12
     assert isinstance(trained.test_evaluator.metrics[0], Right)
     assert scores_of(trained.test()) != scores_of(runner(tmp_path / 'fresh').test())
+
+
+@pytest.mark.parametrize(('on_cpu', 'kind'), [(False, torch.nn.SyncBatchNorm),
+                                              (True, torch.nn.BatchNorm1d)])  # fmt: skip
+def test_batch_norms_become_synchronised_where_a_config_says_so(monkeypatch, on_cpu, kind):
+    """torch's refuses the CPU, where they stay what they are."""
+    monkeypatch.setattr('segkit.engine.model_setup.ON_CPU', on_cpu)
+    wrapped, _ = ready(Net(), dict(type='Plain'), dict(sync_bn='torch'), distributed=True)
+    assert type(wrapped.module.net[1]) is kind
+    alone, _ = ready(Net(), None, dict(sync_bn='torch'), distributed=False)
+    assert type(alone.net[1]) is torch.nn.BatchNorm1d
+    with pytest.raises(ConfigError, match="sync_bn='own': 'torch'"):
+        ready(Net(), None, dict(sync_bn='own'), distributed=True)
