@@ -155,9 +155,12 @@ class BaseDecodeHead(CountsAsModule, nn.Module):
     def init_weights(self) -> None:
         """The classifier's (or ``init_cfg``'s) start; the ConvModules drew theirs when built."""
         if self.init_cfg is None:
-            nn.init.normal_(self.conv_seg.weight, std=0.01)
-            if self.conv_seg.bias is not None:
-                nn.init.zeros_(self.conv_seg.bias)
+            own = getattr(self, 'conv_seg', None)  # exchanged, or taken out
+            for layer in own.modules() if own is not None else ():
+                if isinstance(layer, nn.modules.conv._ConvNd | nn.Linear):
+                    nn.init.normal_(layer.weight, std=0.01)
+                    if layer.bias is not None:
+                        nn.init.zeros_(layer.bias)
             return
         from segkit.weights import apply_init_cfg
 

@@ -233,6 +233,21 @@ def test_out_channels_that_do_not_fit_are_refused():
         linear(out_channels=3)
 
 
+def test_a_classifier_that_was_exchanged_or_taken_out_starts_as_well():
+    layers = torch.nn.Conv2d(4, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Conv2d(4, 5, 1)
+    head = linear()
+    head.conv_seg = torch.nn.Sequential(*layers)
+    head.init_weights()
+    assert all(0 < layers[i].weight.std() < 0.02 for i in (0, 2))
+    assert not any(layers[i].bias.any() for i in (0, 2))
+    assert (layers[1].weight == 1).all()
+    for other in (torch.nn.Identity(), None):
+        head.conv_seg = other
+        head.init_weights()
+    del head.conv_seg
+    head.init_weights()
+
+
 def test_classifier_starts_small_and_init_cfg_overrides_it():
     head = linear(channels=64, in_channels=64, num_classes=100)
     head.init_weights()
