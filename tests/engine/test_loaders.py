@@ -30,7 +30,7 @@ from segkit.engine.loaders import guard_workers
 
 if __name__ == '__main__':
     seen = []
-    for number in (signal.SIGTERM, signal.SIGUSR1):
+    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
         signal.signal(number, lambda number, frame: seen.append(number))
     loader = guard_workers(DataLoader(
         range(12), num_workers=2, persistent_workers=True, multiprocessing_context=sys.argv[1]))
@@ -48,7 +48,10 @@ def start(tmp_path, method: str) -> subprocess.Popen:
     process = subprocess.Popen(
         [sys.executable, str(script), method], text=True, start_new_session=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path), OMP_NUM_THREADS='1'),
+        env=dict(
+            os.environ, PYTHONPATH=os.pathsep.join(sys.path), OMP_NUM_THREADS='1',
+            PYTHONWARNINGS='ignore:This DataLoader will create',  # torch's, on a single core
+        ),
     )  # fmt: skip
     assert process.stdout.readline() == '0 1\n'
     return process
@@ -71,7 +74,7 @@ def test_a_process_ends_at_once_with_idle_workers(tmp_path, method):
     assert finish(start(tmp_path, method)) == f'{list(range(2, 12))} []\n'
 
 
-@pytest.mark.parametrize('name', ['SIGTERM', 'SIGUSR1'])
+@pytest.mark.parametrize('name', ['SIGTERM', 'SIGUSR1', 'SIGHUP'])
 def test_workers_outlive_a_signal_to_the_whole_group(tmp_path, name):
     process = start(tmp_path, 'fork')
     os.killpg(process.pid, getattr(signal, name))
