@@ -102,6 +102,16 @@ def test_convolutions_that_are_changed_change_the_logits(name, args):
     assert not same
 
 
+@torch.no_grad()
+def test_a_layer_put_between_those_of_the_attention_counts():
+    head, inputs = built('PSAHead', {}, False), maps('PSAHead')
+    want = head(inputs)
+    head.attention.insert(1, nn.Identity())
+    torch.testing.assert_close(head(inputs), want, rtol=1e-4, atol=1e-4)
+    head.attention[1] = nn.Tanh()
+    assert not torch.allclose(head(inputs), want, rtol=1e-3, atol=1e-3)
+
+
 LOSSES = {name: loss for name, loss in found.losses().items() if name != 'Accuracy'}
 
 

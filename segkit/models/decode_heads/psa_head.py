@@ -139,7 +139,8 @@ class PSAHead(BaseDecodeHead):
         """
         last: Any = attention[-1]
         scale = 1.0 / self.normalization_factor
-        if self.compact or not (is_plain(last) and is_untouched(attention, nn.Sequential)):
+        as_built = len(attention) == 2 and is_untouched(attention, nn.Sequential)
+        if self.compact or not (as_built and is_plain(last)):
             return self._of_logits(x, attention(x), direction) * scale
         return psa_attention(
             x,
