@@ -74,6 +74,10 @@ def init_model(
     """
     device, kind = _usable(device), _floating(dtype)
     settings = chosen(backend, checkpoint, precision, fixed_sizes, calibration)
+    if key_map and is_exported(checkpoint):
+        raise UserError(
+            f'{checkpoint}: key_map names weights, and an exported network has its own.'
+        )
     _refuse_contradictions(settings, channels_last, bf16, kind)
     cfg = _of_today(load_config(config, cfg_options))
     if checkpoint is not None and Path(checkpoint).is_dir():

@@ -273,6 +273,7 @@ class OwnSteps(EncoderDecoder):
         (dict(bf16=True, dtype='float16'), 'bf16=True leaves weights in float32'),
         (dict(backend='onnxruntime', precision='int8'), 'train_dataloader.dataset, and the config'),
         (dict(checkpoint='net.onnx', backend='torch'), 'run by onnxruntime or openvino'),
+        (dict(checkpoint='net.onnx', key_map={'a.': ''}), 'net.onnx: key_map names weights'),
         (dict(checkpoint='net.onnx', fixed_sizes=True), 'has the sizes it was exported with'),
         (dict(checkpoint='net.onnx', precision='bf16'), "choose backend='openvino' for it"),
         (dict(checkpoint='net.onnx'), 'net.onnx: is no ONNX file.*Export the network again'),

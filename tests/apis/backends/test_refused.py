@@ -133,6 +133,18 @@ def test_hooks_of_torch_itself_are_what_a_layer_computes(weights):
     assert torch.equal(_classes(with_backend(model, Settings('onnxruntime'), weights)), expected)
 
 
+def test_hooks_in_the_graph_are_not_run_again_on_its_logits():
+    model = build('fcn')
+    model.decode_head.gain = nn.Parameter(torch.ones(2, 2))
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', FutureWarning)
+        nn.utils.weight_norm(model.decode_head, 'gain')
+    assert model.decode_head._forward_pre_hooks
+    with_backend(model, Settings('compile'), None)
+    logits = torch.zeros(1, 5, 8, 8)
+    assert model.decode_head(logits) is logits
+
+
 def test_another_engine_does_not_silently_stay_out(weights):
     model = init_model(short_config('fcn'), weights, backend='onnxruntime')
     with pytest.raises(BackendError, match='run by onnxruntime, fp32 already'):
