@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from segkit.ops import wide_conv
-from segkit.ops.wide_conv import Ways, takes
+from segkit.ops.wide_conv import Ways, shape_of, takes
 
 # Shares of the products that meet the map below which it pays: matrix products are not as fast as
 # convolutions, and for a small map the filters are what it takes time to put in order.
@@ -70,6 +70,10 @@ def convolve(x: Tensor, weight: Tensor, dilation: int, turned: bool = False) -> 
     return out
 
 
+operator = torch.library.custom_op('segkit::far_taps', convolve, mutates_args=())
+operator.register_fake(shape_of)
+
+
 def by_filters(x: Tensor, grad: Tensor, dilation: int) -> Tensor:
     """The gradient by the filters, (K, C, 3, 3), of that by the outputs, ``grad`` (N, K, H, W)."""
     out = x.new_empty((grad.shape[1], x.shape[1], 3, 3))
@@ -103,4 +107,4 @@ def ways(x: Tensor, weight: Tensor, dilation: int) -> Ways | None:
     trains = weight.requires_grad and torch.is_grad_enabled()
     if not pixels and not (trains and filters):
         return None
-    return Ways(convolve if pixels else None, by_filters if filters else None)
+    return Ways(convolve if pixels else None, by_filters if filters else None, operator)

@@ -1,7 +1,9 @@
 """Convolutions that keep the size, in products of ours where those take less than torch's.
 
 What may be done so is said here (`takes`); where it pays, and the products, say winograd.py and
-far_taps.py, each with a function from inputs to `Ways`, or None. `conv2d` goes them.
+far_taps.py, each with a function from inputs to `Ways`, or None. `conv2d` goes them. Compiled
+without gradients each is a torch.library operator, one opaque node; exported networks, and those
+compiled with gradients, have a plain convolution.
 
 Legend: x (N, C, H, W), weight (K, C, 3, 3), out (N, K, H, W).
 """
@@ -35,10 +37,12 @@ class ByFilters(Protocol):
 
 
 class Ways(NamedTuple):
-    """How to go, forward and by the inputs, and by the filters; None: as torch does."""
+    """How to go, forward and by the inputs, and by the filters; None: as torch does. And what the
+    compiler sees of the first."""
 
     convolve: Convolve | None
     by_filters: ByFilters | None
+    operator: Convolve
 
 
 class _Kept(Context, Protocol):
@@ -64,7 +68,7 @@ class _Convolution(torch.autograd.Function):
         d, (of_x, of_weight, *_) = ctx.dilation, ctx.needs_input_grad
         how = {'padding': d, 'dilation': d}
         # Ours have no gradient: somebody may differentiate this one.
-        convolve, by_filters = (None, None) if torch.is_grad_enabled() else ctx.ways
+        convolve, by_filters, _ = (None,) * 3 if torch.is_grad_enabled() else ctx.ways
         by_input = by_weight = None
         if of_x and convolve is not None:
             by_input = convolve(grad, weight, d, turned=True)
@@ -77,10 +81,18 @@ class _Convolution(torch.autograd.Function):
         return by_input, by_weight, None, None
 
 
+def shape_of(x: Tensor, weight: Tensor, dilation: int, turned: bool = False) -> Tensor:
+    """An empty output of `Convolve`, for the compiler."""
+    return x.new_empty((x.shape[0], weight.shape[1 if turned else 0], *x.shape[2:]))
+
+
 def takes(x: Tensor, weight: Tensor) -> bool:
-    """Whether it is for code of ours: float32 on a CPU, 3x3 and wide, and no exporter, compiler or
-    autocast at work."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or type(x) is not Tensor:
+    """Whether it is for code of ours: float32 on a CPU, 3x3 and wide, and no exporter or autocast
+    at work, and no compiler where there are gradients."""
+    if torch.compiler.is_compiling():
+        if torch.compiler.is_exporting() or torch.is_grad_enabled():
+            return False
+    elif torch.jit.is_tracing() or type(x) is not Tensor:
         return False
     if x.device.type != 'cpu' or not x.dtype == weight.dtype == torch.float32 or x.dim() != 4:
         return False
@@ -95,5 +107,8 @@ def conv2d(
     """``F.conv2d(x, weight, bias, padding=dilation, dilation=dilation)``, equal to rounding."""
     if ways is None:
         return F.conv2d(x, weight, bias, padding=dilation, dilation=dilation)
-    out = _Convolution.apply(x, weight, dilation, ways)
+    if torch.compiler.is_compiling():
+        out = ways.operator(x, weight, dilation)
+    else:
+        out = _Convolution.apply(x, weight, dilation, ways)
     return out if bias is None else out.add_(bias[:, None, None])

@@ -34,7 +34,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segkit.ops import wide_conv
-from segkit.ops.wide_conv import TAPS, Ways, takes
+from segkit.ops.wide_conv import TAPS, Ways, shape_of, takes
 
 STEP, SIDE = 4, 6  # outputs and inputs of a tile, a side
 POINTS = (Fraction(0), Fraction(11, 16), Fraction(-11, 16), Fraction(3, 2), Fraction(-3, 2))
@@ -165,6 +165,10 @@ def convolve(x: Tensor, weight: Tensor, dilation: int, turned: bool = False) -> 
     return out[:, :, : grid.height, : grid.width].contiguous()
 
 
+operator = torch.library.custom_op('segkit::winograd', convolve, mutates_args=())
+operator.register_fake(shape_of)
+
+
 def by_filters(x: Tensor, grad: Tensor, dilation: int) -> Tensor:
     """The gradient by the filters, (K, C, 3, 3), of that by the outputs, ``grad`` (N, K, H, W)."""
     grid = _Grid(x.shape[0], x.shape[2], x.shape[3], dilation)
@@ -196,4 +200,4 @@ def ways(x: Tensor, weight: Tensor, dilation: int) -> Ways | None:
     grid = _Grid(x.shape[0], x.shape[2], x.shape[3], dilation)
     pixels = grid.images * grid.height * grid.width
     pays = pixels >= wide_conv.LEAST_PIXELS and grid.whole_pixels <= MOST_WHOLE * pixels
-    return Ways(convolve, by_filters) if pays else None
+    return Ways(convolve, by_filters, operator) if pays else None

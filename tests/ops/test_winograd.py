@@ -113,7 +113,7 @@ PLAIN = {
 def test_where_it_does_not_pay_torch_convolves(case):
     x, weight, dilation, pays = PLAIN[case]
     found = winograd.ways(x, weight, dilation)
-    assert found == ((winograd.convolve, winograd.by_filters) if pays else None)
+    assert found == ((winograd.convolve, winograd.by_filters, winograd.operator) if pays else None)
 
 
 def test_autocast_and_exporters_get_the_plain_convolution():
