@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from helpers.make_data import PREFIX
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 
 from segkit.datasets import BaseSegDataset, DataError, decode
 from segkit.datasets.cache_writer import write_cache
@@ -246,3 +246,16 @@ def test_sizes_are_compared_in_either_order_of_loading(tmp_path, order, joined):
     files['pipeline'] = [*LOAD[::order], dict(type='RandomCrop', crop_size=(4, 4))]
     with pytest.raises(DataError, match=r'x\.png: the label is 10x13 .* is 10x14'):
         BaseSegDataset(**files, fast_pipeline=joined)[0]
+
+
+def test_the_name_of_a_chunk_within_another_is_no_chunk():
+    note = PngImagePlugin.PngInfo()
+    note.add_text('Comment', 'eXIf')
+    data = saved(PICTURE, 'PNG', pnginfo=note)
+    assert b'eXIf' in data
+    assert decode.exif_of_png(data) is None
+    turned = saved(PICTURE, 'PNG', 6, pnginfo=note)
+    assert decode.exif_of_png(turned)
+    assert [decode.orientation(d) for d in (data, turned)] == [None, 6]
+    for cut in range(len(turned)):
+        decode.exif_of_png(turned[:cut])
