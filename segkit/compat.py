@@ -248,7 +248,7 @@ def place_loop(loop: Any, epoch: int, iteration: int) -> None:
     loop._epoch, loop._iter = epoch, iteration
 
 
-def steps_taken(scheduler: Any) -> int | None:
+def steps_taken(scheduler: object) -> int | None:
     """How often a schedule has been stepped; None of one that does not tell."""
     return getattr(scheduler, '_global_step', None)
 

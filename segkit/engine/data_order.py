@@ -102,7 +102,7 @@ class _Advanced(Sampler):
     def __init__(self, batches: Any, skip: int) -> None:
         self.batches, self.skip = batches, skip
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         if name == 'batches':  # asked for while it is unpickled
             raise AttributeError(name)
         return getattr(self.batches, name)  # its size, and the sampler that a hook looks for

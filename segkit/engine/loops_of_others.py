@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from segkit.engine.runner import Runner
 
 
-def epoch_length(loop: Any) -> int:
+def epoch_length(loop: object) -> int:
     """Iterations of an epoch; 0 where the whole run is one."""
     if isinstance(loop, EpochBasedTrainLoop):
         return len(loop.dataloader)
     return getattr(loop, 'epoch_length', 0)
 
 
-def ends_epoch(loop: Any, iteration: int) -> bool:
+def ends_epoch(loop: object, iteration: int) -> bool:
     """Whether an epoch is over once ``iteration`` iterations are done, of a loop by epochs."""
     length = epoch_length(loop)
     if hasattr(loop, 'place_in_epoch'):
@@ -35,7 +35,7 @@ def ends_epoch(loop: Any, iteration: int) -> bool:
     return bool(length) and iteration % length == 0
 
 
-def counts_epochs(loop: Any) -> bool:
+def counts_epochs(loop: object) -> bool:
     """Whether its hooks are called at epochs' ends; of one that does not tell, yes."""
     return getattr(loop, 'by_epoch', not isinstance(loop, IterBasedTrainLoop))
 
@@ -79,7 +79,7 @@ def _within_epoch(loop: Any, epoch: int, done: int) -> None:
     place_after(loop.dataloader, done)
     run_iter = loop.run_iter
 
-    def numbered(idx: int, data_batch: Any) -> object:
+    def numbered(idx: int, data_batch: object) -> object:
         return run_iter(idx + done if loop.epoch == epoch else idx, data_batch)
 
     loop.run_iter = numbered
@@ -117,7 +117,7 @@ class LoopOfOthersHook(Hook):
         seed_iteration(runner.seed, runner.rank, iteration)
 
 
-def _validates_now(loop: Any) -> bool:
+def _validates_now(loop: object) -> bool:
     """Whether one of mmengine's loops would have validated where it is."""
     if not isinstance(loop, (EpochBasedTrainLoop, IterBasedTrainLoop)):
         return False

@@ -298,7 +298,7 @@ class Runner(Components):
     def load_checkpoint(
         self,
         filename: str,
-        map_location: Any = 'cpu',
+        map_location: object = 'cpu',
         strict: bool | None = None,
         revise_keys: Sequence[tuple[str, str]] = (),
     ) -> dict:

@@ -24,8 +24,8 @@ class PatchEmbed(_PatchEmbed):
         conv_type: str = 'Conv2d',
         kernel_size: int | tuple[int, int] = 16,
         stride: int | tuple[int, int] | None = None,
-        *args: Any,
-        **kwargs: Any,
+        *args: object,
+        **kwargs: object,
     ) -> None:
         stride = kernel_size if stride is None else stride
         super().__init__(in_channels, embed_dims, conv_type, kernel_size, stride, *args, **kwargs)

@@ -140,7 +140,7 @@ class CustomDataset(BaseSegDataset):
         self.pre_pipeline(results)
         return self.pipeline(results)
 
-    def prepare_test_img(self, idx: int) -> Any:
+    def prepare_test_img(self, idx: int) -> object:
         """The same."""
         return CustomDataset.prepare_train_img(self, idx)
 

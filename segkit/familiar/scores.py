@@ -19,7 +19,7 @@ __all__ = [
     'pre_eval_to_metrics', 'total_area_to_metrics', 'total_intersect_and_union',
 ]  # fmt: skip
 
-Found = dict[str, Any]  # name of a score -> a number, or one a class
+Found = dict[str, object]  # name of a score -> a number, or one a class
 
 
 def _map_of(given: object) -> Tensor:

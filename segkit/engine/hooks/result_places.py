@@ -1,6 +1,6 @@
 """Before a validation or a test: where its results go, and that nothing of the user's is there."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop
@@ -26,7 +26,7 @@ class ResultPlacesHook(Hook):
 
     def before_run(self, runner: 'Runner') -> None:
         """Of the validation or test that this run has built."""
-        loops: list[Any] = [runner._val_loop, runner._test_loop]
+        loops: list[object] = [runner._val_loop, runner._test_loop]
         for loop in loops:
             if not isinstance(loop, BaseLoop):
                 continue
@@ -37,7 +37,7 @@ class ResultPlacesHook(Hook):
             if writers:
                 self._check(runner, writers, loop.dataloader.dataset)
 
-    def _check(self, runner: 'Runner', writers: list, dataset: Any) -> None:
+    def _check(self, runner: 'Runner', writers: list, dataset: object) -> None:
         root = image_root(dataset)
         files = list(files_of(dataset))
         given = [x for x in (runner.cfg.filename, runner.cfg.get('load_from')) if x]

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -12,7 +11,7 @@ from segkit.json_file import read_json
 from segkit.safe_pickle import read_arrays
 
 
-def _read(path: str) -> Any:
+def _read(path: str) -> object:
     """The content of a .npy, .json or .pkl file."""
     if path.endswith('.npy'):
         return np.load(path, allow_pickle=False)
@@ -24,7 +23,7 @@ def _read(path: str) -> Any:
     raise UserError('its ending is none of .npy, .json, .pkl')
 
 
-def _listed(values: Any, nested: bool) -> list:
+def _listed(values: object, nested: bool) -> list:
     """A sequence, array or tensor of numbers as a list of floats, ``nested`` if it may be."""
     values = values.detach().cpu() if isinstance(values, Tensor) else values
     array = np.asarray(values, dtype=np.float64)
