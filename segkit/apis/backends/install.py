@@ -183,7 +183,7 @@ def _refuse(model: nn.Module, settings: Settings) -> None:
     if device.type != 'cpu' and settings.backend != 'compile':
         raise BackendError(
             f"backend={settings.backend!r} runs on the CPU here, and device='{device}' was asked "
-            "for; use device='cpu' (tools/test.py: CUDA_VISIBLE_DEVICES=-1 before it), or "
+            "for; use device='cpu' (CUDA_VISIBLE_DEVICES=-1 before a command), or "
             "backend='torch'."
         )
 
