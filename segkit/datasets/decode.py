@@ -54,18 +54,24 @@ def png_kind(data: bytes) -> tuple[int, int] | None:
     return data[24], data[25]
 
 
-def exif_of_png(data: bytes) -> bytes | None:
-    """Its eXIf chunk. The name alone may stand among compressed bytes: by chance in one of some
-    hundred large files."""
-    at = len(PNG_SIGNATURE)
-    if data.find(b'eXIf', at) < 0:
-        return None
-    while at + 8 <= len(data):
-        length, name = struct.unpack_from('>I4s', data, at)
+def exif_of_png(file: BinaryIO) -> bytes | None:
+    """Its eXIf chunk, found from chunk to chunk: the name alone may stand among compressed bytes,
+    by chance in one of some hundred large files."""
+    file.seek(len(PNG_SIGNATURE))
+    while len(head := file.read(8)) == 8:
+        length, name = struct.unpack('>I4s', head)
         if name == b'eXIf':
-            return data[at + 8 : at + 8 + length]
-        at += length + 12
+            return file.read(length)
+        file.seek(length + 4, os.SEEK_CUR)
     return None
+
+
+def _has_exif(data: bytes) -> bool:
+    if data[:2] == b'\xff\xd8':
+        return b'Exif\0\0' in data[: 1 << 17]
+    if data[:8] == PNG_SIGNATURE:
+        return b'eXIf' in data and exif_of_png(io.BytesIO(data)) is not None
+    return data[:4] in TIFF or (data[:4] == b'RIFF' and b'EXIF' in data)
 
 
 class DecodeError(ValueError):
@@ -78,20 +84,25 @@ class DecodeError(ValueError):
 
 def orientation(data: bytes) -> int | None:
     """The EXIF orientation of a JPEG, PNG, WebP or TIFF, None without one."""
-    if data[:2] == b'\xff\xd8':
-        found = b'Exif\0\0' in data[: 1 << 17]
-    elif data[:8] == PNG_SIGNATURE:
-        found = exif_of_png(data) is not None
-    else:
-        found = data[:4] in TIFF or (data[:4] == b'RIFF' and data.find(b'EXIF') > 0)
-    if not found:
+    if not _has_exif(data):
         return None
     try:
-        with Image.open(io.BytesIO(data)) as img:
-            value = img.getexif().get(ExifTags.Base.Orientation)
+        return _turn(io.BytesIO(data))
     except Exception:  # damaged headers raise whatever their bytes happen to mean
         return None
-    return value if value in _TURNS else None
+
+
+def _turn(file: BinaryIO) -> int | None:
+    """``orientation`` of a file that is not decoded for it: Pillow would decode a PNG."""
+    file.seek(0)
+    if file.read(8) == PNG_SIGNATURE:
+        exif = Image.Exif()
+        exif.load(exif_of_png(file) or b'')
+    else:
+        file.seek(0)
+        exif = Image.open(file).getexif()
+    turn = exif.get(ExifTags.Base.Orientation)
+    return turn if turn in _TURNS else None
 
 
 # To an upright picture (H, W[, C]), by orientation.
@@ -115,7 +126,7 @@ def _upright(stored: np.ndarray, data: bytes) -> np.ndarray:
 
 def _spng(data: bytes, colour: int) -> np.ndarray | None:
     """An 8-bit PNG of this colour type by pyspng; None for any other file or a damaged one."""
-    if not FAST_PNG or png_kind(data) != (8, colour) or exif_of_png(data) is not None:
+    if not FAST_PNG or png_kind(data) != (8, colour) or _has_exif(data):
         return None
     try:
         img = pyspng.load(data)
@@ -135,14 +146,24 @@ def _opencv(data: bytes, flags: int) -> np.ndarray | None:
 
 def _refuse_bomb(data: bytes, label: bool = False) -> None:
     """A PNG of a megabyte may say to be a picture of gigabytes; a label may be all of one class."""
-    if png_kind(data) is None:
-        return
-    width, height = struct.unpack('>II', data[16:24])
+    if png_kind(data) is not None:
+        _refuse_size(data, struct.unpack('>II', data[16:24]), label)
+
+
+def _refuse_size(data: bytes, size: tuple[int, int], label: bool) -> None:
+    width, height = size
     if width * height > (_MOST if label else max(_LARGEST, min(_MOST, _TIGHTEST * len(data)))):
         raise DecodeError(
             f'its {len(data)} bytes would unpack to a picture of {width} x {height} pixels',
             'Leave it out, or cut it into tiles.',
         )
+
+
+def _pillow(data: bytes, label: bool = False) -> Image.Image:
+    """Opened, not decoded. Pillow's own limit is off where a program set MAX_IMAGE_PIXELS."""
+    image = Image.open(io.BytesIO(data))
+    _refuse_size(data, image.size, label)
+    return image
 
 
 def decode_image(
@@ -181,10 +202,12 @@ def _why_not(data: bytes) -> DecodeError:
             'data_preprocessor to fit.',
         )
     try:
-        with Image.open(io.BytesIO(data)) as picture:
+        with _pillow(data) as picture:
             picture.load()
             problem = f'OpenCV does not read {picture.format} files of mode {picture.mode}'
             return DecodeError(problem, 'Save it as PNG.')
+    except DecodeError as error:
+        return error
     except Exception:  # damaged headers raise whatever their bytes happen to mean
         skipping = "Replace the file. Training passes over it with on_error='skip' in the dataset."
         return DecodeError('not an image, or truncated', skipping)
@@ -266,7 +289,7 @@ def decode_label(data: bytes) -> np.ndarray:
     if png_kind(data) in ((8, _GRAY), (16, _GRAY)):
         return decode_image(data, 'unchanged')
     try:
-        with Image.open(io.BytesIO(data)) as label:
+        with _pillow(data, label=True) as label:
             if label.mode in ('P', 'L'):
                 step = _gray_step(data) if label.mode == 'L' else 1
                 return _upright(np.array(label) if step == 1 else np.array(label) // step, data)
@@ -274,6 +297,8 @@ def decode_label(data: bytes) -> np.ndarray:
                 return _upright(np.array(label, dtype=np.uint8), data)
     except Image.DecompressionBombError as error:
         raise DecodeError(str(error).rstrip('.'), 'Cut it into tiles.') from None
+    except DecodeError:
+        raise
     except Exception:
         pass  # not all that OpenCV reads is known to Pillow, and it says why it cannot
     return whole_numbers(decode_image(data, 'unchanged'))
@@ -326,13 +351,11 @@ def picture_header(path: str) -> Header | None:
             kind = png_kind(file.read(26))
             bits = kind[0] if kind else bits_of_tiff(file)
             file.seek(0)
-            image = Image.open(file)
-            turn = image.getexif().get(ExifTags.Base.Orientation)
-            bits = bits or _BITS_OF_MODE.get(image.mode, 8)
+            bits = bits or _BITS_OF_MODE.get(Image.open(file).mode, 8)
+            return Header(path, bits, _turn(file) or 1)
     except Exception:  # damaged headers raise whatever their bytes happen to mean
         # Pillow does not know 16-bit colour TIFF, which OpenCV reads.
         return Header(path, bits, 1) if bits else None
-    return Header(path, bits, turn if turn in _TURNS else 1)
 
 
 def open_picture(path: str) -> BinaryIO:

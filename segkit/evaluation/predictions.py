@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from segkit.command import command
+from segkit.datasets.decode import DecodeError, decode_label
 from segkit.errors import EvaluationError
 from segkit.outputs import picture_png
 from segkit.safe_pickle import read_arrays
@@ -79,13 +80,10 @@ class Predictions:
             raise EvaluationError(
                 f'{file}: there is no prediction for {img_path}. {_subset(there)}'
             )
-        from PIL import Image
-
         coding = coding_table(self.classes, reduce_zero_label, self.label_ids)
         try:
-            with Image.open(file) as picture:
-                ids = np.array(picture)
-        except Exception as error:  # damaged pictures raise whatever their bytes happen to mean
+            ids = decode_label(file.read_bytes())
+        except DecodeError as error:
             raise EvaluationError(f'{file}: cannot be read as a PNG of ids ({error}).') from None
         return _decode(ids, coding.astype(np.int64), file)
 

@@ -1,13 +1,11 @@
 """Labels and images in other formats: palettes, colours, 16 bits, TIFF, more channels."""
 
 import io
-import struct
-import zlib
 
 import cv2
 import numpy as np
 import pytest
-from helpers.make_data import PREFIX
+from helpers.make_data import PREFIX, gray_png
 from PIL import Image
 
 from segkit.datasets import BaseSegDataset, DataError, decode
@@ -44,19 +42,6 @@ def test_gray_labels_of_8_and_16_bits_and_masks_of_one_bit():
         assert np.array_equal(decode_label(cv2_png(wide, extension)), wide)
     mask = RNG.integers(0, 2, (9, 13), dtype=np.uint8)
     assert np.array_equal(decode_label(pillow_png(Image.fromarray(mask * 255).convert('1'))), mask)
-
-
-def gray_png(array, bits):
-    """Written by hand from the PNG specification: rows packed to bytes, the filter byte 0 first."""
-    planes = (array[..., None] >> np.arange(bits - 1, -1, -1)) & 1
-    rows = np.packbits(planes.reshape(len(array), -1).astype(np.uint8), axis=1)
-    header = struct.pack('>IIBBBBB', array.shape[1], len(array), bits, 0, 0, 0, 0)
-    content = zlib.compress(np.insert(rows, 0, 0, axis=1).tobytes())
-    png = decode.PNG_SIGNATURE
-    for kind, chunk in ((b'IHDR', header), (b'IDAT', content), (b'IEND', b'')):
-        body = kind + chunk
-        png += struct.pack('>I', len(chunk)) + body + struct.pack('>I', zlib.crc32(body))
-    return png
 
 
 @pytest.mark.parametrize('bits', [1, 2, 4, 8])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from helpers.make_data import gray_png
 from PIL import Image
 
 from segkit.datasets import CityscapesDataset
@@ -83,3 +84,11 @@ def test_two_images_of_one_name_are_refused(tmp_path):
     writer.write(np.zeros((1, 1), int), 'a/c.jpg')
     with pytest.raises(ValueError, match='b/c.jpg: its prediction overwrites that of a/c.jpg'):
         writer.write(np.zeros((1, 1), int), 'b/c.jpg')
+
+
+@pytest.mark.parametrize('bits', [1, 2, 4, 8])
+def test_predictions_of_others_are_read_whatever_bits_their_ids_take(tmp_path, bits):
+    ids = np.arange(12, dtype=np.uint8).reshape(3, 4) % (1 << min(bits, 3))
+    (tmp_path / 'x.png').write_bytes(gray_png(ids, bits))
+    read = Predictions(tmp_path, [str(i) for i in range(8)], 1).of(0, 'x.jpg')
+    assert np.array_equal(read, ids)

@@ -7,6 +7,7 @@ when something is built, never its seed.
 """
 
 import re
+from pathlib import Path
 
 import pytest
 from helpers import found
@@ -72,6 +73,7 @@ OF_ONE_BACKBONE = dict(
     MixVisionTransformer=dict(embed_dims=8, num_layers=(1, 1, 1, 1)),
 )
 
+TOOLS = sorted({Path(path).parent for path in found.tools().values()})
 IMPORTS = {
     'import segkit': ('', 'import segkit'),
     **{f'import {name}': ('', f'import {name}') for name in PACKAGES},
@@ -80,6 +82,13 @@ IMPORTS = {
         '\n'.join(f'import {name}' for name in found.modules() if name not in WITHOUT),
     ),
     'building by name': ('', REGISTER),
+    **{
+        f'import of every tool in {folder}': (
+            f'import sys, importlib; sys.path.insert(0, {str(folder)!r})',
+            '\n'.join(f'importlib.import_module({p.stem!r})' for p in sorted(folder.glob('*.py'))),
+        )
+        for folder in TOOLS
+    },
 }
 BUILDS = {
     **{f'build {n}': (SETUP, built('head', n)) for n in found.heads()},

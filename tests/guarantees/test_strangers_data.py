@@ -216,9 +216,11 @@ ODD = {
 
 
 @pytest.mark.filterwarnings('ignore')
-def test_no_picture_is_more_than_a_sentence(tmp_path, capfd):
+@pytest.mark.parametrize('pillows_limit', [Image.MAX_IMAGE_PIXELS, None])
+def test_no_picture_is_more_than_a_sentence(tmp_path, capfd, monkeypatch, pillows_limit):
     import resource
 
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', pillows_limit)
     files = {**fuzzed(), **HUGE, **ODD}
     assert len(files) >= 190
     before, wrong, path = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, [], tmp_path / 'a.png'

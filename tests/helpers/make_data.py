@@ -1,9 +1,13 @@
 """Small datasets on disk for tests: images of several scales, labels of patches and some 255."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
 import numpy as np
+
+from segkit.datasets.decode import PNG_SIGNATURE
 
 cv2.setNumThreads(0)  # as in a data worker; threads fighting for cores only slow small images
 
@@ -48,3 +52,16 @@ def write_dataset(root, sizes, num_classes=5, seed=0, img_suffix='.png'):
 
 
 PREFIX = dict(img_path='img', seg_map_path='ann')
+
+
+def gray_png(array: np.ndarray, bits: int) -> bytes:
+    """Written by hand from the PNG specification: rows packed to bytes, the filter byte 0 first."""
+    planes = (array[..., None] >> np.arange(bits - 1, -1, -1)) & 1
+    rows = np.packbits(planes.reshape(len(array), -1).astype(np.uint8), axis=1)
+    header = struct.pack('>IIBBBBB', array.shape[1], len(array), bits, 0, 0, 0, 0)
+    content = zlib.compress(np.insert(rows, 0, 0, axis=1).tobytes())
+    png = PNG_SIGNATURE
+    for kind, chunk in ((b'IHDR', header), (b'IDAT', content), (b'IEND', b'')):
+        body = kind + chunk
+        png += struct.pack('>I', len(chunk)) + body + struct.pack('>I', zlib.crc32(body))
+    return png

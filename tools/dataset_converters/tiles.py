@@ -5,6 +5,7 @@ the last two overlap; a picture smaller than a tile is padded at its end.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,8 +13,6 @@ from pathlib import Path
 import numpy as np
 from conversion import painted
 from PIL import Image
-
-Image.MAX_IMAGE_PIXELS = None  # these are large, and the user's own
 
 Box = tuple[int, int, int, int]  # y1, y2, x1, x2
 
@@ -35,9 +34,20 @@ def starts(length: int, tile: int, step: int) -> list[int]:
     return sorted({max(min(start, length - tile), 0) for start in range(0, length, step)})
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Whatever its size, which Pillow else refuses: these are large, and the user's own."""
+    usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        with Image.open(path) as picture:
+            yield picture
+    finally:
+        Image.MAX_IMAGE_PIXELS = usual
+
+
 def boxes(path: Path, tile: int, step: int) -> Iterator[Box]:
     """The boxes of the tiles of a picture."""
-    with Image.open(path) as picture:
+    with _opened(path) as picture:
         width, height = picture.size
     for y in starts(height, tile, step):
         for x in starts(width, tile, step):
@@ -47,7 +57,7 @@ def boxes(path: Path, tile: int, step: int) -> Iterator[Box]:
 @lru_cache(maxsize=1)
 def _whole(path: Path, colours: Sequence, unknown: int) -> np.ndarray:
     """The file, kept for its next tile: (H, W, 3) RGB, or (H, W) uint8 of classes."""
-    with Image.open(path) as picture:
+    with _opened(path) as picture:
         whole = np.asarray(picture.convert('RGB'))
     if not colours:
         return whole

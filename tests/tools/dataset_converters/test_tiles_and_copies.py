@@ -75,7 +75,8 @@ def test_tiles_of_both_cities_lie_side_by_side_and_the_last_one_at_the_end(
     assert '0 written, 24 were there' in again
 
 
-def test_tiles_of_isaid_overlap_and_small_pictures_are_padded(tmp_path):
+@pytest.mark.parametrize('pillows_limit', [Image.MAX_IMAGE_PIXELS, 99])
+def test_tiles_of_isaid_overlap_and_small_pictures_are_padded(tmp_path, monkeypatch, pillows_limit):
     colours = dataset_metainfo('isaid')['palette']
     label = RNG.integers(0, 16, (20, 45), dtype=np.uint8)
     picture = RNG.integers(1, 256, (20, 45, 3), dtype=np.uint8)
@@ -83,7 +84,11 @@ def test_tiles_of_isaid_overlap_and_small_pictures_are_padded(tmp_path):
     write(tmp_path / 'in/train/masks/P0007_instance_color_RGB.png', painted(label, colours))
     write(tmp_path / 'in/train/masks/P0007_instance_id_RGB.png', picture)
 
-    out = run('isaid', tmp_path / 'in', '--out', tmp_path / 'out', '--tile', 32, '--overlap', 12)
+    with monkeypatch.context() as patch:
+        patch.setattr(Image, 'MAX_IMAGE_PIXELS', pillows_limit)
+        settings = '--out', tmp_path / 'out', '--tile', 32, '--overlap', 12
+        out = run('isaid', tmp_path / 'in', *settings)
+        assert pillows_limit == Image.MAX_IMAGE_PIXELS
 
     assert '4 written' in out
     stems = sorted(path.stem for path in (tmp_path / 'out/img_dir/train').iterdir())
