@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from segkit.command import command
-from segkit.datasets.decode import DecodeError, decode_label
 from segkit.errors import EvaluationError
 from segkit.outputs import picture_png
 from segkit.safe_pickle import read_arrays
@@ -80,6 +79,8 @@ class Predictions:
             raise EvaluationError(
                 f'{file}: there is no prediction for {img_path}. {_subset(there)}'
             )
+        from segkit.datasets.decode import DecodeError, decode_label
+
         coding = coding_table(self.classes, reduce_zero_label, self.label_ids)
         try:
             ids = decode_label(file.read_bytes())
