@@ -194,19 +194,23 @@ def parse_options(pairs: Iterable[str]) -> dict:
         key, sign, value = pair.partition('=')
         if not sign:
             raise SystemExit(f'--cfg-options {pair}: write KEY=VALUE, without spaces around "="')
-        options[key] = _dict_of(pair, value) if value[:1] == '{' else parse_option(value)
+        with_dicts = value[:1] in ('{', '[', '(') and '{' in value
+        options[key] = _of_dicts(pair, value) if with_dicts else parse_option(value)
     return options
 
 
-def _dict_of(pair: str, text: str) -> dict:
+def _of_dicts(pair: str, text: str) -> dict | list | tuple:
     """``'{255: 1}'`` -> ``{255: 1}``: keys may be numbers, as in a dataset's label_map."""
     try:
-        return dict(ast.literal_eval(text))
+        value = ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError):
+        value = None
+    if not isinstance(value, dict | list | tuple):
         raise SystemExit(
-            f'--cfg-options {pair}: {text} is no dict of numbers and quoted texts; write it as in '
-            "a config, the whole of KEY=VALUE in quotes: 'a.b={255: 1}'"
-        ) from None
+            f'--cfg-options {pair}: {text} is no dict of numbers and quoted texts, and no list of '
+            "them; write it as in a config, the whole of KEY=VALUE in quotes: 'a.b={255: 1}'"
+        )
+    return value
 
 
 def read_config(args: argparse.Namespace) -> 'Config':

@@ -13,10 +13,11 @@ from helpers.heads import samples_of
 from helpers.make_data import write_dataset
 
 from segkit.engine.command_line import parse_options
+from segkit.engine.config import load_config
 from segkit.inspection.check import check
 from segkit.models.decode_heads import FCNHead
 from segkit.models.losses import check_labels
-from segkit.registry import DATASETS, METRICS
+from segkit.registry import DATASETS, METRICS, MODELS
 
 # Stored values, classes, what is to be set in the dataset, and what else is named.
 CASES = [
@@ -115,8 +116,19 @@ def test_after_a_shift_the_stored_value_is_shown_and_the_shifted_one_mapped(root
     assert label.unique().tolist() == [0, 1, 2]
 
 
-@pytest.mark.parametrize('text', ['{255: 1', '{a: 1}', '{1, 2}'])
+@pytest.mark.parametrize('text', ['{255: 1', '{a: 1}', '{1, 2}', '[a, {b}]', '[{}'])
 def test_a_dict_that_is_none_is_refused_on_the_command_line(text):
     with pytest.raises(SystemExit, match='a.b=.* is no dict of numbers and quoted texts'):
         parse_options([f'a.b={text}'])
     assert parse_options(['a.b={255: 1, "x": [2]}']) == {'a.b': {255: 1, 'x': [2]}}
+
+
+def test_a_list_of_dicts_is_given_on_the_command_line_as_in_a_config():
+    losses = [dict(type='CrossEntropyLoss', loss_weight=0.5), dict(type='DiceLoss')]
+    for value in (losses, tuple(losses), [[1, {2: 'a'}], ()]):
+        assert parse_options([f'a.b={value}']) == {'a.b': value}
+    cfg = load_config(
+        'fcn_r18-d8_shapes', parse_options([f'model.decode_head.loss_decode={losses}'])
+    )
+    names = [type(loss).__name__ for loss in MODELS.build(cfg.model).decode_head.loss_decode]
+    assert names == ['CrossEntropyLoss', 'DiceLoss']
