@@ -64,11 +64,11 @@ def sha256_of(path: Path) -> str:
         return digest.hexdigest()
 
 
-def remove_leftovers(folder: str | os.PathLike) -> list[str]:
-    """Delete the temporary files that processes killed while writing left in ``folder``; gives
-    their names. Those of a process that is alive on this machine stay."""
+def remove_leftovers(folder: str | os.PathLike, below: bool = False) -> list[str]:
+    """Delete the temporary files that processes killed while writing left in ``folder``, and in
+    folders ``below``; gives their names. Those of a process that is alive on this machine stay."""
     found = []
-    for path in sorted(Path(folder).glob('.*.tmp')):
+    for path in sorted(Path(folder).glob('**/.*.tmp' if below else '.*.tmp')):
         match = re.fullmatch(r'\..+\.(\d+)\.tmp', path.name)
         if match and not _alive(int(match[1])) and path.is_file():
             path.unlink(missing_ok=True)

@@ -21,7 +21,7 @@ from typing import BinaryIO, NamedTuple, cast
 from segkit.errors import UserError
 from segkit.json_file import JsonError, parse_json, read_json
 from segkit.outputs import output_file
-from segkit.whole_file import write_text
+from segkit.whole_file import remove_leftovers, write_text
 
 FOLDER = '.predict'
 _PATIENCE = 1800.0  # seconds in which another rank must have finished a picture
@@ -105,6 +105,7 @@ def start(out_dir: Path, settings: Mapping[str, object], resume: bool) -> int:
                 f'--resume: {out_dir} was begun with another {" and ".join(changed)}. Go on as it '
                 'was begun, or predict into another folder.'
             )
+        remove_leftovers(out_dir, below=True)
         numbers = [int(p.name.partition('-')[0]) for p in folder.glob('[0-9]*-*-of-*.jsonl')]
         return max(numbers, default=0) + 1
     shutil.rmtree(folder, ignore_errors=True)

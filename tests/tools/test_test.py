@@ -304,3 +304,14 @@ def test_what_needs_every_picture_is_not_resumed(call, option):
 
 def test_resume_without_anything_to_go_on_with_tests_from_the_start(call):
     assert '3/3' in call('--resume')
+
+
+def test_what_a_killed_test_left_half_written_goes_when_it_is_resumed(call, tmp_path):
+    options = '--out', '--show-dir', '--certainty-dir'
+    folders = [tmp_path / f'out{option}' / 'a' for option in options]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        (folder / '.x.png.999999999.tmp').write_bytes(b'half')
+    given = [(option, folder.parent) for option, folder in zip(options, folders)]
+    call('--resume', *(str(part) for pair in given for part in pair))
+    assert [list(folder.iterdir()) for folder in folders] == [[], [], []]
