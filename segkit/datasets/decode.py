@@ -87,20 +87,20 @@ def orientation(data: bytes) -> int | None:
     if not _has_exif(data):
         return None
     try:
-        return _turn(io.BytesIO(data))
+        file = io.BytesIO(data)
+        return _turn(_parsed(exif_of_png(file)) if png_kind(data) else Image.open(file).getexif())
     except Exception:  # damaged headers raise whatever their bytes happen to mean
         return None
 
 
-def _turn(file: BinaryIO) -> int | None:
-    """``orientation`` of a file that is not decoded for it: Pillow would decode a PNG."""
-    file.seek(0)
-    if file.read(8) == PNG_SIGNATURE:
-        exif = Image.Exif()
-        exif.load(exif_of_png(file) or b'')
-    else:
-        file.seek(0)
-        exif = Image.open(file).getexif()
+def _parsed(chunk: bytes | None) -> Image.Exif:
+    """An eXIf chunk. Asked for it, Pillow decodes a PNG."""
+    exif = Image.Exif()
+    exif.load(chunk or b'')
+    return exif
+
+
+def _turn(exif: Image.Exif) -> int | None:
     turn = exif.get(ExifTags.Base.Orientation)
     return turn if turn in _TURNS else None
 
@@ -349,10 +349,14 @@ def picture_header(path: str) -> Header | None:
     try:
         with open_picture(path) as file:
             kind = png_kind(file.read(26))
-            bits = kind[0] if kind else bits_of_tiff(file)
+            if kind and kind[0]:
+                bits = kind[0]
+                return Header(path, bits, _turn(_parsed(exif_of_png(file))) or 1)
+            bits = bits_of_tiff(file)
             file.seek(0)
-            bits = bits or _BITS_OF_MODE.get(Image.open(file).mode, 8)
-            return Header(path, bits, _turn(file) or 1)
+            image = Image.open(file)
+            bits = bits or _BITS_OF_MODE.get(image.mode, 8)
+            return Header(path, bits, _turn(image.getexif()) or 1)
     except Exception:  # damaged headers raise whatever their bytes happen to mean
         # Pillow does not know 16-bit colour TIFF, which OpenCV reads.
         return Header(path, bits, 1) if bits else None

@@ -153,7 +153,7 @@ def _apply_output(args: argparse.Namespace, cfg: Config) -> None:
         _add_hook(cfg, dict(type='PredictionFileHook', path=path))
     elif args.out:
         _refuse_file_name(args.out)
-        _folder('--out', args.out, args)
+        _output_folder('--out', args.out, args)
     if args.format_only:
         _leave_out_labels(cfg)
     for evaluator in _evaluators(cfg):
@@ -175,7 +175,7 @@ def _apply_certainty(args: argparse.Namespace, cfg: Config) -> None:
         test_cfg = cfg.model.get('test_cfg') or {}
         cfg.model.test_cfg = dict(test_cfg, unknown_below=args.unknown_below)
     if args.certainty_dir:
-        _folder('--certainty-dir', args.certainty_dir, args)
+        _output_folder('--certainty-dir', args.certainty_dir, args)
         hook = dict(type='CertaintyHook', out_dir=args.certainty_dir)
         _add_hook(cfg, dict(hook, probabilities=args.probabilities))
     if args.per_picture is None:
@@ -187,7 +187,7 @@ def _apply_certainty(args: argparse.Namespace, cfg: Config) -> None:
             evaluator.picture_file = file
 
 
-def _folder(option: str, path: str, args: argparse.Namespace) -> None:
+def _output_folder(option: str, path: str, args: argparse.Namespace) -> None:
     """One to write pictures into, without what a killed test left half written."""
     make_folder(option, path)
     if args.resume:
@@ -221,7 +221,7 @@ def _apply_drawing(args: argparse.Namespace, cfg: Config) -> None:
     if args.show and not _has_display():
         raise ConfigError('--show needs a display and there is none; write files: --show-dir DIR')
     if args.show_dir:
-        _folder('--show-dir', args.show_dir, args)
+        _output_folder('--show-dir', args.show_dir, args)
     hook = dict(type='SegVisualizationHook', draw=True, interval=1, show=args.show)
     hook.update(wait_time=args.wait_time, show_dir=args.show_dir)
     cfg.default_hooks = dict(cfg.get('default_hooks') or {}, visualization=hook)

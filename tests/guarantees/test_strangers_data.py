@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from helpers.make_data import png_chunk
 from PIL import Image
 
 from segkit import storage
@@ -168,13 +169,9 @@ def test_a_damaged_journal_costs_its_pictures_alone(tmp_path):
 
 
 def png(width: int, height: int, bits: int, colour: int, data: bytes, *extra: bytes) -> bytes:
-    def part(kind: bytes, content: bytes) -> bytes:
-        crc = zlib.crc32(kind + content)
-        return struct.pack('>I', len(content)) + kind + content + struct.pack('>I', crc)
-
     head = struct.pack('>IIBBBBB', width, height, bits, colour, 0, 0, 0)
-    more = b''.join(part(content[:4], content[4:]) for content in extra)
-    return b'\x89PNG\r\n\x1a\n' + part(b'IHDR', head) + more + part(b'IDAT', data)
+    more = b''.join(png_chunk(content[:4], content[4:]) for content in extra)
+    return b'\x89PNG\r\n\x1a\n' + png_chunk(b'IHDR', head) + more + png_chunk(b'IDAT', data)
 
 
 def fuzzed() -> dict[str, bytes]:

@@ -54,14 +54,16 @@ def write_dataset(root, sizes, num_classes=5, seed=0, img_suffix='.png'):
 PREFIX = dict(img_path='img', seg_map_path='ann')
 
 
+def png_chunk(kind: bytes, content: bytes) -> bytes:
+    check = zlib.crc32(kind + content)
+    return struct.pack('>I', len(content)) + kind + content + struct.pack('>I', check)
+
+
 def gray_png(array: np.ndarray, bits: int) -> bytes:
     """Written by hand from the PNG specification: rows packed to bytes, the filter byte 0 first."""
     planes = (array[..., None] >> np.arange(bits - 1, -1, -1)) & 1
     rows = np.packbits(planes.reshape(len(array), -1).astype(np.uint8), axis=1)
     header = struct.pack('>IIBBBBB', array.shape[1], len(array), bits, 0, 0, 0, 0)
     content = zlib.compress(np.insert(rows, 0, 0, axis=1).tobytes())
-    png = PNG_SIGNATURE
-    for kind, chunk in ((b'IHDR', header), (b'IDAT', content), (b'IEND', b'')):
-        body = kind + chunk
-        png += struct.pack('>I', len(chunk)) + body + struct.pack('>I', zlib.crc32(body))
-    return png
+    parts = ((b'IHDR', header), (b'IDAT', content), (b'IEND', b''))
+    return PNG_SIGNATURE + b''.join(png_chunk(*part) for part in parts)
